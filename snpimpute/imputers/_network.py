@@ -1,0 +1,162 @@
+"""What all networks share, whatever the framework: masks in training, choice of the epoch, calibration."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, Literal
+
+import numpy as np
+from scipy.optimize import minimize
+
+from snpimpute.genotypes import MISSING, GenotypeMatrix
+from snpimpute.imputers._base import Imputer, Params, Report, Validation
+from snpimpute.masking import TrainingMask
+
+Calibration = tuple[float, float, float, float]  # temperature, and what is added to the log-posterior of 0, 1, 2
+
+
+class NetworkParams(Params):
+    """Parameters that every network has.
+
+    epochs is the length of the learning-rate schedule; stop_after ends training within it (found by the fit with
+    validation, and used when fitting again on all samples), as is calibration.
+    """
+
+    epochs: int = 100
+    stop_after: int | None = None
+    patience: int = 15
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    class_weights: Literal["none", "sqrt", "inverse"] = "inverse"
+    multiplier_1: float = 1.0
+    multiplier_2: float = 1.0
+    calibration: Calibration | None = None
+
+
+class NetworkImputer(Imputer):
+    """An imputer that learns in epochs: a subclass builds, trains for one epoch and predicts."""
+
+    params: Any
+
+    # ------------------------------------------------------------------ what a framework's base class defines
+
+    @abstractmethod
+    def _build(self, panel: GenotypeMatrix, class_weights: np.ndarray, steps_per_epoch: int) -> None:
+        """Make the network and its optimizer, all seeded; class_weights float32 (3,), for the loss."""
+
+    @abstractmethod
+    def _train_epoch(self, batches: list[tuple[np.ndarray, np.ndarray]]) -> None:
+        """One pass. Each batch: calls int8 (batch, n_sites) with -1 = missing, hidden bool (batch, n_sites).
+
+        The loss is taken at calls that are hidden and known.
+        """
+
+    @abstractmethod
+    def _log_posterior(self, calls: np.ndarray) -> np.ndarray:
+        """float32 (n_samples, n_sites, 3) log-probabilities before calibration, for calls int8 with -1 = missing."""
+
+    @abstractmethod
+    def _get_weights(self) -> Any:
+        """A copy of all weights."""
+
+    @abstractmethod
+    def _set_weights(self, weights: Any) -> None:
+        """Put back what `_get_weights` gave."""
+
+    # ------------------------------------------------------------------ the fit
+
+    def _fit(
+        self, panel: GenotypeMatrix, validation: Validation | None, mask: TrainingMask, report: Report | None
+    ) -> None:
+        p = self.params
+        fixed = None
+        if mask.policy == "fixed":
+            fixed = mask.draw_fixed(panel.calls, (p.multiplier_1, p.multiplier_2), self.seed)
+        weights = class_weights(panel.calls if fixed is None else panel.calls[fixed], p.class_weights)
+        n_batches = -(-panel.n_samples // p.batch_size)
+        self._build(panel, weights, n_batches)
+        rng = np.random.default_rng(self.seed)
+        best_score, best_epoch, best_weights = -np.inf, -1, None
+        for epoch in range(min(p.stop_after or p.epochs, p.epochs)):
+            order = rng.permutation(panel.n_samples)
+            batches = []
+            for rows in np.array_split(order, n_batches):
+                hidden = mask.draw_random(len(rows), panel.n_sites, rng) if fixed is None else fixed[rows]
+                batches.append((panel.calls[rows], hidden))
+            self._train_epoch(batches)
+            if validation is None:
+                continue
+            score = validation.score(lambda target: self._log_posterior(target.calls))
+            if score > best_score:
+                best_score, best_epoch, best_weights = score, epoch, self._get_weights()
+            if report is not None:
+                report(epoch, score)
+            if epoch - best_epoch >= p.patience:
+                break
+        self._calibration = p.calibration
+        if validation is not None:
+            self._set_weights(best_weights)
+            self._stop_after = best_epoch + 1
+            self._calibration = fit_calibration(*self._hidden_log_posteriors(validation))
+
+    def _hidden_log_posteriors(self, validation: Validation) -> tuple[np.ndarray, np.ndarray]:
+        """Log-posteriors (n, 3) and true genotypes (n,) at the hidden known calls of all masks."""
+        logs, truths = [], []
+        for mask in validation.masks:
+            log_posterior = self._log_posterior(validation.matrix.hide(mask).calls)[:, mask].reshape(-1, 3)
+            truth = validation.matrix.calls[:, mask].ravel()
+            logs.append(log_posterior[truth != MISSING])
+            truths.append(truth[truth != MISSING])
+        return np.concatenate(logs), np.concatenate(truths)
+
+    def refit_params(self) -> Any:
+        return self.params.model_copy(update={"stop_after": self._stop_after, "calibration": self._calibration})
+
+    def _posterior(self, target: GenotypeMatrix) -> np.ndarray:
+        return apply_calibration(self._log_posterior(target.calls), self._calibration)
+
+
+def class_weights(calls: np.ndarray, kind: str) -> np.ndarray:
+    """float32 (3,): weights of the genotypes in the loss, from their counts among `calls` (-1 ignored), mean 1.
+
+    "inverse" is the inverse frequency (published), "sqrt" its square root, "none" all 1.
+    """
+    counts = np.maximum([(calls == g).sum() for g in (0, 1, 2)], 1).astype(float)
+    weights = counts ** {"none": 0.0, "sqrt": -0.5, "inverse": -1.0}[kind]
+    return (weights / weights.mean()).astype(np.float32)
+
+
+def fit_calibration(log_posterior: np.ndarray, truth: np.ndarray) -> Calibration:
+    """Vector scaling with one temperature: softmax(log p / T + b), by cross-entropy.
+
+    After Guo et al. 2017, "On calibration of modern neural networks". A weak pull towards T = 1, b = 0 keeps the fit
+    defined where a genotype never occurs.
+
+    Args:
+        log_posterior: float (n, 3).
+        truth: int (n,), genotypes 0, 1, 2.
+    """
+    log_posterior = np.asarray(log_posterior, dtype=np.float64)
+    onehot = np.eye(3)[truth]
+
+    def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
+        z = log_posterior * np.exp(-x[0]) + x[1:]
+        z -= z.max(axis=1, keepdims=True)
+        p = np.exp(z)
+        p /= p.sum(axis=1, keepdims=True)
+        value = -np.log(np.clip((p * onehot).sum(axis=1), 1e-12, None)).mean() + 1e-4 * (x**2).sum()
+        slope = (p - onehot) / len(truth)
+        gradient = np.concatenate([[-(slope * log_posterior).sum() * np.exp(-x[0])], slope.sum(axis=0)]) + 2e-4 * x
+        return value, gradient
+
+    x = minimize(loss, np.zeros(4), jac=True, method="L-BFGS-B").x
+    return (float(np.exp(x[0])), *(float(b) for b in x[1:] - x[1:].mean()))  # type: ignore[return-value]
+
+
+def apply_calibration(log_posterior: np.ndarray, calibration: Calibration | None) -> np.ndarray:
+    """float64 (n_samples, n_sites, 3) probabilities from log-probabilities and a calibration (None: as they are)."""
+    temperature, *bias = calibration or (1.0, 0.0, 0.0, 0.0)
+    z = np.asarray(log_posterior, dtype=np.float64) / temperature + np.asarray(bias)
+    z -= z.max(axis=2, keepdims=True)
+    p = np.exp(z)
+    return p / p.sum(axis=2, keepdims=True)

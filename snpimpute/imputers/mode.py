@@ -1,0 +1,31 @@
+"""The panel's genotype frequencies: what any imputer must beat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from snpimpute.genotypes import GenotypeMatrix
+from snpimpute.imputers._base import Imputer, Report, Validation
+from snpimpute.masking import TrainingMask
+
+
+class Mode(Imputer):
+    """Gives every missing call the genotype frequencies of its site in the panel; the call is the most frequent genotype."""
+
+    description = "most frequent genotype of the panel at each site"
+
+    def _fit(
+        self, panel: GenotypeMatrix, validation: Validation | None, mask: TrainingMask, report: Report | None
+    ) -> None:
+        """The wrapper keeps the frequencies: there is nothing more to learn."""
+
+    def _posterior(self, target: GenotypeMatrix) -> np.ndarray:
+        return np.broadcast_to(self.frequencies, (*target.calls.shape, 3))
+
+    def _save(self, folder: Path) -> None:
+        """The frequencies are saved by the wrapper."""
+
+    def _load(self, folder: Path) -> None:
+        """The frequencies are loaded by the wrapper."""

@@ -1,0 +1,201 @@
+"""The machine underneath: seeds, threads, device, subprocesses, and where a result comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import resource
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from snpimpute import __version__
+from snpimpute.errors import InputError
+
+BEAGLE_JARS = ("/usr/share/beagle/beagle.jar",)
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+QUIET = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_ENABLE_ONEDNN_OPTS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+def worker_environment(threads: int) -> dict[str, str]:
+    """Environment of a process that computes: thread counts set before any framework is imported, usage reports off."""
+    return {
+        **os.environ,
+        **QUIET,
+        **{name: str(threads) for name in THREAD_VARIABLES},
+        "TF_NUM_INTEROP_THREADS": "1",
+    }
+
+
+def torch_device() -> str:
+    """ "cuda" where there is a GPU, else "cpu"; SNPIMPUTE_DEVICE overrides."""
+    if chosen := os.environ.get("SNPIMPUTE_DEVICE"):
+        return chosen
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def has_fast_bf16() -> bool:
+    """Whether bfloat16 products run on hardware made for them (a GPU, or a CPU with AMX or AVX-512 BF16)."""
+    if torch_device() == "cuda":
+        return True
+    return bool({"amx_bf16", "avx512_bf16"} & cpu_flags())
+
+
+def cpu_flags() -> set[str]:
+    """Feature flags of the processor as Linux names them; empty elsewhere."""
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return set()
+    for line in info.read_text().splitlines():
+        if line.startswith("flags"):
+            return set(line.split(":", 1)[1].split())
+    return set()
+
+
+def run_program(
+    command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end and return its output; its whole process group ends with us if we are interrupted."""
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=None if env is None else dict(env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        out, err = process.communicate()
+    except BaseException:
+        end_group(process)
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def end_group(process: subprocess.Popen[Any], grace: float = 3.0) -> None:
+    """End a process started in a session of its own, and all its children: politely, then for good."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, sign)
+            process.wait(grace)
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            continue
+
+
+def java() -> str:
+    """Path of the Java program; InputError if there is none."""
+    found = shutil.which("java")
+    if found is None:
+        raise InputError("Java is missing: Beagle needs it (Debian: apt-get install default-jre-headless)")
+    return found
+
+
+def beagle_jar() -> Path:
+    """Path of Beagle's jar ($SNPIMPUTE_BEAGLE_JAR, or where Debian and bioconda put it); InputError if there is none."""
+    chosen = os.environ.get("SNPIMPUTE_BEAGLE_JAR")
+    if chosen:
+        if not Path(chosen).is_file():
+            raise InputError(f"SNPIMPUTE_BEAGLE_JAR names {chosen}, which is not a file")
+        return Path(chosen)
+    for candidate in BEAGLE_JARS:
+        if Path(candidate).is_file():
+            return Path(candidate)
+    program = shutil.which("beagle")
+    if program is not None:
+        for jar in sorted(Path(program).resolve().parent.glob("**/beagle*.jar")):
+            return jar
+    raise InputError(
+        "Beagle is missing: install it (Debian: apt-get install beagle; conda: bioconda beagle) or set SNPIMPUTE_BEAGLE_JAR to its jar"
+    )
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory so far, of this process or of any child that has ended, in MB (10^6 bytes)."""
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return max(own, children) * 1024 / 1e6
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package and of what decides its numbers."""
+    found = {"snpimpute": __version__, "python": platform.python_version()}
+    for name in ("numpy", "scipy", "scikit-learn", "tensorflow", "keras", "torch", "transformers", "optuna", "mlflow"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_revision() -> str:
+    """Revision of the working tree this package runs from, "-dirty" behind it if changed; empty outside one."""
+    here = Path(__file__).parent
+    head = subprocess.run(["git", "-C", here, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
+    if head.returncode != 0:
+        return ""
+    changed = subprocess.run(["git", "-C", here, "status", "--porcelain", "-uno"], capture_output=True, text=True)
+    return head.stdout.strip() + ("-dirty" if changed.stdout.strip() else "")
+
+
+def digest(value: Any) -> str:
+    """SHA-256 (hex) of a JSON-able value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file's content."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file beside its place and rename it, so that it is whole or not there."""
+    with written_beside(path) as beside:
+        beside.write_text(text)
+
+
+@contextmanager
+def written_beside(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write a file or folder to; renamed to `path` if all goes well, removed if not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield beside
+        if path.is_dir():
+            shutil.rmtree(path)
+        beside.rename(path)
+    except OSError as error:
+        if error.errno in (27, 28, 122):  # EFBIG, ENOSPC, EDQUOT
+            raise InputError(
+                f"cannot write {path}: {error.strerror}; make room, or set another folder with --runs"
+            ) from None
+        raise
+    finally:
+        if beside.is_dir():
+            shutil.rmtree(beside, ignore_errors=True)
+        else:
+            beside.unlink(missing_ok=True)

@@ -1,0 +1,158 @@
+"""The contract that every imputer passes: a test file subclasses ImputerContract and sets `make`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from snpimpute.errors import InputError
+from snpimpute.genotypes import GenotypeMatrix
+from snpimpute.imputers._base import Imputer, Validation, impute
+from snpimpute.masking import TrainingMask
+
+N_SITES = 40
+
+
+def small_panel(n_samples: int = 60, n_sites: int = N_SITES, seed: int = 3, missing: float = 0.01) -> GenotypeMatrix:
+    """Calls made of eight founder haplotypes with switches between them: strong linkage, a few missing calls."""
+    rng = np.random.default_rng(seed)
+    founders = rng.random((8, n_sites)) < rng.uniform(0.1, 0.6, n_sites)
+    switch = rng.random((2 * n_samples, n_sites)) < 0.04
+    switch[:, 0] = True
+    drawn = rng.integers(0, 8, switch.shape)
+    last = np.maximum.accumulate(np.where(switch, np.arange(n_sites), 0), axis=1)
+    which = np.take_along_axis(drawn, last, axis=1)
+    alleles = founders[which, np.arange(n_sites)]
+    calls = (alleles[0::2].astype(np.int8) + alleles[1::2]).astype(np.int8)
+    calls[rng.random(calls.shape) < missing] = -1
+    samples = pd.DataFrame({"sample": [f"s{i}" for i in range(n_samples)]})
+    sites = pd.DataFrame(
+        {
+            "contig": "1",
+            "pos": np.arange(n_sites) * 1500 + 1000,
+            "id": [f"v{i}" for i in range(n_sites)],
+            "ref": "A",
+            "alt": "C",
+        }
+    )
+    return GenotypeMatrix(calls, samples, sites)
+
+
+class ImputerContract:
+    """Subclass, and set `imputer` to the class and `params` to a table that makes it quick on 60 × 40 calls."""
+
+    imputer: type[Imputer]
+    params: dict = {}
+    order_tolerance = 1e-5  # how far a posterior may move when samples change places
+    _model: Imputer
+
+    @pytest.fixture
+    def panel(self) -> GenotypeMatrix:
+        return small_panel()
+
+    @pytest.fixture
+    def target(self) -> GenotypeMatrix:
+        """Other samples of the same population, complete."""
+        return small_panel(70, missing=0.0).take_samples(np.arange(60, 70))
+
+    def make(self) -> Imputer:
+        return self.imputer(self.imputer.parse_params(self.params), seed=5, threads=1)
+
+    def fitted(self, panel: GenotypeMatrix) -> Imputer:
+        hidden = np.zeros(panel.n_sites, dtype=bool)
+        hidden[::2] = True
+        return self.make().fit(panel, mask=TrainingMask("fixed", sites=hidden))
+
+    @pytest.fixture
+    def model(self, panel: GenotypeMatrix) -> Imputer:
+        """Fitted once for the whole class: no test changes it."""
+        if "_model" not in vars(type(self)):
+            type(self)._model = self.fitted(panel)
+        return type(self)._model
+
+    def masked(self, target: GenotypeMatrix) -> GenotypeMatrix:
+        hidden = np.zeros(target.n_sites, dtype=bool)
+        hidden[::2] = True
+        return target.hide(hidden)
+
+    def check(self, posterior: np.ndarray, target: GenotypeMatrix) -> None:
+        assert posterior.dtype == np.float32
+        assert posterior.shape == (*target.calls.shape, 3)
+        assert np.isfinite(posterior).all() and (posterior >= 0).all()
+        np.testing.assert_allclose(posterior.sum(axis=2), 1.0, atol=1e-5)
+
+    def test_rows_sum_to_one(self, model: Imputer, target: GenotypeMatrix) -> None:
+        masked = self.masked(target)
+        self.check(model.posterior(masked), masked)
+
+    def test_observed_calls_are_untouched(self, model: Imputer, target: GenotypeMatrix) -> None:
+        masked = self.masked(target)
+        imputed = impute(model, masked)
+        seen = masked.calls >= 0
+        assert (imputed.calls[seen] == masked.calls[seen]).all()
+        assert (imputed.dosages[seen] == masked.calls[seen]).all()
+        assert (imputed.calls >= 0).all()
+
+    def test_nothing_missing(self, model: Imputer, target: GenotypeMatrix) -> None:
+        assert (impute(model, target).calls == target.calls).all()
+
+    def test_everything_missing(self, model: Imputer, panel: GenotypeMatrix, target: GenotypeMatrix) -> None:
+        posterior = model.posterior(target.hide(np.ones(target.n_sites, dtype=bool)))
+        np.testing.assert_allclose(posterior, np.broadcast_to(panel.genotype_frequencies(), posterior.shape), atol=1e-6)
+
+    def test_one_site_seen(self, model: Imputer, target: GenotypeMatrix) -> None:
+        hidden = np.ones(target.n_sites, dtype=bool)
+        hidden[7] = False
+        self.check(model.posterior(target.hide(hidden)), target)
+
+    def test_partly_missing_sites(self, model: Imputer, target: GenotypeMatrix) -> None:
+        hidden = np.random.default_rng(1).random(target.calls.shape) < 0.3
+        hidden[0] = False
+        masked = target.hide(hidden)
+        self.check(model.posterior(masked), masked)
+        assert (impute(model, masked).calls[~hidden] == target.calls[~hidden]).all()
+
+    def test_same_seed_same_result(self, model: Imputer, panel: GenotypeMatrix, target: GenotypeMatrix) -> None:
+        masked = self.masked(target)
+        np.testing.assert_array_equal(self.fitted(panel).posterior(masked), model.posterior(masked))
+
+    def test_save_and_load(self, model: Imputer, target: GenotypeMatrix, tmp_path: Path) -> None:
+        model.save(tmp_path / "model")
+        loaded = type(model).load(tmp_path / "model")
+        masked = self.masked(target)
+        np.testing.assert_array_equal(loaded.posterior(masked), model.posterior(masked))
+        assert not [p for p in tmp_path.rglob("*") if p.suffix in {".pkl", ".pickle", ".joblib"}]
+
+    def test_wrong_sites_are_refused(self, model: Imputer, target: GenotypeMatrix) -> None:
+        sites = target.sites.copy()
+        sites.loc[4, ["ref", "alt"]] = ["C", "A"]
+        swapped = GenotypeMatrix(target.calls, target.samples, sites)
+        with pytest.raises(InputError, match=r"1:7000:A:C .*1:7000:C:A"):
+            model.posterior(swapped)
+        with pytest.raises(InputError, match="expects 40 sites"):
+            model.posterior(target.take_sites(np.arange(39)))
+
+    def test_unknown_parameter_is_refused(self) -> None:
+        with pytest.raises(InputError, match="no_such"):
+            self.imputer.parse_params({"no_such": 1})
+
+    def test_order_of_samples_does_not_matter(self, model: Imputer, target: GenotypeMatrix) -> None:
+        masked = self.masked(target)
+        reverse = np.arange(target.n_samples)[::-1]
+        np.testing.assert_allclose(
+            model.posterior(masked.take_samples(reverse))[reverse], model.posterior(masked), atol=self.order_tolerance
+        )
+
+    def test_fit_with_validation_then_refit(self, panel: GenotypeMatrix) -> None:
+        """The two fits of every comparison: 80% with validation, then all samples with what the first one found."""
+        hidden = np.zeros(panel.n_sites, dtype=bool)
+        hidden[1::2] = True
+        mask = TrainingMask("random")
+        validation = Validation(panel.take_samples(np.arange(48, 60)), (hidden,))
+        first = self.make().fit(panel.take_samples(np.arange(48)), validation, mask)
+        again = self.imputer(first.refit_params(), seed=5).fit(panel, None, mask)
+        masked = self.masked(panel)
+        self.check(again.posterior(masked), masked)
