@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,26 +39,34 @@ class Scenario:
         return f"{self.split}-{self.mechanism}-{self.level:g}-{self.repeat}"
 
 
-def check_level(level: float) -> float:
-    """Return `level` if it is a percentage above 0 and below 100, else raise InputError."""
-    if not 0 < level < 100:
-        raise InputError(f"level {level:g} is not a percentage of hidden sites: give one above 0 and below 100")
-    return level
-
-
 def site_masks(
-    n_sites: int, levels: tuple[float, ...], repeats: int, mechanism: Literal["independent", "nested"], seed: int
+    n_sites: int,
+    levels: Sequence[float],
+    repeats: int,
+    mechanism: Literal["independent", "nested"],
+    seed: int,
+    first: np.ndarray | None = None,
 ) -> dict[tuple[float, int], np.ndarray]:
     """Whole-site masks: (level, repeat) → bool (n_sites,), round(level · n_sites / 100) sites hidden, at least one seen.
 
     `independent` draws each mask anew; `nested` draws one order of the sites per repeat and hides its first ones, so
     that the mask of a lower level lies within that of a higher one.
+
+    Args:
+        n_sites: number of sites.
+        levels: percent of sites hidden.
+        repeats: masks per level.
+        mechanism: "independent" or "nested".
+        seed: of the draw.
+        first: bool (n_sites,), a mask that the first nested order runs through: its sites are hidden before all others.
     """
     masks: dict[tuple[float, int], np.ndarray] = {}
     for repeat in range(repeats):
         order = np.random.default_rng([seed, repeat, 0]).permutation(n_sites)
+        if mechanism == "nested" and repeat == 0 and first is not None:
+            order = order[np.argsort(~first[order], kind="stable")]
         for level in levels:
-            n_hidden = min(max(round(check_level(level) * n_sites / 100), 1), n_sites - 1)
+            n_hidden = min(max(round(level * n_sites / 100), 1), n_sites - 1)
             if mechanism == "independent":
                 order = np.random.default_rng([seed, repeat, 1 + round(level * 1000)]).permutation(n_sites)
             hidden = np.zeros(n_sites, dtype=bool)

@@ -151,6 +151,53 @@ def versions() -> dict[str, str]:
     return found
 
 
+def installed() -> list[dict[str, Any]]:
+    """External programs and frameworks: name, version (empty if missing), required, needed_for."""
+    rows = []
+    for name, needed_for in (("java", "Beagle"), ("beagle", "the imputer beagle")):
+        try:
+            version = java_version() if name == "java" else beagle_version()
+        except InputError:
+            version = ""
+        rows.append({"name": name, "version": version, "required": True, "needed_for": needed_for})
+    for name, needed_for in (
+        ("bcftools", "tests"),
+        ("plink2", "tests"),
+        ("tabix", "indexing your own files"),
+        ("chromium", "tests"),
+    ):
+        rows.append({"name": name, "version": _program_version(name), "required": False, "needed_for": needed_for})
+    found = versions()
+    for name in ("tensorflow", "torch", "transformers", "optuna", "mlflow", "cyvcf2", "bed-reader", "msprime"):
+        try:
+            version = found.get(name) or metadata.version(name)
+        except metadata.PackageNotFoundError:
+            version = ""
+        rows.append({"name": name, "version": version, "required": True, "needed_for": "the platform"})
+    return rows
+
+
+def java_version() -> str:
+    """Version of Java; InputError if it is missing."""
+    result = run_program([java(), "-version"])
+    return (result.stderr or result.stdout).splitlines()[0].split('"')[1]
+
+
+def beagle_version() -> str:
+    """What Beagle calls itself: its release and jar date; InputError if it or Java is missing."""
+    result = run_program([java(), "-jar", beagle_jar()])
+    first = next((line for line in (result.stdout + result.stderr).splitlines() if "beagle" in line.lower()), "")
+    return first.strip()
+
+
+def _program_version(name: str) -> str:
+    program = shutil.which(name)
+    if program is None:
+        return ""
+    result = run_program([program, "--version"])
+    return next(iter((result.stdout + result.stderr).splitlines()), "there")
+
+
 def git_revision() -> str:
     """Revision of the working tree this package runs from, "-dirty" behind it if changed; empty outside one."""
     here = Path(__file__).parent

@@ -1,0 +1,50 @@
+# Everything a user or a developer runs; `make help` lists it.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+
+.DEFAULT_GOAL := help
+.PHONY: help setup system demo test lint panels panels-test ui clean-runs lock
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+setup: system $(VENV)/.done ## Virtual environment from the lock, and the programs that apt has
+
+$(VENV)/.done: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+system:
+	@sh scripts/system-packages.sh beagle plink2 bcftools tabix chromium
+
+demo: setup ## The five imputers on the simulated bulls, with a small budget: about ten minutes on 2 cores
+	$(BIN)/snpimpute experiment experiments/demo.toml
+
+test: setup lint ## Linters, types, import contracts, and the whole test suite
+	$(BIN)/python -m pytest -m "not panels"
+
+lint: $(VENV)/.done
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/ruff check --quiet
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+panels: setup ## The five imputers on the real panels that SNPIMPUTE_PANELS names: some hours
+	$(BIN)/snpimpute experiment experiments/panels.toml
+
+panels-test: setup ## Slow checks on the real panels that SNPIMPUTE_PANELS names
+	$(BIN)/python -m pytest -m panels
+
+ui: setup ## The MLflow UI on http://127.0.0.1:5000
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/runs/mlflow.db
+
+clean-runs: ## Remove everything that experiments have made in runs/
+	rm -rf runs
+
+lock: ## Write requirements.lock from what the virtual environment holds
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock

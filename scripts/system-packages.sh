@@ -1,0 +1,20 @@
+#!/bin/sh
+# Installs the Debian packages named as arguments that are missing; without root or apt it says what to install.
+set -eu
+missing=""
+for package in "$@"; do
+    case "$package" in
+        tabix) program=bgzip ;;
+        *) program=$package ;;
+    esac
+    command -v "$program" >/dev/null 2>&1 || missing="$missing $package"
+done
+[ -z "$missing" ] && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    apt-get update -qq
+    # shellcheck disable=SC2086
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+else
+    echo "Please install:$missing (Debian: sudo apt-get install$missing), then run this again." >&2
+    exit 2
+fi

@@ -1,0 +1,250 @@
+"""An experiment's settings, read from TOML into frozen models that refuse what they do not know."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from snpimpute.errors import InputError
+from snpimpute.masking import DEFAULT_LEVELS
+
+SIMULATED = "simulated"
+
+
+class Settings(BaseModel):
+    """Base of all tables: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SplitSettings(Settings):
+    """How samples are divided. `test` is a share below 1 or a count; `validation` a share of train."""
+
+    scheme: Literal["random", "family", "group", "youngest"] = "random"
+    test: float = Field(0.2, gt=0)
+    validation: float = Field(0.2, gt=0, lt=1)
+
+
+class FilterSettings(Settings):
+    """What a site must have to be kept: share of samples with a call, frequency of the rarer allele, FILTER passed."""
+
+    min_call_rate: float = Field(0.9, ge=0, le=1)
+    min_maf: float = Field(0.0, ge=0, lt=0.5)
+    pass_only: bool = True
+
+
+class ScenarioSettings(Settings):
+    """Which sites are hidden for scoring: percent missing, mechanisms, masks per level, or a table of masks."""
+
+    levels: tuple[float, ...] = DEFAULT_LEVELS
+    mechanisms: tuple[Literal["file", "independent", "nested"], ...] = ("independent", "nested")
+    repeats: int = Field(3, ge=1)
+    masks: Path | None = None
+
+    @field_validator("levels")
+    @classmethod
+    def _percentages(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
+        for level in levels:
+            if not 0 < level < 100:
+                raise ValueError(f"level {level:g} is not a percentage above 0 and below 100")
+        if not levels:
+            raise ValueError("at least one level is needed")
+        return tuple(sorted(set(levels)))
+
+    @model_validator(mode="after")
+    def _file(self) -> ScenarioSettings:
+        if ("file" in self.mechanisms) != (self.masks is not None):
+            raise ValueError('mechanism "file" and a table `masks` go together')
+        return self
+
+
+class DataSettings(Settings):
+    """One dataset: where its genotypes come from, and how it is filtered, split and masked.
+
+    `source` is a VCF, BCF or PLINK .bed file, or "simulated"; or `train` and `test` are files split already.
+    """
+
+    source: str = SIMULATED
+    train: Path | None = None
+    test: Path | None = None
+    samples: Path | None = None
+    region: str | None = None
+    max_sites: int = Field(500, ge=10)
+    filter: FilterSettings = FilterSettings()
+    simulation: dict[str, Any] = {}
+    split: SplitSettings = SplitSettings()
+    scenarios: ScenarioSettings = ScenarioSettings()
+
+    @model_validator(mode="after")
+    def _both_files(self) -> DataSettings:
+        if (self.train is None) != (self.test is None):
+            raise ValueError("`train` and `test` go together")
+        return self
+
+
+class Budget(Settings):
+    """When a study ends: after `trials` that count, or after `seconds`, whichever is first."""
+
+    trials: int = Field(50, ge=1)
+    seconds: float | None = Field(600.0, gt=0)
+
+
+class TuningSettings(Settings):
+    """The studies: budget, processes that compute side by side, where trials are kept (a database URL; None: a file)."""
+
+    trials: int = Field(50, ge=1)
+    seconds: float | None = Field(600.0, gt=0)
+    workers: int = Field(1, ge=1)
+    storage: str | None = None
+
+
+class VariantSettings(Settings):
+    """A row of the report that differs from what the imputer declares; what is None stays as declared."""
+
+    tune: bool | None = None
+    mask: Literal["fixed", "random"] | None = None
+    params: dict[str, Any] = {}
+    params_file: Path | None = None
+
+
+class ScoringSettings(Settings):
+    """Bootstrap resamples of the intervals, and the percent missing of the headline tables."""
+
+    resamples: int = Field(1000, ge=100)
+    headline_level: float = 60.0
+
+
+class ExperimentSettings(Settings):
+    """A whole experiment.
+
+    `imputers` lists names (every one there is by default) and `variants` narrows or adds rows of an imputer; the rows an
+    imputer declares are taken where `variants` says nothing of them, unless `only_listed_variants` is set.
+    """
+
+    name: str = "experiment"
+    seed: int = 1
+    threads: int = Field(0, ge=0)
+    note: str = ""
+    data: dict[str, DataSettings] = {"bulls": DataSettings()}
+    imputers: tuple[str, ...] | None = None
+    variants: dict[str, dict[str, VariantSettings]] = {}
+    only_listed_variants: bool = False
+    tuning: TuningSettings = TuningSettings()
+    budgets: dict[str, Budget] = {}
+    scoring: ScoringSettings = ScoringSettings()
+    tracking_uri: str | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise ValueError("a name has letters, digits, dots, hyphens and underscores only")
+        return name
+
+    @field_validator("data")
+    @classmethod
+    def _plain_names(cls, data: dict[str, DataSettings]) -> dict[str, DataSettings]:
+        if not data:
+            raise ValueError("at least one dataset is needed")
+        for name in data:
+            cls._plain_name(name)
+        return data
+
+    def n_threads(self) -> int:
+        """Processor threads to use: as set, or all there are."""
+        return self.threads or len(os.sched_getaffinity(0))
+
+    def budget(self, imputer: str) -> Budget:
+        """The budget of an imputer's studies."""
+        return self.budgets.get(imputer) or Budget(trials=self.tuning.trials, seconds=self.tuning.seconds)
+
+
+def parse(table: dict[str, Any], where: str) -> ExperimentSettings:
+    """Settings from a plain table; InputError in one line that names the key."""
+    try:
+        return ExperimentSettings.model_validate(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise InputError(f"{where}: unknown key {key!r}; see experiments/demo.toml for those there are") from None
+        raise InputError(f"{where}: {key}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def read(path: Path) -> ExperimentSettings:
+    """Settings from a TOML file. Paths in it start at the file's folder; ~ and $VARIABLES are filled in.
+
+    Raises:
+        InputError: no such file, not TOML, an unknown key, a wrong value (names the key).
+    """
+    try:
+        table = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not TOML: {error}") from None
+    table.setdefault("name", re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem))
+    settings = parse(table, str(path))
+    data = {name: _with_paths(entry, path) for name, entry in settings.data.items()}
+    variants = {
+        imputer: {
+            label: row.model_copy(update={"params_file": row.params_file and _resolved(row.params_file, path)})
+            for label, row in rows.items()
+        }
+        for imputer, rows in settings.variants.items()
+    }
+    return settings.model_copy(update={"data": data, "variants": variants})
+
+
+def _with_paths(entry: DataSettings, config: Path) -> DataSettings:
+    paths = {key: getattr(entry, key) for key in ("train", "test", "samples")}
+    filled: dict[str, Any] = {key: value and _resolved(value, config) for key, value in paths.items()}
+    if entry.source != SIMULATED:
+        filled["source"] = str(_resolved(Path(entry.source), config))
+    if entry.scenarios.masks:
+        filled["scenarios"] = entry.scenarios.model_copy(update={"masks": _resolved(entry.scenarios.masks, config)})
+    return entry.model_copy(update=filled)
+
+
+def _resolved(path: Path, config: Path) -> Path:
+    text = os.path.expandvars(path.expanduser())
+    if "$" in text:
+        raise InputError(f"{config}: the path {path} names an environment variable that is not set")
+    return config.parent / text
+
+
+def for_genotypes(
+    source: Path, region: str | None = None, max_sites: int | None = None, samples: Path | None = None
+) -> ExperimentSettings:
+    """The default experiment on somebody's own genotype file."""
+    stem = re.sub(r"(\.vcf)?(\.gz|\.bgz|\.bcf|\.bed|\.vcf)$", "", source.name)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-") or "genotypes"
+    data: dict[str, Any] = {"source": str(source), "region": region, "samples": samples}
+    if max_sites is not None:
+        data["max_sites"] = max_sites
+    return parse({"name": name, "data": {name: data}}, str(source))
+
+
+def changed(
+    settings: ExperimentSettings,
+    trials: int | None = None,
+    seconds: float | None = None,
+    seed: int | None = None,
+    threads: int | None = None,
+) -> ExperimentSettings:
+    """The settings with what the command line says instead: budgets given there hold for every study."""
+    table = settings.model_dump()
+    for key, value in {"trials": trials, "seconds": seconds}.items():
+        if value is not None:
+            table["tuning"][key] = value
+            for budget in table["budgets"].values():
+                budget[key] = value
+    for key, value in {"seed": seed, "threads": threads}.items():
+        if value is not None:
+            table[key] = value
+    return parse(table, "the command line")

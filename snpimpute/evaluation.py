@@ -1,0 +1,325 @@
+"""Score fitted imputers on test scenarios: posteriors at the hidden calls, and one tidy table of scores."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from snpimpute.imputers._base import Imputer
+from snpimpute.io.dataset import PreparedDataset
+from snpimpute.masking import Scenario, unit_labels
+from snpimpute.metrics import (
+    MAF_BINS,
+    N_CALIBRATION_BINS,
+    N_SUMS,
+    RARE_MAF,
+    calibration_bins,
+    hard_confusion,
+    interval,
+    minor_coding,
+    resample,
+    resampling_weights,
+    scores,
+    site_sums,
+)
+from snpimpute.runtime import written_beside
+
+KEY = [
+    "imputer",
+    "variant",
+    "dataset",
+    "split",
+    "mechanism",
+    "level",
+    "repeat",
+    "seed",
+    "subset",
+    "decision",
+    "metric",
+    "versus",
+]
+COLUMNS = [*KEY, "value", "low", "high", "n"]
+POOLED = "all"  # the repeat of rows that pool all masks of a level
+COMPARED = ("f1_macro", "f1_1", "dosage_r2")  # metrics that get differences to the best imputer
+NEEDS_POSTERIOR = ("log_loss", "ece")  # metrics that mean nothing for smoothed hard calls
+WITH_INTERVALS = ("all", "rare", "rare_minor", "true:all")  # at every level; the other subsets only at the headline's
+MAX_SITE_BLOCKS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Posteriors:
+    """What an imputer gave at the hidden calls of each test scenario.
+
+    Attributes:
+        imputer, variant, seed: whose.
+        values: scenario key → float16 (n_test, n_hidden_sites, 3).
+        smoothed: keys of scenarios where these are smoothed hard calls.
+        seconds: scenario key → seconds to impute.
+    """
+
+    imputer: str
+    variant: str
+    seed: int
+    values: Mapping[str, np.ndarray]
+    smoothed: frozenset[str]
+    seconds: Mapping[str, float]
+
+    @property
+    def label(self) -> str:
+        return f"{self.imputer}/{self.variant}"
+
+
+def impute_scenarios(
+    imputer: Imputer,
+    variant: str,
+    dataset: PreparedDataset,
+    progress: Callable[[int, int], None] | None = None,
+) -> Posteriors:
+    """Let an imputer fill every test scenario of a dataset.
+
+    Args:
+        imputer: fitted on the dataset's train samples.
+        variant: its setting's name.
+        dataset: the prepared dataset.
+        progress: called as progress(scenarios done, scenarios in all).
+    """
+    scenarios = dataset.test_scenarios()
+    values, smoothed, seconds = {}, set(), {}
+    for done, scenario in enumerate(scenarios, start=1):
+        target = dataset.test.hide(scenario.hidden)
+        started = time.monotonic()
+        posterior = imputer.posterior(target)
+        seconds[scenario.key] = time.monotonic() - started
+        values[scenario.key] = posterior[:, scenario.hidden].astype(np.float16)
+        if not imputer.gives_posterior(target):
+            smoothed.add(scenario.key)
+        if progress is not None:
+            progress(done, len(scenarios))
+    return Posteriors(imputer.name, variant, imputer.seed, values, frozenset(smoothed), seconds)
+
+
+def save_posteriors(posteriors: Posteriors, path: Path) -> None:
+    """Write posteriors as a compressed .npz (written beside and renamed)."""
+    about = {
+        "imputer": posteriors.imputer,
+        "variant": posteriors.variant,
+        "seed": posteriors.seed,
+        "smoothed": sorted(posteriors.smoothed),
+        "seconds": dict(posteriors.seconds),
+    }
+    with written_beside(path) as beside, beside.open("wb") as handle:
+        arrays: dict[str, Any] = {"about": np.array(json.dumps(about)), **posteriors.values}
+        np.savez_compressed(handle, **arrays)
+
+
+def load_posteriors(path: Path) -> Posteriors:
+    """Read what `save_posteriors` wrote."""
+    with np.load(path, allow_pickle=False) as archive:
+        about = json.loads(str(archive["about"]))
+        values = {key: archive[key] for key in archive.files if key != "about"}
+    return Posteriors(
+        about["imputer"], about["variant"], about["seed"], values, frozenset(about["smoothed"]), about["seconds"]
+    )
+
+
+# ---------------------------------------------------------------------- the tidy table
+
+
+def score_table(
+    dataset: PreparedDataset,
+    results: list[Posteriors],
+    n_resamples: int = 1000,
+    seed: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Every score of every imputer, with 95% bootstrap intervals and paired differences to the best.
+
+    Samples (families where the sample table names them) are resampled together with masks, or with blocks of
+    neighbouring sites where a level has one mask only; the resamples are the same for all imputers, so that
+    differences are paired. The best is the one with the highest value of the metric in that scenario and subset.
+
+    Args:
+        dataset: the prepared dataset.
+        results: what `impute_scenarios` gave, one per imputer and variant.
+        n_resamples: number of bootstrap samples.
+        seed: of the resampling.
+        progress: called as progress(levels done, levels in all).
+
+    Returns:
+        One row per key (KEY) with the columns value, low, high (NaN where no interval is made) and n (calls).
+    """
+    by_level: dict[tuple[str, float], list[Scenario]] = {}
+    for scenario in dataset.test_scenarios():
+        by_level.setdefault((scenario.mechanism, scenario.level), []).append(scenario)
+    headline = next(s for s in dataset.scenarios if s.key == dataset.headline)
+    units = unit_labels(dataset.test.samples, "family")
+    rows: list[tuple] = []
+    for done, ((mechanism, level), scenarios) in enumerate(by_level.items(), start=1):
+        at_headline = (mechanism, level) == (headline.mechanism, headline.level)
+        n_cells = len(scenarios) if len(scenarios) > 1 else min(MAX_SITE_BLOCKS, int(scenarios[0].hidden.sum()))
+        weights = resampling_weights(units, n_cells, n_resamples, seed)
+        compared: dict[str, dict[str, tuple[dict, dict, int]]] = {}
+        for posteriors in results:
+            row = (posteriors.imputer, posteriors.variant, dataset.name, "test", mechanism, level)
+            sums = _LevelSums(dataset, posteriors, scenarios, n_cells)
+            smoothed = any(s.key in posteriors.smoothed for s in scenarios)
+            for subset, (by_sample, selected) in sums.subsets().items():
+                total = by_sample.sum(axis=(0, 1))
+                point = scores(total)
+                n = int(hard_confusion(total).sum())
+                with_interval = at_headline or subset in WITH_INTERVALS
+                drawn = scores(resample(by_sample, (weights[0][:, selected], weights[1]))) if with_interval else {}
+                end = (POOLED, posteriors.seed, subset, "argmax")
+                for metric, value in point.items():
+                    if smoothed and metric in NEEDS_POSTERIOR:
+                        continue
+                    counted = metric == "wrong" or metric.startswith("truth_")
+                    low, high = interval(drawn[metric]) if drawn and not counted else (np.nan, np.nan)
+                    rows.append((*row, *end, metric, "", float(value), low, high, n))
+                if drawn:
+                    compared.setdefault(subset, {})[posteriors.label] = (point, drawn, n)
+            rows += [(*row, *rest) for rest in sums.single_masks(posteriors.seed)]
+            if at_headline:
+                rows += [(*row, *rest) for rest in sums.details(posteriors.seed, smoothed)]
+        rows += _differences(compared, results, (dataset.name, "test", mechanism, level))
+        if progress is not None:
+            progress(done, len(by_level))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+class _LevelSums:
+    """The additive sums of one imputer over all masks of a mechanism and level."""
+
+    def __init__(
+        self, dataset: PreparedDataset, posteriors: Posteriors, scenarios: list[Scenario], n_cells: int
+    ) -> None:
+        self.dataset = dataset
+        self.scenarios = scenarios
+        self.n_cells = n_cells
+        self.maf = dataset.test.maf()
+        self.alt_is_major = dataset.test.alt_frequency() > 0.5
+        self.calls, self.minor, self.true = [], [], []
+        for scenario in scenarios:
+            posterior = posteriors.values[scenario.key].astype(np.float64)
+            posterior /= posterior.sum(axis=2, keepdims=True)
+            truth = dataset.test.calls[:, scenario.hidden]
+            self.calls.append(site_sums(truth, posterior))
+            rare = self._rare(scenario)
+            flipped = minor_coding(truth[:, rare], posterior[:, rare], self.alt_is_major[scenario.hidden][rare])
+            self.minor.append(site_sums(*flipped))
+            if dataset.true_test is not None:
+                self.true.append(site_sums(dataset.true_test.calls[:, scenario.hidden], posterior))
+
+    def _rare(self, scenario: Scenario) -> np.ndarray:
+        return self.maf[scenario.hidden] < RARE_MAF
+
+    def _in_cells(self, sums: list[np.ndarray], chosen: list[np.ndarray]) -> np.ndarray:
+        """float64 (n_test, n_cells, N_SUMS): sums over the chosen hidden sites, by mask or by block of sites."""
+        if len(sums) > 1:
+            return np.stack([s[:, c].sum(axis=1, dtype=np.float64) for s, c in zip(sums, chosen, strict=True)], axis=1)
+        blocks = np.array_split(np.arange(sums[0].shape[1]), self.n_cells)
+        return np.stack([sums[0][:, b[chosen[0][b]]].sum(axis=1, dtype=np.float64) for b in blocks], axis=1)
+
+    def subsets(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """subset → sums float64 (n, n_cells, N_SUMS), and which test samples (bool) these n are."""
+        everyone = np.ones(self.dataset.test.n_samples, dtype=bool)
+        everywhere = [np.ones(int(s.hidden.sum()), dtype=bool) for s in self.scenarios]
+        rare = [self._rare(s) for s in self.scenarios]
+        every_rare = [np.ones(int(r.sum()), dtype=bool) for r in rare]
+        total = self._in_cells(self.calls, everywhere)
+        found = {"all": (total, everyone), "rare": (self._in_cells(self.calls, rare), everyone)}
+        if len(every_rare) > 1 or every_rare[0].any():
+            found["rare_minor"] = (self._in_cells(self.minor, every_rare), everyone)
+        for low, high in pairwise(MAF_BINS):
+            last = high == MAF_BINS[-1]
+            chosen = [(m >= low) & ((m < high) | last) for m in (self.maf[s.hidden] for s in self.scenarios)]
+            if any(c.any() for c in chosen):
+                found[f"maf:{low:.2f}-{high:.2f}"] = (self._in_cells(self.calls, chosen), everyone)
+        if "group" in self.dataset.test.samples:
+            groups = self.dataset.test.samples["group"].fillna("").astype(str).to_numpy()
+            for group in sorted(set(groups) - {""}):
+                found[f"group:{group}"] = (total[groups == group], groups == group)
+        if self.true:
+            found["true:all"] = (self._in_cells(self.true, everywhere), everyone)
+            found["true:rare"] = (self._in_cells(self.true, rare), everyone)
+        return {name: (sums, who) for name, (sums, who) in found.items() if hard_confusion(sums.sum(axis=(0, 1))).any()}
+
+    def single_masks(self, seed: int) -> list[tuple]:
+        """Rows of each mask by itself, without intervals."""
+        rows = []
+        for scenario, sums in zip(self.scenarios, self.calls, strict=True):
+            for subset, chosen in (("all", slice(None)), ("rare", self._rare(scenario))):
+                total = sums[:, chosen].sum(axis=(0, 1), dtype=np.float64)
+                n = int(hard_confusion(total).sum())
+                for metric in ("f1_macro", "f1_micro", "f1_0", "f1_1", "f1_2"):
+                    value = float(scores(total)[metric])
+                    end = (subset, "argmax", metric, "", value, np.nan, np.nan, n)
+                    rows.append((str(scenario.repeat), seed, *end))
+        return rows
+
+    def details(self, seed: int, smoothed: bool) -> list[tuple]:
+        """Rows for a closer look at the headline scenario: confusion, sites, samples, calibration."""
+        pooled = np.zeros(N_SUMS)
+        by_sample = np.zeros((self.dataset.test.n_samples, N_SUMS))
+        by_site = np.zeros((self.dataset.test.n_sites, N_SUMS))
+        for scenario, sums in zip(self.scenarios, self.calls, strict=True):
+            by_sample += sums.sum(axis=1, dtype=np.float64)
+            by_site[scenario.hidden] += sums.sum(axis=0, dtype=np.float64)
+        pooled = by_sample.sum(axis=0)
+        rows: list[tuple] = []
+
+        def add(subset: str, metric: str, value: float, n: float) -> None:
+            rows.append((POOLED, seed, subset, "argmax", metric, "", value, np.nan, np.nan, int(n)))
+
+        counts = hard_confusion(pooled)
+        for true, called in np.ndindex(3, 3):
+            add("all", f"confusion_{true}{called}", float(counts[true, called]), counts.sum())
+        if not smoothed:
+            for i, (n, confidence, accuracy) in enumerate(calibration_bins(pooled)):
+                if n:
+                    bounds = f"confidence:{i / N_CALIBRATION_BINS:.1f}-{(i + 1) / N_CALIBRATION_BINS:.1f}"
+                    add(bounds, "confidence", confidence, n)
+                    add(bounds, "accuracy", accuracy, n)
+        for kind, labels, table in (
+            ("site", self.dataset.test.site_keys(), by_site),
+            ("sample", self.dataset.test.names, by_sample),
+        ):
+            result = scores(table)
+            for i, label in enumerate(labels):
+                n = hard_confusion(table[i]).sum()
+                if n:
+                    add(f"{kind}:{label}", "f1_micro", result["f1_micro"][i], n)
+                    if kind == "sample":
+                        add(f"{kind}:{label}", "f1_macro", result["f1_macro"][i], n)
+        return rows
+
+
+def _differences(
+    compared: dict[str, dict[str, tuple[dict, dict, int]]], results: list[Posteriors], where: tuple
+) -> list[tuple]:
+    """Rows of each imputer's paired difference to the best, for the metrics in COMPARED."""
+    rows = []
+    for subset, by_label in compared.items():
+        for metric in COMPARED:
+            values = {label: float(point[metric]) for label, (point, _, _) in by_label.items()}
+            values = {label: value for label, value in values.items() if np.isfinite(value)}
+            if len(values) < 2:
+                continue
+            best = max(values, key=lambda label: values[label])
+            for result in results:
+                if result.label == best or result.label not in values:
+                    continue
+                _, drawn, n = by_label[result.label]
+                low, high = interval(drawn[metric] - by_label[best][1][metric])
+                difference = values[result.label] - values[best]
+                key = (result.imputer, result.variant, *where, POOLED, result.seed, subset, "argmax", metric, best)
+                rows.append((*key, difference, low, high, n))
+    return rows

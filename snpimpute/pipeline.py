@@ -1,0 +1,733 @@
+"""The steps of an experiment as plain functions, and the order between them: prepare, tune, train, evaluate, compare."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from snpimpute import __version__, imputers
+from snpimpute.config import SIMULATED, DataSettings, ExperimentSettings, VariantSettings
+from snpimpute.errors import InputError
+from snpimpute.evaluation import impute_scenarios, load_posteriors, save_posteriors, score_table
+from snpimpute.imputers._base import Imputer, Report
+from snpimpute.io.dataset import PreparedDataset, dataset_in, read_about, save_dataset
+from snpimpute.runtime import (
+    beagle_jar,
+    digest,
+    end_group,
+    file_digest,
+    git_revision,
+    java,
+    peak_memory_mb,
+    versions,
+    worker_environment,
+    write_text,
+    written_beside,
+)
+from snpimpute.training import MaskPolicy, fit_on_all, validate, validate_in_folder
+from snpimpute.tuning import StudyResult, StudySettings, TrialOutcome, TrialRecord, read_params, run_study, write_params
+from snpimpute.watch import Watch
+
+TRIALS_PER_PROCESS = 10  # Keras keeps some 55 MB of every network it has fitted
+STEP_FAILED = 3  # exit status of a step's process that ended with an InputError, told in its last line
+
+
+@dataclass(frozen=True)
+class Row:
+    """One imputer in one setting: a row of the report.
+
+    Attributes:
+        imputer, variant: names.
+        tune: whether a study looks for its parameters.
+        mask: policy of the training masks.
+        params: parameters that differ from the defaults; a study leaves them as they are.
+        params_file: TOML of parameters found before, or None.
+    """
+
+    imputer: str
+    variant: str
+    tune: bool
+    mask: MaskPolicy
+    params: dict[str, Any]
+    params_file: Path | None = None
+
+    @property
+    def label(self) -> str:
+        return f"{self.imputer}/{self.variant}"
+
+
+@dataclass
+class Tuned:
+    """Parameters for the fit on all of train, and how they were found.
+
+    Attributes:
+        params: as a study or a file gave them; None if they are the row's own.
+        refit_params: with what the study's fit found (epochs, calibration), or None.
+        levels_score: macro-F1 on the validation masks of all levels, or None.
+        trials, failed: number of trials that counted, and of others.
+        seconds: of all trials.
+        ended_by: "trials" or "time"; empty without a study.
+        study: name of the study; empty without one.
+    """
+
+    params: dict[str, Any] | None = None
+    refit_params: dict[str, Any] | None = None
+    levels_score: float | None = None
+    trials: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    ended_by: str = ""
+    study: str = ""
+
+
+@dataclass
+class Done:
+    """How far a row came on a dataset; `failed` says why it came no further."""
+
+    row: Row
+    tuned: Tuned | None = None
+    home: Path | None = None
+    run_id: str = ""
+    failed: str = ""
+
+
+@dataclass
+class Outcome:
+    """What an experiment made, by dataset: folders, rows, files of scores, tables, addresses in the MLflow UI."""
+
+    datasets: dict[str, Path] = field(default_factory=dict)
+    rows: dict[str, list[Done]] = field(default_factory=dict)
+    scores: dict[str, Path] = field(default_factory=dict)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    comparison_links: dict[str, str] = field(default_factory=dict)
+    report: Path | None = None
+    mlflow_uri: str = ""
+
+    @property
+    def failures(self) -> list[str]:
+        return [f"{d.row.label} on {name}: {d.failed}" for name, dones in self.rows.items() for d in dones if d.failed]
+
+
+def plan(settings: ExperimentSettings) -> list[Row]:
+    """The rows of an experiment's report: what the imputers declare, as the settings narrow and add to it.
+
+    Raises:
+        InputError: unknown imputer (names the valid ones), wrong parameters, a program that an imputer needs is missing.
+    """
+    chosen = imputers.names() if settings.imputers is None else settings.imputers
+    for name in [*chosen, *settings.variants, *settings.budgets]:
+        imputers.load(name)
+    rows = []
+    for name in chosen:
+        cls = imputers.load(name)
+        declared = {
+            label: VariantSettings.model_validate({"tune": v.tune, "mask": v.mask, "params": dict(v.params)})
+            for label, v in cls.variants.items()
+        }
+        listed = settings.variants.get(name, {})
+        if settings.only_listed_variants and listed:
+            declared = {label: row for label, row in declared.items() if label in listed}
+        for label in {**declared, **listed}:
+            base, change = declared.get(label, VariantSettings()), listed.get(label, VariantSettings())
+            tune = base.tune if change.tune is None else change.tune
+            row = Row(
+                imputer=name,
+                variant=label,
+                tune=bool(tune) and cls.tunable() and change.params_file is None,
+                mask=change.mask or base.mask or "random",
+                params={**base.params, **change.params},
+                params_file=change.params_file,
+            )
+            cls.parse_params({**row.params, **(read_params(row.params_file) if row.params_file else {})})
+            rows.append(row)
+        if cls.framework == "java":
+            java()
+            beagle_jar()
+    return rows
+
+
+# ---------------------------------------------------------------------- a step in a process of its own
+
+
+class StepFailed(Exception):
+    """A step's process ended badly; the message is the reason in one line."""
+
+
+def run_step(name: str, arguments: dict[str, Any], log: Path, threads: int, watch: Watch) -> None:
+    """Run one of STEPS in a process of its own, so that frameworks do not meet and memory is given back.
+
+    Args:
+        name: of the step.
+        arguments: of the step (JSON-able).
+        log: file that what it prints is kept in.
+        threads: processor threads it may use.
+        watch: told of its progress.
+
+    Raises:
+        StepFailed: it ended badly.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as handle, log.open("a") as printed:
+        json.dump(arguments, handle, default=str)
+        handle.flush()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "snpimpute", "step", name, handle.name],
+            stdout=subprocess.PIPE,
+            stderr=printed,
+            text=True,
+            env=worker_environment(threads),
+            start_new_session=True,
+        )
+        reason = ""
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                message = _message(line)
+                if "progress" in message:
+                    watch.progress(*message["progress"])
+                elif "reason" in message:
+                    reason = message["reason"]
+                else:
+                    printed.write(line)
+            process.wait()
+        except BaseException:
+            end_group(process)
+            raise
+    if process.returncode != 0:
+        raise StepFailed(reason or f"its process ended with status {process.returncode}; see {log}")
+
+
+def _message(line: str) -> dict[str, Any]:
+    """What a step's process says in a line of JSON; empty for anything else it prints."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return {}
+    return message if isinstance(message, dict) else {}
+
+
+def tell(**message: Any) -> None:
+    """Say something to the process that runs this step."""
+    print(json.dumps(message), flush=True)
+
+
+def do_step(name: str, arguments_file: Path) -> int:
+    """Do a step here, in the process that `run_step` started; returns its exit status."""
+    arguments = json.loads(arguments_file.read_text())
+    try:
+        STEPS[name](**arguments)
+    except InputError as error:
+        tell(reason=str(error))
+        return STEP_FAILED
+    except Exception as error:
+        tell(reason=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".strip())
+        raise
+    return 0
+
+
+# ---------------------------------------------------------------------- prepare
+
+
+def prepare(settings: ExperimentSettings, name: str, runs: Path, watch: Watch | None = None) -> Path:
+    """Make the prepared dataset `name` of the settings, or find it already made; returns its folder."""
+    from snpimpute.io.prepare import build_dataset
+
+    data = settings.data[name]
+    wanted = digest(
+        [
+            __version__,
+            data.model_dump(mode="json"),
+            settings.seed,
+            settings.scoring.headline_level,
+            [file_digest(path) if path.is_file() else "" for path in _input_files(data)],
+        ]
+    )
+    for folder in sorted((runs / "datasets").glob(f"{name}-*")):
+        if read_about(folder)["settings"].get("made_from") == wanted:
+            return folder
+    (watch or Watch()).stage(f"prepare {name}")
+    dataset = build_dataset(name, data, settings.seed, settings.scoring.headline_level)
+    dataset.settings["made_from"] = wanted
+    return save_dataset(dataset, runs / "datasets")
+
+
+def _input_files(data: DataSettings) -> list[Path]:
+    named = [data.train, data.test, data.samples, data.scenarios.masks]
+    if data.source != SIMULATED:
+        named.append(Path(data.source))
+        if data.source.endswith(".bed"):
+            named += [Path(data.source).with_suffix(".bim"), Path(data.source).with_suffix(".fam")]
+    return [path for path in named if path is not None]
+
+
+# ---------------------------------------------------------------------- tune
+
+
+def study_name(dataset: PreparedDataset, row: Row, seed: int) -> str:
+    """Name of a row's study: all that changes a score is in it, budgets and threads are not."""
+    decides = digest([row.params, row.mask, seed, __version__])
+    return f"{dataset.name}-{dataset.digest[:12]}-{row.imputer}-{row.variant}-{decides[:8]}"
+
+
+def tune(
+    settings: ExperimentSettings, folder: Path, row: Row, runs: Path, tracker: Any = None, watch: Watch | None = None
+) -> Tuned:
+    """Find a row's parameters: by its study (taken up where it stands), from its file, or as they are.
+
+    Args:
+        settings: of the experiment.
+        folder: of the prepared dataset.
+        row: what to tune.
+        runs: where studies are kept.
+        tracker: tracking.Tracker that trials are logged to, or None.
+        watch: told of the progress.
+    """
+    if row.params_file is not None:
+        return Tuned(params={**row.params, **read_params(row.params_file)})
+    if not row.tune:
+        return Tuned()
+    dataset = dataset_in(folder)
+    budget = settings.budget(row.imputer)
+    name = study_name(dataset, row, settings.seed)
+    kept = runs / "studies" / f"{name}.json"
+    if kept.exists():
+        before = json.loads(kept.read_text())
+        if before["budget"] == budget.model_dump(mode="json"):
+            return Tuned(**before["tuned"])
+    watch = watch or Watch()
+    watch.stage(f"tune {row.label} on {dataset.name}")
+    cls = imputers.load(row.imputer)
+    threads = max(1, settings.n_threads() // settings.tuning.workers)
+    (runs / "studies").mkdir(parents=True, exist_ok=True)
+    found = run_study(
+        name,
+        suggest=functools.partial(_suggest, cls, row.params),
+        first=cls.parse_params(row.params).model_dump(mode="json"),
+        evaluate=functools.partial(_evaluate_trial, folder, row.imputer, row.mask, settings.seed, threads),
+        settings=StudySettings(
+            n_trials=budget.trials,
+            seconds=budget.seconds,
+            workers=settings.tuning.workers,
+            threads=threads,
+            seed=settings.seed,
+            storage=settings.tuning.storage or str(runs / "studies" / f"{name}.journal"),
+            trials_per_process=TRIALS_PER_PROCESS,
+        ),
+        on_trial=functools.partial(_log_trial, tracker, dataset.name, name, row),
+        on_progress=lambda counted, wanted, left: watch.progress(counted, wanted),
+    )
+    tuned = _tuned(found, name)
+    about = {"imputer": row.imputer, "variant": row.variant, "dataset": dataset.name, "study": name}
+    write_params(runs / "studies" / f"{name}.toml", found.best.params, about)
+    write_text(kept, json.dumps({"budget": budget.model_dump(mode="json"), "tuned": vars(tuned)}, indent=1) + "\n")
+    if tracker is not None:
+        tracker.finish_study(
+            dataset=dataset.name,
+            study=name,
+            best=vars(found.best),
+            n_trials=len(found.trials),
+            ended_by=found.ended_by,
+            n_counted=tuned.trials,
+        )
+    return tuned
+
+
+def _suggest(cls: type[Imputer], fixed: dict[str, Any], trial: Any) -> dict[str, Any]:
+    suggested = cls.search_space(trial).model_dump(mode="json")  # type: ignore[attr-defined]
+    return cls.parse_params({**suggested, **fixed}).model_dump(mode="json")
+
+
+def _evaluate_trial(
+    folder: Path, imputer: str, policy: MaskPolicy, seed: int, threads: int, params: dict[str, Any], report: Report
+) -> TrialOutcome:
+    found = validate_in_folder(folder, imputer, policy, seed, threads, params, report)
+    return TrialOutcome(found.score, {"refit_params": found.refit_params, "levels_score": found.levels_score})
+
+
+def _log_trial(tracker: Any, dataset: str, study: str, row: Row, record: TrialRecord) -> None:
+    if tracker is not None:
+        tracker.log_trial(dataset=dataset, study=study, imputer=row.imputer, variant=row.variant, record=vars(record))
+
+
+def _tuned(found: StudyResult, name: str) -> Tuned:
+    counted = [t for t in found.trials if t.state in ("complete", "pruned")]
+    return Tuned(
+        params=found.best.params,
+        refit_params=found.best.attributes["refit_params"],
+        levels_score=found.best.attributes["levels_score"],
+        trials=len(counted),
+        failed=len(found.trials) - len(counted),
+        seconds=sum(t.seconds for t in found.trials),
+        ended_by=found.ended_by,
+        study=name,
+    )
+
+
+# ---------------------------------------------------------------------- train
+
+
+def train(
+    settings: ExperimentSettings,
+    folder: Path,
+    row: Row,
+    tuned: Tuned,
+    runs: Path,
+    watch: Watch | None = None,
+) -> Path:
+    """Fit a row's imputer on all of train, in a process of its own.
+
+    Returns:
+        The model's folder: `model/` (what Imputer.save wrote), `fit.json`, `log.txt`.
+
+    Raises:
+        StepFailed: the fit ended badly.
+    """
+    watch = watch or Watch()
+    dataset = dataset_in(folder)
+    params = {**row.params, **(tuned.params or {})}
+    decides = digest([dataset.digest, row.imputer, params, row.mask, settings.seed, settings.n_threads(), __version__])
+    home = runs / "models" / f"{dataset.name}-{row.imputer}-{row.variant}-{decides[:10]}"
+    if not (home / "fit.json").exists():
+        watch.stage(f"train {row.label} on {dataset.name}")
+        arguments = {
+            "folder": str(folder),
+            "home": str(home),
+            "imputer": row.imputer,
+            "policy": row.mask,
+            "params": params,
+            "refit_params": tuned.refit_params,
+            "levels_score": tuned.levels_score,
+            "seed": settings.seed,
+            "threads": settings.n_threads(),
+        }
+        run_step("fit", arguments, home / "log.txt", settings.n_threads(), watch)
+    return home
+
+
+def step_fit(
+    folder: str,
+    home: str,
+    imputer: str,
+    policy: MaskPolicy,
+    params: dict[str, Any],
+    refit_params: dict[str, Any] | None,
+    levels_score: float | None,
+    seed: int,
+    threads: int,
+) -> None:
+    """The step "fit": with validation first where no study has done that, then on all of train."""
+    dataset = dataset_in(Path(folder))
+    if refit_params is None:
+        found = validate(dataset, imputer, params, policy, seed, threads)
+        refit_params, levels_score = found.refit_params, found.levels_score
+    fitted, seconds = fit_on_all(dataset, imputer, refit_params, policy, seed, threads)
+    with written_beside(Path(home) / "model") as beside:
+        fitted.save(beside)
+    about = {
+        "seconds_fit": seconds,
+        "memory_mb": peak_memory_mb(),
+        "parameters": fitted.n_parameters(fitted.params, dataset.train.n_sites),
+        "val_f1_macro": levels_score,
+        "samples_fit": dataset.train.n_samples,
+        "params": fitted.params.model_dump(mode="json"),
+        "versions": versions(),
+        "revision": git_revision(),
+    }
+    write_text(Path(home) / "fit.json", json.dumps(about, indent=1) + "\n")
+
+
+def log_training(settings: ExperimentSettings, folder: Path, row: Row, tuned: Tuned, home: Path, tracker: Any) -> str:
+    """Log and register a trained imputer, unless that is done already; returns the id of its MLflow run."""
+    about = json.loads((home / "fit.json").read_text())
+    dataset = dataset_in(folder)
+    hidden = next(s.hidden for s in dataset.scenarios if s.key == dataset.headline)
+    example = pd.DataFrame(dataset.test.take_samples(slice(0, 2)).hide(hidden).calls, columns=dataset.test.site_keys())
+    metrics = {key: about[key] for key in ("seconds_fit", "memory_mb", "val_f1_macro", "parameters", "samples_fit")}
+    return tracker.log_training(
+        key=home.name,
+        dataset=dataset.name,
+        dataset_folder=folder,
+        dataset_digest=dataset.digest,
+        imputer=row.imputer,
+        variant=row.variant,
+        params={**about["params"], "mask": row.mask, "seed": settings.seed, "threads": settings.n_threads()},
+        metrics={key: float(value) for key, value in metrics.items() if value is not None},
+        tags={**{f"version.{k}": v for k, v in about["versions"].items()}, "revision": about["revision"]},
+        artifacts=[
+            p
+            for p in (home / "log.txt", folder / "left_out.tsv", *(home / "model" / "state").glob("*.log"))
+            if p.exists()
+        ],
+        model_folder=home / "model",
+        example_target=example,
+    )
+
+
+# ---------------------------------------------------------------------- evaluate
+
+
+def evaluate(settings: ExperimentSettings, folder: Path, row: Row, home: Path, watch: Watch | None = None) -> Path:
+    """Let a trained imputer fill every test scenario, in a process of its own; returns the file of its posteriors.
+
+    Raises:
+        StepFailed: imputing ended badly.
+    """
+    watch = watch or Watch()
+    kept = home / "posteriors.npz"
+    if not (home / "impute.json").exists():
+        watch.stage(f"evaluate {row.label} on {dataset_in(folder).name}")
+        arguments = {"folder": str(folder), "home": str(home), "variant": row.variant}
+        run_step("impute", arguments, home / "log.txt", settings.n_threads(), watch)
+    return kept
+
+
+def step_impute(folder: str, home: str, variant: str) -> None:
+    """The step "impute": all test scenarios."""
+    imputer = imputers.load(json.loads((Path(home) / "model" / "imputer.json").read_text())["imputer"])
+    fitted = imputer.load(Path(home) / "model")
+    posteriors = impute_scenarios(
+        fitted, variant, dataset_in(Path(folder)), progress=lambda done, total: tell(progress=[done, total])
+    )
+    save_posteriors(posteriors, Path(home) / "posteriors.npz")
+    seconds = list(posteriors.seconds.values())
+    about = {"seconds_impute": sum(seconds) / len(seconds), "scenarios": len(seconds), "memory_mb": peak_memory_mb()}
+    write_text(Path(home) / "impute.json", json.dumps(about, indent=1) + "\n")
+
+
+STEPS: dict[str, Callable[..., None]] = {"fit": step_fit, "impute": step_impute}
+
+
+def score(
+    settings: ExperimentSettings, folder: Path, homes: list[Path], runs: Path, watch: Watch | None = None
+) -> Path:
+    """The tidy table of scores of the imputers whose model folders are given; returns the CSV file."""
+    dataset = dataset_in(folder)
+    about = [
+        dataset.digest,
+        sorted(home.name for home in homes),
+        settings.scoring.resamples,
+        settings.seed,
+        __version__,
+    ]
+    kept = runs / "scores" / f"{dataset.name}-{digest(about)[:12]}.csv"
+    if not kept.exists():
+        watch = watch or Watch()
+        watch.stage(f"score {len(homes)} imputers on {dataset.name}")
+        results = [load_posteriors(home / "posteriors.npz") for home in homes]
+        table = score_table(dataset, results, settings.scoring.resamples, settings.seed, watch.progress)
+        write_text(kept, table.to_csv(index=False))
+    return kept
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """A tidy table of scores as `score` wrote it."""
+    text = ("imputer", "variant", "dataset", "split", "mechanism", "repeat", "subset", "decision", "metric", "versus")
+    return pd.read_csv(
+        path,
+        dtype=dict.fromkeys(text, str),
+        keep_default_na=False,
+        na_values={c: [""] for c in ("value", "low", "high")},
+    )
+
+
+# ---------------------------------------------------------------------- compare, and the order of all steps
+
+PUBLISHED_SHAPE = (742, 186, 500)  # train samples, test samples, sites of the reference experiment
+PUBLISHED_TRIALS = 50
+REPORTED = ("parameters", "seconds_fit", "seconds_impute", "samples_fit", "val_f1_macro")
+
+
+def run(
+    settings: ExperimentSettings,
+    runs: Path,
+    until: str = "compare",
+    only: list[str] | None = None,
+    watch: Watch | None = None,
+) -> Outcome:
+    """Do an experiment's steps in their order, up to one of them; what is done already is taken up, not done again.
+
+    An imputer that fails does not take the others down: its row has the reason.
+
+    Args:
+        settings: of the experiment.
+        runs: folder that everything is kept in.
+        until: the last step: "prepare", "tune", "train", "evaluate" or "compare".
+        only: names of the imputers to work on; None = all of the experiment.
+        watch: told of the progress.
+
+    Raises:
+        InputError: what the user can mend, found before anything long begins.
+    """
+    watch = watch or Watch()
+    rows = [row for row in plan(settings) if only is None or row.imputer in only]
+    for name in only or []:
+        imputers.load(name)
+    outcome = Outcome()
+    outcome.datasets = {name: prepare(settings, name, runs, watch) for name in settings.data}
+    if until == "prepare":
+        return outcome
+    tracker = _tracker(settings, runs)
+    outcome.mlflow_uri = tracker.uri
+    for folder in outcome.datasets.values():
+        name = dataset_in(folder).name
+        outcome.rows[name] = [_advance(settings, folder, row, runs, until, tracker, watch) for row in rows]
+        if until in ("evaluate", "compare"):
+            scored = [done for done in outcome.rows[name] if not done.failed]
+            if scored:
+                outcome.scores[name] = score(settings, folder, [d.home for d in scored if d.home], runs, watch)
+                table = read_scores(outcome.scores[name])
+                for done in scored:
+                    own = (table.imputer == done.row.imputer) & (table.variant == done.row.variant)
+                    tracker.log_scores(done.run_id, table[own])
+            outcome.comparison_links[name] = tracker.comparison_link(name, [d.run_id for d in scored])
+    if until == "compare":
+        compare(settings, outcome, runs, tracker, watch)
+    return outcome
+
+
+def _tracker(settings: ExperimentSettings, runs: Path) -> Any:
+    from snpimpute.tracking import Tracker, tracking_uri
+
+    return Tracker(tracking_uri(settings.tracking_uri, runs), runs)
+
+
+def _advance(
+    settings: ExperimentSettings, folder: Path, row: Row, runs: Path, until: str, tracker: Any, watch: Watch
+) -> Done:
+    """One row on one dataset: tune, train, evaluate; a failure is noted, not raised."""
+    done = Done(row)
+    try:
+        done.tuned = tune(settings, folder, row, runs, tracker, watch)
+        if until == "tune":
+            return done
+        done.home = train(settings, folder, row, done.tuned, runs, watch)
+        done.run_id = log_training(settings, folder, row, done.tuned, done.home, tracker)
+        if until == "train":
+            return done
+        evaluate(settings, folder, row, done.home, watch)
+    except (StepFailed, InputError, RuntimeError) as error:
+        done.failed = str(error)
+        watch.warn(f"{row.label} failed: {error}")
+    return done
+
+
+def compare(
+    settings: ExperimentSettings, outcome: Outcome, runs: Path, tracker: Any, watch: Watch | None = None
+) -> Path:
+    """Draw the report of an experiment from its tidy tables; returns the path of its HTML page."""
+    from snpimpute.report import ReportContext, comparison_table, write_report
+
+    (watch or Watch()).stage("compare")
+    tables = [read_scores(path) for path in outcome.scores.values()]
+    if not tables:
+        raise InputError(f"no imputer could be scored: {'; '.join(outcome.failures)}")
+    datasets = {name: dataset_in(folder) for name, folder in outcome.datasets.items()}
+    imputer_rows = [_imputer_row(name, done) for name, dones in outcome.rows.items() for done in dones]
+    first = next(iter(datasets.values()))
+    headline = next(s for s in first.scenarios if s.key == first.headline)
+    links = [f"{ui_address(outcome.mlflow_uri)}{link}" for link in outcome.comparison_links.values()]
+    context = ReportContext(
+        title=f"Comparison of imputers: {settings.name}",
+        notes=_notes(settings, outcome),
+        datasets=[_dataset_about(dataset, settings.data[name]) for name, dataset in datasets.items()],
+        imputers=pd.DataFrame(imputer_rows),
+        primary_mechanism=headline.mechanism,
+        headline_level=headline.level,
+        versions={**versions(), "revision": git_revision()},
+        mlflow_link=links[0] if links else None,
+    )
+    folder = runs / "reports" / settings.name
+    scores = pd.concat(tables, ignore_index=True)
+    outcome.report = write_report(scores, context, folder)
+    outcome.tables = {name: comparison_table(scores, context, name) for name in outcome.scores}
+    tracker.log_comparison(
+        dataset_names=list(datasets),
+        report_folder=folder,
+        table=pd.concat([table.assign(dataset=name) for name, table in outcome.tables.items()], ignore_index=True),
+        tags={"experiment": settings.name, "revision": git_revision()},
+        key=digest([settings.name, sorted(p.name for p in outcome.scores.values())])[:16],
+    )
+    return outcome.report
+
+
+def ui_address(uri: str) -> str:
+    """Where the MLflow UI of a store answers: a server's own address, or where `mlflow ui` listens unless told otherwise."""
+    return f"{uri.rstrip('/')}/" if uri.startswith("http") else "http://127.0.0.1:5000/"
+
+
+def _notes(settings: ExperimentSettings, outcome: Outcome) -> list[str]:
+    notes = [settings.note] if settings.note else []
+    tuned = [d for dones in outcome.rows.values() for d in dones if d.tuned is not None and d.tuned.study]
+    short = [d for d in tuned if d.tuned is not None and d.tuned.trials < PUBLISHED_TRIALS]
+    if short:
+        notes.append(
+            f"Small-budget results: {len(short)} of {len(tuned)} studies ended with fewer than {PUBLISHED_TRIALS} trials "
+            "(their numbers are in the tables); the ranking may change with a larger budget."
+        )
+    return notes
+
+
+def _imputer_row(dataset: str, done: Done) -> dict[str, Any]:
+    cls = imputers.load(done.row.imputer)
+    row: dict[str, Any] = {
+        "dataset": dataset,
+        "imputer": done.row.imputer,
+        "variant": done.row.variant,
+        "mask": done.row.mask if cls.framework in ("tensorflow", "torch") else "",
+        "framework": cls.framework or "",
+        "status": done.failed or "ok",
+    }
+    if done.tuned is not None and done.tuned.study:
+        row |= {
+            "trials": done.tuned.trials,
+            "trials_failed": done.tuned.failed,
+            "study_ended_by": done.tuned.ended_by,
+        }
+    for file in ("fit.json", "impute.json"):
+        if done.home is not None and (done.home / file).exists():
+            about = json.loads((done.home / file).read_text())
+            memory = max(about["memory_mb"], row.get("memory_mb", 0.0))
+            row |= {key: value for key, value in about.items() if key in REPORTED} | {"memory_mb": memory}
+            if "params" in about:
+                row["params"] = ", ".join(f"{k}={v}" for k, v in about["params"].items() if v is not None)
+    return row
+
+
+def _dataset_about(dataset: PreparedDataset, data: DataSettings) -> Any:
+    from snpimpute.report import DatasetAbout
+
+    hidden = next(s.hidden for s in dataset.scenarios if s.key == dataset.headline)
+    calls = dataset.train.calls[:, hidden]
+    shares = [100 * (calls == g).sum() / (calls >= 0).sum() for g in (0, 1, 2)]
+    source = f"{data.train} and {data.test}" if data.train else data.source
+    sites = dataset.test.sites
+    return DatasetAbout(
+        name=dataset.name,
+        digest=dataset.digest,
+        description="simulated bulls" if data.source == SIMULATED and not data.train else f"genotypes of {source}",
+        n_train=dataset.train.n_samples,
+        n_validation=int(dataset.held_out.sum()),
+        n_test=dataset.test.n_samples,
+        n_sites=dataset.train.n_sites,
+        published_shape=(dataset.train.n_samples, dataset.test.n_samples, dataset.train.n_sites) == PUBLISHED_SHAPE,
+        left_out=dataset.left_out,
+        sites=pd.DataFrame(
+            {
+                "site": dataset.test.site_keys(),
+                "contig": sites.contig,
+                "pos": sites.pos,
+                "maf_test": dataset.test.maf(),
+                "maf_panel": dataset.train.maf(),
+            }
+        ),
+        genotype_shares=" / ".join(f"{share:.1f}%" for share in shares),
+    )

@@ -1,0 +1,113 @@
+"""What is asked of a file before it is compared on: enough samples and sites, of one contig, and no more than wanted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from snpimpute.errors import InputError
+from snpimpute.io.filters import SiteFilter, apply_filter
+from snpimpute.io.read import read_genotypes
+from snpimpute.io.vcf import read_vcf
+from tests.imputers.contract import small_panel
+from tests.io.test_vcf import record, vcf_text, write
+
+NAMES = ["a", "b", "c"]
+VARIED = ["0/1", "0/0", "1/1"]
+
+
+def records(n: int, contig: str = "1", every_other: list[str] | None = None) -> list[str]:
+    """SNPs at 10, 20, …; each second one with the calls `every_other` if these are given."""
+    return [
+        record(10 * i, every_other if every_other and i % 2 == 0 else VARIED, contig=contig) for i in range(1, n + 1)
+    ]
+
+
+def test_reads_and_filters(tmp_path: Path) -> None:
+    path = write(tmp_path / "some.vcf", vcf_text(records(40, every_other=["0/0"] * 3), NAMES))
+    matrix, left_out = read_genotypes(path)
+    assert matrix.calls.tolist() == [[1] * 20, [0] * 20, [2] * 20]
+    assert left_out.set_index("reason").n[["read", "monomorphic", "kept"]].tolist() == [40, 20, 20]
+
+
+def test_max_sites_counts_what_is_kept(tmp_path: Path) -> None:
+    path = write(tmp_path / "some.vcf", vcf_text(records(40, every_other=["0/0"] * 3), NAMES))
+    assert read_genotypes(path, max_sites=20)[0].n_sites == 20
+    with pytest.raises(InputError, match=r"more than 19 sites: .*--region .*1:10-370\), or .*--max-sites N"):
+        read_genotypes(path, max_sites=19)
+
+
+def test_reading_ends_when_there_are_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broken line far behind the limit is never reached."""
+    monkeypatch.setattr("snpimpute.io.filters.CALLS_PER_BLOCK", 30)
+    path = write(tmp_path / "long.vcf", vcf_text([*records(100), "1\tbroken\n"], NAMES))
+    with pytest.raises(InputError, match="more than 50 sites"):
+        read_genotypes(path, max_sites=50)
+    with pytest.raises(InputError, match="broken"):
+        read_genotypes(path, max_sites=500)
+
+
+def test_several_contigs_are_refused_without_a_region(tmp_path: Path) -> None:
+    text = vcf_text(records(20) + records(20, "2"), NAMES)
+    path = write(tmp_path / "two.vcf.gz", text)
+    with pytest.raises(InputError, match=r"several contigs \(1, 2, maybe more\): select a part with --region"):
+        read_genotypes(path)
+    assert set(read_genotypes(path, region="2")[0].sites.contig) == {"2"}
+    assert read_vcf(path)[0].n_sites == 40
+    other_empty = write(tmp_path / "one.vcf", vcf_text([*records(20), record(5, ["0/0"] * 3, contig="2")], NAMES))
+    assert set(read_genotypes(other_empty)[0].sites.contig) == {"1"}
+
+
+def test_one_sample(tmp_path: Path) -> None:
+    path = write(tmp_path / "some.vcf", vcf_text(records(20), NAMES))
+    with pytest.raises(InputError, match=r"some.vcf gives 1 sample: at least 2"):
+        read_genotypes(path, samples=["a"])
+    assert read_vcf(path, samples=["a"])[0].n_samples == 1
+
+
+def test_fewer_than_ten_sites(tmp_path: Path) -> None:
+    few = [*records(9), record(200, VARIED, alt="CT"), record(210, ["./.", "0/1", "0/0"])]
+    path = write(tmp_path / "few.vcf", vcf_text(few, NAMES))
+    with pytest.raises(InputError, match=r"leaves 9 sites of 11 read, .*10 .* \(left out: indel 1, call rate 1\)"):
+        read_genotypes(path)
+    assert read_genotypes(path, site_filter=SiteFilter(min_call_rate=0.5))[0].n_sites == 10
+
+
+def test_all_monomorphic(tmp_path: Path) -> None:
+    path = write(tmp_path / "same.vcf", vcf_text([record(i, ["0/0"] * 3) for i in range(1, 30)], NAMES))
+    with pytest.raises(InputError, match=r"same.vcf .* all of its 29 sites are monomorphic among the 3 samples"):
+        read_genotypes(path)
+
+
+@pytest.mark.parametrize("name", ["some.txt", "some.pgen", "some.ped", "some"])
+def test_unknown_ending(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("x")
+    with pytest.raises(InputError, match=r"\.vcf\.gz, \.bcf or \.bed"):
+        read_genotypes(tmp_path / name)
+
+
+def test_apply_filter_goes_on_from_a_table(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "some.vcf", vcf_text([*records(40, every_other=["0/0"] * 3), record(900, VARIED, alt="CT")], NAMES)
+    )
+    at_once, at_once_left_out = read_vcf(path, site_filter=SiteFilter())
+    unfiltered, left_out = read_vcf(path)
+    filtered, filtered_left_out = apply_filter(unfiltered, SiteFilter(), left_out)
+    assert filtered.digest() == at_once.digest()
+    assert filtered_left_out.n.tolist() == at_once_left_out.n.tolist() == [41, 0, 1, 0, 0, 20, 0, 0, 20]
+
+
+def test_apply_filter_keeps_exactly_at_the_thresholds() -> None:
+    panel = small_panel(missing=0.0)
+    calls = np.zeros((60, 4), dtype=np.int8)
+    calls[:6, 0] = -1  # call rate 0.9 exactly
+    calls[:7, 1] = -1
+    calls[10:16, :] = 1  # 6 of 120 alleles at the last two: MAF 0.05 exactly
+    calls[10, 3] = 0
+    matrix = replace(panel.take_sites(np.arange(4)), calls=calls)
+    kept, left_out = apply_filter(matrix, SiteFilter(min_call_rate=0.9, min_maf=0.05))
+    assert kept.sites.pos.tolist() == matrix.sites.pos.iloc[[0, 2]].tolist()
+    assert left_out.n.tolist() == [4, 0, 0, 0, 0, 0, 1, 1, 2]
