@@ -311,7 +311,7 @@ def tune(
     found = run_study(
         name,
         suggest=functools.partial(_suggest, cls, row.params),
-        first=cls.parse_params(row.params).model_dump(mode="json"),
+        first={k: v for k, v in cls.parse_params(row.params).model_dump(mode="json").items() if k not in row.params},
         evaluate=functools.partial(_evaluate_trial, folder, row.imputer, row.mask, settings.seed, threads),
         settings=StudySettings(
             n_trials=budget.trials,
@@ -323,7 +323,7 @@ def tune(
             trials_per_process=TRIALS_PER_PROCESS,
         ),
         on_trial=functools.partial(_log_trial, tracker, dataset.name, name, row),
-        on_progress=lambda counted, wanted, left: watch.progress(counted, wanted),
+        on_progress=lambda counted, wanted, best: watch.progress(counted, wanted),
     )
     tuned = _tuned(found, name)
     about = {"imputer": row.imputer, "variant": row.variant, "dataset": dataset.name, "study": name}
@@ -450,7 +450,7 @@ def log_training(settings: ExperimentSettings, folder: Path, row: Row, tuned: Tu
     about = json.loads((home / "fit.json").read_text())
     dataset = dataset_in(folder)
     hidden = next(s.hidden for s in dataset.scenarios if s.key == dataset.headline)
-    example = pd.DataFrame(dataset.test.take_samples(slice(0, 2)).hide(hidden).calls, columns=dataset.test.site_keys())
+    example = pd.DataFrame(dataset.test.take_samples(slice(0, 2)).hide(hidden).calls, index=dataset.test.names[:2], columns=dataset.test.site_keys())
     metrics = {key: about[key] for key in ("seconds_fit", "memory_mb", "val_f1_macro", "parameters", "samples_fit")}
     return tracker.log_training(
         key=home.name,

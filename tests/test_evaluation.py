@@ -1,0 +1,134 @@
+"""The tidy table: its key is unique, its values are what one gets by hand, its differences are paired."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from snpimpute.config import DataSettings, ScenarioSettings
+from snpimpute.evaluation import KEY, Posteriors, impute_scenarios, load_posteriors, save_posteriors, score_table
+from snpimpute.imputers.mode import Mode
+from snpimpute.io.prepare import build_dataset
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    data = DataSettings(
+        simulation={"n_samples": 150, "n_sites": 50},
+        scenarios=ScenarioSettings(levels=(30, 60), repeats=2, mechanisms=("independent",)),
+    )
+    return build_dataset("calves", data, seed=1, headline_level=60)
+
+
+def noisy(dataset, variant: str, right: float, seed: int) -> Posteriors:
+    """An imputer that gives the truth with probability `right`, else a random genotype."""
+    rng = np.random.default_rng(seed)
+    values = {}
+    for scenario in dataset.test_scenarios():
+        truth = dataset.test.calls[:, scenario.hidden]
+        calls = np.where(rng.random(truth.shape) < right, truth, rng.integers(0, 3, truth.shape))
+        values[scenario.key] = (0.8 * np.eye(3)[calls] + 0.2 / 3).astype(np.float16)
+    return Posteriors("noisy", variant, 1, values, frozenset(), dict.fromkeys(values, 0.1))
+
+
+@pytest.fixture(scope="module")
+def results(dataset):
+    mode = impute_scenarios(Mode().fit(dataset.train), "default", dataset)
+    return [mode, noisy(dataset, "good", 0.9, 1), noisy(dataset, "worse", 0.8, 2), noisy(dataset, "twin", 0.9, 3)]
+
+
+@pytest.fixture(scope="module")
+def table(dataset, results):
+    return score_table(dataset, results, n_resamples=300, seed=1)
+
+
+def pick(table, **wanted):
+    rows = table
+    for column, value in {"versus": "", "repeat": "all", "subset": "all", **wanted}.items():
+        rows = rows[rows[column] == value]
+    assert len(rows) == 1, rows
+    return rows.iloc[0]
+
+
+def test_the_key_is_unique(table):
+    assert not table.duplicated(KEY).any()
+
+
+def test_values_are_those_of_scikit_learn(dataset, results, table):
+    scenarios = [s for s in dataset.test_scenarios() if s.level == 60]
+    truth = np.concatenate([dataset.test.calls[:, s.hidden].ravel() for s in scenarios])
+    calls = np.concatenate([results[1].values[s.key].argmax(axis=2).ravel() for s in scenarios])
+    row = pick(table, variant="good", level=60.0, metric="f1_macro")
+    assert row.value == pytest.approx(f1_score(truth, calls, average="macro", labels=[0, 1, 2]))
+    assert row.n == len(truth)
+    assert row.low < row.value < row.high
+
+
+def test_rare_sites_go_by_the_maf_of_the_test_samples(dataset, table):
+    rare = dataset.test.maf() < 0.05
+    n = sum(int((s.hidden & rare).sum()) for s in dataset.test_scenarios() if s.level == 60) * dataset.test.n_samples
+    assert pick(table, variant="good", level=60.0, metric="f1_macro", subset="rare").n == n
+    minor = pick(table, variant="good", level=60.0, metric="truth_2", subset="rare_minor")
+    assert minor.value <= pick(table, variant="good", level=60.0, metric="truth_0", subset="rare_minor").value
+
+
+def test_maf_bins_and_groups_divide_all_calls(dataset, table):
+    whole = pick(table, variant="good", level=60.0, metric="f1_macro").n
+    for kind in ("maf:", "group:"):
+        rows = table[
+            (table.variant == "good")
+            & (table.level == 60)
+            & (table.metric == "f1_macro")
+            & table.subset.str.startswith(kind)
+            & (table["repeat"] == "all")
+            & (table.versus == "")
+        ]
+        assert rows.n.sum() == whole, kind
+
+
+def test_differences_are_to_the_best_and_paired(table):
+    rows = table[(table.level == 60) & (table.metric == "f1_macro") & (table.subset == "all") & (table.versus != "")]
+    best = {row.versus for row in rows.itertuples()}
+    assert len(best) == 1 and best <= {"noisy/good", "noisy/twin"}
+    by_variant = rows.set_index("variant")
+    assert by_variant.loc["worse", "high"] < 0
+    twin = by_variant.loc[by_variant.index.isin(["good", "twin"])].iloc[0]
+    assert twin["low"] < 0 < twin["high"]
+
+
+def test_a_difference_to_oneself_would_be_zero(dataset, results):
+    copy = Posteriors("noisy", "copy", 1, results[1].values, frozenset(), results[1].seconds)
+    rows = score_table(dataset, [results[1], copy], n_resamples=100, seed=1)
+    rows = rows[rows.versus != ""]
+    assert len(rows) and (rows[["value", "low", "high"]].abs().to_numpy() < 1e-12).all()
+
+
+def test_smoothed_calls_have_no_log_loss(dataset, results):
+    smoothed = Posteriors("hard", "x", 1, results[1].values, frozenset(results[1].values), results[1].seconds)
+    rows = score_table(dataset, [smoothed], n_resamples=100, seed=1)
+    assert not rows.metric.isin(["log_loss", "ece", "confidence", "accuracy"]).any()
+    assert rows.metric.isin(["f1_macro", "dosage_r2"]).any()
+
+
+def test_true_genotypes_are_scored_beside_the_called_ones(dataset, table):
+    called = pick(table, variant="good", level=60.0, metric="f1_micro")
+    true = pick(table, variant="good", level=60.0, metric="f1_micro", subset="true:all")
+    assert true.n == called.n and true.value < called.value
+
+
+def test_the_test_truth_decides_nothing_but_scores(dataset):
+    """A poisoned truth at the hidden calls leaves every posterior as it was."""
+    fitted = Mode().fit(dataset.train)
+    before = impute_scenarios(fitted, "default", dataset)
+    scenario = dataset.test_scenarios()[0]
+    dataset.test.calls[:, scenario.hidden] = 2 - dataset.test.calls[:, scenario.hidden]
+    after = impute_scenarios(fitted, "default", dataset)
+    dataset.test.calls[:, scenario.hidden] = 2 - dataset.test.calls[:, scenario.hidden]
+    np.testing.assert_array_equal(before.values[scenario.key], after.values[scenario.key])
+
+
+def test_posteriors_read_back(results, tmp_path):
+    save_posteriors(results[0], tmp_path / "p.npz")
+    again = load_posteriors(tmp_path / "p.npz")
+    assert again.label == "mode/default" and again.seconds == results[0].seconds
+    for key, values in results[0].values.items():
+        np.testing.assert_array_equal(again.values[key], values)
