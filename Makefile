@@ -47,4 +47,4 @@ clean-runs: ## Remove everything that experiments have made in runs/
 	rm -rf runs
 
 lock: ## Write requirements.lock from what the virtual environment holds
-	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
+	$(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+cpu$$//' > requirements.lock

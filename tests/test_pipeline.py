@@ -1,0 +1,211 @@
+"""The smoke experiment from end to end: every imputer, the store, the report, and what a second start takes up."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from snpimpute import imputers
+from snpimpute.config import DataSettings, ExperimentSettings, ScenarioSettings, VariantSettings, read
+from snpimpute.pipeline import Row, StepFailed, plan, read_scores, run, run_step, study_name
+from snpimpute.watch import Watch
+
+ROOT = Path(__file__).parents[1]
+SMOKE = ROOT / "experiments" / "smoke.toml"
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory):
+    """The smoke experiment, run once by the command that the README gives; folder of runs and what it printed."""
+    runs = tmp_path_factory.mktemp("smoke") / "runs"
+    command = [sys.executable, "-m", "snpimpute", "experiment", str(SMOKE), "--json", "--runs", str(runs)]
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=runs.parent)
+    assert done.returncode == 0, done.stderr
+    return runs, json.loads(done.stdout)
+
+
+def labels(settings: ExperimentSettings) -> list[str]:
+    return [row.label for row in plan(settings)]
+
+
+def test_every_row_of_the_plan_is_in_the_table(smoke):
+    _, told = smoke
+    assert {row["imputer"] for row in told["tables"]["calves"]} == set(labels(read(SMOKE)))
+    assert told["failures"] == []
+
+
+def test_nothing_is_left_in_the_working_directory(smoke):
+    runs, _ = smoke
+    assert [path.name for path in runs.parent.iterdir()] == ["runs"]
+
+
+def test_the_report_and_its_tables_are_there(smoke):
+    runs, told = smoke
+    report = Path(told["report"])
+    assert report.parent == runs / "reports" / "smoke"
+    assert {"report.html", "report.md", "scores.csv", "imputers.csv"} <= {p.name for p in report.parent.iterdir()}
+    html = report.read_text()
+    assert "Small-budget results" in html and "beagle/tuned" in html
+
+
+def test_scores_cover_levels_and_mechanisms(smoke):
+    _, told = smoke
+    table = read_scores(Path(told["scores"]["calves"]))
+    headline = table[
+        (table.metric == "f1_macro") & (table.subset == "all") & (table.versus == "") & (table["repeat"] == "all")
+    ]
+    assert set(zip(headline.mechanism, headline.level, strict=True)) == {
+        (mechanism, level) for mechanism in ("independent", "nested") for level in (20.0, 60.0, 90.0)
+    }
+    assert headline.value.between(0, 1).all()
+
+
+def test_the_store_holds_runs_trials_models_and_curves(smoke):
+    from mlflow import MlflowClient
+
+    _, told = smoke
+    client = MlflowClient(told["mlflow_uri"])
+    by_name = {e.name: e for e in client.search_experiments()}
+    train = client.search_runs([by_name["snpimpute/calves/train"].experiment_id])
+    assert len(train) == len(labels(read(SMOKE)))
+    for logged in train:
+        assert {"f1_macro", "rare_f1_macro", "nested_f1_macro", "seconds_fit", "memory_mb"} <= set(logged.data.metrics)
+        steps = [m.step for m in client.get_metric_history(logged.info.run_id, "f1_macro")]
+        assert sorted(steps) == [20, 60, 90]
+        assert logged.inputs.dataset_inputs
+    trials = client.search_runs([by_name["snpimpute/calves/tune"].experiment_id], "tags.`mlflow.parentRunId` != ''")
+    assert len(trials) == 4
+    model = client.get_registered_model("snpimpute-calves")
+    assert {"champion", "mode", "beagle", "dense", "bert", "softmax_regression"} <= set(model.aliases)
+    best = max(train, key=lambda r: r.data.metrics["val_f1_macro"])
+    assert client.get_model_version_by_alias("snpimpute-calves", "champion").run_id == best.info.run_id
+
+
+def test_a_second_start_takes_up_what_is_done(smoke):
+    runs, told = smoke
+    before = {p: p.stat().st_mtime_ns for p in runs.rglob("*") if p.is_file() and p.parts[-2] != "reports"}
+    again = run(read(SMOKE), runs)
+    after = {p: p.stat().st_mtime_ns for p in before if p.exists()}
+    redone = [p.relative_to(runs) for p in before if before[p] != after.get(p)]
+    assert not [p for p in redone if p.parts[0] in ("datasets", "models", "studies", "scores")], redone
+    assert again.tables["calves"].to_dict("records") == [dict(row) for row in told["tables"]["calves"]]
+
+
+def test_a_model_refuses_other_sites(smoke):
+    runs, told = smoke
+    from snpimpute.errors import InputError
+    from snpimpute.io.dataset import load_dataset
+
+    folder = next(runs.glob("models/calves-mode-*")) / "model"
+    model = imputers.load("mode").load(folder)
+    test = load_dataset(Path(told["datasets"]["calves"])).test
+    with pytest.raises(InputError, match="expects 50 sites, the target has 49"):
+        model.posterior(test.take_sites(slice(0, 49)))
+
+
+def little(**changes) -> ExperimentSettings:
+    """An experiment of the panel's frequencies alone."""
+    data = DataSettings(
+        simulation={"n_samples": 60, "n_sites": 30}, scenarios=ScenarioSettings(levels=(60,), repeats=1)
+    )
+    return ExperimentSettings(**{"name": "little", "data": {"calves": data}, "imputers": ("mode",), **changes})
+
+
+def test_an_imputer_that_fails_does_not_take_the_others_down(tmp_path):
+    settings = little(
+        imputers=("mode", "beagle"),
+        only_listed_variants=True,
+        variants={"beagle": {"default": VariantSettings(params={"memory_mb": 8})}},
+    )
+    outcome = run(settings, tmp_path)
+    assert len(outcome.failures) == 1 and "memory" in outcome.failures[0]
+    rows = outcome.tables["calves"].set_index("imputer")
+    assert rows.loc["mode/default", "f1_macro"] != "–"
+    assert "memory" in rows.loc["beagle/default", "verdict"]
+
+
+def test_parameters_from_a_file_need_no_study(tmp_path):
+    (tmp_path / "best.toml").write_text("l2 = 3.0\n")
+    settings = little(
+        imputers=("softmax_regression",),
+        only_listed_variants=True,
+        variants={"softmax_regression": {"tuned": VariantSettings(params_file=tmp_path / "best.toml")}},
+    )
+    (row,) = plan(settings)
+    assert not row.tune
+    outcome = run(settings, tmp_path / "runs")
+    about = json.loads(next((tmp_path / "runs").glob("models/*/fit.json")).read_text())
+    assert about["params"]["l2"] == 3.0
+    assert not list((tmp_path / "runs").glob("studies/*"))
+    assert outcome.failures == []
+
+
+def test_a_study_is_named_by_what_changes_a_score_only(tmp_path):
+    from snpimpute.io.prepare import build_dataset
+
+    dataset = build_dataset("calves", little().data["calves"], 1, 60)
+    row = Row("dense", "fixed", True, "fixed", {})
+    name = study_name(dataset, row, seed=1)
+    assert name == study_name(dataset, Row("dense", "fixed", True, "fixed", {}), seed=1)
+    assert name != study_name(dataset, row, seed=2)
+    assert name != study_name(dataset, Row("dense", "fixed", True, "random", {}), seed=1)
+    assert name != study_name(dataset, Row("dense", "fixed", True, "fixed", {"z": 8}), seed=1)
+
+
+def test_declared_variants_are_rows_unless_narrowed():
+    settings = ExperimentSettings(imputers=("beagle",))
+    assert labels(settings) == ["beagle/default", "beagle/tuned", "beagle/tuned-joint"]
+    narrowed = settings.model_copy(
+        update={"variants": {"beagle": {"tuned": VariantSettings(tune=False)}}, "only_listed_variants": True}
+    )
+    assert labels(narrowed) == ["beagle/tuned"]
+
+
+def test_a_step_that_fails_says_why(tmp_path):
+    with pytest.raises(StepFailed, match="not a prepared dataset"):
+        run_step(
+            "impute", {"folder": str(tmp_path), "home": str(tmp_path), "variant": "x"}, tmp_path / "log", 1, Watch()
+        )
+
+
+def test_killed_in_the_middle_it_goes_on(tmp_path):
+    """kill -9 while a study runs; started again, the study ends with exactly the trials asked for."""
+    settings = (
+        'imputers = ["softmax_regression"]\ntuning = { trials = 12, seconds = 300 }\nonly_listed_variants = true\n'
+        "[data.calves]\nsimulation = { n_samples = 60, n_sites = 30 }\nscenarios = { levels = [60], repeats = 1 }\n"
+        "[variants.softmax_regression.tuned]\n"
+    )
+    (tmp_path / "k.toml").write_text(settings)
+    runs = tmp_path / "runs"
+    command = [sys.executable, "-m", "snpimpute", "experiment", str(tmp_path / "k.toml"), "--json", "--runs", str(runs)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(600):
+        time.sleep(0.1)
+        journal = next(runs.glob("studies/*.journal"), None)
+        if journal is not None and journal.stat().st_size > 2500:
+            break
+    process.kill()
+    process.wait()
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    kept = json.loads(next(runs.glob("studies/*.json")).read_text())
+    assert kept["tuned"]["trials"] == 12
+    from mlflow import MlflowClient
+
+    client = MlflowClient(json.loads(done.stdout)["mlflow_uri"])
+    experiment = client.get_experiment_by_name("snpimpute/calves/tune")
+    logged = pd.Series(
+        [
+            r.data.tags.get("state")
+            for r in client.search_runs([experiment.experiment_id], "tags.`mlflow.parentRunId` != ''")
+        ]
+    )
+    assert logged.isin(["complete", "pruned"]).sum() == 12
