@@ -450,7 +450,11 @@ def log_training(settings: ExperimentSettings, folder: Path, row: Row, tuned: Tu
     about = json.loads((home / "fit.json").read_text())
     dataset = dataset_in(folder)
     hidden = next(s.hidden for s in dataset.scenarios if s.key == dataset.headline)
-    example = pd.DataFrame(dataset.test.take_samples(slice(0, 2)).hide(hidden).calls, index=dataset.test.names[:2], columns=dataset.test.site_keys())
+    example = pd.DataFrame(
+        dataset.test.take_samples(slice(0, 2)).hide(hidden).calls,
+        index=dataset.test.names[:2],
+        columns=dataset.test.site_keys(),
+    )
     metrics = {key: about[key] for key in ("seconds_fit", "memory_mb", "val_f1_macro", "parameters", "samples_fit")}
     return tracker.log_training(
         key=home.name,
@@ -498,6 +502,8 @@ def step_impute(folder: str, home: str, variant: str) -> None:
         fitted, variant, dataset_in(Path(folder)), progress=lambda done, total: tell(progress=[done, total])
     )
     save_posteriors(posteriors, Path(home) / "posteriors.npz")
+    if logs := getattr(fitted, "logs", []):
+        write_text(Path(home) / "impute.log", "\n".join(logs))
     seconds = list(posteriors.seconds.values())
     about = {"seconds_impute": sum(seconds) / len(seconds), "scenarios": len(seconds), "memory_mb": peak_memory_mb()}
     write_text(Path(home) / "impute.json", json.dumps(about, indent=1) + "\n")
@@ -587,7 +593,7 @@ def run(
                 table = read_scores(outcome.scores[name])
                 for done in scored:
                     own = (table.imputer == done.row.imputer) & (table.variant == done.row.variant)
-                    tracker.log_scores(done.run_id, table[own])
+                    tracker.log_scores(done.run_id, table[own], *_cost_and_logs(done))
             outcome.comparison_links[name] = tracker.comparison_link(name, [d.run_id for d in scored])
     if until == "compare":
         compare(settings, outcome, runs, tracker, watch)
@@ -618,6 +624,16 @@ def _advance(
         done.failed = str(error)
         watch.warn(f"{row.label} failed: {error}")
     return done
+
+
+def _cost_and_logs(done: Done) -> tuple[dict[str, float], list[Path]]:
+    """Metrics of what imputing cost, and the files that tell how it went."""
+    assert done.home is not None
+    about = json.loads((done.home / "impute.json").read_text())
+    cost = {"seconds_impute": about["seconds_impute"], "memory_impute_mb": about["memory_mb"]}
+    if done.tuned is not None and done.tuned.study:
+        cost |= {"trials": done.tuned.trials, "trials_failed": done.tuned.failed, "seconds_tune": done.tuned.seconds}
+    return cost, [path for path in (done.home / "impute.log",) if path.exists()]
 
 
 def compare(

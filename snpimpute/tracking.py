@@ -316,7 +316,13 @@ class Tracker:
         return self.client.get_model_version_by_alias(name, alias).tags
 
     @one_line
-    def log_scores(self, run_id: str, scores: pd.DataFrame) -> None:
+    def log_scores(
+        self,
+        run_id: str,
+        scores: pd.DataFrame,
+        metrics: Mapping[str, float] | None = None,
+        artifacts: Sequence[Path] = (),
+    ) -> None:
         """Write the scores of a trained imputer to its run: curves over the levels, headline figures, pictures.
 
         A curve is a metric whose step is the percentage of missing sites (per mille, and `_permille` in the key, where
@@ -327,6 +333,8 @@ class Tracker:
         Args:
             run_id: what `log_training` returned.
             scores: the tidy table; rows of other imputers or variants, of single masks and of differences are left out.
+            metrics: what imputing cost.
+            artifacts: files to keep with the run.
         """
         run = self.client.get_run(run_id)
         mine = scores[
@@ -340,7 +348,9 @@ class Tracker:
         if mine.empty or run.data.tags.get(SCORES_TAG) == content:
             return
         mechanism, level = _headline(mine)
-        self._log(run, points=_curves(mine, mechanism) + _headline_points(mine, mechanism, level), again=True)
+        cost = [(name, value, 0) for name, value in (metrics or {}).items()]
+        self._log(run, points=_curves(mine, mechanism) + _headline_points(mine, mechanism, level) + cost, again=True)
+        self._log_artifacts(run_id, artifacts)
         self.client.log_figure(run_id, _robustness_figure(mine), "figures/robustness.png")
         if (counts := _confusion_counts(mine)) is not None:
             self.client.log_figure(run_id, _confusion_figure(counts, level), "figures/confusion.png")

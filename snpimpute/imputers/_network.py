@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import Field
 from scipy.optimize import minimize
 
 from snpimpute.genotypes import MISSING, GenotypeMatrix
@@ -22,14 +23,14 @@ class NetworkParams(Params):
     validation, and used when fitting again on all samples), as is calibration.
     """
 
-    epochs: int = 100
-    stop_after: int | None = None
-    patience: int = 15
-    batch_size: int = 32
-    learning_rate: float = 1e-3
+    epochs: int = Field(100, ge=1)
+    stop_after: int | None = Field(None, ge=1)
+    patience: int = Field(15, ge=1)
+    batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
     class_weights: Literal["none", "sqrt", "inverse"] = "inverse"
-    multiplier_1: float = 1.0
-    multiplier_2: float = 1.0
+    multiplier_1: float = Field(1.0, ge=1)
+    multiplier_2: float = Field(1.0, ge=1)
     calibration: Calibration | None = None
 
 
@@ -93,7 +94,7 @@ class NetworkImputer(Imputer):
                 report(epoch, score)
             if epoch - best_epoch >= p.patience:
                 break
-        self._calibration = p.calibration
+        self._stop_after, self._calibration = p.stop_after, p.calibration
         if validation is not None:
             self._set_weights(best_weights)
             self._stop_after = best_epoch + 1

@@ -1,0 +1,205 @@
+"""What the Keras networks share: seeds, input encoding, optimizer, training step, saving."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from snpimpute.genotypes import MISSING, GenotypeMatrix
+from snpimpute.imputers._network import NetworkImputer, NetworkParams
+
+if TYPE_CHECKING:
+    import keras
+
+PREDICT_BATCH = 256
+
+Schedule = Literal["constant", "cosine", "one_cycle"]
+Input = Literal["mean", "standardised", "missing", "indicator"]
+
+
+class KerasParams(NetworkParams):
+    """Parameters that every Keras network has.
+
+    Attributes:
+        schedule: course of the learning rate over `epochs`: "constant"; "cosine" (from learning_rate to 0);
+            "one_cycle" (up from a 25th of it over the first 30% of the steps, then as cosine; after Smith and Topin
+            2018, "Super-convergence").
+        weight_decay: decoupled weight decay of AdamW (Loshchilov and Hutter 2019); at 0 it is Adam.
+        input: what stands in the input for a call that is not seen, see `KerasImputer.encode`.
+        mask_inputs: hide masked genotypes in the input while learning, as they are when imputing. False leaves them
+            visible (what seems to have been published): the network then learns to copy its input.
+        input_dropout: share of the other calls of a batch that are hidden in the input as well, outside the loss
+            (a denoising autoencoder: Vincent et al. 2008).
+    """
+
+    schedule: Schedule = "constant"
+    weight_decay: float = Field(0.0, ge=0)
+    input: Input = "mean"
+    mask_inputs: bool = True
+    input_dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class KerasImputer(NetworkImputer):
+    """A network in Keras: a subclass defines `network`, and `encode` if it wants its input in another form."""
+
+    framework = "tensorflow"
+    Params = KerasParams
+
+    # ------------------------------------------------------------------ what a subclass defines
+
+    @classmethod
+    @abstractmethod
+    def network(cls, n_sites: int, params: Any) -> keras.Model:
+        """The untrained model: `encode`'s output in, logits float32 (batch, n_sites, 3) out.
+
+        Regularisers of its layers join the loss. No Lambda layers; layers of one's own are registered
+        (`keras.saving.register_keras_serializable`), so that the saved model loads in safe mode.
+        """
+
+    def encode(self, calls: np.ndarray) -> np.ndarray:
+        """What the network sees of calls int8 (n_samples, n_sites), -1 = not seen.
+
+        "mean": genotypes halved (0, 0.5, 1), the site's mean in the panel, halved, where not seen (so, it seems, published).
+        "standardised": the same information, less the site's mean and divided by its standard deviation in the panel.
+        "missing": genotypes halved, -1 where not seen.
+        "indicator": as "standardised", and a second value that is 1 where not seen, 0 where seen.
+
+        Returns:
+            float32 (n_samples, n_sites, values_per_site(params)).
+        """
+        unseen = calls == MISSING
+        if self.params.input == "missing":
+            return np.where(unseen, -1.0, calls / 2.0)[..., None].astype(np.float32)
+        genotypes = np.array([0.0, 1.0, 2.0])
+        mean = self.frequencies @ genotypes
+        filled = np.where(unseen, mean, calls)
+        if self.params.input == "mean":
+            return (filled / 2.0)[..., None].astype(np.float32)
+        values = (filled - mean) / np.sqrt(self.frequencies @ genotypes**2 - mean**2)
+        planes = [values, unseen] if self.params.input == "indicator" else [values]
+        return np.stack(planes, axis=2).astype(np.float32)
+
+    # ------------------------------------------------------------------ what NetworkImputer asks for
+
+    def _build(self, panel: GenotypeMatrix, class_weights: np.ndarray, steps_per_epoch: int) -> None:
+        import keras
+        import tensorflow as tf
+
+        p = self.params
+        keras.utils.set_random_seed(self.seed)
+        tf.config.experimental.enable_op_determinism()
+        self._rng = np.random.default_rng([self.seed, 1])
+        self._take(self.network(panel.n_sites, p))
+        optimizer = keras.optimizers.AdamW(
+            learning_rate(p.schedule, p.learning_rate, steps_per_epoch * p.epochs), weight_decay=p.weight_decay
+        )
+        optimizer.build(self._model.trainable_variables)
+        self._step = training_step(self._model, optimizer, class_weights)
+
+    def _train_epoch(self, batches: list[tuple[np.ndarray, np.ndarray]]) -> None:
+        for calls, hidden in batches:
+            self._step(*self.training_batch(calls, hidden))
+
+    def training_batch(self, calls: np.ndarray, hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Input, true genotypes and loss mask of a batch.
+
+        Args:
+            calls: int8 (batch, n_sites), -1 = missing: never in the input, never in the loss.
+            hidden: bool (batch, n_sites), what is to be learned.
+
+        Returns:
+            `encode`'s output; int32 (batch, n_sites), 0 where missing; float32 (batch, n_sites), 1 where hidden and known.
+        """
+        unseen = self._rng.random(calls.shape) < self.params.input_dropout
+        if self.params.mask_inputs:
+            unseen |= hidden
+        seen = np.where(unseen, np.int8(MISSING), calls)
+        return (
+            self.encode(seen),
+            np.maximum(calls, 0).astype(np.int32),
+            (hidden & (calls != MISSING)).astype(np.float32),
+        )
+
+    def _log_posterior(self, calls: np.ndarray) -> np.ndarray:
+        parts = [
+            self._predict(self.encode(calls[i : i + PREDICT_BATCH])).numpy()
+            for i in range(0, len(calls), PREDICT_BATCH)
+        ]
+        return np.concatenate(parts)
+
+    def _get_weights(self) -> list[np.ndarray]:
+        return self._model.get_weights()
+
+    def _set_weights(self, weights: list[np.ndarray]) -> None:
+        self._model.set_weights(weights)
+
+    def _save(self, folder: Path) -> None:
+        self._model.save(folder / "model.keras")
+        state = {"calibration": self._calibration, "stop_after": self._stop_after}
+        (folder / "network.json").write_text(json.dumps(state) + "\n")
+
+    def _load(self, folder: Path) -> None:
+        import keras
+
+        self._take(keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=True))
+        state = json.loads((folder / "network.json").read_text())
+        self._calibration = state["calibration"] and tuple(state["calibration"])
+        self._stop_after = state["stop_after"]
+
+    def _take(self, model: keras.Model) -> None:
+        """Make `model` the network of this imputer."""
+        import tensorflow as tf
+
+        self._model = model
+        signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)]
+        self._predict = tf.function(lambda x: tf.nn.log_softmax(model(x, training=False)), input_signature=signature)
+
+
+def values_per_site(params: KerasParams) -> int:
+    """How many values `KerasImputer.encode` gives for a site."""
+    return 2 if params.input == "indicator" else 1
+
+
+def learning_rate(schedule: str, peak: float, n_steps: int) -> Any:
+    """The learning rate over `n_steps` steps, for a Keras optimizer: a number, or a schedule."""
+    import keras
+
+    if schedule == "constant":
+        return peak
+    if schedule == "cosine":
+        return keras.optimizers.schedules.CosineDecay(peak, n_steps)
+    warm_up = max(round(0.3 * n_steps), 1)
+    return keras.optimizers.schedules.CosineDecay(
+        peak / 25, max(n_steps - warm_up, 1), warmup_target=peak, warmup_steps=warm_up
+    )
+
+
+def training_step(model: keras.Model, optimizer: Any, class_weights: np.ndarray) -> Any:
+    """A compiled step: update `model` by the weighted cross-entropy of one `training_batch`.
+
+    Each call weighs as its true genotype's class weight, and the loss is the weighted mean (divided by the sum of the
+    weights, not by the number of calls), so that its size, against regularisers, depends on neither.
+    """
+    import tensorflow as tf
+
+    signature = [
+        tf.TensorSpec((None, *model.input_shape[1:]), tf.float32),
+        tf.TensorSpec((None, None), tf.int32),
+        tf.TensorSpec((None, None), tf.float32),
+    ]
+
+    @tf.function(input_signature=signature)
+    def step(seen: Any, truth: Any, in_loss: Any) -> None:
+        weights = in_loss * tf.gather(class_weights, truth)
+        with tf.GradientTape() as tape:
+            cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, model(seen, training=True))
+            loss = tf.math.divide_no_nan(tf.reduce_sum(weights * cross_entropy), tf.reduce_sum(weights))
+            loss += tf.add_n(model.losses) if model.losses else 0.0
+        optimizer.apply(tape.gradient(loss, model.trainable_variables))
+
+    return step

@@ -1,0 +1,342 @@
+"""Beagle 5.4 as an imputer: files written for it, the program run, its answer read back as a posterior."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import shlex
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, ValidationInfo, field_validator
+
+from snpimpute.errors import InputError
+from snpimpute.genotypes import MISSING, GenotypeMatrix, site_keys
+from snpimpute.imputers._base import Imputer, Params, Report, Trial, Validation, Variant
+from snpimpute.io.vcf import write_vcf
+from snpimpute.masking import TrainingMask
+from snpimpute.runtime import beagle_jar, end_group, java
+
+LEAD = 0.001  # by which Beagle's call leads where its probabilities favour another: enough to survive float16
+HARD_CALL = 0.98  # weight of a call that Beagle gives without probabilities; the other two genotypes share the rest
+ARGUMENTS = {
+    "ne": "ne",
+    "err": "err",
+    "em": "em",
+    "cluster": "cluster",
+    "phase_states": "phase-states",
+    "iterations": "iterations",
+    "burnin": "burnin",
+    "window": "window",
+    "overlap": "overlap",
+}
+FAILURE = re.compile(r"(?:^ERROR|\b[\w.]+(?:Exception|Error)): (?:ERROR: )?(.+)")
+MENDED_BY = {
+    "OutOfMemoryError": "raise memory_mb",
+    "initialization of VM": "change memory_mb",
+    "only one position": "raise window",
+    "PlinkGenMap": "mend the genetic map (PLINK format: contig, id, cM, position)",
+}
+
+
+class BeagleParams(Params):
+    """Beagle's own parameters and defaults; an argument that is None is not passed.
+
+    Attributes:
+        mode: "reference" (the panel is Beagle's reference) or "joint" (panel and target phased together in one file).
+        ne: effective population size; together with the map it sets how often haplotypes switch.
+        err: probability that an allele differs from the haplotype it copies; None = from the number of haplotypes.
+        em: whether phasing estimates `ne` and `err` anew (imputation uses the given ones).
+        cluster: sites closer than this (cM) are imputed as one.
+        phase_states: haplotypes that a sample's phase is modelled with.
+        iterations: phasing iterations.
+        burnin: most burn-in iterations before them.
+        window: length of a piece of the chromosome worked on at a time (cM).
+        overlap: length shared by neighbouring windows (cM).
+        map: genetic map in PLINK format with cM; None = 1 cM per Mb.
+        phasings: runs, with the seeds seed, seed + 1, …, whose posteriors are averaged.
+        calls_from: what decides the hard call at a site hidden for all: "haplotypes" (Beagle's own GT, the likelier
+            allele of each haplotype) or "probabilities" (the largest GP, which calls more heterozygotes). With
+            "haplotypes", where a heterozygote leads the GP and the GT is homozygous, the two share their weight evenly.
+        memory_mb: largest heap of Java (MiB).
+    """
+
+    mode: Literal["reference", "joint"] = "reference"
+    ne: float | None = Field(100_000, ge=1)
+    err: float | None = Field(None, gt=0, lt=0.5)
+    em: bool | None = True
+    cluster: float | None = Field(0.005, ge=0)
+    phase_states: int | None = Field(280, ge=1)
+    iterations: int | None = Field(12, ge=1)
+    burnin: int | None = Field(3, ge=1)
+    window: float | None = Field(40.0, gt=0)
+    overlap: float | None = Field(2.0, gt=0, validate_default=True)
+    map: Path | None = None
+    phasings: int = Field(1, ge=1)
+    calls_from: Literal["haplotypes", "probabilities"] = "haplotypes"
+    memory_mb: int = Field(4096, ge=8)
+
+    @field_validator("overlap")
+    @classmethod
+    def _within_window(cls, overlap: float | None, info: ValidationInfo) -> float | None:
+        window = info.data.get("window") or 40.0
+        if window < 1.1 * (overlap or 2.0):
+            raise ValueError(f"window ({window:g}) must be at least 1.1 times overlap ({overlap or 2.0:g})")
+        return overlap
+
+
+class Beagle(Imputer):
+    """Beagle 5.4 (Browning, Tian, Zhou & Browning 2021; Browning, Zhou & Browning 2018), run as a program.
+
+    In reference mode sites hidden for every target sample are left out of the target file and come back with
+    probabilities (two decimals). Beagle gives hard calls alone at sites where some samples have a call, and in joint
+    mode: there a call weighs .98 and the other genotypes .01 each, averaged over `phasings`, and `gives_posterior`
+    says False. An unphased or incomplete panel is phased by Beagle itself first, once for each seed, when it is fitted.
+
+    Attributes:
+        logs: command line and output of each run so far, oldest first; saved with the model as beagle.log.
+    """
+
+    description = "Beagle 5.4: haplotype model, with the panel as reference or phased jointly"
+    framework = "java"
+    Params = BeagleParams
+    variants: ClassVar[Mapping[str, Variant]] = {
+        "default": Variant(),
+        "tuned": Variant(tune=True),
+        "tuned-joint": Variant(tune=True, params={"mode": "joint"}),
+    }
+
+    logs: list[str]
+    _haplotypes: np.ndarray | None  # int8 (1 or phasings, n_samples, n_sites, 2): the reference
+    _calls: np.ndarray | None  # int8 (n_samples, n_sites): the panel of joint mode
+    _map: str | None
+
+    @classmethod
+    def search_space(cls, trial: Trial) -> BeagleParams:
+        """What decides Beagle's rank: how often haplotypes switch (`ne`), which sites are merged (`cluster`), phasing."""
+        return BeagleParams(
+            ne=trial.suggest_float("ne", 100, 1e6, log=True),
+            cluster=trial.suggest_float("cluster", 1e-5, 0.01, log=True),
+            em=trial.suggest_categorical("em", [True, False]),
+            phase_states=trial.suggest_int("phase_states", 50, 800, log=True),
+            iterations=trial.suggest_int("iterations", 6, 30),
+            burnin=trial.suggest_int("burnin", 1, 6),
+            phasings=trial.suggest_int("phasings", 1, 3),
+            calls_from=trial.suggest_categorical("calls_from", ["haplotypes", "probabilities"]),
+        )
+
+    def gives_posterior(self, target: GenotypeMatrix) -> bool:
+        """False in joint mode, and where a site has calls for some samples only."""
+        missing = target.calls == MISSING
+        return self.params.mode == "reference" and bool((missing.all(axis=0) | ~missing.any(axis=0)).all())
+
+    @property
+    def version(self) -> str:
+        """What Beagle calls itself, from the last log; empty before the first run."""
+        found = re.search(r"^beagle\S* \(version .+?\)", self.logs[-1], re.MULTILINE) if self.logs else None
+        return found[0] if found else ""
+
+    # ------------------------------------------------------------------ learning and imputing
+
+    def _fit(
+        self, panel: GenotypeMatrix, validation: Validation | None, mask: TrainingMask, report: Report | None
+    ) -> None:
+        self.logs, self._haplotypes, self._calls = [], None, None
+        self._map = None if self.params.map is None else _read_map(self.params.map)
+        if self.params.mode == "joint":
+            self._calls = panel.calls
+        elif panel.haplotypes is not None:
+            self._haplotypes = panel.haplotypes[None]
+        else:
+            unphased = self._matrix(panel.calls, "p")
+            self._haplotypes = np.stack([self._run(seed, unphased)[0] for seed in self._seeds()])
+
+    def _posterior(self, target: GenotypeMatrix) -> np.ndarray:
+        run = self._jointly if self._haplotypes is None else self._from_reference
+        return np.mean([run(target, seed) for seed in self._seeds()], axis=0)
+
+    def _from_reference(self, target: GenotypeMatrix, seed: int) -> np.ndarray:
+        """float32 (n_samples, n_sites, 3): one run with the panel as reference."""
+        assert self._haplotypes is not None
+        haplotypes = self._haplotypes[(seed - self.seed) % len(self._haplotypes)]
+        panel = self._matrix(haplotypes.sum(axis=2, dtype=np.int8), "p", haplotypes)
+        hidden = (target.calls == MISSING).all(axis=0)
+        imputed, probabilities = self._run(seed, self._matrix(target.calls, "t"), panel, hidden)
+        whole = np.clip(probabilities.sum(axis=2, keepdims=True), 0.5, None)  # two decimals each: .99 to 1.01
+        probabilities = probabilities / whole
+        if self.params.calls_from == "haplotypes":
+            probabilities = _led_by(probabilities, imputed.sum(axis=2))
+        return np.where(hidden[:, None], probabilities, _smoothed(imputed))
+
+    def _jointly(self, target: GenotypeMatrix, seed: int) -> np.ndarray:
+        """float32 (n_samples, n_sites, 3): one run over panel and target in one file."""
+        assert self._calls is not None
+        samples = [f"p{i}" for i in range(len(self._calls))] + [f"t{i}" for i in range(target.n_samples)]
+        together = GenotypeMatrix(
+            np.concatenate([self._calls, target.calls]), pd.DataFrame({"sample": samples}), self.sites
+        )
+        imputed, _ = self._run(seed, together)
+        return _smoothed(imputed[len(self._calls) :])
+
+    def _seeds(self) -> range:
+        return range(self.seed, self.seed + self.params.phasings)
+
+    def _matrix(self, calls: np.ndarray, prefix: str, haplotypes: np.ndarray | None = None) -> GenotypeMatrix:
+        """Calls under names of our own: a sample may stand in the panel and in the target."""
+        samples = pd.DataFrame({"sample": [f"{prefix}{i}" for i in range(len(calls))]})
+        return GenotypeMatrix(calls, samples, self.sites, haplotypes)
+
+    # ------------------------------------------------------------------ the program
+
+    def _run(
+        self,
+        seed: int,
+        target: GenotypeMatrix,
+        panel: GenotypeMatrix | None = None,
+        leave_out: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Run Beagle once on files in a folder that is gone afterwards; what `_read_output` gives."""
+        arguments = {"gt": "target.vcf.gz", "out": "imputed", "gp": "true", "seed": seed, "nthreads": self.threads}
+        given = self.params.model_dump()
+        arguments |= {ARGUMENTS[name]: given[name] for name in ARGUMENTS if given[name] is not None}
+        with tempfile.TemporaryDirectory(prefix="snpimpute-beagle-") as name:
+            folder = Path(name)
+            write_vcf(folder / "target.vcf.gz", target, leave_out)
+            if panel is not None:
+                write_vcf(folder / "panel.vcf.gz", panel)
+                arguments["ref"] = "panel.vcf.gz"
+            if self._map is not None:
+                (folder / "genetic.map").write_text(self._map)
+                arguments["map"] = "genetic.map"
+            self._call([f"{key}={_spelled(value)}" for key, value in arguments.items()], folder)
+            return _read_output(folder / "imputed.vcf.gz", target)
+
+    def _call(self, arguments: list[str], folder: Path) -> None:
+        """Run Beagle in `folder` and keep its log; InputError in one line if it fails.
+
+        After some failures Beagle prints the Java trace and then waits for ever: it is ended once the trace is out.
+        """
+        heap = f"-Xmx{self.params.memory_mb}m"
+        jar = str(beagle_jar().absolute())
+        command = [java(), heap, "-XX:+ExitOnOutOfMemoryError", "-jar", jar, *arguments]
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+        assert process.stdout is not None
+        said: list[str] = []
+        ending = threading.Timer(0.5, end_group, [process])
+        try:
+            for line in process.stdout:
+                said.append(line)
+                if line.startswith("Exception in thread") and ending.ident is None:
+                    ending.start()
+            process.wait()
+        except BaseException:
+            end_group(process)
+            raise
+        finally:
+            ending.cancel()
+            process.stdout.close()
+            self.logs.append(shlex.join(command) + "\n" + "".join(said))
+        if process.returncode != 0 or not (folder / "imputed.vcf.gz").exists():
+            raise InputError(f"Beagle failed: {_cause(said, process.returncode)}")
+
+    # ------------------------------------------------------------------ keeping
+
+    def _save(self, folder: Path) -> None:
+        (folder / "beagle.log").write_text("\n".join(self.logs))
+        for name, array in (("haplotypes", self._haplotypes), ("calls", self._calls)):
+            if array is not None:
+                np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        if self._map is not None:
+            (folder / "genetic.map").write_text(self._map)
+
+    def _load(self, folder: Path) -> None:
+        self.logs = [log for log in [(folder / "beagle.log").read_text()] if log]
+        self._haplotypes, self._calls = (
+            np.load(path, allow_pickle=False) if (path := folder / f"{name}.npy").exists() else None
+            for name in ("haplotypes", "calls")
+        )
+        path = folder / "genetic.map"
+        self._map = path.read_text() if path.exists() else None
+
+
+def _read_map(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the genetic map {path}: {error}; give a PLINK map file with cM") from None
+
+
+def _spelled(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _cause(said: list[str], returncode: int) -> str:
+    """The one line that tells why Beagle failed, and what mends it where that is known."""
+    text = "".join(said)
+    lines = [line.strip() for line in said if line.strip() and not line.lstrip().startswith("at ")]
+    if "initialization of VM" in text:
+        cause = lines[-1]
+    elif found := next(filter(None, map(FAILURE.search, lines)), None):
+        cause = found[1]
+    elif returncode < 0:
+        cause = f"it was ended by {signal.Signals(-returncode).name}"
+    else:
+        cause = lines[-1] if lines else f"exit status {returncode}, no message"
+    return "; ".join([cause, *(mend for sign, mend in MENDED_BY.items() if sign in text)])
+
+
+def _led_by(probabilities: np.ndarray, calls: np.ndarray) -> np.ndarray:
+    """Probabilities (n_samples, n_sites, 3) with the call (n_samples, n_sites) ahead, by the least change that does it."""
+    leader = probabilities.argmax(axis=2)
+    i, j = np.nonzero(leader != calls)
+    leader, called = leader[i, j], calls[i, j]
+    shared = (probabilities[i, j, leader] + probabilities[i, j, called]) / 2
+    led = probabilities.copy()
+    led[i, j, leader], led[i, j, called] = shared - LEAD, shared + LEAD
+    return led
+
+
+def _smoothed(haplotypes: np.ndarray) -> np.ndarray:
+    """float32 (n_samples, n_sites, 3): hard calls as a posterior of .98 and twice .01."""
+    calls = haplotypes.sum(axis=2)
+    rest = (1 - HARD_CALL) / 2
+    return np.where(np.arange(3) == calls[:, :, None], HARD_CALL, rest).astype(np.float32)
+
+
+def _read_output(path: Path, target: GenotypeMatrix) -> tuple[np.ndarray, np.ndarray]:
+    """Read what Beagle wrote for `target`.
+
+    Returns:
+        int8 (n_samples, n_sites, 2) alleles, and float32 (n_samples, n_sites, 3) probabilities (0 at the sites that
+        came back without).
+    """
+    place = {key: j for j, key in enumerate(site_keys(target.sites))}
+    haplotypes = np.full((target.n_samples, target.n_sites, 2), -1, dtype=np.int8)
+    probabilities = np.zeros((target.n_samples, target.n_sites, 3), dtype=np.float32)
+    with gzip.open(path, "rt") as handle:
+        for line in handle:
+            if line.startswith("#"):
+                continue
+            contig, pos, _, ref, alt, _, _, _, keys, *fields = line.rstrip("\n").split("\t")
+            j = place[f"{contig}:{pos}:{ref}:{alt}"]
+            haplotypes[:, j] = [(field[0] == "1", field[2] == "1") for field in fields]
+            if "GP" in keys:
+                which = keys.split(":").index("GP")
+                numbers = chain.from_iterable(field.split(":")[which].split(",") for field in fields)
+                probabilities[:, j] = np.fromiter(map(float, numbers), np.float32).reshape(-1, 3)
+    if (haplotypes < 0).any():
+        j = int((haplotypes < 0).any(axis=(0, 2)).argmax())
+        raise InputError(
+            f"Beagle gave no call at site {site_keys(target.sites)[j]}: are the sites in order of position?"
+        )
+    return haplotypes, probabilities

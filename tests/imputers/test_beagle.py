@@ -1,0 +1,326 @@
+"""Beagle: contract in both modes, its files and failures, and the reference scores on the real panels."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from snpimpute.errors import InputError
+from snpimpute.genotypes import GenotypeMatrix
+from snpimpute.imputers._base import Imputer
+from snpimpute.imputers.beagle import Beagle
+from snpimpute.io.dataset import read_masked_sites
+from snpimpute.io.vcf import read_vcf
+from snpimpute.metrics import confusion, f1_macro, f1_per_genotype
+from tests.imputers.contract import ImputerContract, small_panel
+
+QUICK = {"iterations": 2, "burnin": 1}
+
+
+def beagle(seed: int = 5, **params: Any) -> Beagle:
+    return Beagle(Beagle.parse_params(QUICK | params), seed=seed, threads=1)
+
+
+def every_second(matrix: GenotypeMatrix) -> np.ndarray:
+    return np.arange(matrix.n_sites) % 2 == 0
+
+
+@pytest.fixture(scope="module")
+def panel() -> GenotypeMatrix:
+    return small_panel()
+
+
+@pytest.fixture(scope="module")
+def target() -> GenotypeMatrix:
+    return small_panel(70, missing=0.0).take_samples(np.arange(60, 70))
+
+
+@pytest.fixture(scope="module")
+def fitted(panel: GenotypeMatrix) -> Beagle:
+    """Unphased panel as reference, fitted once for the file: no test changes it but for its logs."""
+    return beagle().fit(panel)
+
+
+class TestReference(ImputerContract):
+    imputer = Beagle
+    params = QUICK
+    order_tolerance = 1.0  # phasing draws its random numbers sample by sample, in their order
+
+    def test_hidden_sites_have_probabilities_and_beat_the_frequencies(
+        self, model: Imputer, target: GenotypeMatrix
+    ) -> None:
+        masked = self.masked(target)
+        hidden = every_second(target)
+        posterior = model.posterior(masked)[:, hidden]
+        assert model.gives_posterior(masked)
+        assert len(np.unique(posterior.round(2))) > 20
+        found = f1_macro(target.calls[:, hidden], posterior.argmax(axis=2))
+        guessed = np.broadcast_to(model.frequencies[hidden].argmax(axis=1), target.calls[:, hidden].shape)
+        assert found > f1_macro(target.calls[:, hidden], guessed) + 0.2
+
+    def test_partly_missing_sites_are_smoothed(self, model: Imputer, target: GenotypeMatrix) -> None:
+        hidden = np.zeros(target.calls.shape, dtype=bool)
+        hidden[:, 10] = True
+        hidden[:5, 20] = True
+        masked = target.hide(hidden)
+        assert not model.gives_posterior(masked)
+        posterior = model.posterior(masked)
+        np.testing.assert_allclose(np.sort(posterior[:5, 20], axis=1), [[0.01, 0.01, 0.98]] * 5, atol=1e-6)
+        assert posterior[:, 10].max() < 1 and len(np.unique(posterior[:, 10].round(2))) > 4
+
+    def test_run_is_recorded(self, model: Beagle, target: GenotypeMatrix, tmp_path: Path) -> None:
+        model.posterior(self.masked(target))
+        assert model.version == "beagle.22Jul22.46e.jar (version 5.4)"
+        phasing, imputing = model.logs[0], model.logs[-1]
+        assert "gt=target.vcf.gz" in phasing and "ref=" not in phasing
+        assert "ref=panel.vcf.gz" in imputing and "seed=5" in imputing and "nthreads=1" in imputing
+        assert "iterations=2" in imputing and "err=" not in imputing and "Imputation time" in imputing
+        model.save(tmp_path / "model")
+        kept = (tmp_path / "model" / "state" / "beagle.log").read_text()
+        assert phasing in kept and imputing in kept
+        assert Beagle.load(tmp_path / "model").version == model.version
+
+
+class TestJoint(ImputerContract):
+    imputer = Beagle
+    params = {**QUICK, "mode": "joint"}
+    order_tolerance = 1.0
+
+    def test_better_than_the_frequencies(self, model: Imputer, target: GenotypeMatrix) -> None:
+        hidden = every_second(target)
+        masked = self.masked(target)
+        posterior = model.posterior(masked)[:, hidden]
+        assert not model.gives_posterior(masked)
+        assert set(np.unique(posterior.round(4))) == {np.float32(0.01), np.float32(0.98)}
+        found = f1_macro(target.calls[:, hidden], posterior.argmax(axis=2))
+        guessed = np.broadcast_to(model.frequencies[hidden].argmax(axis=1), target.calls[:, hidden].shape)
+        assert found > f1_macro(target.calls[:, hidden], guessed) + 0.2
+
+    def test_samples_of_the_panel_can_be_targets(self, model: Imputer, panel: GenotypeMatrix) -> None:
+        some = panel.take_samples(np.arange(5))
+        assert (
+            model.posterior(self.masked(some)).argmax(axis=2)[some.calls >= 0] == some.calls[some.calls >= 0]
+        ).mean() > 0.85
+
+
+def test_order_of_samples_hardly_matters(fitted: Beagle, target: GenotypeMatrix) -> None:
+    masked = target.hide(every_second(target))
+    reverse = np.arange(target.n_samples)[::-1]
+    moved = np.abs(fitted.posterior(masked.take_samples(reverse))[reverse] - fitted.posterior(masked))
+    assert moved.mean() < 0.05
+
+
+def test_hard_calls_from_haplotypes_or_probabilities(
+    fitted: Beagle, panel: GenotypeMatrix, target: GenotypeMatrix
+) -> None:
+    """Beagle's GT takes the likelier allele of each haplotype: where it differs from the largest GP, GP says heterozygous."""
+    hidden = np.arange(target.n_sites) % 8 > 0
+    masked = target.hide(hidden)
+    by_haplotype = fitted.posterior(masked)[:, hidden]
+    by_probability = beagle(calls_from="probabilities").fit(panel).posterior(masked)[:, hidden]
+    differ = by_haplotype.argmax(axis=2) != by_probability.argmax(axis=2)
+    assert 5 < differ.sum() < 0.2 * differ.size
+    assert (by_probability.argmax(axis=2)[differ] == 1).all()
+    assert (by_haplotype.astype(np.float16).argmax(axis=2) == by_haplotype.argmax(axis=2)).all()
+    np.testing.assert_array_equal(by_haplotype[~differ], by_probability[~differ])
+    top = np.sort(by_haplotype[differ], axis=1)
+    np.testing.assert_allclose(top[:, 2] - top[:, 1], 0.002, atol=1e-5)
+
+
+def test_phased_panel_is_the_reference_as_it_is(fitted: Beagle, panel: GenotypeMatrix, target: GenotypeMatrix) -> None:
+    assert fitted._haplotypes is not None
+    haplotypes = fitted._haplotypes[0]
+    phased = GenotypeMatrix(haplotypes.sum(axis=2, dtype=np.int8), panel.samples, panel.sites, haplotypes)
+    model = beagle().fit(phased)
+    assert model.logs == [] and model.version == ""
+    masked = target.hide(every_second(target))
+    np.testing.assert_array_equal(model.posterior(masked), fitted.posterior(masked))
+
+
+@pytest.mark.parametrize("mode", ["reference", "joint"])
+def test_phasings_are_averaged(panel: GenotypeMatrix, target: GenotypeMatrix, mode: str) -> None:
+    masked = target.hide(every_second(target))
+    single = [beagle(seed, mode=mode).fit(panel).posterior(masked) for seed in (5, 6)]
+    both = beagle(5, mode=mode, phasings=2).fit(panel)
+    assert len(both.logs) == (2 if mode == "reference" else 0)
+    assert np.abs(single[0] - single[1]).max() > 0.005
+    np.testing.assert_allclose(both.posterior(masked), np.mean(single, axis=0), atol=1e-5)
+
+
+def test_defaults_are_the_programs_own(panel: GenotypeMatrix, target: GenotypeMatrix) -> None:
+    named = Beagle(seed=5).fit(panel)
+    passed = ("ne", "err", "em", "cluster", "phase_states", "iterations", "burnin", "window", "overlap")
+    silent = Beagle(Beagle.parse_params(dict.fromkeys(passed)), seed=5).fit(panel)
+    assert "ne=" in named.logs[0].splitlines()[0] and "ne=" not in silent.logs[0].splitlines()[0]
+    masked = target.hide(every_second(target))
+    np.testing.assert_array_equal(named.posterior(masked), silent.posterior(masked))
+
+
+def test_two_sites_seen(fitted: Beagle, target: GenotypeMatrix) -> None:
+    hidden = np.ones(target.n_sites, dtype=bool)
+    hidden[[7, 30]] = False
+    posterior = fitted.posterior(target.hide(hidden))
+    np.testing.assert_allclose(posterior.sum(axis=2), 1, atol=1e-5)
+
+
+def test_single_sample(fitted: Beagle, target: GenotypeMatrix) -> None:
+    one = target.take_samples([3])
+    calls = fitted.posterior(one.hide(every_second(one))).argmax(axis=2)
+    assert (calls == one.calls).mean() > 0.75
+
+
+def test_genetic_map_is_kept_with_the_model(
+    fitted: Beagle, panel: GenotypeMatrix, target: GenotypeMatrix, tmp_path: Path
+) -> None:
+    path = tmp_path / "a map.txt"
+    path.write_text("1 . 0.0 1000\n1 . 60.0 60000\n")
+    mapped = beagle(map=str(path)).fit(panel)
+    mapped.save(tmp_path / "model")
+    path.unlink()
+    masked = target.hide(every_second(target))
+    expected = mapped.posterior(masked)
+    np.testing.assert_array_equal(Beagle.load(tmp_path / "model").posterior(masked), expected)
+    assert "map=genetic.map" in mapped.logs[-1]
+    assert np.abs(expected - fitted.posterior(masked)).max() > 0.05
+
+
+def test_nothing_is_left_behind(
+    panel: GenotypeMatrix, target: GenotypeMatrix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a folder with spaces"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    beagle().fit(panel).posterior(target.hide(every_second(target)))
+    with pytest.raises(InputError):
+        beagle(memory_mb=10**8).fit(panel)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("no map\n", "Map file format error: no map; mend the genetic map"),
+        ("1 . 0.5 1000\n1 . 0.1 60000\n", "not in ascending order"),
+        ("2 . 0.0 1000\n2 . 0.1 60000\n", "missing genetic map for chromosome 1"),
+    ],
+)
+def test_bad_map_is_one_line(panel: GenotypeMatrix, tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "genetic.map"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message) as error:
+        beagle(map=str(path)).fit(panel)
+    assert "\n" not in str(error.value) and "java" not in str(error.value)
+
+
+def test_missing_map_is_one_line(panel: GenotypeMatrix, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot read the genetic map .*nowhere\.map"):
+        beagle(map=str(tmp_path / "nowhere.map")).fit(panel)
+
+
+def test_memory_too_small(panel: GenotypeMatrix) -> None:
+    with pytest.raises(InputError, match="Java heap space; raise memory_mb"):
+        beagle(memory_mb=8).fit(small_panel(1200, 300))
+    with pytest.raises(InputError, match=r"Could not reserve enough space .*; change memory_mb"):
+        beagle(memory_mb=10**8).fit(panel)
+
+
+def test_alleles_beagle_cannot_read(panel: GenotypeMatrix) -> None:
+    sites = panel.sites.assign(ref="1", alt="2")
+    with pytest.raises(InputError, match="REF field is not a sequence of A, C, T, G, or N"):
+        beagle().fit(GenotypeMatrix(panel.calls, panel.samples, sites))
+
+
+def test_program_missing(panel: GenotypeMatrix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SNPIMPUTE_BEAGLE_JAR", str(tmp_path / "no.jar"))
+    with pytest.raises(InputError, match=r"SNPIMPUTE_BEAGLE_JAR names .*no\.jar"):
+        beagle().fit(panel)
+    (tmp_path / "no.jar").write_text("not a jar")
+    with pytest.raises(InputError, match=r"Beagle failed: Error: Invalid or corrupt jarfile"):
+        beagle().fit(panel)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="Java is missing"):
+        beagle().fit(panel)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [{"ne": 0}, {"mode": "both"}, {"cluster": -1}, {"err": 0.7}, {"phasings": 0}, {"iterations": 0}, {"window": 1.0}],
+)
+def test_parameters_out_of_range(table: dict) -> None:
+    with pytest.raises(InputError, match="imputer beagle: parameter"):
+        Beagle.parse_params(table)
+
+
+class FirstOf:
+    """A trial that gives the lowest value of everything, and remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, tuple[Any, Any]] = {}
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        self.asked[name] = (low, high)
+        return low
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        self.asked[name] = (low, high)
+        return low
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        self.asked[name] = (min(choices), max(choices))
+        return choices[0]
+
+
+def test_search_space_holds_the_defaults() -> None:
+    trial = FirstOf()
+    found = Beagle.search_space(trial)
+    assert {"ne", "cluster", "em"} <= set(trial.asked) and not {"mode", "map", "memory_mb"} & set(trial.asked)
+    for name, (low, high) in trial.asked.items():
+        assert low <= getattr(Beagle.Params(), name) <= high, name
+        assert getattr(found, name) is not None
+    assert [v.tune for v in Beagle.variants.values()] == [False, True, True]
+
+
+# ---------------------------------------------------------------------- the real panels
+
+SETTINGS = {
+    "default": {},
+    "ne=20000": {"ne": 20_000},
+    "ne=1000": {"ne": 1_000},
+    "cluster=0.0001": {"cluster": 0.0001},
+}
+PANELS = [
+    ("kg15-500", "default"),
+    ("kg15-500", "ne=20000"),
+    ("kg15-500", "cluster=0.0001"),
+    ("cattle-chr1", "default"),
+    ("cattle-chr1", "ne=1000"),
+]
+
+
+@pytest.mark.panels
+@pytest.mark.skipif("SNPIMPUTE_PANELS" not in os.environ, reason="SNPIMPUTE_PANELS is not set")
+@pytest.mark.parametrize(("dataset", "setting"), PANELS)
+def test_reference_scores(dataset: str, setting: str) -> None:
+    """Every level of every setting in the panel's beagle.json, within .003 macro-F1."""
+    folder = Path(os.environ["SNPIMPUTE_PANELS"]) / dataset
+    scores = json.loads((folder / "beagle.json").read_text())
+    assert set(scores) == {s for d, s in PANELS if d == dataset}
+    train, _ = read_vcf(folder / "train.vcf.gz")
+    test, _ = read_vcf(folder / "test.vcf.gz")
+    masks = read_masked_sites(folder / "masked_sites.tsv", test.sites)
+    model = Beagle(Beagle.parse_params(SETTINGS[setting]), seed=1, threads=1).fit(train)
+    deviations = {}
+    for level, wanted in scores[setting].items():
+        hidden = masks[float(level)]
+        calls = model.posterior(test.hide(hidden)).argmax(axis=2)
+        counts = confusion(test.calls[:, hidden], calls[:, hidden])
+        assert counts.sum(axis=1).tolist() == wanted["all"]["truth"]
+        deviations[level] = float(f1_per_genotype(counts).mean() - wanted["all"]["f1_macro"])
+    print(dataset, setting, {level: round(d, 5) for level, d in deviations.items()})
+    assert max(map(abs, deviations.values())) <= 0.003, deviations

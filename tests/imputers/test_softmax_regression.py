@@ -1,0 +1,92 @@
+"""Softmax regression: contract, the optimum it finds, patterns of missing calls, the real panel."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from snpimpute.genotypes import GenotypeMatrix, site_keys
+from snpimpute.imputers import softmax_regression
+from snpimpute.imputers.softmax_regression import SoftmaxParams, SoftmaxRegression, fit_ridge
+from snpimpute.io.vcf import read_vcf
+from snpimpute.metrics import f1_macro
+from tests.imputers.contract import ImputerContract, small_panel
+
+
+class TestSoftmaxRegression(ImputerContract):
+    imputer = SoftmaxRegression
+
+    def test_order_of_patterns_does_not_matter(self, model: SoftmaxRegression, target: GenotypeMatrix) -> None:
+        masked = target.hide(np.random.default_rng(1).random(target.calls.shape) < 0.3)
+        alone = model.posterior(masked.take_samples([3]))
+        np.testing.assert_allclose(alone[0], model.posterior(masked)[3], atol=1e-5)
+
+    def test_each_pattern_is_fitted_once(
+        self, panel: GenotypeMatrix, target: GenotypeMatrix, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        model = self.fitted(panel)
+        fits = []
+        monkeypatch.setattr(softmax_regression, "fit_ridge", lambda *given: fits.append(given) or fit_ridge(*given))
+        masked = self.masked(target)
+        first = model.posterior(masked)
+        np.testing.assert_array_equal(model.posterior(masked), first)
+        assert len(fits) == 1
+        monkeypatch.setattr(softmax_regression, "CACHED_PATTERNS", 2)
+        for seen in range(2, 6):
+            model.posterior(target.hide(np.arange(target.n_sites) >= seen))
+        assert len(fits) == 5
+
+    def test_threads_do_not_matter(
+        self, model: SoftmaxRegression, panel: GenotypeMatrix, target: GenotypeMatrix
+    ) -> None:
+        masked = target.hide(np.random.default_rng(2).random(target.calls.shape) < 0.3)
+        two = SoftmaxRegression(seed=5, threads=2).fit(panel)
+        np.testing.assert_array_equal(two.posterior(masked), model.posterior(masked))
+
+    def test_it_beats_the_frequencies(self, model: SoftmaxRegression, target: GenotypeMatrix) -> None:
+        posterior = model.posterior(self.masked(target))
+        hidden = np.arange(target.n_sites) % 2 == 0
+        blind = np.broadcast_to(model.frequencies, posterior.shape)
+        gain = [f1_macro(target.calls[:, hidden], p[:, hidden].argmax(axis=2)) for p in (posterior, blind)]
+        assert gain[0] > gain[1] + 0.15
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.1])
+def test_optimum_is_that_of_scikit_learn(missing: float) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    calls = small_panel(150, 30, missing=0.0).calls
+    truth = np.where(np.random.default_rng(1).random((150, 5)) < missing, np.int8(-1), calls[:, :5])
+    x = calls[:, 5:].astype(np.float32)
+    x = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-6)
+    frequencies = np.full((5, 3), 1 / 3, dtype=np.float32)
+    weights, intercept = fit_ridge(x, truth, frequencies, SoftmaxParams(l2=4.0, iterations=2000))
+    logits = (x @ weights + intercept).reshape(150, 3, 5)
+    for site in range(5):
+        known = truth[:, site] >= 0
+        there = LogisticRegression(C=1 / 4.0, tol=1e-8, max_iter=5000).fit(x[known], truth[known, site])
+        p = np.exp(logits[:, :, site])
+        p /= p.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(p[:, there.classes_], there.predict_proba(x), atol=0.01)
+
+
+def test_heterozygote_input_adds_an_indicator() -> None:
+    model = SoftmaxRegression(SoftmaxParams(inputs="heterozygote"))
+    calls = np.array([[0, 1, 2, -1]], dtype=np.int8)
+    np.testing.assert_array_equal(model._inputs(calls), [[0, 1, 2, np.nan, 0, 1, 0, np.nan]])
+
+
+@pytest.mark.panels
+def test_real_panel() -> None:
+    if "SNPIMPUTE_PANELS" not in os.environ:
+        pytest.skip("SNPIMPUTE_PANELS is not set: it names the folder of the real panels")
+    folder = Path(os.environ["SNPIMPUTE_PANELS"]) / "kg15-500"
+    train, test = (read_vcf(folder / f"{part}.vcf.gz")[0] for part in ("train", "test"))
+    table = pd.read_csv(folder / "masked_sites.tsv", sep="\t")
+    hidden = np.isin(site_keys(test.sites), table.site[table.missing_percent == 60])
+    posterior = SoftmaxRegression(threads=2).fit(train).posterior(test.hide(hidden))
+    assert f1_macro(test.calls[:, hidden], posterior[:, hidden].argmax(axis=2)) == pytest.approx(0.959, abs=0.01)
