@@ -308,10 +308,13 @@ def tune(
     cls = imputers.load(row.imputer)
     threads = max(1, settings.n_threads() // settings.tuning.workers)
     (runs / "studies").mkdir(parents=True, exist_ok=True)
+    defaults = cls.parse_params(row.params).model_dump(mode="json")
+    published = {key: value for key, value in defaults.items() if key not in row.params}
     found = run_study(
         name,
         suggest=functools.partial(_suggest, cls, row.params),
-        first={k: v for k, v in cls.parse_params(row.params).model_dump(mode="json").items() if k not in row.params},
+        first=published,
+        starts=[{**published, **start} for start in cls.starts],
         evaluate=functools.partial(_evaluate_trial, folder, row.imputer, row.mask, settings.seed, threads),
         settings=StudySettings(
             n_trials=budget.trials,
@@ -382,8 +385,9 @@ def train(
     tuned: Tuned,
     runs: Path,
     watch: Watch | None = None,
+    then_impute: bool = False,
 ) -> Path:
-    """Fit a row's imputer on all of train, in a process of its own.
+    """Fit a row's imputer on all of train, in a process of its own, which may go straight on to fill the scenarios.
 
     Returns:
         The model's folder: `model/` (what Imputer.save wrote), `fit.json`, `log.txt`.
@@ -408,6 +412,7 @@ def train(
             "levels_score": tuned.levels_score,
             "seed": settings.seed,
             "threads": settings.n_threads(),
+            "impute_as": row.variant if then_impute else None,
         }
         run_step("fit", arguments, home / "log.txt", settings.n_threads(), watch)
     return home
@@ -423,8 +428,9 @@ def step_fit(
     levels_score: float | None,
     seed: int,
     threads: int,
+    impute_as: str | None,
 ) -> None:
-    """The step "fit": with validation first where no study has done that, then on all of train."""
+    """The step "fit": with validation first where no study has done that, then on all of train; then "impute", if asked."""
     dataset = dataset_in(Path(folder))
     if refit_params is None:
         found = validate(dataset, imputer, params, policy, seed, threads)
@@ -443,6 +449,8 @@ def step_fit(
         "revision": git_revision(),
     }
     write_text(Path(home) / "fit.json", json.dumps(about, indent=1) + "\n")
+    if impute_as is not None:
+        step_impute(folder, home, impute_as)
 
 
 def log_training(settings: ExperimentSettings, folder: Path, row: Row, tuned: Tuned, home: Path, tracker: Any) -> str:
@@ -615,7 +623,7 @@ def _advance(
         done.tuned = tune(settings, folder, row, runs, tracker, watch)
         if until == "tune":
             return done
-        done.home = train(settings, folder, row, done.tuned, runs, watch)
+        done.home = train(settings, folder, row, done.tuned, runs, watch, then_impute=until != "train")
         done.run_id = log_training(settings, folder, row, done.tuned, done.home, tracker)
         if until == "train":
             return done

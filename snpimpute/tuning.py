@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
@@ -124,6 +124,7 @@ def run_study(
     first: dict[str, Any],
     evaluate: Evaluate,
     settings: StudySettings,
+    starts: Sequence[dict[str, Any]] = (),
     on_trial: Callable[[TrialRecord], None] | None = None,
     on_progress: Callable[[int, int, float], None] | None = None,
 ) -> StudyResult:
@@ -144,6 +145,7 @@ def run_study(
         evaluate: maps parameters to an outcome, in a worker: a fresh process without this one's memory, so it must be
             importable by name (a module's function, or functools.partial of one). It may call report(step, score),
             steps from 0, which raises if the trial is to end there.
+        starts: further parameters to begin with, tried in this order after the first.
         settings: see StudySettings. When the time is used up, trials that run are stopped and do not count; as long as
             none is complete, one of them goes on.
         on_trial: called once with every trial that ends, and at the start with those that ended before.
@@ -161,7 +163,7 @@ def run_study(
     with _alone(settings.storage, name):
         study = _open_study(name, settings)
         try:
-            return _Run(study, suggest, first, evaluate, settings, on_trial, on_progress).result()
+            return _Run(study, suggest, first, starts, evaluate, settings, on_trial, on_progress).result()
         except optuna.exceptions.StorageInternalError as error:
             raise _storage_error(settings.storage, error.__cause__ or error) from None
 
@@ -174,6 +176,7 @@ class _Run:
         study: optuna.Study,
         suggest: Callable[[Trial], dict[str, Any]],
         first: dict[str, Any],
+        starts: Sequence[dict[str, Any]],
         evaluate: Evaluate,
         settings: StudySettings,
         on_trial: Callable[[TrialRecord], None] | None,
@@ -182,6 +185,7 @@ class _Run:
         self.study = study
         self.suggest = suggest
         self.first = first
+        self.starts = starts
         self.evaluate = evaluate
         self.settings = settings
         self.on_trial = on_trial
@@ -218,8 +222,12 @@ class _Run:
         waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         for trial in self.study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)):
             self._add(_record(trial))
+        fresh = not waiting and not self.records
         if not waiting and not any(record.first and record.state != "stopped" for record in self.records.values()):
             self.study.enqueue_trial(self.first, user_attrs={"first": True})
+        if fresh:
+            for start in self.starts:
+                self.study.enqueue_trial(start)
         self._show_progress()
 
     # ------------------------------------------------------------------ the loop's steps

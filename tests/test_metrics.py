@@ -107,7 +107,7 @@ def test_an_interval_covers_the_truth_as_often_as_it_says():
         truth = np.zeros((60, 80), dtype=np.int8)
         calls = (rng.random(truth.shape) > 0.8).astype(int)
         sums = site_sums(truth, np.eye(3)[calls]).reshape(60, 4, 20, -1).sum(axis=2)
-        drawn = scores(resample(sums, resampling_weights(np.arange(60), 1, 200, repeat)[:1] + (np.ones((200, 4)),)))
+        drawn = scores(resample(sums, (*resampling_weights(np.arange(60), 1, 200, repeat)[:1], np.ones((200, 4)))))
         low, high = interval(drawn["f1_micro"])
         covered += low <= 0.8 <= high
     assert 0.90 <= covered / 300 <= 0.985

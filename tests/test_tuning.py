@@ -385,3 +385,11 @@ def test_bad_parameter_files(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("epochs == 3\n")
     with pytest.raises(InputError, match=r"bad\.toml are not TOML: .*line 1"):
         read_params(tmp_path / "bad.toml")
+
+
+def test_further_starts_come_after_the_published_values(tmp_path: Path) -> None:
+    starts = [{**objectives.PUBLISHED, "x": 0.5}, {**objectives.PUBLISHED, "x": 0.75}]
+    result = run(objectives.quick, make_settings(tmp_path, n_trials=4), starts=starts)
+    assert [t.params["x"] for t in result.trials[:3]] == [objectives.PUBLISHED["x"], 0.5, 0.75]
+    again = run(objectives.quick, make_settings(tmp_path, n_trials=5), starts=starts)
+    assert [t.params["x"] for t in again.trials].count(0.5) == 1 and len(again.trials) == 5

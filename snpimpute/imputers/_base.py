@@ -95,6 +95,7 @@ class Imputer(ABC):
     description: ClassVar[str]
     framework: ClassVar[str | None] = None
     Params: ClassVar[type[Params]] = Params
+    starts: ClassVar[Sequence[Mapping[str, Any]]] = ()  # settings known to do well somewhere: what studies try early
     variants: ClassVar[Mapping[str, Variant]] = {"default": Variant()}
 
     params: Any

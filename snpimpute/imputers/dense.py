@@ -46,6 +46,7 @@ class Dense(KerasImputer):
 
     description = "dense autoencoder with a narrow bottleneck (Keras)"
     Params = DenseParams
+    starts: ClassVar = ({"input": "standardised", "schedule": "one_cycle", "epochs": 40},)
     variants: ClassVar = {"fixed": Variant(tune=True, mask="fixed"), "random": Variant(tune=True, mask="random")}
 
     @classmethod

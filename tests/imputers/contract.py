@@ -139,6 +139,11 @@ class ImputerContract:
         with pytest.raises(InputError, match="no_such"):
             self.imputer.parse_params({"no_such": 1})
 
+    def test_what_studies_begin_with_is_valid(self) -> None:
+        for start in self.imputer.starts:
+            params = self.imputer.parse_params(start)
+            assert params != self.imputer.Params()
+
     def test_order_of_samples_does_not_matter(self, model: Imputer, target: GenotypeMatrix) -> None:
         masked = self.masked(target)
         reverse = np.arange(target.n_samples)[::-1]

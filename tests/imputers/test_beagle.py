@@ -125,7 +125,7 @@ def test_hard_calls_from_haplotypes_or_probabilities(
     by_haplotype = fitted.posterior(masked)[:, hidden]
     by_probability = beagle(calls_from="probabilities").fit(panel).posterior(masked)[:, hidden]
     differ = by_haplotype.argmax(axis=2) != by_probability.argmax(axis=2)
-    assert 5 < differ.sum() < 0.2 * differ.size
+    assert 5 < differ.sum() < 0.5 * differ.size
     assert (by_probability.argmax(axis=2)[differ] == 1).all()
     assert (by_haplotype.astype(np.float16).argmax(axis=2) == by_haplotype.argmax(axis=2)).all()
     np.testing.assert_array_equal(by_haplotype[~differ], by_probability[~differ])

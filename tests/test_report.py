@@ -1,0 +1,437 @@
+"""The report puts each number in its place, says "worse" only where the interval does, and opens in a real browser offline."""
+
+import functools
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from snpimpute.metrics import MAF_BINS
+from snpimpute.report import DatasetAbout, ReportContext, comparison_table, write_report
+
+CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+CHROMIUM_ARGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+LEVELS = (10.0, 30.0, 60.0, 80.0, 95.0)
+MARKUP = "odd <b>bold</b> & $x$ | name"
+BEST, TIED, WORSE, FAILED = ("bert", "random"), ("beagle", "tuned"), (MARKUP, "default"), ("dense", "fixed")
+MODE = ("mode", "default")
+# macro-F1 at 0% missing, and what is lost at 100%
+QUALITY = {
+    MODE: (0.29, 0.01),
+    BEST: (0.975, 0.15),
+    TIED: (0.970, 0.16),
+    ("beagle", "default"): (0.96, 0.25),
+    WORSE: (0.94, 0.35),
+}
+WHY_FAILED = "Beagle <script>alert(1)</script> ran out of memory at line 3"
+
+
+def quality(imputer: tuple[str, str], level: float) -> float:
+    start, loss = QUALITY[imputer]
+    return round(start - loss * (level / 100) ** 2, 6)
+
+
+def rows_of(imputer: tuple[str, str], dataset: str, mechanism: str, level: float) -> Iterator[dict[str, Any]]:
+    """The rows of the tidy table for one imputer in one scenario."""
+    base = {
+        "imputer": imputer[0], "variant": imputer[1], "dataset": dataset, "split": "test", "mechanism": mechanism, "level": level,
+        "repeat": "all", "seed": 1, "decision": "argmax", "versus": "", "low": np.nan, "high": np.nan, "n": 1000,
+    }  # fmt: skip
+    best, here = quality(BEST, level), quality(imputer, level)
+    for subset, shift in (("all", 0.0), ("rare", -0.3), ("rare_minor", -0.3), ("true:all", 0.02), ("true:rare", -0.2)):
+        if subset.startswith("true") and dataset != "bulls":
+            continue
+        values = {
+            "f1_macro": here,
+            "f1_micro": here + 0.01,
+            "f1_0": here + 0.02,
+            "f1_1": here - 0.05,
+            "f1_2": here - 0.03,
+        }
+        values |= {"dosage_r2": here - 0.07, "iqs": here - 0.09, "log_loss": 1 - here, "ece": 0.01}
+        for metric, value in values.items():
+            if imputer == TIED and metric in ("log_loss", "ece"):
+                continue
+            value += shift if metric not in ("log_loss", "ece") else 0
+            yield base | {"subset": subset, "metric": metric, "value": value, "low": value - 0.01, "high": value + 0.01}
+            if metric in ("f1_macro", "f1_1", "dosage_r2") and imputer != BEST:
+                low, high = (-0.012, 0.004) if imputer == TIED else (here - best - 0.01, here - best + 0.01)
+                versus = {"versus": "bert/random", "value": here - best, "low": low, "high": high}
+                yield base | {"subset": subset, "metric": metric} | versus
+        minor = (20_000, 1_500, 23 if dataset == "bulls" else 60)
+        for genotype, count in enumerate(minor if subset == "rare_minor" else (19_000, 1_500, 1_023)):
+            yield base | {"subset": subset, "metric": f"truth_{genotype}", "value": count}
+        yield base | {"subset": subset, "metric": "wrong", "value": 123}
+    yield base | {"subset": "all", "metric": "f1_macro", "value": 0.111, "repeat": "0"}
+    yield base | {"subset": "all", "metric": "f1_macro", "value": 0.222, "split": "validation"}
+
+
+def headline_rows(imputer: tuple[str, str], dataset: str, about: DatasetAbout) -> Iterator[dict[str, Any]]:
+    """The rows that exist at the headline level only."""
+    rng = np.random.default_rng(len(imputer[0]))
+    base = {
+        "imputer": imputer[0], "variant": imputer[1], "dataset": dataset, "split": "test", "mechanism": "independent", "level": 60.0,
+        "repeat": "all", "seed": 1, "decision": "argmax", "versus": "", "low": np.nan, "high": np.nan, "n": 186,
+    }  # fmt: skip
+    here = quality(imputer, 60.0)
+    for true, called in itertools.product(range(3), range(3)):
+        value = 10_000 * (3 - true) if true == called else 100 * (true + 1) + called + len(imputer[0])
+        yield base | {"subset": "all", "metric": f"confusion_{true}{called}", "value": value}
+    bins = [f"maf:{low:.2f}-{high:.2f}" for low, high in itertools.pairwise(MAF_BINS)]
+    for i, subset in enumerate([*bins, "group:Angus", "group:<i>Jersey</i>"]):
+        for metric in ("f1_macro", "f1_1", "dosage_r2"):
+            value = here - 0.2 / (i + 1)
+            yield base | {
+                "subset": subset,
+                "metric": metric,
+                "value": value,
+                "low": value - 0.02,
+                "high": value + 0.02,
+                "n": 5000 + i,
+            }
+    for site in about.sites["site"]:
+        value = np.clip(here + rng.normal(0, 0.04), 0, 1)
+        yield base | {"subset": f"site:{site}", "metric": "f1_micro", "value": value}
+    for i in range(30):
+        for metric in ("f1_micro", "f1_macro"):
+            value = here - 0.2 / (i + 1) - (0.1 if metric == "f1_macro" else 0)
+            yield base | {"subset": f"sample:S{i:02d}", "metric": metric, "value": value, "n": 300}
+    if imputer != TIED:
+        for i in range(3, 10):
+            subset = f"confidence:{i / 10:.1f}-{(i + 1) / 10:.1f}"
+            yield base | {"subset": subset, "metric": "confidence", "value": i / 10 + 0.05}
+            yield base | {"subset": subset, "metric": "accuracy", "value": i / 10 + 0.05 - 0.1 * (1 - here)}
+
+
+def about(name: str, published_shape: bool) -> DatasetAbout:
+    rng = np.random.default_rng(1)
+    pos = np.sort(rng.choice(2_000_000, 120, replace=False)) + 1
+    maf = rng.beta(0.5, 2, 120) / 2
+    sites = pd.DataFrame({"site": [f"28:{p}:A:G" for p in pos], "contig": "28", "pos": pos, "maf_test": maf})
+    return DatasetAbout(
+        name=name,
+        digest="0123456789abcdef" * 4,
+        description="928 simulated bulls of several breeds, genotypes called from simulated reads.",
+        n_train=742,
+        n_validation=148,
+        n_test=186,
+        n_sites=500,
+        published_shape=published_shape,
+        left_out=pd.DataFrame({"reason": ["multi-allelic", "monomorphic"], "n": [12, 1345]}),
+        sites=sites.assign(maf_panel=np.clip(maf + rng.normal(0, 0.01, 120), 0, 0.5)),
+        genotype_shares="75.6% / 19.5% / 4.9%",
+    )
+
+
+@functools.cache
+def made_up() -> tuple[pd.DataFrame, ReportContext]:
+    datasets = [about("bulls", published_shape=True), about("kg15 <b>own</b>", published_shape=False)]
+    rows: list[dict[str, Any]] = []
+    for dataset, imputer in itertools.product(datasets, QUALITY):
+        for mechanism, level in itertools.product(("independent", "nested"), LEVELS):
+            rows += rows_of(imputer, dataset.name, mechanism, level)
+        rows += headline_rows(imputer, dataset.name, dataset)
+    known = {
+        "mask": "random", "framework": "torch", "parameters": 1_779_976, "seconds_fit": 3_725.0, "seconds_impute": 2.345, "memory_mb": 1_234.0,
+        "trials": 50, "trials_failed": 2, "study_ended_by": "trials", "samples_fit": 742, "val_f1_macro": 0.951, "status": "ok",
+        "params": "hidden=256, layers=2, learning_rate=0.0005",
+    }  # fmt: skip
+    unknown = dict.fromkeys(known, np.nan) | {"status": WHY_FAILED, "framework": "tensorflow"}
+    imputers = [
+        {"dataset": dataset.name, "imputer": imputer, "variant": variant}
+        | (unknown if (imputer, variant) == FAILED else known)
+        | ({"parameters": np.nan, "memory_mb": 312.0, "seconds_fit": 65.0} if imputer == "beagle" else {})
+        for dataset in datasets
+        for imputer, variant in (FAILED, *QUALITY)
+    ]
+    context = ReportContext(
+        title="Comparison of imputers: <demo>",
+        notes=["Small-budget results: 2 of 3 studies ended with fewer than 50 trials; the ranking may change."],
+        datasets=datasets,
+        imputers=pd.DataFrame(imputers),
+        primary_mechanism="independent",
+        headline_level=60.0,
+        versions={"snpimpute": "0.1.0", "torch": "2.13.0"},
+        mlflow_link="http://127.0.0.1:5000/#/compare",
+    )
+    return pd.DataFrame(rows).sample(frac=1.0, random_state=1), context
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the made-up scores."""
+    scores, context = made_up()
+    page = write_report(scores, context, tmp_path_factory.mktemp("report") / "new")
+    assert page.name == "report.html"
+    return page.parent
+
+
+class Tables(HTMLParser):
+    """Every table of a page: heading (caption of its figure) → rows of cells, a cell being its text and its small print."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, list[list[tuple[str, str]]]]] = []
+        self._caption, self._inside = "", ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "table":
+            self.found.append((self._caption, []))
+        elif tag == "tr":
+            self.found[-1][1].append([])
+        elif tag in ("td", "th"):
+            self.found[-1][1][-1].append(("", ""))
+        if tag in ("figcaption", "td", "th", "small", "style", "script"):
+            self._inside = tag
+            self._caption = "" if tag == "figcaption" else self._caption
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("figcaption", "td", "th", "style", "script"):
+            self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "figcaption":
+            self._caption += data
+        elif self._inside in ("td", "th", "small"):
+            text, small = self.found[-1][1][-1][-1]
+            cell = (text, small + data.strip()) if self._inside == "small" else (text + data.strip(), small)
+            self.found[-1][1][-1][-1] = cell
+
+    def table(self, caption: str, which: int = 0) -> dict[str, dict[str, tuple[str, str]]]:
+        """Name of the row → name of the column → (text, small print), of the `which`th table with this caption."""
+        header, *rows = [rows for found, rows in self.found if found == caption][which]
+        columns = [text for text, _ in header]
+        return {row[0][0]: dict(zip(columns, row, strict=False)) for row in rows}
+
+
+@pytest.fixture(scope="module")
+def tables(folder: Path) -> Tables:
+    return Tables((folder / "report.html").read_text(encoding="utf-8"))
+
+
+ALL = "F1 at the hidden calls of all sites, 60% missing"
+RARE = "F1 at the hidden calls of rare sites (test MAF < 0.05), 60% missing"
+DIFFERENCE = "F1 macro: difference to the best"
+
+
+def markdown_table(folder: Path, caption: str, which: int = 0) -> dict[str, dict[str, str]]:
+    """The same of the Markdown, cells as they stand."""
+    parts = (folder / "report.md").read_text(encoding="utf-8").split(f"*{caption}*\n\n")
+    lines = parts[1 + which].split("\n\n")[0].splitlines()
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    return {row[0]: dict(zip(cells[0], row, strict=True)) for row in cells[2:]}
+
+
+def test_headline_numbers_stand_in_their_cells(tables: Tables) -> None:
+    bert = tables.table(ALL)["bert/random"]
+    assert bert["F1 macro"] == ("0.921", "0.911 to 0.931")  # .975 - .15 · .36
+    assert [bert[name][0] for name in ("F1 micro", "F1 0", "F1 1", "F1 2")] == ["0.931", "0.941", "0.871", "0.891"]
+    named = ("Parameters", "Time to fit", "Time to impute", "Peak memory", "Trials", "Samples learned from")
+    assert [bert[name][0] for name in named] == ["1,779,976", "1 h 02 min", "2.3 s", "1.2 GB", "50", "742"]
+    beagle = tables.table(ALL)["beagle/tuned"]
+    assert [beagle[name][0] for name in named[:2]] == ["–", "1 min 05 s"]
+    further = tables.table("Further measures at all sites, 60% missing")
+    assert further["bert/random"]["Log-loss (nats)"][0] == "0.079"
+    assert further["beagle/tuned"]["Log-loss (nats)"][0] == "–"
+    assert further["beagle/tuned"]["Dosage r²"] == ("0.842", "0.832 to 0.852")
+
+
+def test_rows_stand_best_first_and_the_verdict_follows_the_interval(tables: Tables) -> None:
+    rows = tables.table(ALL, which=1)
+    names = ["bert/random", "beagle/tuned", "beagle/default", f"{MARKUP}/default", "mode/default", "dense/fixed"]
+    assert list(rows) == names
+    verdicts = {name: row["Verdict"][0] for name, row in rows.items()}
+    assert verdicts["bert/random"] == "best"
+    assert verdicts["beagle/tuned"] == "not told apart from the best"
+    assert verdicts["beagle/default"] == verdicts["mode/default"] == "worse"
+    assert rows["beagle/tuned"][DIFFERENCE] == ("−0.009", "−0.012 to +0.004")
+    assert rows["bert/random"][DIFFERENCE] == ("–", "")
+
+
+def test_a_failed_imputer_keeps_its_row_with_the_reason(tables: Tables, folder: Path) -> None:
+    dense = tables.table(ALL)["dense/fixed"]
+    assert dense["Verdict"][0] == f"failed: {WHY_FAILED}"
+    assert {cell[0] for name, cell in dense.items() if name not in ("Imputer", "Verdict")} == {"–"}
+    assert tables.table("Imputers")["dense/fixed"]["Status"][0] == f"failed: {WHY_FAILED}"
+    assert "nan" not in (folder / "report.md").read_text().lower()
+    assert not [cell for _, rows in tables.found for row in rows for cell in row if "nan" in f"{cell}".lower().split()]
+
+
+def test_published_numbers_stand_only_beside_data_of_the_published_shape(tables: Tables) -> None:
+    ours, own = tables.table(ALL), tables.table(ALL, which=1)
+    assert "published (Zawadzka, Szyda, Frąszczak), other data" in ours
+    assert ours["BERT (published)"]["F1 macro"] == ("0.868", "")
+    assert ours["CAE (published)"]["Parameters"][0] == "73,035,868"
+    assert ours["Beagle (published)"]["Parameters"][0] == "–"
+    assert tables.table(RARE)["Dense (published)"]["F1 2"][0] == "0.066"
+    assert not [name for name in (*own, *tables.table(RARE, which=1)) if "published" in name]
+
+
+def test_rare_sites_show_minor_coding_counts_and_a_caution_when_homozygotes_are_few(
+    tables: Tables, folder: Path
+) -> None:
+    bert = tables.table(RARE)["bert/random"]
+    assert bert["F1 macro"][0] == "0.621"
+    assert bert["Minor coding: F1 of heterozygotes"] == ("0.571", "0.561 to 0.581")
+    assert bert["Minor coding: dosage r²"][0] == "0.551"
+    counts = tables.table("True genotypes scored at rare sites")["minor allele counted"]
+    assert [counts[genotype][0] for genotype in "012"] == ["20,000", "1,500", "23"]
+    assert tables.table("True genotypes scored at rare sites", which=1)["minor allele counted"]["2"][0] == "60"
+    assert (folder / "report.html").read_text().count("macro-F1 of rare sites is not to be relied on") == 1
+
+
+def test_difference_to_the_best_at_each_level(tables: Tables) -> None:
+    rows = tables.table("Macro-F1: difference to the best at each level, all sites")
+    assert list(rows["bert/random"]) == ["Imputer", "10%", "30%", "60%", "80%", "95%"]
+    assert rows["bert/random"]["95%"] == ("best", f"{quality(BEST, 95.0):.3f}")
+    assert rows["beagle/tuned"]["95%"] == ("−0.014 ≈", "−0.012 to +0.004")
+    assert rows["beagle/default"]["60%"] == ("−0.051 ▼", "−0.061 to −0.041")
+    assert rows["dense/fixed"]["60%"] == ("–", "")
+
+
+def test_confusion_squares_worst_samples_and_true_genotypes(tables: Tables) -> None:
+    square = next(rows for _, rows in tables.found if rows[0][0] == ("", "true ↓called →"))
+    assert [cell[0] for cell in square[1]] == ["0", "30,000", "105", "106"]
+    assert square[2][1] == ("204", "1.0%")
+    worst = tables.table("The 10 samples that bert/random imputes worst")
+    assert list(worst) == [f"S{i:02d}" for i in range(10)]
+    assert worst["S01"]["bert/random: F1 macro"][0] == "0.721"
+    assert worst["S01"]["beagle/tuned: F1 micro"][0] == "0.812"
+    truth = tables.table("Scored against the true genotypes, 60% missing")
+    assert truth["bert/random"]["True: F1 macro"][0] == "0.941"
+    assert sum(caption.startswith("Scored against the true") for caption, _ in tables.found) == 1
+
+
+def test_markdown_has_the_same_tables_and_its_figures(folder: Path) -> None:
+    bert = markdown_table(folder, ALL)["bert/random"]
+    assert (bert["F1 macro"], bert["Verdict"], bert["Parameters"]) == ("0.921 (0.911 to 0.931)", "best", "1,779,976")
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert "<b>" not in text and "<script>" not in text
+    assert "**Small-budget results" in text
+    figures = re.findall(r"!\[.*?\]\((.*?)\)", text)
+    assert "robustness-bulls-independent.png" in figures and "robustness-bulls-nested.png" in figures
+    assert len(set(figures)) == len(figures) == len(list(folder.glob("*.png")))
+    assert all((folder / name).read_bytes().startswith(b"\x89PNG") for name in figures)
+
+
+def test_csv_hold_what_was_given(folder: Path) -> None:
+    scores, context = made_up()
+    read = pd.read_csv(folder / "scores.csv", keep_default_na=False, na_values={"value": "", "low": "", "high": ""})
+    assert len(read) == len(scores)
+    np.testing.assert_allclose(read["value"], scores["value"])
+    assert pd.read_csv(folder / "imputers.csv")["status"].tolist() == context.imputers["status"].tolist()
+
+
+def test_the_page_is_whole_and_loads_nothing(folder: Path) -> None:
+    from plotly.offline import get_plotlyjs
+
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.count(get_plotlyjs()) == 1
+    page = page.replace(get_plotlyjs(), "")
+    loaded = re.findall(r"<(?:script|link|img|iframe|source)\b[^>]*?\b(?:src|href)\s*=|@import|url\(", page)
+    assert not loaded
+    assert "<script>alert(1)" not in page and "<b>own</b>" not in page and "<i>Jersey" not in page
+    assert page.count("default-src 'none'") == 1
+    assert not list(folder.glob(".*.part"))
+
+
+def test_a_second_report_takes_the_place_of_the_first_and_leaves_other_files(tmp_path: Path) -> None:
+    scores, context = made_up()
+    few = scores[(scores.dataset == "bulls") & (scores.level == 60) & scores.subset.isin(["all", "rare"])]
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "report.html").write_text("old")
+    small = ReportContext(**{**vars(context), "datasets": context.datasets[:1], "mlflow_link": None})
+    page = Tables(write_report(few, small, tmp_path).read_text(encoding="utf-8"))
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert page.table(ALL)["bert/random"]["F1 macro"][0] == "0.921"
+
+
+def test_two_rows_with_one_key_are_refused(tmp_path: Path) -> None:
+    scores, context = made_up()
+    with pytest.raises(ValueError, match="two rows for bert/random on bulls"):
+        write_report(pd.concat([scores, scores[scores.imputer == "bert"]]), context, tmp_path)
+
+
+def test_comparison_table_for_the_terminal() -> None:
+    scores, context = made_up()
+    table = comparison_table(scores, context, "bulls").set_index("imputer")
+    assert table.loc["bert/random", ["f1_macro", "verdict", "rare f1_1", "fit"]].tolist() == [
+        "0.921", "best", "0.571", "1 h 02 min",
+    ]  # fmt: skip
+    assert table.loc["dense/fixed", "verdict"] == f"failed: {WHY_FAILED}"
+    assert "nan" not in table.to_string().lower()
+
+
+# ---------------------------------------------------------------------- in a browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not CHROMIUM.exists():
+        pytest.skip(f"{CHROMIUM} is not installed")
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_ARGS)
+        yield chromium
+        chromium.close()
+
+
+def test_a_browser_opens_it_offline_and_draws_the_scores_of_the_table(browser: Any, folder: Path) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    complaints: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto((folder / "report.html").as_uri())
+    for mechanism, name in enumerate(
+        ("Whole sites, masks drawn independently", "Whole sites, masks nested in each other")
+    ):
+        page.select_option("#d1-mechanism > label > select", label=name)
+        plot = page.locator(f"#d1-robustness-{mechanism}-0")
+        plot.scroll_into_view_if_needed()
+        plot.locator(".xtitle").wait_for()
+        traces = plot.evaluate("plot => plot.data.map(({meta, mode, x, y, visible}) => ({meta, mode, x, y, visible}))")
+        lines = {trace["meta"]: trace for trace in traces if trace["mode"] == "lines+markers"}
+        assert set(lines) == {"/".join(imputer) for imputer in QUALITY}
+        for imputer in QUALITY:
+            line = lines["/".join(imputer)]
+            assert line["x"] == list(LEVELS)
+            assert line["y"] == [quality(imputer, level) for level in LEVELS]
+            assert line["visible"] is (imputer != MODE)
+    band = next(trace for trace in traces if trace["mode"] == "lines" and trace["meta"] == "bert/random")
+    low, high = quality(BEST, 10.0) - 0.01, quality(BEST, 10.0) + 0.01
+    assert (min(band["y"][0], band["y"][-1]), max(band["y"][0], band["y"][-1])) == pytest.approx((low, high))
+    assert plot.locator(".xtitle").text_content() == "Missing genotype calls (%)"
+    page.locator(".plots:visible .legend button", has_text="mode/default").first.click()
+    shown = plot.evaluate(
+        "plot => plot.data.filter(trace => trace.meta === 'mode/default').map(trace => trace.visible)"
+    )
+    assert shown and all(shown)
+    assert not complaints
+    assert requests == [(folder / "report.html").as_uri()]
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_no_page_scrolls_sideways_and_dark_pages_are_dark(browser: Any, folder: Path, width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme="dark")
+    page.goto((folder / "report.html").as_uri())
+    for key in ("d1-robustness-0-0", "d1-groups-f1_macro-0", "d1-chromosome-0", "d1-calibration-0"):
+        page.locator(f"#{key}").scroll_into_view_if_needed()
+        page.locator(f"#{key} .xtitle").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)"
+    # the text of the figures is light too
+    assert (
+        json.loads(page.evaluate("JSON.stringify(document.querySelector('#d1-calibration-0').layout.font.color)"))
+        == "#e6e9ed"
+    )
