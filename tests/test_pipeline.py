@@ -9,13 +9,19 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from snpimpute import imputers
 from snpimpute.config import DataSettings, ExperimentSettings, ScenarioSettings, VariantSettings, read
+from snpimpute.errors import InputError
+from snpimpute.imputers._base import impute
+from snpimpute.io.dataset import load_dataset
+from snpimpute.io.prepare import build_dataset
 from snpimpute.pipeline import Row, StepFailed, plan, read_scores, run, run_step, study_name
 from snpimpute.watch import Watch
+from tests.test_tracking import load_in_clean_process
 
 ROOT = Path(__file__).parents[1]
 SMOKE = ROOT / "experiments" / "smoke.toml"
@@ -89,6 +95,30 @@ def test_the_store_holds_runs_trials_models_and_curves(smoke):
     assert client.get_model_version_by_alias("snpimpute-calves", "champion").run_id == best.info.run_id
 
 
+@pytest.mark.parametrize("name", ["beagle", "bert", "dense", "softmax_regression"])
+def test_registered_models_work_in_a_clean_process(smoke, tmp_path, name):
+    from mlflow import MlflowClient
+
+    _, told = smoke
+    logged = MlflowClient(told["mlflow_uri"]).get_model_version_by_alias("snpimpute-calves", name)
+    dataset = load_dataset(Path(told["datasets"]["calves"]))
+    masked = dataset.test.take_samples(slice(0, 3)).hide(dataset.test_scenarios()[1].hidden)
+    table = pd.DataFrame(masked.calls, index=masked.names, columns=masked.site_keys())
+    model = f"models:/snpimpute-calves@{name}"
+    loaded = load_in_clean_process(told["mlflow_uri"], model, table, tmp_path / "clean")
+    assert "mlartifacts" in loaded["package"]
+    served = pd.read_csv(tmp_path / "clean" / "imputed.csv", dtype={"sample": str})
+    home = next(p for p in told_homes(smoke) if logged.tags["variant"] in p.name and name in p.name)
+    direct = impute(imputers.load(name).load(home / "model"), masked)
+    assert served["sample"].tolist() == np.repeat(masked.names, masked.n_sites).tolist()
+    np.testing.assert_allclose(served["dosage"].to_numpy().reshape(3, -1), direct.dosages, atol=1e-3)
+
+
+def told_homes(smoke) -> list[Path]:
+    """Folders of the smoke experiment's models."""
+    return sorted((smoke[0] / "models").iterdir())
+
+
 def test_a_second_start_takes_up_what_is_done(smoke):
     runs, told = smoke
     before = {p: p.stat().st_mtime_ns for p in runs.rglob("*") if p.is_file() and p.parts[-2] != "reports"}
@@ -101,9 +131,6 @@ def test_a_second_start_takes_up_what_is_done(smoke):
 
 def test_a_model_refuses_other_sites(smoke):
     runs, told = smoke
-    from snpimpute.errors import InputError
-    from snpimpute.io.dataset import load_dataset
-
     folder = next(runs.glob("models/calves-mode-*")) / "model"
     model = imputers.load("mode").load(folder)
     test = load_dataset(Path(told["datasets"]["calves"])).test
@@ -123,13 +150,13 @@ def test_an_imputer_that_fails_does_not_take_the_others_down(tmp_path):
     settings = little(
         imputers=("mode", "beagle"),
         only_listed_variants=True,
-        variants={"beagle": {"default": VariantSettings(params={"memory_mb": 8})}},
+        variants={"beagle": {"default": VariantSettings(params={"map": "no-such.map"})}},
     )
     outcome = run(settings, tmp_path)
-    assert len(outcome.failures) == 1 and "memory" in outcome.failures[0]
+    assert len(outcome.failures) == 1 and "no-such.map" in outcome.failures[0]
     rows = outcome.tables["calves"].set_index("imputer")
     assert rows.loc["mode/default", "f1_macro"] != "–"
-    assert "memory" in rows.loc["beagle/default", "verdict"]
+    assert "no-such.map" in rows.loc["beagle/default", "verdict"]
 
 
 def test_parameters_from_a_file_need_no_study(tmp_path):
@@ -149,8 +176,6 @@ def test_parameters_from_a_file_need_no_study(tmp_path):
 
 
 def test_a_study_is_named_by_what_changes_a_score_only(tmp_path):
-    from snpimpute.io.prepare import build_dataset
-
     dataset = build_dataset("calves", little().data["calves"], 1, 60)
     row = Row("dense", "fixed", True, "fixed", {})
     name = study_name(dataset, row, seed=1)
@@ -170,10 +195,13 @@ def test_declared_variants_are_rows_unless_narrowed():
 
 
 def test_a_step_that_fails_says_why(tmp_path):
+    given = {"home": str(tmp_path / "home"), "imputer": "mode", "policy": "random", "params": {}}
+    given |= {"folder": str(tmp_path), "refit_params": None, "levels_score": None, "seed": 1, "threads": 1}
     with pytest.raises(StepFailed, match="not a prepared dataset"):
-        run_step(
-            "impute", {"folder": str(tmp_path), "home": str(tmp_path), "variant": "x"}, tmp_path / "log", 1, Watch()
-        )
+        run_step("fit", {**given, "impute_as": None}, tmp_path / "log", 1, Watch())
+    with pytest.raises(StepFailed, match="TypeError: .*impute_as"):
+        run_step("fit", given, tmp_path / "log", 1, Watch())
+    assert "Traceback" in (tmp_path / "log").read_text()
 
 
 def test_killed_in_the_middle_it_goes_on(tmp_path):

@@ -318,7 +318,7 @@ except ModuleNotFoundError:
 else:
     raise SystemExit("the package is importable without the model")
 import mlflow, pandas as pd
-model = mlflow.pyfunc.load_model("models:/snpimpute-x@mode")
+model = mlflow.pyfunc.load_model(sys.argv[3])
 import snpimpute
 table = pd.read_csv(sys.argv[1], index_col=0)
 model.predict(table).to_csv(sys.argv[2], index=False)
@@ -326,15 +326,15 @@ print(json.dumps({{"package": snpimpute.__file__, "heavy": sorted({{"tensorflow"
 """
 
 
-def load_in_clean_process(uri: str, folder: Path) -> dict:
-    """Load `models:/snpimpute-x@mode` with neither the repository nor pickle, and impute `target()` with it."""
+def load_in_clean_process(uri: str, model: str, table: pd.DataFrame, folder: Path) -> dict:
+    """Load a registered model with neither the repository nor pickle, and impute a target with it (imputed.csv)."""
     folder.mkdir()
-    target().to_csv(folder / "target.csv")
+    table.to_csv(folder / "target.csv")
     code = CLEAN.format(repository=str(Path(__file__).parents[1]))
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     environment |= {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     done = subprocess.run(
-        [sys.executable, "-I", "-c", code, "target.csv", "imputed.csv"],
+        [sys.executable, "-I", "-c", code, "target.csv", "imputed.csv", model],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -355,7 +355,7 @@ def test_model_loads_by_alias_in_a_clean_process_after_a_move(
     moved = tmp_path / "moved"
     runs.rename(moved)
     tracker = Tracker(tracking_uri(None, moved), moved)
-    loaded = load_in_clean_process(tracker.uri, tmp_path / "clean")
+    loaded = load_in_clean_process(tracker.uri, "models:/snpimpute-x@mode", target(), tmp_path / "clean")
     assert Path(loaded["package"]).is_relative_to(moved / "mlartifacts") and loaded["heavy"] == []
     assert [a.path for a in tracker.client.list_artifacts(run_id)] == ["imputer.json"]
 

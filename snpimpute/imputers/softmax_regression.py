@@ -54,7 +54,7 @@ class SoftmaxRegression(Imputer):
     It keeps the panel, and is fitted anew for every distinct pattern of missing calls in the target (the last 64 are
     cached): what is missing needs no stand-in value. That is why it has no parameter count. The target's calls are used
     as they are; the panel's own missing calls are replaced by the site's mean as inputs and left out of the likelihood.
-    One fit takes about a second for 742 samples and 500 sites; a target in which every sample has a pattern of its own
+    One fit takes one to three seconds for 742 samples and 500 sites; a target in which every sample has a pattern of its own
     costs one fit a sample.
 
     All hidden sites share their inputs. The curvature of the likelihood is bounded (Böhning 1992, "Multinomial logistic
