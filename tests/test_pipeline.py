@@ -199,7 +199,7 @@ def test_a_step_that_fails_says_why(tmp_path):
     given |= {"folder": str(tmp_path), "refit_params": None, "levels_score": None, "seed": 1, "threads": 1}
     with pytest.raises(StepFailed, match="not a prepared dataset"):
         run_step("fit", {**given, "impute_as": None}, tmp_path / "log", 1, Watch())
-    with pytest.raises(StepFailed, match="TypeError: .*impute_as"):
+    with pytest.raises(StepFailed, match=r"TypeError: .*impute_as"):
         run_step("fit", given, tmp_path / "log", 1, Watch())
     assert "Traceback" in (tmp_path / "log").read_text()
 
