@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -193,11 +194,11 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 @app.command(hidden=True)
-def step(name: str, arguments: Path) -> None:
+def step(name: str, arguments: Path, attached: bool = False) -> None:
     """One step in a process of its own: what the pipeline starts."""
     from snpimpute.pipeline import do_step
 
-    raise typer.Exit(do_step(name, arguments))
+    raise typer.Exit(do_step(name, arguments, attached))
 
 
 # ---------------------------------------------------------------------- what the verbs share
@@ -255,6 +256,8 @@ def _finish(outcome: Outcome, as_json: bool) -> None:
             typer.echo(f"failed: {failure}")
         if outcome.mlflow_uri:
             typer.echo(f"runs: mlflow ui --backend-store-uri {outcome.mlflow_uri}")
+        for name, link in outcome.comparison_links.items():
+            typer.echo(f"compare {name}: {link}")
         if outcome.report:
             typer.echo(f"report: {outcome.report}")
     if outcome.failures:
@@ -277,6 +280,7 @@ def main() -> None:
     """Entry point: what the user can mend is one line and exit status 2."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except InputError as error:

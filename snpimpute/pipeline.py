@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +26,7 @@ from snpimpute.runtime import (
     beagle_jar,
     digest,
     end_group,
+    end_this_process,
     file_digest,
     git_revision,
     java,
@@ -180,7 +183,8 @@ def run_step(name: str, arguments: dict[str, Any], log: Path, threads: int, watc
         json.dump(arguments, handle, default=str)
         handle.flush()
         process = subprocess.Popen(
-            [sys.executable, "-m", "snpimpute", "step", name, handle.name],
+            [sys.executable, "-m", "snpimpute", "step", name, handle.name, "--attached"],
+            stdin=subprocess.PIPE,  # closes when this process ends, however it does: the step then ends too
             stdout=subprocess.PIPE,
             stderr=printed,
             text=True,
@@ -220,8 +224,17 @@ def tell(**message: Any) -> None:
     print(json.dumps(message), flush=True)
 
 
-def do_step(name: str, arguments_file: Path) -> int:
-    """Do a step here, in the process that `run_step` started; returns its exit status."""
+def do_step(name: str, arguments_file: Path, attached: bool = False) -> int:
+    """Do a step here, in the process that `run_step` started; returns its exit status.
+
+    Args:
+        name: of the step.
+        arguments_file: JSON of its arguments.
+        attached: end when standard input closes.
+    """
+    if attached:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        threading.Thread(target=_end_with_parent, daemon=True).start()
     arguments = json.loads(arguments_file.read_text())
     try:
         STEPS[name](**arguments)
@@ -232,6 +245,11 @@ def do_step(name: str, arguments_file: Path) -> int:
         tell(reason=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".strip())
         raise
     return 0
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    end_this_process()
 
 
 # ---------------------------------------------------------------------- prepare
@@ -602,7 +620,8 @@ def run(
                 for done in scored:
                     own = (table.imputer == done.row.imputer) & (table.variant == done.row.variant)
                     tracker.log_scores(done.run_id, table[own], *_cost_and_logs(done))
-            outcome.comparison_links[name] = tracker.comparison_link(name, [d.run_id for d in scored])
+                link = tracker.comparison_link(name, [d.run_id for d in scored])
+                outcome.comparison_links[name] = f"{ui_address(tracker.uri)}{link}"
     if until == "compare":
         compare(settings, outcome, runs, tracker, watch)
     return outcome
@@ -658,7 +677,6 @@ def compare(
     imputer_rows = [_imputer_row(name, done) for name, dones in outcome.rows.items() for done in dones]
     first = next(iter(datasets.values()))
     headline = next(s for s in first.scenarios if s.key == first.headline)
-    links = [f"{ui_address(outcome.mlflow_uri)}{link}" for link in outcome.comparison_links.values()]
     context = ReportContext(
         title=f"Comparison of imputers: {settings.name}",
         notes=_notes(settings, outcome),
@@ -667,7 +685,7 @@ def compare(
         primary_mechanism=headline.mechanism,
         headline_level=headline.level,
         versions={**versions(), "revision": git_revision()},
-        mlflow_link=links[0] if links else None,
+        mlflow_link=next(iter(outcome.comparison_links.values()), None),
     )
     folder = runs / "reports" / settings.name
     scores = pd.concat(tables, ignore_index=True)

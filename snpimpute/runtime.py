@@ -10,8 +10,10 @@ import resource
 import shutil
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from typing import Any
 from snpimpute import __version__
 from snpimpute.errors import InputError
 
+GRACE = 3.0  # seconds that a program is given to end by itself before it is killed
 BEAGLE_JARS = ("/usr/share/beagle/beagle.jar",)
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -96,7 +99,7 @@ def run_program(
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def end_group(process: subprocess.Popen[Any], grace: float = 3.0) -> None:
+def end_group(process: subprocess.Popen[Any], grace: float = GRACE) -> None:
     """End a process started in a session of its own, and all its children: politely, then for good."""
     for sign in (signal.SIGTERM, signal.SIGKILL):
         try:
@@ -104,6 +107,29 @@ def end_group(process: subprocess.Popen[Any], grace: float = 3.0) -> None:
             process.wait(grace)
         except (ProcessLookupError, subprocess.TimeoutExpired):
             continue
+
+
+def end_this_process() -> None:
+    """End this process, from one of its threads, with all that it started: unwind the main thread first, then kill.
+
+    The main thread must end on SIGTERM by raising (`signal.signal(SIGTERM, lambda *_: sys.exit(143))`).
+    """
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGTERM)  # unwinds the work, which ends its programs and tidies up
+    time.sleep(GRACE + 2)
+    kill_descendants(os.getpid())
+    os._exit(1)
+
+
+def kill_descendants(pid: int) -> None:
+    """Kill all that a process has started, and what these have started."""
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def java() -> str:

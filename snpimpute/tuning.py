@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from snpimpute.errors import InputError
-from snpimpute.runtime import digest, worker_environment, write_text
+from snpimpute.runtime import digest, end_this_process, kill_descendants, worker_environment, write_text
 
 if TYPE_CHECKING:  # a worker starts without pandas if its evaluation needs none
     import optuna
@@ -445,19 +445,10 @@ def _end_workers(workers: list[_Worker]) -> None:
         try:
             worker.process.wait(GRACE + 2)
         except subprocess.TimeoutExpired:
-            _kill_descendants(worker.process.pid)
+            kill_descendants(worker.process.pid)
             worker.process.kill()
             worker.process.wait()
         worker.output.close()
-
-
-def _kill_descendants(pid: int) -> None:
-    import psutil
-
-    with suppress(psutil.NoSuchProcess):
-        for process in psutil.Process(pid).children(recursive=True):
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
 
 
 # ---------------------------------------------------------------------- the worker's side
@@ -491,7 +482,7 @@ def _work(descriptor: int) -> None:
                 message = ("failed", _one_line(error), isinstance(error, InputError))
             pipe.send(message)
     finally:
-        _kill_descendants(os.getpid())
+        kill_descendants(os.getpid())
 
 
 def _follow_parent(pipe: Connection, inbox: queue.SimpleQueue[Any]) -> None:
@@ -500,12 +491,7 @@ def _follow_parent(pipe: Connection, inbox: queue.SimpleQueue[Any]) -> None:
         while True:
             inbox.put(pipe.recv())
     except (EOFError, OSError):
-        main = threading.main_thread().ident
-        assert main is not None
-        signal.pthread_kill(main, signal.SIGTERM)  # unwinds the evaluation, which ends its programs and tidies up
-        time.sleep(GRACE)
-        _kill_descendants(os.getpid())
-        os._exit(1)
+        end_this_process()
 
 
 def _one_line(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from snpimpute import imputers
@@ -237,3 +238,25 @@ def test_killed_in_the_middle_it_goes_on(tmp_path):
         ]
     )
     assert logged.isin(["complete", "pruned"]).sum() == 12
+
+
+def test_a_step_ends_when_its_parent_is_killed(tmp_path):
+    """kill -9 of the command while an imputer is fitted leaves neither the step nor Java behind."""
+    (tmp_path / "k.toml").write_text(
+        'imputers = ["beagle"]\nonly_listed_variants = true\n[data.calves]\nsimulation = { n_samples = 300, n_sites = 200 }\n'
+        "scenarios = { levels = [60], repeats = 1 }\n[variants.beagle.default]\nparams = { phasings = 9, iterations = 60 }\n"
+    )
+    runs = tmp_path / "runs"
+    command = [sys.executable, "-m", "snpimpute", "train", str(tmp_path / "k.toml"), "--runs", str(runs)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    children: list[psutil.Process] = []
+    for _ in range(300):
+        time.sleep(0.1)
+        children = psutil.Process(process.pid).children(recursive=True)
+        if any("java" in child.name() for child in children):
+            break
+    assert any("java" in child.name() for child in children)
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(children, timeout=12)
+    assert [p for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []
