@@ -685,7 +685,7 @@ def compare(
         primary_mechanism=headline.mechanism,
         headline_level=headline.level,
         versions={**versions(), "revision": git_revision()},
-        mlflow_link=next(iter(outcome.comparison_links.values()), None),
+        mlflow_links=outcome.comparison_links,
     )
     folder = runs / "reports" / settings.name
     scores = pd.concat(tables, ignore_index=True)

@@ -97,7 +97,7 @@ class ReportContext:
         primary_mechanism: how the calls of the headline tables were hidden.
         headline_level: percent missing in the headline tables.
         versions: program → version.
-        mlflow_link: address of the runs, or a command that opens them; None without.
+        mlflow_links: dataset → address of the page of the MLflow UI that compares its runs (http or https).
     """
 
     title: str
@@ -107,7 +107,7 @@ class ReportContext:
     primary_mechanism: str
     headline_level: float
     versions: dict[str, str]
-    mlflow_link: str | None
+    mlflow_links: dict[str, str]
 
 
 def write_report(scores: pd.DataFrame, context: ReportContext, folder: Path) -> Path:
@@ -1115,7 +1115,7 @@ def _markdown(context: ReportContext, chapters: list[Chapter]) -> str:
     parts = [f"# {_md(context.title)}", *(f"> **{_md(note)}**" for note in context.notes)]
     if len(chapters) > 1:
         lines = [
-            f"- [{_md(c.about.name)}](#{c.key}): {_md(c.best)} is best at {context.headline_level:g}% missing"
+            f"- [{_md(c.about.name)}](#{c.key}): {_md(c.best)} has the highest macro-F1 at {context.headline_level:g}% missing"
             for c in chapters
         ]
         parts.append("\n".join(lines))
@@ -1136,14 +1136,7 @@ def _markdown(context: ReportContext, chapters: list[Chapter]) -> str:
             parts += _md_blocks(section.blocks)
     versions = ", ".join(f"{_md(name)} {_md(version)}" for name, version in context.versions.items())
     parts.append(f"Versions: {versions}." if versions else "")
-    parts.append(
-        f"Runs: <{context.mlflow_link}>" if _is_address(context.mlflow_link) else _md(context.mlflow_link or "")
-    )
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _is_address(link: str | None) -> bool:
-    return link is not None and link.startswith(("http://", "https://"))
 
 
 def _md_blocks(blocks: Iterable[Block]) -> list[str]:

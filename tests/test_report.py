@@ -160,7 +160,7 @@ def made_up() -> tuple[pd.DataFrame, ReportContext]:
         primary_mechanism="independent",
         headline_level=60.0,
         versions={"snpimpute": "0.1.0", "torch": "2.13.0"},
-        mlflow_link="http://127.0.0.1:5000/#/compare",
+        mlflow_links={"bulls": "http://127.0.0.1:5000/#/compare"},
     )
     return pd.DataFrame(rows).sample(frac=1.0, random_state=1), context
 
@@ -341,6 +341,7 @@ def test_the_page_is_whole_and_loads_nothing(folder: Path) -> None:
     assert not loaded
     assert "<script>alert(1)" not in page and "<b>own</b>" not in page and "<i>Jersey" not in page
     assert page.count("default-src 'none'") == 1
+    assert page.count('<a href="http://127.0.0.1:5000/#/compare">') == 1
     assert not list(folder.glob(".*.part"))
 
 
@@ -349,7 +350,7 @@ def test_a_second_report_takes_the_place_of_the_first_and_leaves_other_files(tmp
     few = scores[(scores.dataset == "bulls") & (scores.level == 60) & scores.subset.isin(["all", "rare"])]
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "report.html").write_text("old")
-    small = ReportContext(**{**vars(context), "datasets": context.datasets[:1], "mlflow_link": None})
+    small = ReportContext(**{**vars(context), "datasets": context.datasets[:1], "mlflow_links": {}})
     page = Tables(write_report(few, small, tmp_path).read_text(encoding="utf-8"))
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert page.table(ALL)["bert/random"]["F1 macro"][0] == "0.921"
