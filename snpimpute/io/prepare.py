@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,10 +35,11 @@ def build_dataset(name: str, settings: DataSettings, seed: int, headline_level: 
     Raises:
         InputError: input that can't be used (says what and where).
     """
-    true: GenotypeMatrix | None = None
+    true_test: GenotypeMatrix | None = None
     if settings.train is not None and settings.test is not None:
-        matrix, left_out, is_test = _read_split(settings)
+        train, test, left_out = _read_split(settings.train, settings.test, settings)
     else:
+        true: GenotypeMatrix | None = None
         if settings.source == SIMULATED:
             bulls = simulate_bulls(parse_settings(settings.simulation), seed)
             matrix, true = bulls.called, bulls.true
@@ -49,55 +51,60 @@ def build_dataset(name: str, settings: DataSettings, seed: int, headline_level: 
                 site_filter=SiteFilter(**settings.filter.model_dump()),
                 max_sites=settings.max_sites,
             )
-        if settings.samples is not None:
-            matrix = attach_samples(matrix, read_samples(settings.samples))
+        matrix = _labelled(matrix, settings)
         n_test = _count(settings.split.test, matrix.n_samples)
         is_test = split_samples(matrix.samples, n_test, settings.split.scheme, seed * 100 + TEST_SPLIT)
-    train = matrix.take_samples(~is_test)
+        train, test = matrix.take_samples(~is_test), matrix.take_samples(is_test)
+        true_test = None if true is None else true.take_samples(is_test)
     held_out = split_samples(
         train.samples,
         _count(settings.split.validation, train.n_samples),
         settings.split.scheme,
         seed * 100 + VALIDATION_SPLIT,
     )
-    scenarios, headline = _scenarios(matrix.sites, settings, seed, headline_level)
+    scenarios, headline = _scenarios(train.sites, settings, seed, headline_level)
     return PreparedDataset(
         name=name,
         train=train,
-        test=matrix.take_samples(is_test),
+        test=test,
         held_out=held_out,
         scenarios=scenarios,
         left_out=left_out,
         settings={**settings.model_dump(mode="json"), "seed": seed},
         headline=headline,
-        true_test=None if true is None else true.take_samples(is_test),
+        true_test=true_test,
     )
 
 
-def _read_split(settings: DataSettings) -> tuple[GenotypeMatrix, pd.DataFrame, np.ndarray]:
-    """Train and test given as two files of the same sites: one matrix, what was left out, bool (n_samples,) is test."""
-    site_filter = SiteFilter(**settings.filter.model_dump())
-    train_file, test_file = Path(str(settings.train)), Path(str(settings.test))
+def _read_split(
+    train_file: Path, test_file: Path, settings: DataSettings
+) -> tuple[GenotypeMatrix, GenotypeMatrix, pd.DataFrame]:
+    """Train and test given as two files of the same sites, each with its own phase, and what was left out of both."""
     train, left_out = read_vcf(train_file, region=settings.region, max_sites=settings.max_sites)
     test, _ = read_vcf(test_file, region=settings.region, max_sites=settings.max_sites)
     require_same_sites(train.sites, test.sites, f"the train file {train_file}")
     shared = set(train.names) & set(test.names)
     if shared:
         raise InputError(
-            f"sample {min(shared)} is in both {settings.train} and {settings.test}: a test sample must not be learned from"
+            f"sample {min(shared)} is in both {train_file} and {test_file}: no test sample may be learned from"
         )
-    both = train.haplotypes is not None and test.haplotypes is not None
-    matrix = GenotypeMatrix(
-        np.concatenate([train.calls, test.calls]),
-        pd.concat([train.samples, test.samples], ignore_index=True),
-        train.sites,
-        np.concatenate([train.haplotypes, test.haplotypes]) if both else None,
+    calls = np.concatenate([train.calls, test.calls])
+    everyone = GenotypeMatrix(calls, pd.concat([train.samples, test.samples], ignore_index=True), train.sites)
+    kept, left_out = apply_filter(everyone, SiteFilter(**settings.filter.model_dump()), left_out)
+    require_enough_sites(kept, left_out, f"{train_file} with {test_file}")
+    labels = _labelled(kept, settings).samples
+    columns = np.isin(train.site_keys(), kept.site_keys())
+    parts = [part.take_sites(columns) for part in (train, test)]
+    rows = (slice(0, train.n_samples), slice(train.n_samples, None))
+    train, test = (
+        replace(part, samples=labels.iloc[r].reset_index(drop=True)) for part, r in zip(parts, rows, strict=True)
     )
-    if settings.samples is not None:
-        matrix = attach_samples(matrix, read_samples(settings.samples))
-    matrix, left_out = apply_filter(matrix, site_filter, left_out)
-    require_enough_sites(matrix, left_out, f"{train_file} with {test_file}")
-    return matrix, left_out, np.arange(matrix.n_samples) >= train.n_samples
+    return train, test, left_out
+
+
+def _labelled(matrix: GenotypeMatrix, settings: DataSettings) -> GenotypeMatrix:
+    """The matrix with what the sample table says of its samples, if there is one."""
+    return matrix if settings.samples is None else attach_samples(matrix, read_samples(settings.samples))
 
 
 def _count(share_or_count: float, n: int) -> int:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,13 @@ def test_files_split_already(tmp_path):
     data = DataSettings(train=tmp_path / "train.vcf.gz", test=tmp_path / "test.vcf.gz")
     dataset = build_dataset("given", data, seed=1, headline_level=60)
     assert dataset.test.names == matrix.names[50:]
+    assert dataset.train.haplotypes is None
+    phased = np.stack([matrix.calls > 1, matrix.calls > 0], axis=2).astype(np.int8)
+    write_vcf(tmp_path / "train.vcf.gz", replace(matrix, haplotypes=phased).take_samples(slice(0, 50)))
+    dataset = load_dataset(save_dataset(build_dataset("given", data, seed=1, headline_level=60), tmp_path))
+    kept = np.isin(matrix.site_keys(), dataset.train.site_keys())  # some sites do not vary
+    np.testing.assert_array_equal(dataset.train.haplotypes, phased[:50, kept])  # though the test file has no phase
+    assert dataset.test.haplotypes is None
     write_vcf(tmp_path / "test.vcf.gz", matrix.take_samples(slice(49, 60)))
     with pytest.raises(InputError, match="sample s49 is in both"):
         build_dataset("given", data, seed=1, headline_level=60)
