@@ -26,7 +26,7 @@ demo: setup ## The five imputers on the simulated bulls, with a small budget: ab
 	$(BIN)/snpimpute experiment experiments/demo.toml
 
 test: setup lint ## Linters, types, import contracts, and the whole test suite
-	$(BIN)/python -m pytest -m "not panels"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not panels"
 
 lint: $(VENV)/.done
 	$(BIN)/ruff format --check --quiet

@@ -91,6 +91,10 @@ class Tuned:
     ended_by: str = ""
     study: str = ""
 
+    def params_of(self, row: Row) -> dict[str, Any]:
+        """The row's parameters with those found."""
+        return {**row.params, **(self.params or {})}
+
 
 @dataclass
 class Done:
@@ -396,6 +400,13 @@ def _tuned(found: StudyResult, name: str) -> Tuned:
 # ---------------------------------------------------------------------- train
 
 
+def model_folder(settings: ExperimentSettings, dataset: PreparedDataset, row: Row, tuned: Tuned, runs: Path) -> Path:
+    """Where a row's fitted imputer is kept: named by all that it depends on."""
+    params = tuned.params_of(row)
+    decides = digest([dataset.digest, row.imputer, params, row.mask, settings.seed, settings.n_threads(), __version__])
+    return runs / "models" / f"{dataset.name}-{row.imputer}-{row.variant}-{decides[:10]}"
+
+
 def train(
     settings: ExperimentSettings,
     folder: Path,
@@ -415,9 +426,7 @@ def train(
     """
     watch = watch or Watch()
     dataset = dataset_in(folder)
-    params = {**row.params, **(tuned.params or {})}
-    decides = digest([dataset.digest, row.imputer, params, row.mask, settings.seed, settings.n_threads(), __version__])
-    home = runs / "models" / f"{dataset.name}-{row.imputer}-{row.variant}-{decides[:10]}"
+    home = model_folder(settings, dataset, row, tuned, runs)
     if not (home / "fit.json").exists():
         watch.stage(f"train {row.label} on {dataset.name}")
         arguments = {
@@ -425,7 +434,7 @@ def train(
             "home": str(home),
             "imputer": row.imputer,
             "policy": row.mask,
-            "params": params,
+            "params": tuned.params_of(row),
             "refit_params": tuned.refit_params,
             "levels_score": tuned.levels_score,
             "seed": settings.seed,

@@ -1,0 +1,192 @@
+"""The sections of a dataset that are figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from snpimpute.report.about import DatasetAbout
+from snpimpute.report.rows import BINNED, METRIC_NAMES, Rows
+from snpimpute.report.tables import by_level
+from snpimpute.report.text import Score, capital, count, interval, known, number, slug_of
+from snpimpute.report.tree import COLOURS, Block, Figure, Line, Panel, Point, Section, Style, Switch, Text
+
+FAR_BELOW = 0.75  # an imputer never above this share of the best one's lowest score is not drawn at first
+N_SHOWN = 2  # imputers drawn at first where each has hundreds of points
+MECHANISM_NAMES = {
+    "independent": "whole sites, masks drawn independently",
+    "nested": "whole sites, masks nested in each other",
+    "file": "sites listed in a file",
+}
+
+
+def robustness(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Section:
+    options: dict[str, list[Block]] = {}
+    for mechanism in rows.mechanisms():
+        panels = []
+        for subset, metric, title in (
+            ("all", "f1_macro", "All sites"),
+            ("rare", "f1_macro", "Rare sites, as published"),
+            ("rare_minor", "f1_1", "Rare sites, minor-allele coding"),
+        ):
+            name = METRIC_NAMES[metric]
+
+            def points(label: str, subset: str = subset, metric: str = metric, name: str = name) -> list[Point | None]:
+                return [
+                    _point(at[1], rows.get(label, subset, metric, at), label, f"{at[1]:g}% missing", name)
+                    for at in rows.scenarios(mechanism, subset, metric)  # noqa: B023 (called within this turn)
+                ]
+
+            if lines := _lines(rows, styles, points):
+                panels.append(Panel(title, "Missing genotype calls (%)", f"{capital(name)} (0 to 1)", lines))
+        if not panels:
+            continue
+        panels, below = _without_far_below(panels)
+        name = MECHANISM_NAMES.get(mechanism, mechanism)
+        figure = Figure(
+            f"{key}-robustness-{len(options)}",
+            f"robustness-{slug}-{slug_of(mechanism)}.png",
+            f"Accuracy against percent missing: {name}",
+            f"A line that stays high to the right withstands missing calls; bands are 95% intervals.{below}",
+            panels,
+        )
+        tables = [by_level(rows, mechanism, "all", "all sites"), by_level(rows, mechanism, "rare", "rare sites")]
+        marks = Text("≈ not told apart from the best (the interval holds zero); ▼ worse than the best.", "how")
+        options[capital(name)] = [figure, *(table for table in tables if len(table.columns) > 1), marks]
+    blocks: list[Block] = [Switch(f"{key}-mechanism", "How calls are hidden", options)] if options else []
+    return Section("robustness", "Robustness to missing calls", blocks)
+
+
+def by_group(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Section:
+    options: dict[str, list[Block]] = {}
+    for metric, name in METRIC_NAMES.items():
+        panels = []
+        for prefix, title, x_title in (
+            ("maf:", "By minor allele frequency", "Minor allele frequency in the test samples"),
+            ("group:", "By group of samples", "Group of the test samples"),
+        ):
+            ticks = {}
+            for subset in rows.subsets(prefix, metric):
+                calls = next(s.n for label in rows.ranked if (s := rows.get(label, prefix + subset, metric)))
+                words = subset.replace("-", "–") if prefix in BINNED else subset
+                ticks[subset] = f"{words}\n{count(calls)} calls"
+
+            def points(
+                label: str, prefix: str = prefix, metric: str = metric, name: str = name, ticks: dict[str, str] = ticks
+            ) -> list[Point | None]:
+                return [
+                    _point(tick, rows.get(label, prefix + subset, metric), label, tick.split("\n")[0], name)
+                    for subset, tick in ticks.items()
+                ]
+
+            if lines := _lines(rows, styles, points):
+                panels.append(Panel(title, x_title, f"{capital(name)} (0 to 1)", lines, list(ticks.values())))
+        if panels:
+            panels, below = _without_far_below(panels)
+            figure = Figure(
+                f"{key}-groups-{metric}",
+                f"groups-{slug}-{slug_of(metric)}.png",
+                f"{capital(name)} by minor allele frequency and group",
+                f"In each bin a point per imputer; bars are 95% intervals, long where calls are few.{below}",
+                panels,
+            )
+            options[capital(name)] = [figure]
+    blocks: list[Block] = [Switch(f"{key}-group-metric", "Score", options)] if options else []
+    return Section("groups", f"By allele frequency and group ({rows.missing})", blocks)
+
+
+def along_chromosome(rows: Rows, about: DatasetAbout, styles: dict[str, Style], key: str, slug: str) -> Section:
+    title = f"Along the chromosome ({rows.missing})"
+    sites = about.sites
+    contigs = sites["contig"].astype(str).unique()
+    one = len(contigs) == 1
+    place = dict(zip(sites["site"], sites["pos"] / 1e6 if one else range(1, len(sites) + 1), strict=True))
+
+    def points(label: str) -> list[Point | None]:
+        found = ((x, site, rows.get(label, f"site:{site}", "f1_micro")) for site, x in place.items())
+        return [_point(x, score, label, site, "share of correct calls") for x, site, score in found]
+
+    lines = _lines(rows, styles, points)
+    if not lines:
+        return Section("chromosome", title, [])
+    lines = [replace(line, shown=i < N_SHOWN) for i, line in enumerate(lines)]
+    for column, words, dash in (("maf_test", "MAF of the test samples", 0), ("maf_panel", "MAF of the panel", 1)):
+        mafs = zip(place.items(), sites[column].astype(float), strict=True)
+        dots = [
+            Point(x, maf, np.nan, np.nan, f"{site}\n{words} {number(maf)}") for (site, x), maf in mafs if known(maf)
+        ]
+        lines.append(Line(words, Style(COLOURS[-1], dash), dots, shown=column == "maf_test", lower=True))
+    figure = Figure(
+        f"{key}-chromosome",
+        f"chromosome-{slug}.png",
+        "Share of correct calls at each site along the chromosome, with its minor allele frequency",
+        "Each point is a site; runs of low points are stretches that are hard to impute. "
+        f"The {N_SHOWN} best imputers are shown at first.",
+        [
+            Panel(
+                "",
+                f"Position on contig {contigs[0]} (Mb)" if one else "Site (number in file order)",
+                "Correct calls (share)",
+                lines,
+                joined=False,
+                lower_title="MAF (share)",
+            )
+        ],
+    )
+    return Section("chromosome", title, [figure])
+
+
+def calibration(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Section:
+    title = f"Calibration ({rows.missing})"
+    bins = [f"confidence:{name}" for name in rows.subsets("confidence:", "confidence")]
+
+    def points(label: str) -> list[Point | None]:
+        stated = {subset: rows.value(label, subset, "confidence") for subset in bins}
+        return [
+            _point(x, rows.get(label, subset, "accuracy"), label, f"stated confidence {number(x)}", "share correct")
+            for subset, x in stated.items()
+            if known(x)
+        ]
+
+    lines = _lines(rows, styles, points)
+    if not lines:
+        return Section("calibration", title, [])
+    figure = Figure(
+        f"{key}-calibration",
+        f"calibration-{slug}.png",
+        "Share of correct calls against the stated confidence",
+        "On the dotted line an imputer is right as often as it says; below it, it is too sure of itself.",
+        [Panel("", "Stated confidence (mean posterior of the call)", "Correct calls (share)", lines, diagonal=True)],
+    )
+    drawn = {line.label for line in lines}
+    silent = [label for label in rows.ranked if label not in drawn and not rows.failure(label)]
+    without = f"Not shown, because they give hard calls without a posterior of their own: {', '.join(silent)}."
+    return Section("calibration", title, [figure, *([Text(without)] if silent else [])])
+
+
+def _lines(rows: Rows, styles: dict[str, Style], points: Callable[[str], Iterable[Point | None]]) -> list[Line]:
+    """A line for every imputer that has a point with a value."""
+    found = {label: [p for p in points(label) if p is not None and known(p.y)] for label in rows.ranked}
+    return [Line(label, styles[label], drawn) for label, drawn in found.items() if drawn]
+
+
+def _point(x: Any, score: Score | None, label: str, where: str, name: str) -> Point | None:
+    if score is None:
+        return None
+    spread = f" ({interval(score)})" if interval(score) else ""
+    hover = f"{label}\n{where}\n{name} {number(score.value)}{spread}\n{count(score.n)} calls"
+    return Point(x, score.value, score.low, score.high, hover)
+
+
+def _without_far_below(panels: list[Panel]) -> tuple[list[Panel], str]:
+    """The panels with those lines hidden that would press the others together (by the first panel), and a word on it."""
+    best, *others = panels[0].lines
+    floor = FAR_BELOW * min(point.y for point in best.points)
+    below = [line.label for line in others if max(point.y for point in line.points) < floor]
+    drawn = [
+        replace(panel, lines=[replace(line, shown=line.label not in below) for line in panel.lines]) for panel in panels
+    ]
+    return drawn, f" Far below, and not drawn at first: {', '.join(below)}." if below else ""

@@ -1,0 +1,67 @@
+"""The figures of the Markdown as PNG, drawn by matplotlib."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from snpimpute.report.tree import Figure, Line, Panel, Style, lowest
+
+
+def draw_png(figure: Figure, path: Path) -> None:
+    """The figure in print: white, its panels side by side, the legend below."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Canvas
+
+    panels = figure.panels
+    stacked = bool(panels[0].lower_title)
+    widths = [max(5.0, 1.3 * len(panel.categories)) for panel in panels]
+    canvas = Canvas(figsize=(9.0 if stacked else max(sum(widths), 6.5), 5.4), layout="constrained")
+    FigureCanvasAgg(canvas)
+    if stacked:
+        axes = list(canvas.subplots(2, 1, sharex=True, height_ratios=[2, 1]))
+        axes[1].set_ylabel(_png_text(panels[0].lower_title))
+    else:
+        axes = list(canvas.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0])
+    handles: dict[str, Any] = {}
+    for panel, ax in zip(panels, axes[: len(panels)], strict=True):
+        for line in (line for line in panel.lines if line.shown):
+            handle = _png_line(panel, line, axes[1] if line.lower else ax)
+            handles.setdefault(_png_text(line.label), handle)
+        if panel.diagonal:
+            start = lowest(panel)
+            ax.plot([start, 1], [start, 1], color="#808080", linestyle=":", linewidth=1)
+        if panel.categories:
+            ax.set_xticks(range(len(panel.categories)), [_png_text(c) for c in panel.categories], fontsize=8)
+            ax.set_xlim(-0.5, len(panel.categories) - 0.5)
+        ax.set_title(_png_text(panel.title), fontsize=11)
+        ax.set_ylabel(_png_text(panel.y_title))
+        (axes[1] if stacked else ax).set_xlabel(_png_text(panel.x_title))
+    for ax in axes:
+        ax.grid(axis="y", color="#e5e5e5", linewidth=0.6)
+        ax.set_axisbelow(True)
+        ax.spines[["top", "right"]].set_visible(False)
+    canvas.legend(
+        list(handles.values()), list(handles), loc="outside lower center", ncols=min(4, len(handles)), frameon=False
+    )
+    canvas.savefig(path, format="png", dpi=130)
+
+
+def _png_line(panel: Panel, line: Line, ax: Any) -> Any:
+    """Draw a line and return what stands for it in the legend."""
+    style = line.style
+    look = {"color": style.colour, "marker": Style.PNG_SYMBOL[style.dash], "markersize": 5, "linestyle": "none"}
+    x = panel.places(line)
+    y, low, high = ([getattr(point, name) for point in line.points] for name in ("y", "low", "high"))
+    if panel.categories:
+        ax.vlines(x, low, high, color=style.colour, linewidth=1.2)
+    elif panel.joined:
+        ax.fill_between(x, low, high, color=style.colour, alpha=0.15, linewidth=0)
+        look["linestyle"] = Style.PNG_DASH[style.dash]
+    else:
+        look |= {"markersize": 3, "alpha": 0.75}
+    return ax.plot(x, y, **look)[0]
+
+
+def _png_text(text: str) -> str:
+    return text.replace("$", r"\$")

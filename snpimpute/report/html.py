@@ -1,0 +1,104 @@
+"""The report as HTML: the tree in template.html.j2, its figures drawn by plotly in the page."""
+
+from __future__ import annotations
+
+import html
+import json
+from pathlib import Path
+from typing import Any
+
+from snpimpute.report.about import ReportContext
+from snpimpute.report.text import ABSENT, count, known
+from snpimpute.report.tree import Chapter, Line, Panel, Style, lowest
+
+
+def as_html(context: ReportContext, chapters: list[Chapter]) -> str:
+    from jinja2 import Environment, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
+    plots = {
+        f"{figure.key}-{i}": _plotly(panel)
+        for chapter in chapters
+        for figure in chapter.figures()
+        for i, panel in enumerate(figure.panels)
+    }
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["count"] = count
+    template = environment.from_string(Path(__file__).with_name("template.html.j2").read_text(encoding="utf-8"))
+    return template.render(
+        context=context,
+        chapters=chapters,
+        plots=json.dumps(plots, allow_nan=False).replace("<", "\\u003c"),
+        plotlyjs=get_plotlyjs(),
+        absent=ABSENT,
+    )
+
+
+def _plotly(panel: Panel) -> dict[str, Any]:
+    """The panel as plotly's data and layout, without colours of the page: the page sets those."""
+    data: list[dict[str, Any]] = []
+    if panel.diagonal:
+        start = lowest(panel)
+        ends = [start, 1.0]
+        data.append({"x": ends, "y": ends, "mode": "lines", "line": {"color": "#808080", "dash": "dot", "width": 1}})
+        data[0] |= {"hoverinfo": "skip"}
+    for line in panel.lines:
+        data.extend(_plotly_traces(panel, line))
+    axis: dict[str, Any] = {"automargin": True, "zeroline": False}
+    layout: dict[str, Any] = {
+        "showlegend": False,
+        "hovermode": "closest",
+        "margin": {"l": 8, "r": 12, "t": 36 if panel.title else 12, "b": 8},
+        "title": {"text": _plotly_text(panel.title), "x": 0.5, "xanchor": "center", "font": {"size": 15}},
+        "xaxis": axis | {"title": {"text": _plotly_text(panel.x_title)}},
+        "yaxis": axis | {"title": {"text": _plotly_text(panel.y_title)}},
+        "height": 380,
+    }
+    if panel.categories:
+        ticks = [_plotly_text(category) for category in panel.categories]
+        layout["xaxis"] |= {"tickvals": list(range(len(ticks))), "ticktext": ticks, "showgrid": False}
+    if panel.lower_title:
+        layout["yaxis"]["domain"] = [0.36, 1.0]
+        layout["yaxis2"] = axis | {"title": {"text": panel.lower_title}, "domain": [0.0, 0.27], "rangemode": "tozero"}
+        layout["xaxis"]["anchor"] = "y2"
+        layout["height"] = 480
+    return {"data": data, "layout": layout}
+
+
+def _plotly_traces(panel: Panel, line: Line) -> list[dict[str, Any]]:
+    """The line itself and, where x is a number and there are intervals, its band."""
+    style = line.style
+    common = {"meta": line.label, "visible": line.shown}
+    marks = common | {
+        "x": panel.places(line),
+        "y": [point.y for point in line.points],
+        "mode": "lines+markers" if panel.joined and not panel.categories else "markers",
+        "line": {"color": style.colour, "dash": Style.PLOTLY_DASH[style.dash], "width": 2},
+        "marker": {"color": style.colour, "symbol": Style.PLOTLY_SYMBOL[style.dash], "size": 7 if panel.joined else 5},
+        "text": [_plotly_text(point.hover) for point in line.points],
+        "hovertemplate": "%{text}<extra></extra>",
+        "yaxis": "y2" if line.lower else "y",
+    }
+    bounded = [point for point in line.points if known(point.low) and known(point.high)]
+    if panel.categories:
+        bars: dict[str, Any] = {"type": "data", "symmetric": False, "width": 0, "thickness": 1.5}
+        bars["array"] = [point.high - point.y if point in bounded else 0 for point in line.points]
+        bars["arrayminus"] = [point.y - point.low if point in bounded else 0 for point in line.points]
+        return [marks | {"error_y": bars}]
+    if len(bounded) < 2:
+        return [marks]
+    band = common | {
+        "x": [point.x for point in bounded] + [point.x for point in reversed(bounded)],
+        "y": [point.high for point in bounded] + [point.low for point in reversed(bounded)],
+        "mode": "lines",
+        "fill": "toself",
+        "fillcolor": "rgba({},{},{},0.15)".format(*(int(style.colour[i : i + 2], 16) for i in (1, 3, 5))),
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+    }
+    return [band, marks]
+
+
+def _plotly_text(text: str) -> str:
+    """Plotly reads a little markup in its texts: names must not become markup."""
+    return html.escape(text, quote=False).replace("\n", "<br>")

@@ -1,0 +1,80 @@
+"""The report as Markdown: the tree as text, its figures as links to PNG."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from snpimpute.report.about import ReportContext
+from snpimpute.report.text import count
+from snpimpute.report.tree import Block, Cell, Chapter, Confusion, Figure, Table, Text
+
+
+def as_markdown(context: ReportContext, chapters: list[Chapter]) -> str:
+    parts = [f"# {_md(context.title)}", *(f"> **{_md(note)}**" for note in context.notes)]
+    if len(chapters) > 1:
+        lines = [
+            f"- [{_md(c.about.name)}](#{c.key}): {_md(c.best)} has the highest macro-F1 at {context.headline_level:g}% missing"
+            for c in chapters
+        ]
+        parts.append("\n".join(lines))
+    for chapter in chapters:
+        about = chapter.about
+        parts.append(f'<a id="{chapter.key}"></a>\n\n## {_md(about.name)}')
+        parts.append(_md(about.description))
+        parts.append(
+            f"{about.n_train:,} samples to train ({about.n_validation:,} of them held out in studies), {about.n_test:,} to test; "
+            f"{about.n_sites:,} sites. Genotype shares: {_md(about.genotype_shares)}. Digest `{about.digest}`."
+        )
+        parts.append("\n".join(f"- {_md(sentence)}" for sentence in chapter.summary))
+        if len(about.left_out):
+            rows = [[Cell(str(reason)), Cell(count(n))] for reason, n in about.left_out[["reason", "n"]].to_numpy()]
+            parts.append(_md_table(Table("Sites read, left out and kept", ["Reason", "Sites"], rows)))
+        for section in chapter.sections:
+            parts.append(f"### {_md(section.title)}")
+            parts += _md_blocks(section.blocks)
+    versions = ", ".join(f"{_md(name)} {_md(version)}" for name, version in context.versions.items())
+    parts.append(f"Versions: {versions}." if versions else "")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _md_blocks(blocks: Iterable[Block]) -> list[str]:
+    parts = []
+    for block in blocks:
+        if isinstance(block, Table):
+            parts.append(_md_table(block))
+        elif isinstance(block, Text):
+            parts.append(f"> **Caution.** {_md(block.text)}" if block.kind == "caution" else _md(block.text))
+        elif isinstance(block, Figure):
+            parts.append(f"![{_md(block.alt)}]({block.png})\n\n{_md(block.how)}")
+        elif isinstance(block, Confusion):
+            parts.append(_md_table(_confusion_table(block)))
+        else:
+            for name, inner in block.options.items():
+                parts += [f"**{_md(name)}**"] if len(block.options) > 1 else []
+                parts += _md_blocks(inner)
+    return parts
+
+
+def _confusion_table(block: Confusion) -> Table:
+    columns = ["Imputer", *(f"{true} called {called}" for true in (0, 1, 2) for called in (0, 1, 2))]
+    rows = [[Cell(label), *(Cell(count(n)) for row in square for n in row)] for label, square in block.counts.items()]
+    return Table("Calls by true and called genotype", columns, rows)
+
+
+def _md_table(table: Table) -> str:
+    lines = [
+        f"*{_md(table.caption)}*\n",
+        "| " + " | ".join(_md(column) for column in table.columns) + " |",
+        "| --- |" + " ---: |" * (len(table.columns) - 1),
+    ]
+    for row in table.rows:
+        cells = (_md(f"{cell.text} ({cell.detail})" if cell.detail else cell.text) for cell in row)
+        lines.append("| " + " | ".join(cells) + " |" * (1 + len(table.columns) - len(row)))
+    return "\n".join(lines)
+
+
+def _md(text: str) -> str:
+    """Plain text for Markdown: nothing in it is taken for markup."""
+    text = re.sub(r"\s+", " ", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*|$\[\]])", r"\\\1", text)

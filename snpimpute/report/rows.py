@@ -1,0 +1,115 @@
+"""Rows of the tidy table: the scores of one dataset, found by key and compared to the best."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from snpimpute.report.about import ReportContext
+from snpimpute.report.text import ABSENT, Score, interval, known
+
+BEST, TIED, WORSE = "best", "not told apart from the best", "worse"
+BINNED = ("maf:", "confidence:")  # subsets that are named by the bounds of a bin
+F1_METRICS = ("f1_micro", "f1_macro", "f1_0", "f1_1", "f1_2")
+METRIC_NAMES = {"f1_macro": "macro-F1", "f1_1": "F1 of heterozygotes", "dosage_r2": "dosage r²"}
+Scenario = tuple[str, float]  # mechanism, percent missing
+_Key = tuple[Scenario, str, str]  # scenario, subset, metric
+
+
+class Rows:
+    """The test scores of one dataset, pooled over masks, found by key; at the headline scenario unless told another."""
+
+    def __init__(self, scores: pd.DataFrame, context: ReportContext, dataset: str) -> None:
+        self.headline: Scenario = (context.primary_mechanism, float(context.headline_level))
+        self.missing = f"{context.headline_level:g}% missing"
+        self._values: dict[_Key, dict[str, Score]] = {}
+        self._differences: dict[_Key, dict[str, Score]] = {}
+        self._reference: dict[_Key, str] = {}
+        kept = (scores["dataset"] == dataset) & (scores["split"] == "test") & (scores["decision"] == "argmax")
+        table = scores[kept & (scores["repeat"].astype(str) == "all")]
+        columns = (
+            "imputer",
+            "variant",
+            "mechanism",
+            "level",
+            "subset",
+            "metric",
+            "versus",
+            "value",
+            "low",
+            "high",
+            "n",
+        )
+        for row in zip(*(table[column] for column in columns), strict=True):
+            imputer, variant, mechanism, level, subset, metric, versus, *numbers = row
+            key, label = ((mechanism, float(level)), subset, metric), label_of(imputer, variant)
+            compared = not pd.isna(versus) and versus != ""
+            if compared:
+                self._reference[key] = versus
+            place = (self._differences if compared else self._values).setdefault(key, {})
+            if label in place:
+                raise ValueError(f"scores hold two rows for {label} on {dataset}: {key}")
+            place[label] = Score(*(float(number) for number in numbers))
+        chosen = context.imputers[context.imputers["dataset"] == dataset]
+        self._about = {label_of(row["imputer"], row["variant"]): row for _, row in chosen.iterrows()}
+        labels = dict.fromkeys([*self._about, *(label for found in self._values.values() for label in found)])
+        self.ranked = sorted(labels, key=lambda label: -np.nan_to_num(self.value(label, "all", "f1_macro"), nan=-1.0))
+
+    def about(self, label: str) -> pd.Series:
+        """The imputer's row of the context; empty if it has none."""
+        return self._about.get(label, pd.Series(dtype=object))
+
+    def failure(self, label: str) -> str:
+        """Why an imputer has no scores; empty if it has."""
+        status = self.about(label).get("status", "ok")
+        return "" if status == "ok" else str(status)
+
+    def get(self, label: str, subset: str, metric: str, scenario: Scenario | None = None) -> Score | None:
+        return self._values.get((scenario or self.headline, subset, metric), {}).get(label)
+
+    def value(self, label: str, subset: str, metric: str, scenario: Scenario | None = None) -> float:
+        found = self.get(label, subset, metric, scenario)
+        return np.nan if found is None else found.value
+
+    def best(self, subset: str, metric: str, scenario: Scenario | None = None) -> str | None:
+        """The imputer that the others are compared to; without differences the one with the highest value."""
+        key = (scenario or self.headline, subset, metric)
+        values = {label: score.value for label, score in self._values.get(key, {}).items() if known(score.value)}
+        return self._reference.get(key) or max(values, key=lambda label: values[label], default=None)
+
+    def verdict(
+        self, label: str, subset: str, metric: str, scenario: Scenario | None = None
+    ) -> tuple[str, Score | None]:
+        """What the interval of the difference to the best allows to say, and the difference itself."""
+        if label == self.best(subset, metric, scenario):
+            return BEST, None
+        found = self._differences.get((scenario or self.headline, subset, metric), {}).get(label)
+        if found is None or not known(found.value):
+            return ABSENT, None
+        if not interval(found):
+            return "no interval", found
+        return WORSE if found.high < 0 else TIED, found
+
+    def mechanisms(self) -> list[str]:
+        """Mechanisms scored over all sites, the primary one first."""
+        found = dict.fromkeys(scenario[0] for scenario, *rest in self._values if rest == ["all", "f1_macro"])
+        return sorted(found, key=lambda mechanism: mechanism != self.headline[0])
+
+    def scenarios(self, mechanism: str, subset: str, metric: str) -> list[Scenario]:
+        """Scenarios of a mechanism in which a metric was scored, by level."""
+        return sorted(key[0] for key in self._values if (key[0][0], *key[1:]) == (mechanism, subset, metric))
+
+    def subsets(self, prefix: str, metric: str) -> list[str]:
+        """Names, without the prefix, of the headline's subsets that begin with it; bins by their lower bound."""
+        found = [key[1] for key in self._values if key[0] == self.headline and key[2] == metric]
+        names = [subset.removeprefix(prefix) for subset in found if subset.startswith(prefix)]
+        return sorted(names, key=lambda name: float(name.split("-")[0])) if prefix in BINNED else names
+
+
+def label_of(imputer: str, variant: str) -> str:
+    return f"{imputer}/{variant}" if variant else imputer
+
+
+def verdict_or_failure(rows: Rows, label: str, verdict: str) -> str:
+    reason = rows.failure(label)
+    return f"failed: {reason}" if reason else verdict

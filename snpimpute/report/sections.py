@@ -1,0 +1,72 @@
+"""What is said of a dataset: its summary, and its sections in their order."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from snpimpute.report.about import DatasetAbout, ReportContext
+from snpimpute.report.charts import along_chromosome, by_group, calibration, robustness
+from snpimpute.report.rows import BEST, METRIC_NAMES, TIED, WORSE, Rows, label_of
+from snpimpute.report.tables import all_sites, confusions, imputers, rare_sites, true_genotypes, worst_samples
+from snpimpute.report.text import ABSENT, interval, number, slug_of
+from snpimpute.report.tree import COLOURS, Chapter, Style
+
+
+def chapter_of(
+    scores: pd.DataFrame, context: ReportContext, about: DatasetAbout, styles: dict[str, Style], place: int
+) -> Chapter:
+    """All that is said of one dataset, the `place`th of the report."""
+    rows = Rows(scores, context, about.name)
+    key = f"d{place}"
+    slug = slug_of(about.name)
+    if sum(slug_of(other.name) == slug for other in context.datasets) > 1:
+        slug = f"{slug}-{place}"
+    sections = [
+        all_sites(rows, about),
+        rare_sites(rows, about),
+        robustness(rows, styles, key, slug),
+        confusions(rows),
+        by_group(rows, styles, key, slug),
+        along_chromosome(rows, about, styles, key, slug),
+        calibration(rows, styles, key, slug),
+        worst_samples(rows),
+        true_genotypes(rows),
+        imputers(rows),
+    ]
+    return Chapter(
+        key, about, _summary(rows), rows.best("all", "f1_macro") or ABSENT, [s for s in sections if s.blocks]
+    )
+
+
+def _summary(rows: Rows) -> list[str]:
+    """What the headline tables come to, in a sentence each."""
+    sentences = []
+    for subset, metric, where in (
+        ("all", "f1_macro", "All sites"),
+        ("rare_minor", "f1_1", "Rare sites, minor-allele coding"),
+    ):
+        best = rows.best(subset, metric)
+        if best is None:
+            continue
+        score = rows.get(best, subset, metric)
+        verdicts = {label: rows.verdict(label, subset, metric)[0] for label in rows.ranked if not rows.failure(label)}
+        tied = [label for label, verdict in verdicts.items() if verdict == TIED]
+        text = f"{where}, {rows.missing}: {best} reaches {METRIC_NAMES[metric]} {number(score and score.value)}"
+        text += f" (95% interval {spread})" if (spread := interval(score)) else ""
+        if tied:
+            text += f"; not told apart from it: {', '.join(tied)}"
+        elif WORSE in verdicts.values():
+            text += "; all others are worse" if set(verdicts.values()) == {BEST, WORSE} else ""
+        sentences.append(text + ".")
+    return sentences
+
+
+def styles_of(scores: pd.DataFrame, context: ReportContext) -> dict[str, Style]:
+    """A look for every imputer and variant, the same in all datasets."""
+    both = pd.concat([context.imputers[["imputer", "variant"]], scores[["imputer", "variant"]]]).drop_duplicates()
+    styles: dict[str, Style] = {}
+    for i, (imputer, variants) in enumerate(both.groupby("imputer", sort=False)["variant"]):
+        for j, variant in enumerate(variants):
+            dash = (j + i // len(COLOURS)) % len(Style.PLOTLY_DASH)
+            styles[label_of(str(imputer), variant)] = Style(COLOURS[i % len(COLOURS)], dash)
+    return styles

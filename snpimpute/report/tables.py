@@ -1,0 +1,300 @@
+"""The sections of a dataset that are tables."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snpimpute.report.about import DatasetAbout
+from snpimpute.report.rows import BEST, F1_METRICS, TIED, WORSE, Rows, verdict_or_failure
+from snpimpute.report.text import ABSENT, Score, count, duration, interval, memory, number, plain, signed
+from snpimpute.report.tree import Block, Cell, Confusion, Section, Table, Text
+
+FEW_HOMOZYGOTES = 50  # below this many minor homozygotes macro-F1 at rare sites hangs on single calls
+N_WORST = 10
+KINDS = {BEST: "best", TIED: "tie", WORSE: "worse"}
+PUBLISHED = "published (Zawadzka, Szyda, Frąszczak), other data"
+# F1 micro, macro, 0, 1, 2 and parameters at 60% of the sites hidden
+PUBLISHED_ALL: dict[str, tuple[float | None, ...]] = {
+    "BERT": (0.917, 0.868, 0.953, 0.811, 0.840, 1_779_976),
+    "DenseEmb": (0.906, 0.853, 0.946, 0.777, 0.835, 3_166_748),
+    "Dense": (0.909, 0.847, 0.950, 0.782, 0.810, 3_133_948),
+    "CAE": (0.906, 0.838, 0.949, 0.757, 0.809, 73_035_868),
+    "Beagle": (0.897, 0.807, 0.948, 0.676, 0.797, None),
+}
+PUBLISHED_RARE: dict[str, tuple[float | None, ...]] = {
+    "BERT": (0.954, 0.563, 0.976, 0.541, 0.173),
+    "Beagle": (0.971, 0.556, 0.986, 0.533, 0.148),
+    "Dense": (0.966, 0.490, 0.983, 0.421, 0.066),
+    "DenseEmb": (0.965, 0.450, 0.982, 0.369, 0.0),
+    "CAE": (0.961, 0.356, 0.980, 0.088, 0.0),
+}
+PUBLISHED_LEVEL = 60.0
+
+
+def all_sites(rows: Rows, about: DatasetAbout) -> Section:
+    table = []
+    further = []
+    for label in rows.ranked:
+        meta = rows.about(label)
+        table.append(
+            [
+                _name(label),
+                *_f1_cells(rows, label, "all"),
+                *_difference(rows, label, "all", "f1_macro"),
+                Cell(count(meta.get("parameters"))),
+                Cell(duration(meta.get("seconds_fit"))),
+                Cell(duration(meta.get("seconds_impute"))),
+                Cell(memory(meta.get("memory_mb"))),
+                Cell(count(meta.get("trials"))),
+                Cell(count(meta.get("samples_fit"))),
+            ]
+        )
+        scored = rows.get(label, "all", "wrong")
+        further.append(
+            [
+                _name(label),
+                Cell(count(scored and scored.value)),
+                Cell(count(scored and scored.n)),
+                _with_interval(rows.get(label, "all", "dosage_r2")),
+                *(Cell(number(rows.value(label, "all", metric))) for metric in ("iqs", "log_loss", "ece")),
+            ]
+        )
+    columns = ["Imputer", "F1 micro", "F1 macro", "F1 0", "F1 1", "F1 2", "F1 macro: difference to the best", "Verdict"]
+    columns += ["Parameters", "Time to fit", "Time to impute", "Peak memory", "Trials", "Samples learned from"]
+    if _shows_published(rows, about):
+        table += _published_rows(PUBLISHED_ALL, len(columns))
+    return Section(
+        "all",
+        "All sites",
+        [
+            Table(f"F1 at the hidden calls of all sites, {rows.missing}", columns, table),
+            Text(
+                "F1 0, 1, 2: F1 of genotypes with no, one and two alternate alleles; macro: their mean; micro: share of "
+                "correct calls. Small figures are 95% intervals. “Worse” is said only where the interval of the paired "
+                "difference lies wholly below zero.",
+                "how",
+            ),
+            Table(
+                f"Further measures at all sites, {rows.missing}",
+                ["Imputer", "Wrong calls", "Calls scored", "Dosage r²", "IQS", "Log-loss (nats)", "Calibration error"],
+                further,
+            ),
+        ],
+    )
+
+
+def rare_sites(rows: Rows, about: DatasetAbout) -> Section:
+    counts = {
+        subset: [_first(rows, subset, f"truth_{genotype}") for genotype in (0, 1, 2)]
+        for subset in ("rare", "rare_minor")
+    }
+    if all(value is None for values in counts.values() for value in values):
+        return Section("rare", "Rare sites", [])
+    table = []
+    for label in rows.ranked:
+        table.append(
+            [
+                _name(label),
+                *_f1_cells(rows, label, "rare"),
+                *_difference(rows, label, "rare", "f1_macro"),
+                _with_interval(rows.get(label, "rare_minor", "f1_1")),
+                _with_interval(rows.get(label, "rare_minor", "dosage_r2")),
+                *_difference(rows, label, "rare_minor", "f1_1"),
+            ]
+        )
+    columns = ["Imputer", "F1 micro", "F1 macro", "F1 0", "F1 1", "F1 2", "F1 macro: difference to the best", "Verdict"]
+    columns += ["Minor coding: F1 of heterozygotes", "Minor coding: dosage r²"]
+    columns += ["Heterozygotes: difference to the best", "Heterozygotes: verdict"]
+    if _shows_published(rows, about):
+        table += _published_rows(PUBLISHED_RARE, len(columns))
+    blocks: list[Block] = []
+    minor_homozygotes = counts["rare_minor"][2]
+    if minor_homozygotes is not None and minor_homozygotes < FEW_HOMOZYGOTES:
+        blocks.append(
+            Text(
+                f"Minor homozygotes scored here: {count(minor_homozygotes)}, fewer than {FEW_HOMOZYGOTES}: "
+                "macro-F1 of rare sites is not to be relied on. Go by the F1 of heterozygotes and dosage r² in "
+                "minor-allele coding.",
+                "caution",
+            )
+        )
+    blocks += [
+        Table(f"F1 at the hidden calls of rare sites (test MAF < 0.05), {rows.missing}", columns, table),
+        Table(
+            "True genotypes scored at rare sites",
+            ["Coding", "0", "1", "2"],
+            [
+                [Cell("alternate allele counted"), *(Cell(count(value)) for value in counts["rare"])],
+                [Cell("minor allele counted"), *(Cell(count(value)) for value in counts["rare_minor"])],
+            ],
+        ),
+        Text(
+            "F1 0, 1, 2 count the alternate allele, as published: at a site where it is the common one, 2 is the common "
+            "genotype. Minor coding counts the rarer allele at every site; dosage r² is pooled over sites.",
+            "how",
+        ),
+    ]
+    return Section("rare", "Rare sites", blocks)
+
+
+def by_level(rows: Rows, mechanism: str, subset: str, where: str) -> Table:
+    marks = {WORSE: " ▼", TIED: " ≈"}
+    scenarios = rows.scenarios(mechanism, subset, "f1_macro")
+    table = []
+    for label in rows.ranked:
+        cells = [_name(label)]
+        for scenario in scenarios:
+            verdict, found = rows.verdict(label, subset, "f1_macro", scenario)
+            if verdict == BEST:
+                cells.append(Cell(BEST, number(rows.value(label, subset, "f1_macro", scenario)), KINDS[BEST]))
+            else:
+                text = signed(found) + marks.get(verdict, "")
+                cells.append(Cell(text, interval(found, signed=True), "mark-" + KINDS.get(verdict, "none")))
+        table.append(cells)
+    levels = [f"{level:g}%" for _, level in scenarios]
+    return Table(f"Macro-F1: difference to the best at each level, {where}", ["Imputer", *levels], table)
+
+
+def confusions(rows: Rows) -> Section:
+    counts = {}
+    for label in rows.ranked:
+        square = [[rows.value(label, "all", f"confusion_{true}{called}") for called in range(3)] for true in range(3)]
+        if not np.isnan(square).any():
+            counts[label] = square
+    how = "Rows: true genotype; columns: genotype called; percentages are of the row. Wrong calls lie off the diagonal."
+    blocks: list[Block] = [Confusion(counts), Text(how, "how")] if counts else []
+    return Section("confusion", f"Which genotypes are confused ({rows.missing})", blocks)
+
+
+def worst_samples(rows: Rows) -> Section:
+    best = rows.best("all", "f1_macro")
+    title = f"The worst samples ({rows.missing})"
+    if best is None:
+        return Section("samples", title, [])
+    subsets = [f"sample:{name}" for name in rows.subsets("sample:", "f1_micro")]
+    scored = [subset for subset in subsets if rows.get(best, subset, "f1_micro")]
+    worst = sorted(scored, key=lambda subset: rows.value(best, subset, "f1_micro"))[:N_WORST]
+    if not worst:
+        return Section("samples", title, [])
+    others = [label for label in rows.ranked if label != best and not rows.failure(label)]
+    table = []
+    for subset in worst:
+        calls = rows.get(best, subset, "f1_micro")
+        table.append(
+            [
+                Cell(subset.removeprefix("sample:")),
+                Cell(count(calls and calls.n)),
+                Cell(number(rows.value(best, subset, "f1_micro"))),
+                Cell(number(rows.value(best, subset, "f1_macro"))),
+                *(Cell(number(rows.value(label, subset, "f1_micro"))) for label in others),
+            ]
+        )
+    columns = [
+        "Sample",
+        "Calls scored",
+        f"{best}: F1 micro",
+        f"{best}: F1 macro",
+        *(f"{label}: F1 micro" for label in others),
+    ]
+    how = "A sample that every imputer finds hard may be mislabelled, of another population, or poorly genotyped."
+    return Section(
+        "samples",
+        title,
+        [Table(f"The {len(worst)} samples that {best} imputes worst", columns, table), Text(how, "how")],
+    )
+
+
+def true_genotypes(rows: Rows) -> Section:
+    table = []
+    for label in rows.ranked:
+        if all(rows.get(label, subset, "f1_macro") is None for subset in ("true:all", "true:rare")):
+            continue
+        cells = [_name(label), Cell(number(rows.value(label, "all", "f1_macro")))]
+        cells += _f1_cells(rows, label, "true:all")
+        cells += [
+            Cell(number(rows.value(label, "rare", "f1_macro"))),
+            _with_interval(rows.get(label, "true:rare", "f1_macro")),
+        ]
+        table.append([*cells, _with_interval(rows.get(label, "true:rare", "f1_1"))])
+    columns = [
+        "Imputer",
+        "Called genotypes: F1 macro",
+        *(f"True: F1 {name}" for name in ("micro", "macro", "0", "1", "2")),
+    ]
+    columns += ["Rare, called: F1 macro", "Rare, true: F1 macro", "Rare, true: F1 1"]
+    how = "The headline scores compare with called genotypes, errors included, as real data would; these compare with the simulated truth."
+    blocks: list[Block] = [
+        Table(f"Scored against the true genotypes, {rows.missing}", columns, table),
+        Text(how, "how"),
+    ]
+    return Section("truth", "Against the true genotypes (simulated data)", blocks if table else [])
+
+
+def imputers(rows: Rows) -> Section:
+    table = []
+    for label in rows.ranked:
+        meta = rows.about(label)
+        reason = rows.failure(label)
+        table.append(
+            [
+                _name(label),
+                Cell(f"failed: {reason}" if reason else "ok", kind="failed" if reason else ""),
+                Cell(plain(meta.get("framework"))),
+                Cell(plain(meta.get("mask"))),
+                Cell(number(meta.get("val_f1_macro"))),
+                Cell(count(meta.get("trials"))),
+                Cell(count(meta.get("trials_failed"))),
+                Cell(plain(meta.get("study_ended_by"))),
+                Cell(plain(meta.get("params")), kind="params"),
+            ]
+        )
+    columns = ["Imputer", "Status", "Framework", "Training masks", "Validation macro-F1", "Trials that count"]
+    columns += ["Trials failed", "Study ended by", "Parameters used"]
+    return Section("imputers", "The imputers, and what they ran with", [Table("Imputers", columns, table)])
+
+
+def _name(label: str) -> Cell:
+    return Cell(label, kind="name")
+
+
+def _difference(rows: Rows, label: str, subset: str, metric: str) -> list[Cell]:
+    """Two cells: the difference to the best with its interval, and the verdict."""
+    verdict, found = rows.verdict(label, subset, metric)
+    word = verdict_or_failure(rows, label, verdict)
+    kind = "failed" if rows.failure(label) else KINDS.get(verdict, "")
+    return [Cell(signed(found), interval(found, signed=True)), Cell(word, kind=kind)]
+
+
+def _with_interval(score: Score | None) -> Cell:
+    return Cell(number(score and score.value), interval(score))
+
+
+def _f1_cells(rows: Rows, label: str, subset: str) -> list[Cell]:
+    return [
+        _with_interval(rows.get(label, subset, metric))
+        if metric == "f1_macro"
+        else Cell(number(rows.value(label, subset, metric)))
+        for metric in F1_METRICS
+    ]
+
+
+def _first(rows: Rows, subset: str, metric: str) -> float | None:
+    """The value of a count that is the same for every imputer (those of the truth)."""
+    found = (rows.value(label, subset, metric) for label in rows.ranked)
+    return next((value for value in found if value == value), None)
+
+
+def _published_rows(table: dict[str, tuple[float | None, ...]], width: int) -> list[list[Cell]]:
+    """A heading and the published rows for a table of `width` columns; parameters stand in its ninth."""
+    rows = [[Cell(PUBLISHED, kind="heading")]]
+    for model, values in table.items():
+        cells = [Cell(f"{model} (published)", kind="published"), *(Cell(number(value)) for value in values[:5])]
+        cells += [Cell(ABSENT)] * (width - len(cells))
+        if len(values) > 5:
+            cells[8] = Cell(count(values[5]))
+        rows.append(cells)
+    return rows
+
+
+def _shows_published(rows: Rows, about: DatasetAbout) -> bool:
+    return about.published_shape and rows.headline[1] == PUBLISHED_LEVEL

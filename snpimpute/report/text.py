@@ -1,0 +1,70 @@
+"""Numbers as text, scores with their intervals, and names."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+ABSENT = "–"
+
+
+@dataclass(frozen=True)
+class Score:
+    value: float
+    low: float
+    high: float
+    n: float
+
+
+def known(value: Any) -> bool:
+    return value is not None and not pd.isna(value)
+
+
+def number(value: Any) -> str:
+    return f"{value:.3f}".replace("-", "−") if known(value) else ABSENT
+
+
+def signed(score: Score | None) -> str:
+    return f"{score.value:+.3f}".replace("-", "−") if score and known(score.value) else ABSENT
+
+
+def interval(score: Score | None, signed: bool = False) -> str:
+    """ "low to high"; empty if there is no interval."""
+    if score is None or not (known(score.low) and known(score.high)):
+        return ""
+    return " to ".join(f"{bound:{'+' if signed else ''}.3f}".replace("-", "−") for bound in (score.low, score.high))
+
+
+def count(value: Any) -> str:
+    return f"{round(value):,}" if known(value) else ABSENT
+
+
+def duration(seconds: Any) -> str:
+    if not known(seconds):
+        return ABSENT
+    if seconds < 59.95:
+        return f"{seconds:.1f} s" if seconds >= 0.05 else "< 0.1 s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def memory(megabytes: Any) -> str:
+    if not known(megabytes):
+        return ABSENT
+    return f"{megabytes:.0f} MB" if megabytes < 999.5 else f"{megabytes / 1000:.1f} GB"
+
+
+def plain(value: Any) -> str:
+    return str(value) if known(value) and str(value) else ABSENT
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def slug_of(name: str) -> str:
+    """A name as part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower() or "unnamed"

@@ -1,0 +1,187 @@
+"""The report as a tree of blocks, drawn twice: as HTML and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from snpimpute.report.about import DatasetAbout
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table: `detail` stands small below `text`; `kind` is its look."""
+
+    text: str
+    detail: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph; kind "caution" or "how" (how to read the figure above) or ""."""
+
+    text: str
+    kind: str = ""
+    type: ClassVar[str] = "text"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; its first column names the row. A row of one cell is a heading."""
+
+    caption: str
+    columns: list[str]
+    rows: list[list[Cell]]
+    type: ClassVar[str] = "table"
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Calls by true (row) and called (column) genotype, a square per imputer: label → 3 × 3 counts."""
+
+    counts: dict[str, list[list[float]]]
+    type: ClassVar[str] = "confusion"
+
+
+# Okabe–Ito without yellow (not seen on white) and with grey for black (not seen on a dark page)
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#808080")
+
+
+@dataclass(frozen=True)
+class Style:
+    """How an imputer's variant looks in every figure: colour by imputer, dash and symbol by variant."""
+
+    colour: str
+    dash: int
+
+    PLOTLY_DASH: ClassVar[tuple[str, ...]] = ("solid", "dash", "dot", "dashdot", "longdash")
+    PLOTLY_SYMBOL: ClassVar[tuple[str, ...]] = ("circle", "square", "diamond", "triangle-up", "x")
+    PNG_DASH: ClassVar[tuple[Any, ...]] = ("-", "--", ":", "-.", (0, (9, 3)))
+    PNG_SYMBOL: ClassVar[tuple[str, ...]] = ("o", "s", "D", "^", "X")
+    SVG_DASH: ClassVar[tuple[str, ...]] = ("none", "6 3", "2 2", "6 2 2 2", "9 3")
+    SVG_SYMBOL: ClassVar[tuple[str, ...]] = (
+        "M14 2.5a3.5 3.5 0 1 0 .01 0z",
+        "M11 3h6v6h-6z",
+        "M14 1.5l4.5 4.5-4.5 4.5-4.5-4.5z",
+        "M14 1.5l4.2 8h-8.4z",
+        "M10.5 4l1.5-1.5 2 2 2-2 1.5 1.5-2 2 2 2-1.5 1.5-2-2-2 2-1.5-1.5 2-2z",
+    )
+
+
+@dataclass(frozen=True)
+class Point:
+    """A score at `x`, with its interval (NaN where there is none) and what is said when it is pointed at."""
+
+    x: Any
+    y: float
+    low: float
+    high: float
+    hover: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """One imputer in a panel."""
+
+    label: str
+    style: Style
+    points: list[Point]
+    shown: bool = True
+    lower: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes: a curve with a band if x is a number, points with bars if it is one of `categories`.
+
+    With `lower_title`, lines marked `lower` are drawn in axes of their own below, on the same x.
+    """
+
+    title: str
+    x_title: str
+    y_title: str
+    lines: list[Line]
+    categories: list[str] = field(default_factory=list)
+    diagonal: bool = False
+    joined: bool = True
+    lower_title: str = ""
+
+    def places(self, line: Line) -> list[float]:
+        """Where on the x axis the points of a line lie: within a category each line has a place of its own."""
+        if not self.categories:
+            return [point.x for point in line.points]
+        aside = 0.65 * ((self.lines.index(line) + 0.5) / len(self.lines) - 0.5)
+        return [self.categories.index(point.x) + aside for point in line.points]
+
+
+def lowest(panel: Panel) -> float:
+    """The smallest x or y of a panel."""
+    return min(value for line in panel.lines for point in line.points for value in (point.x, point.y))
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Panels that share one legend; `key` is unique in the report."""
+
+    key: str
+    png: str
+    alt: str
+    how: str
+    panels: list[Panel]
+    type: ClassVar[str] = "figure"
+
+    @property
+    def legend(self) -> dict[str, Line]:
+        """The first line of each label, in the order drawn."""
+        found: dict[str, Line] = {}
+        for panel in self.panels:
+            for line in panel.lines:
+                found.setdefault(line.label, line)
+        return found
+
+
+@dataclass(frozen=True)
+class Switch:
+    """Alternatives of which the page shows one at a time: name → blocks."""
+
+    key: str
+    name: str
+    options: dict[str, list[Block]]
+    type: ClassVar[str] = "switch"
+
+
+Block = Text | Table | Confusion | Figure | Switch
+
+
+@dataclass(frozen=True)
+class Section:
+    key: str
+    title: str
+    blocks: list[Block]
+
+
+@dataclass(frozen=True, eq=False)
+class Chapter:
+    """All that is said of one dataset."""
+
+    key: str
+    about: DatasetAbout
+    summary: list[str]
+    best: str
+    sections: list[Section]
+
+    def figures(self) -> list[Figure]:
+        return [figure for section in self.sections for figure in _figures(section.blocks)]
+
+
+def _figures(blocks: Iterable[Block]) -> list[Figure]:
+    found: list[Figure] = []
+    for block in blocks:
+        if isinstance(block, Figure):
+            found.append(block)
+        elif isinstance(block, Switch):
+            for inner in block.options.values():
+                found.extend(_figures(inner))
+    return found
