@@ -36,6 +36,8 @@ lint: $(VENV)/.done
 
 panels: setup ## The five imputers on the real panels that SNPIMPUTE_PANELS names: some hours
 	$(BIN)/snpimpute experiment experiments/panels.toml
+	mkdir -p docs/results/panels
+	cp runs/reports/panels/report.md runs/reports/panels/*.png docs/results/panels/
 
 panels-test: setup ## Slow checks on the real panels that SNPIMPUTE_PANELS names
 	$(BIN)/python -m pytest -m panels

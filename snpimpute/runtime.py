@@ -48,6 +48,7 @@ def worker_environment(threads: int) -> dict[str, str]:
         **QUIET,
         **{name: str(threads) for name in THREAD_VARIABLES},
         "TF_NUM_INTEROP_THREADS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",  # on a busy machine, threads that spin at every barrier cost more than they gain
     }
 
 
