@@ -16,7 +16,7 @@ from snpimpute.runtime import QUIET
 
 if TYPE_CHECKING:
     from snpimpute.config import ExperimentSettings
-    from snpimpute.pipeline import Outcome
+    from snpimpute.plan import Outcome
 
 app = typer.Typer(
     no_args_is_help=True,

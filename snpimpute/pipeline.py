@@ -10,26 +10,24 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from snpimpute import __version__, imputers
-from snpimpute.config import SIMULATED, DataSettings, ExperimentSettings, VariantSettings
+from snpimpute.config import SIMULATED, DataSettings, ExperimentSettings
 from snpimpute.errors import InputError
 from snpimpute.evaluation import impute_scenarios, load_posteriors, save_posteriors, score_table
 from snpimpute.imputers._base import Imputer, Report
 from snpimpute.io.dataset import PreparedDataset, dataset_in, read_about, save_dataset
+from snpimpute.plan import Done, Outcome, Row, Tuned, plan
 from snpimpute.runtime import (
-    beagle_jar,
     digest,
     end_group,
     end_this_process,
     file_digest,
     git_revision,
-    java,
     peak_memory_mb,
     versions,
     worker_environment,
@@ -42,124 +40,6 @@ from snpimpute.watch import Watch
 
 TRIALS_PER_PROCESS = 10  # Keras keeps some 55 MB of every network it has fitted
 STEP_FAILED = 3  # exit status of a step's process that ended with an InputError, told in its last line
-
-
-@dataclass(frozen=True)
-class Row:
-    """One imputer in one setting: a row of the report.
-
-    Attributes:
-        imputer, variant: names.
-        tune: whether a study looks for its parameters.
-        mask: policy of the training masks.
-        params: parameters that differ from the defaults; a study leaves them as they are.
-        params_file: TOML of parameters found before, or None.
-    """
-
-    imputer: str
-    variant: str
-    tune: bool
-    mask: MaskPolicy
-    params: dict[str, Any]
-    params_file: Path | None = None
-
-    @property
-    def label(self) -> str:
-        return f"{self.imputer}/{self.variant}"
-
-
-@dataclass
-class Tuned:
-    """Parameters for the fit on all of train, and how they were found.
-
-    Attributes:
-        params: as a study or a file gave them; None if they are the row's own.
-        refit_params: with what the study's fit found (epochs, calibration), or None.
-        levels_score: macro-F1 on the validation masks of all levels, or None.
-        trials, failed: number of trials that counted, and of others.
-        seconds: of all trials.
-        ended_by: "trials" or "time"; empty without a study.
-        study: name of the study; empty without one.
-    """
-
-    params: dict[str, Any] | None = None
-    refit_params: dict[str, Any] | None = None
-    levels_score: float | None = None
-    trials: int = 0
-    failed: int = 0
-    seconds: float = 0.0
-    ended_by: str = ""
-    study: str = ""
-
-    def params_of(self, row: Row) -> dict[str, Any]:
-        """The row's parameters with those found."""
-        return {**row.params, **(self.params or {})}
-
-
-@dataclass
-class Done:
-    """How far a row came on a dataset; `failed` says why it came no further."""
-
-    row: Row
-    tuned: Tuned | None = None
-    home: Path | None = None
-    run_id: str = ""
-    failed: str = ""
-
-
-@dataclass
-class Outcome:
-    """What an experiment made, by dataset: folders, rows, files of scores, tables, addresses in the MLflow UI."""
-
-    datasets: dict[str, Path] = field(default_factory=dict)
-    rows: dict[str, list[Done]] = field(default_factory=dict)
-    scores: dict[str, Path] = field(default_factory=dict)
-    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    comparison_links: dict[str, str] = field(default_factory=dict)
-    report: Path | None = None
-    mlflow_uri: str = ""
-
-    @property
-    def failures(self) -> list[str]:
-        return [f"{d.row.label} on {name}: {d.failed}" for name, dones in self.rows.items() for d in dones if d.failed]
-
-
-def plan(settings: ExperimentSettings) -> list[Row]:
-    """The rows of an experiment's report: what the imputers declare, as the settings narrow and add to it.
-
-    Raises:
-        InputError: unknown imputer (names the valid ones), wrong parameters, a program that an imputer needs is missing.
-    """
-    chosen = imputers.names() if settings.imputers is None else settings.imputers
-    for name in [*chosen, *settings.variants, *settings.budgets]:
-        imputers.load(name)
-    rows = []
-    for name in chosen:
-        cls = imputers.load(name)
-        declared = {
-            label: VariantSettings.model_validate({"tune": v.tune, "mask": v.mask, "params": dict(v.params)})
-            for label, v in cls.variants.items()
-        }
-        listed = settings.variants.get(name, {})
-        if settings.only_listed_variants and listed:
-            declared = {label: row for label, row in declared.items() if label in listed}
-        for label in {**declared, **listed}:
-            base, change = declared.get(label, VariantSettings()), listed.get(label, VariantSettings())
-            tune = base.tune if change.tune is None else change.tune
-            row = Row(
-                imputer=name,
-                variant=label,
-                tune=bool(tune) and cls.tunable() and change.params_file is None,
-                mask=change.mask or base.mask or "random",
-                params={**base.params, **change.params},
-                params_file=change.params_file,
-            )
-            cls.parse_params({**row.params, **(read_params(row.params_file) if row.params_file else {})})
-            rows.append(row)
-        if cls.framework == "java":
-            java()
-            beagle_jar()
-    return rows
 
 
 # ---------------------------------------------------------------------- a step in a process of its own
@@ -582,10 +462,6 @@ def read_scores(path: Path) -> pd.DataFrame:
 
 # ---------------------------------------------------------------------- compare, and the order of all steps
 
-PUBLISHED_SHAPE = (742, 186, 500)  # train samples, test samples, sites of the reference experiment
-PUBLISHED_TRIALS = 50
-REPORTED = ("parameters", "seconds_fit", "seconds_impute", "samples_fit", "val_f1_macro")
-
 
 def run(
     settings: ExperimentSettings,
@@ -674,111 +550,22 @@ def _cost_and_logs(done: Done) -> tuple[dict[str, float], list[Path]]:
 
 def compare(
     settings: ExperimentSettings, outcome: Outcome, runs: Path, tracker: Any, watch: Watch | None = None
-) -> Path:
-    """Draw the report of an experiment from its tidy tables; returns the path of its HTML page."""
-    from snpimpute.report import ReportContext, comparison_table, write_report
+) -> None:
+    """Draw the report from the tables of scores, and log it."""
+    from snpimpute.comparison import draw
 
     (watch or Watch()).stage("compare")
-    tables = [read_scores(path) for path in outcome.scores.values()]
-    if not tables:
-        raise InputError(f"no imputer could be scored: {'; '.join(outcome.failures)}")
-    datasets = {name: dataset_in(folder) for name, folder in outcome.datasets.items()}
-    imputer_rows = [_imputer_row(name, done) for name, dones in outcome.rows.items() for done in dones]
-    first = next(iter(datasets.values()))
-    headline = next(s for s in first.scenarios if s.key == first.headline)
-    context = ReportContext(
-        title=f"Comparison of imputers: {settings.name}",
-        notes=_notes(settings, outcome),
-        datasets=[_dataset_about(dataset, settings.data[name]) for name, dataset in datasets.items()],
-        imputers=pd.DataFrame(imputer_rows),
-        primary_mechanism=headline.mechanism,
-        headline_level=headline.level,
-        versions={**versions(), "revision": git_revision()},
-        mlflow_links=outcome.comparison_links,
-    )
     folder = runs / "reports" / settings.name
-    scores = pd.concat(tables, ignore_index=True)
-    outcome.report = write_report(scores, context, folder)
-    outcome.tables = {name: comparison_table(scores, context, name) for name in outcome.scores}
+    draw(settings, outcome, [read_scores(path) for path in outcome.scores.values()], folder)
     tracker.log_comparison(
-        dataset_names=list(datasets),
+        dataset_names=list(outcome.scores),
         report_folder=folder,
         table=pd.concat([table.assign(dataset=name) for name, table in outcome.tables.items()], ignore_index=True),
         tags={"experiment": settings.name, "revision": git_revision()},
         key=digest([settings.name, sorted(p.name for p in outcome.scores.values())])[:16],
     )
-    return outcome.report
 
 
 def ui_address(uri: str) -> str:
     """Where the MLflow UI of a store answers: a server's own address, or where `mlflow ui` listens unless told otherwise."""
     return f"{uri.rstrip('/')}/" if uri.startswith("http") else "http://127.0.0.1:5000/"
-
-
-def _notes(settings: ExperimentSettings, outcome: Outcome) -> list[str]:
-    notes = [settings.note] if settings.note else []
-    tuned = [d for dones in outcome.rows.values() for d in dones if d.tuned is not None and d.tuned.study]
-    short = [d for d in tuned if d.tuned is not None and d.tuned.trials < PUBLISHED_TRIALS]
-    if short:
-        notes.append(
-            f"Small-budget results: {len(short)} of {len(tuned)} studies ended with fewer than {PUBLISHED_TRIALS} trials "
-            "(their numbers are in the tables); the ranking may change with a larger budget."
-        )
-    return notes
-
-
-def _imputer_row(dataset: str, done: Done) -> dict[str, Any]:
-    cls = imputers.load(done.row.imputer)
-    row: dict[str, Any] = {
-        "dataset": dataset,
-        "imputer": done.row.imputer,
-        "variant": done.row.variant,
-        "mask": done.row.mask if cls.framework in ("tensorflow", "torch") else "",
-        "framework": cls.framework or "",
-        "status": done.failed or "ok",
-    }
-    if done.tuned is not None and done.tuned.study:
-        row |= {
-            "trials": done.tuned.trials,
-            "trials_failed": done.tuned.failed,
-            "study_ended_by": done.tuned.ended_by,
-        }
-    for file in ("fit.json", "impute.json"):
-        if done.home is not None and (done.home / file).exists():
-            about = json.loads((done.home / file).read_text())
-            memory = max(about["memory_mb"], row.get("memory_mb", 0.0))
-            row |= {key: value for key, value in about.items() if key in REPORTED} | {"memory_mb": memory}
-            if "params" in about:
-                row["params"] = ", ".join(f"{k}={v}" for k, v in about["params"].items() if v is not None)
-    return row
-
-
-def _dataset_about(dataset: PreparedDataset, data: DataSettings) -> Any:
-    from snpimpute.report import DatasetAbout
-
-    hidden = next(s.hidden for s in dataset.scenarios if s.key == dataset.headline)
-    calls = dataset.train.calls[:, hidden]
-    shares = [100 * (calls == g).sum() / (calls >= 0).sum() for g in (0, 1, 2)]
-    source = f"{data.train} and {data.test}" if data.train else data.source
-    sites = dataset.test.sites
-    return DatasetAbout(
-        name=dataset.name,
-        digest=dataset.digest,
-        description="simulated bulls" if data.source == SIMULATED and not data.train else f"genotypes of {source}",
-        n_train=dataset.train.n_samples,
-        n_validation=int(dataset.held_out.sum()),
-        n_test=dataset.test.n_samples,
-        n_sites=dataset.train.n_sites,
-        published_shape=(dataset.train.n_samples, dataset.test.n_samples, dataset.train.n_sites) == PUBLISHED_SHAPE,
-        left_out=dataset.left_out,
-        sites=pd.DataFrame(
-            {
-                "site": dataset.test.site_keys(),
-                "contig": sites.contig,
-                "pos": sites.pos,
-                "maf_test": dataset.test.maf(),
-                "maf_panel": dataset.train.maf(),
-            }
-        ),
-        genotype_shares=" / ".join(f"{share:.1f}%" for share in shares),
-    )

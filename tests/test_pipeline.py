@@ -20,7 +20,8 @@ from snpimpute.errors import InputError
 from snpimpute.imputers._base import impute
 from snpimpute.io.dataset import load_dataset
 from snpimpute.io.prepare import build_dataset
-from snpimpute.pipeline import Row, StepFailed, plan, read_scores, run, run_step, study_name
+from snpimpute.pipeline import StepFailed, read_scores, run, run_step, study_name
+from snpimpute.plan import Row, plan
 from snpimpute.watch import Watch
 from tests.test_tracking import load_in_clean_process
 

@@ -10,7 +10,7 @@ import pytest
 from typer.main import get_command
 
 from snpimpute import cli, config
-from snpimpute.pipeline import plan
+from snpimpute.plan import plan
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
