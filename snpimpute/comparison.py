@@ -95,7 +95,8 @@ def _dataset_about(dataset: PreparedDataset, data: DataSettings) -> DatasetAbout
     hidden = next(s.hidden for s in dataset.scenarios if s.key == dataset.headline)
     calls = dataset.train.calls[:, hidden]
     shares = [100 * (calls == g).sum() / (calls >= 0).sum() for g in (0, 1, 2)]
-    source = f"{data.train} and {data.test}" if data.train else data.source
+    files = [data.train, data.test] if data.train and data.test else [Path(data.source)]
+    source = " and ".join(path.name for path in files)
     sites = dataset.test.sites
     return DatasetAbout(
         name=dataset.name,

@@ -222,12 +222,13 @@ class _Run:
         waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         for trial in self.study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)):
             self._add(_record(trial))
-        fresh = not waiting and not self.records
         if not waiting and not any(record.first and record.state != "stopped" for record in self.records.values()):
             self.study.enqueue_trial(self.first, user_attrs={"first": True})
-        if fresh:
-            for start in self.starts:
-                self.study.enqueue_trial(start)
+        stopped = {number for number, record in self.records.items() if record.state == "stopped"}
+        tried = {t.user_attrs.get("start") for t in self.study.get_trials(deepcopy=False) if t.number not in stopped}
+        for number, start in enumerate(self.starts):
+            if number not in tried:
+                self.study.enqueue_trial(start, user_attrs={"start": number})
         self._show_progress()
 
     # ------------------------------------------------------------------ the loop's steps

@@ -393,3 +393,12 @@ def test_further_starts_come_after_the_published_values(tmp_path: Path) -> None:
     assert [t.params["x"] for t in result.trials[:3]] == [objectives.PUBLISHED["x"], 0.5, 0.75]
     again = run(objectives.quick, make_settings(tmp_path, n_trials=5), starts=starts)
     assert [t.params["x"] for t in again.trials].count(0.5) == 1 and len(again.trials) == 5
+
+
+def test_a_start_that_was_stopped_is_tried_again(tmp_path: Path) -> None:
+    starts = [{**objectives.PUBLISHED, "x": 0.5}]
+    slow = partial(objectives.slow, seconds=2.0)
+    cut = run(slow, make_settings(tmp_path, seconds=3.0), starts=starts)
+    assert counted(cut) == 1 and cut.trials[-1].state == "stopped" and cut.trials[-1].params["x"] == 0.5
+    again = run(slow, make_settings(tmp_path, n_trials=2), starts=starts)
+    assert counted(again) == 2 and again.trials[-1].state == "complete" and again.trials[-1].params["x"] == 0.5
