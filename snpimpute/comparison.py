@@ -36,8 +36,7 @@ def draw(settings: ExperimentSettings, outcome: Outcome, tables: list[pd.DataFra
     if not tables:
         raise InputError(f"no imputer could be scored: {'; '.join(outcome.failures)}")
     datasets = {name: dataset_in(folder) for name, folder in outcome.datasets.items()}
-    first = next(iter(datasets.values()))
-    headline = next(s for s in first.scenarios if s.key == first.headline)
+    headline = next(iter(datasets.values())).headline_scenario
     context = ReportContext(
         title=f"Comparison of imputers: {settings.name}",
         notes=_notes(settings, outcome),
@@ -92,8 +91,7 @@ def _imputer_row(dataset: str, done: Done) -> dict[str, Any]:
 
 
 def _dataset_about(dataset: PreparedDataset, data: DataSettings) -> DatasetAbout:
-    hidden = next(s.hidden for s in dataset.scenarios if s.key == dataset.headline)
-    calls = dataset.train.calls[:, hidden]
+    calls = dataset.train.calls[:, dataset.headline_scenario.hidden]
     shares = [100 * (calls == g).sum() / (calls >= 0).sum() for g in (0, 1, 2)]
     files = [data.train, data.test] if data.train and data.test else [Path(data.source)]
     source = " and ".join(path.name for path in files)

@@ -159,7 +159,7 @@ def score_table(
     by_level: dict[tuple[str, float], list[Scenario]] = {}
     for scenario in dataset.test_scenarios():
         by_level.setdefault((scenario.mechanism, scenario.level), []).append(scenario)
-    headline = next(s for s in dataset.scenarios if s.key == dataset.headline)
+    headline = dataset.headline_scenario
     units = unit_labels(dataset.test.samples, "family")
     rows: list[tuple] = []
     for done, ((mechanism, level), scenarios) in enumerate(by_level.items(), start=1):
@@ -267,7 +267,6 @@ class _LevelSums:
 
     def details(self, seed: int, smoothed: bool) -> list[tuple]:
         """Rows for a closer look at the headline scenario: confusion, sites, samples, calibration."""
-        pooled = np.zeros(N_SUMS)
         by_sample = np.zeros((self.dataset.test.n_samples, N_SUMS))
         by_site = np.zeros((self.dataset.test.n_sites, N_SUMS))
         for scenario, sums in zip(self.scenarios, self.calls, strict=True):

@@ -364,9 +364,8 @@ def log_training(settings: ExperimentSettings, folder: Path, row: Row, tuned: Tu
     """Log and register a trained imputer, unless that is done already; returns the id of its MLflow run."""
     about = json.loads((home / "fit.json").read_text())
     dataset = dataset_in(folder)
-    hidden = next(s.hidden for s in dataset.scenarios if s.key == dataset.headline)
     example = pd.DataFrame(
-        dataset.test.take_samples(slice(0, 2)).hide(hidden).calls,
+        dataset.test.take_samples(slice(0, 2)).hide(dataset.headline_scenario.hidden).calls,
         index=dataset.test.names[:2],
         columns=dataset.test.site_keys(),
     )

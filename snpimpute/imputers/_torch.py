@@ -66,7 +66,6 @@ class TorchImputer(NetworkImputer):
 
         p = self.params
         torch.manual_seed(self.seed)
-        self._stop_after = p.stop_after
         self._take(self.network(panel.n_sites, p))
         self._class_weights = torch.from_numpy(class_weights).to(self._device)
         self._optimizer = torch.optim.AdamW(self._model.parameters(), lr=p.learning_rate, weight_decay=p.weight_decay)

@@ -47,13 +47,18 @@ class PreparedDataset:
     headline: str
     true_test: GenotypeMatrix | None = None
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of everything an imputer or a score can depend on."""
         parts: list[Any] = [LAYOUT, self.headline, self.train.digest(), self.test.digest()]
         parts += [self.true_test.digest() if self.true_test else "", self.held_out.astype(int).tolist()]
         parts += [[s.key, np.flatnonzero(s.hidden).tolist()] for s in self.scenarios]
         return digest(parts)
+
+    @property
+    def headline_scenario(self) -> Scenario:
+        """The test scenario of the headline tables, whose columns the fixed training mask hides."""
+        return next(s for s in self.scenarios if s.key == self.headline)
 
     @property
     def fit_panel(self) -> GenotypeMatrix:
@@ -72,12 +77,12 @@ class PreparedDataset:
         """What networks have hidden while they learn: the headline scenario's columns, or random ones."""
         if policy == "random":
             return TrainingMask("random")
-        return TrainingMask("fixed", sites=next(s.hidden for s in self.scenarios if s.key == self.headline))
+        return TrainingMask("fixed", sites=self.headline_scenario.hidden)
 
     def validation_masks(self, policy: Literal["fixed", "random"]) -> tuple[np.ndarray, ...]:
         """bool (n_sites,) each: the headline scenario's columns, or the validation masks of all levels."""
         if policy == "fixed":
-            return (next(s.hidden for s in self.scenarios if s.key == self.headline),)
+            return (self.headline_scenario.hidden,)
         return tuple(s.hidden for s in self.scenarios if s.split == "validation")
 
 
