@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from pydantic import Field
 
 from snpimpute.genotypes import MISSING, GenotypeMatrix
-from snpimpute.imputers._network import NetworkImputer, NetworkParams
+from snpimpute.imputers._base import Trial
+from snpimpute.imputers._network import NetworkImputer, NetworkParams, suggest_training
 
 if TYPE_CHECKING:
     import keras
 
 PREDICT_BATCH = 256
 
+Activation = Literal["relu", "elu", "linear"]
 Schedule = Literal["constant", "cosine", "one_cycle"]
 Input = Literal["mean", "standardised", "missing", "indicator"]
 
@@ -49,6 +51,7 @@ class KerasImputer(NetworkImputer):
 
     framework = "tensorflow"
     Params = KerasParams
+    fused_update: ClassVar[bool] = False  # compile the optimizer's update into one pass: pays where weights are many
 
     # ------------------------------------------------------------------ what a subclass defines
 
@@ -99,7 +102,7 @@ class KerasImputer(NetworkImputer):
             learning_rate(p.schedule, p.learning_rate, steps_per_epoch * p.epochs), weight_decay=p.weight_decay
         )
         optimizer.build(self._model.trainable_variables)
-        self._step = training_step(self._model, optimizer, class_weights)
+        self._step = training_step(self._model, optimizer, class_weights, self.fused_update)
 
     def _train_epoch(self, batches: list[tuple[np.ndarray, np.ndarray]]) -> None:
         for calls, hidden in batches:
@@ -160,6 +163,15 @@ class KerasImputer(NetworkImputer):
         self._predict = tf.function(lambda x: tf.nn.log_softmax(model(x, training=False)), input_signature=signature)
 
 
+def suggest_keras_training(trial: Trial, epochs: tuple[int, int, int]) -> dict[str, Any]:
+    """What every Keras network's study looks for besides its sizes; see `suggest_training`."""
+    return {
+        "schedule": trial.suggest_categorical("schedule", get_args(Schedule)),
+        "input_dropout": trial.suggest_float("input_dropout", 0.0, 0.5),
+        **suggest_training(trial, epochs, batch_sizes=(16, 32, 64, 128)),
+    }
+
+
 def values_per_site(params: KerasParams) -> int:
     """How many values `KerasImputer.encode` gives for a site."""
     return 2 if params.input == "indicator" else 1
@@ -179,7 +191,7 @@ def learning_rate(schedule: str, peak: float, n_steps: int) -> Any:
     )
 
 
-def training_step(model: keras.Model, optimizer: Any, class_weights: np.ndarray) -> Any:
+def training_step(model: keras.Model, optimizer: Any, class_weights: np.ndarray, fused_update: bool = False) -> Any:
     """A compiled step: update `model` by the weighted cross-entropy of one `training_batch`.
 
     Each call weighs as its true genotype's class weight, and the loss is the weighted mean (divided by the sum of the
@@ -193,6 +205,10 @@ def training_step(model: keras.Model, optimizer: Any, class_weights: np.ndarray)
         tf.TensorSpec((None, None), tf.float32),
     ]
 
+    @tf.function(jit_compile=fused_update)
+    def update(gradients: Any) -> None:
+        optimizer.apply(gradients, model.trainable_variables)
+
     @tf.function(input_signature=signature)
     def step(seen: Any, truth: Any, in_loss: Any) -> None:
         weights = in_loss * tf.gather(class_weights, truth)
@@ -200,6 +216,6 @@ def training_step(model: keras.Model, optimizer: Any, class_weights: np.ndarray)
             cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, model(seen, training=True))
             loss = tf.math.divide_no_nan(tf.reduce_sum(weights * cross_entropy), tf.reduce_sum(weights))
             loss += tf.add_n(model.losses) if model.losses else 0.0
-        optimizer.apply(tape.gradient(loss, model.trainable_variables))
+        update(tape.gradient(loss, model.trainable_variables))
 
     return step

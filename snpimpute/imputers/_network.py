@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from pydantic import Field
 from scipy.optimize import minimize
 
 from snpimpute.genotypes import MISSING, GenotypeMatrix
-from snpimpute.imputers._base import Imputer, Params, Report, Validation
+from snpimpute.imputers._base import Imputer, Params, Report, Trial, Validation, Variant
 from snpimpute.masking import TrainingMask
 
+ClassWeights = Literal["none", "sqrt", "inverse"]
 Calibration = tuple[float, float, float, float]  # temperature, and what is added to the log-posterior of 0, 1, 2
 
 
@@ -28,7 +30,7 @@ class NetworkParams(Params):
     patience: int = Field(15, ge=1)
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
-    class_weights: Literal["none", "sqrt", "inverse"] = "inverse"
+    class_weights: ClassWeights = "inverse"
     multiplier_1: float = Field(1.0, ge=1)
     multiplier_2: float = Field(1.0, ge=1)
     calibration: Calibration | None = None
@@ -38,6 +40,7 @@ class NetworkImputer(Imputer):
     """An imputer that learns in epochs: a subclass builds, trains for one epoch and predicts."""
 
     params: Any
+    variants: ClassVar = {"fixed": Variant(tune=True, mask="fixed"), "random": Variant(tune=True, mask="random")}
 
     # ------------------------------------------------------------------ what a framework's base class defines
 
@@ -115,6 +118,25 @@ class NetworkImputer(Imputer):
 
     def _posterior(self, target: GenotypeMatrix) -> np.ndarray:
         return apply_calibration(self._log_posterior(target.calls), self._calibration)
+
+
+def suggest_training(trial: Trial, epochs: tuple[int, int, int], batch_sizes: Sequence[int]) -> dict[str, Any]:
+    """What every network's study looks for besides its sizes.
+
+    Args:
+        trial: of the study.
+        epochs: lowest, highest and step of the schedule's length.
+        batch_sizes: to choose from.
+    """
+    lowest, highest, step = epochs
+    return {
+        "learning_rate": trial.suggest_float("learning_rate", 1e-4, 3e-3, log=True),
+        "epochs": trial.suggest_int("epochs", lowest, highest, step=step),
+        "batch_size": trial.suggest_categorical("batch_size", batch_sizes),
+        "class_weights": trial.suggest_categorical("class_weights", get_args(ClassWeights)),
+        "multiplier_1": trial.suggest_float("multiplier_1", 1.0, 3.0),
+        "multiplier_2": trial.suggest_float("multiplier_2", 1.0, 3.0),
+    }
 
 
 def class_weights(calls: np.ndarray, kind: str) -> np.ndarray:

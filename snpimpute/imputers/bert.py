@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
-from snpimpute.imputers._base import Trial, Variant
+from snpimpute.imputers._base import Trial
+from snpimpute.imputers._network import ClassWeights, suggest_training
 from snpimpute.imputers._torch import TorchImputer, TorchParams
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class BertParams(TorchParams):
 
     epochs: int = Field(30, ge=1)
     patience: int = Field(30, ge=1)
-    class_weights: Literal["none", "sqrt", "inverse"] = "sqrt"
+    class_weights: ClassWeights = "sqrt"
     gamma: float = Field(2.0, ge=0)
     hidden: int = Field(256, gt=0)
     layers: int = Field(2, gt=0)
@@ -57,7 +58,6 @@ class Bert(TorchImputer):
 
     description = "BERT, a transformer encoder with masked genotypes (PyTorch)"
     Params = BertParams
-    variants: ClassVar = {"fixed": Variant(tune=True, mask="fixed"), "random": Variant(tune=True, mask="random")}
 
     @classmethod
     def search_space(cls, trial: Trial) -> BertParams:
@@ -67,12 +67,7 @@ class Bert(TorchImputer):
             feed_forward=trial.suggest_int("feed_forward", 128, 1024, step=128),
             dropout=trial.suggest_float("dropout", 0.0, 0.3),
             gamma=trial.suggest_float("gamma", 0.0, 3.0),
-            learning_rate=trial.suggest_float("learning_rate", 1e-4, 3e-3, log=True),
-            epochs=trial.suggest_int("epochs", 10, 60, step=10),
-            batch_size=trial.suggest_categorical("batch_size", (8, 16, 32)),
-            class_weights=trial.suggest_categorical("class_weights", ("none", "sqrt", "inverse")),
-            multiplier_1=trial.suggest_float("multiplier_1", 1.0, 3.0),
-            multiplier_2=trial.suggest_float("multiplier_2", 1.0, 3.0),
+            **suggest_training(trial, epochs=(10, 60, 10), batch_sizes=(8, 16, 32)),
         )
 
     @classmethod

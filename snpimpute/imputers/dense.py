@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from pydantic import Field
 
-from snpimpute.imputers._base import Trial, Variant
-from snpimpute.imputers._keras import Input, KerasImputer, KerasParams, Schedule, values_per_site
+from snpimpute.imputers._base import Trial
+from snpimpute.imputers._keras import (
+    Activation,
+    Input,
+    KerasImputer,
+    KerasParams,
+    suggest_keras_training,
+    values_per_site,
+)
 
 if TYPE_CHECKING:
     import keras
-
-
-Activation = Literal["relu", "elu", "linear"]
 
 
 class DenseParams(KerasParams):
@@ -47,7 +51,6 @@ class Dense(KerasImputer):
     description = "dense autoencoder with a narrow bottleneck (Keras)"
     Params = DenseParams
     starts: ClassVar = ({"input": "standardised", "schedule": "one_cycle", "epochs": 40},)
-    variants: ClassVar = {"fixed": Variant(tune=True, mask="fixed"), "random": Variant(tune=True, mask="random")}
 
     @classmethod
     def search_space(cls, trial: Trial) -> DenseParams:
@@ -60,14 +63,7 @@ class Dense(KerasImputer):
             l2=trial.suggest_categorical("l2", (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)),
             dropout=trial.suggest_float("dropout", 0.0, 0.5),
             input=trial.suggest_categorical("input", get_args(Input)),
-            input_dropout=trial.suggest_float("input_dropout", 0.0, 0.5),
-            learning_rate=trial.suggest_float("learning_rate", 1e-4, 3e-3, log=True),
-            schedule=trial.suggest_categorical("schedule", get_args(Schedule)),
-            epochs=trial.suggest_int("epochs", 20, 100, step=20),
-            batch_size=trial.suggest_categorical("batch_size", (16, 32, 64, 128)),
-            class_weights=trial.suggest_categorical("class_weights", ("none", "sqrt", "inverse")),
-            multiplier_1=trial.suggest_float("multiplier_1", 1.0, 3.0),
-            multiplier_2=trial.suggest_float("multiplier_2", 1.0, 3.0),
+            **suggest_keras_training(trial, epochs=(20, 100, 20)),
         )
 
     @classmethod

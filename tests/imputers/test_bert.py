@@ -130,27 +130,3 @@ def test_focal_loss() -> None:
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(InputError, match="hidden 256 is not a multiple of heads 3"):
         Bert.parse_params({"heads": 3})
-
-
-def test_defaults_lie_in_the_search_space() -> None:
-    class Published:
-        """A trial that asks for the defaults, refusing what the space does not hold."""
-
-        def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-            return self.within(name, low, high)
-
-        def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-            value = self.within(name, low, high)
-            assert (value - low) % step == 0
-            return value
-
-        def suggest_categorical(self, name: str, choices: tuple) -> object:
-            assert getattr(Bert.Params(), name) in choices
-            return getattr(Bert.Params(), name)
-
-        def within(self, name: str, low: float, high: float):  # type: ignore[no-untyped-def]
-            value = getattr(Bert.Params(), name)
-            assert low <= value <= high
-            return value
-
-    assert Bert.search_space(Published()) == Bert.Params()
