@@ -16,6 +16,7 @@ from snpimpute.imputers._base import Imputer, Params, Report, Trial, Validation,
 from snpimpute.masking import TrainingMask
 
 CACHED_PATTERNS = 64
+SHARED_CALL_RATE = 0.95  # a site with calls for so many of the target's samples is an input for all of them
 TOLERANCE = 1e-3  # on the step of a weight, in units in which the curvature is at most 1
 
 
@@ -52,10 +53,10 @@ class SoftmaxRegression(Imputer):
     """Multinomial logistic regression of every hidden site on all observed ones, with a ridge penalty.
 
     It keeps the panel, and is fitted anew for every distinct pattern of missing calls in the target (the last 64 are
-    cached): what is missing needs no stand-in value. That is why it has no parameter count. The target's calls are used
-    as they are; the panel's own missing calls are replaced by the site's mean as inputs and left out of the likelihood.
-    One fit takes one to three seconds for 742 samples and 500 sites; a target in which every sample has a pattern of its own
-    costs one fit a sample.
+    cached): what is missing needs no stand-in value. That is why it has no parameter count. The panel's own missing calls
+    are replaced by the site's mean as inputs and left out of the likelihood. So are calls that single samples lack at a
+    site where 95% of the target have one: else each of these samples would need fits of its own. One fit takes one to
+    three seconds for 742 samples and 500 sites; where calls are missing everywhere, every sample costs one.
 
     All hidden sites share their inputs. The curvature of the likelihood is bounded (Böhning 1992, "Multinomial logistic
     regression algorithm"), one singular value decomposition makes that bound the identity, and Nesterov's accelerated
@@ -86,27 +87,37 @@ class SoftmaxRegression(Imputer):
         from threadpoolctl import threadpool_limits
 
         out = np.broadcast_to(self.frequencies, (*target.calls.shape, 3)).copy()
-        patterns, which = np.unique(target.calls != MISSING, axis=0, return_inverse=True)
-        groups = [np.flatnonzero(which == number) for number in range(len(patterns))]
+        seen = target.calls != MISSING
+        inputs = seen | (seen.mean(axis=0) >= SHARED_CALL_RATE)
+        patterns, which = np.unique(inputs, axis=0, return_inverse=True)
+        tasks = []  # rows, and bool (n_sites,) twice: what is looked at, what is looked for
+        for number, observed in enumerate(patterns):
+            rows = which == number
+            tasks.append((rows, observed, ~observed))
+            for site in np.flatnonzero(observed & ~seen[rows].all(axis=0)):
+                single = np.arange(target.n_sites) == site
+                tasks.append((rows & ~seen[:, site], observed & ~single, single))
 
-        def fill(rows: np.ndarray, observed: np.ndarray) -> None:
-            out[np.ix_(rows, ~observed)] = self._predict(target.calls[np.ix_(rows, observed)], observed)
+        def fill(task: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+            rows, observed, hidden = task
+            out[np.ix_(rows, hidden)] = self._predict(target.calls[np.ix_(rows, observed)], observed, hidden)
 
         # a thread for each pattern: threads within a matrix product wait on each other, badly so on a busy machine
         with threadpool_limits(1), ThreadPoolExecutor(self.threads) as pool:
-            list(pool.map(fill, groups, patterns))
+            list(pool.map(fill, tasks))
         return out
 
-    def _predict(self, calls: np.ndarray, observed: np.ndarray) -> np.ndarray:
-        """float32 (n_samples, n_hidden, 3) from int8 calls at the observed sites, none missing."""
-        fitted = self._regression(observed)
-        p = softmax((self._inputs(calls) - fitted.center) / fitted.scale @ fitted.weights + fitted.intercept)
+    def _predict(self, calls: np.ndarray, observed: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+        """float32 (n_samples, n_hidden, 3) from int8 calls at the observed sites, -1 where a sample lacks one."""
+        fitted = self._regression(observed, hidden)
+        x = np.nan_to_num((self._inputs(calls) - fitted.center) / fitted.scale)
+        p = softmax(x @ fitted.weights + fitted.intercept)
         return p.reshape(len(calls), 3, -1).transpose(0, 2, 1)
 
-    def _regression(self, observed: np.ndarray) -> Regression:
-        """The regression for a pattern, bool (n_sites,), fitted if it is not in the cache."""
-        key = np.packbits(observed).tobytes()
-        fitted = self._cache.pop(key, None) or self._fit_pattern(observed)
+    def _regression(self, observed: np.ndarray, hidden: np.ndarray) -> Regression:
+        """The regression of hidden sites on observed ones, bool (n_sites,) each, fitted if it is not in the cache."""
+        key = np.packbits([observed, hidden]).tobytes()
+        fitted = self._cache.pop(key, None) or self._fit_pattern(observed, hidden)
         self._cache[key] = fitted
         if len(self._cache) > CACHED_PATTERNS:
             self._cache.popitem(last=False)
@@ -119,15 +130,14 @@ class SoftmaxRegression(Imputer):
             return dosage
         return np.concatenate([dosage, 1 - np.abs(1 - dosage)], axis=1)
 
-    def _fit_pattern(self, observed: np.ndarray) -> Regression:
+    def _fit_pattern(self, observed: np.ndarray, hidden: np.ndarray) -> Regression:
         x = self._inputs(self._panel[:, observed])
         known = np.isfinite(x)
         center = np.where(known, x, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
         x = np.where(known, x - center, 0)
         scale = np.sqrt((x**2).mean(axis=0))
         scale[scale < 1e-6] = np.inf
-        truth = self._panel[:, ~observed]
-        weights, intercept = fit_ridge(x / scale, truth, self.frequencies[~observed], self.params)
+        weights, intercept = fit_ridge(x / scale, self._panel[:, hidden], self.frequencies[hidden], self.params)
         return Regression(center, scale, weights, intercept)
 
     def _save(self, folder: Path) -> None:

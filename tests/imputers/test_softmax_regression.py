@@ -40,6 +40,25 @@ class TestSoftmaxRegression(ImputerContract):
             model.posterior(target.hide(np.arange(target.n_sites) >= seen))
         assert len(fits) == 5
 
+    def test_single_holes_at_called_sites_share_a_fit(
+        self, panel: GenotypeMatrix, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Two of fifty samples lack a call at a seen site: one fit more for each of these sites, and little changes."""
+        model = self.fitted(panel)
+        target = small_panel(130, missing=0.0).take_samples(np.arange(80, 130))
+        whole = self.masked(target)
+        holes = np.zeros(target.calls.shape, dtype=bool)
+        holes[3, 11] = holes[3, 13] = holes[40, 11] = True
+        fits = []
+        monkeypatch.setattr(softmax_regression, "fit_ridge", lambda *given: fits.append(given) or fit_ridge(*given))
+        posterior = model.posterior(whole.hide(holes))
+        assert [truth.shape[1] for _, truth, *_ in fits] == [20, 1, 1]
+        assert (posterior[holes].max(axis=1) < 1).all()
+        others = np.setdiff1d(np.arange(50), [3, 40])
+        np.testing.assert_array_equal(posterior[others], model.posterior(whole)[others])
+        alone = model.posterior(whole.hide(holes).take_samples([3]))[0, ::2]
+        assert np.abs(posterior[3, ::2] - alone).mean() < 0.1
+
     def test_threads_do_not_matter(
         self, model: SoftmaxRegression, panel: GenotypeMatrix, target: GenotypeMatrix
     ) -> None:
