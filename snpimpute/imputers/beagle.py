@@ -25,6 +25,7 @@ from snpimpute.io.vcf import write_vcf
 from snpimpute.masking import TrainingMask
 from snpimpute.runtime import beagle_jar, end_group, java
 
+SMALL = 1_000_000  # genotypes of panel and target: up to these Java spends more on optimising a run than it gains by it
 LEAD = 0.001  # by which Beagle's call leads where its probabilities favour another: enough to survive float16
 HARD_CALL = 0.98  # weight of a call that Beagle gives without probabilities; the other two genotypes share the rest
 ARGUMENTS = {
@@ -223,17 +224,18 @@ class Beagle(Imputer):
             if self._map is not None:
                 (folder / "genetic.map").write_text(self._map)
                 arguments["map"] = "genetic.map"
-            self._call([f"{key}={_spelled(value)}" for key, value in arguments.items()], folder)
+            flags = [f"-Xmx{self.params.memory_mb}m", "-XX:+ExitOnOutOfMemoryError"]
+            if panel is not None and panel.calls.size + target.calls.size <= SMALL:
+                flags.append("-XX:TieredStopAtLevel=1")
+            self._call(flags, [f"{key}={_spelled(value)}" for key, value in arguments.items()], folder)
             return _read_output(folder / "imputed.vcf.gz", target)
 
-    def _call(self, arguments: list[str], folder: Path) -> None:
+    def _call(self, flags: list[str], arguments: list[str], folder: Path) -> None:
         """Run Beagle in `folder` and keep its log; InputError in one line if it fails.
 
         After some failures Beagle prints the Java trace and then waits for ever: it is ended once the trace is out.
         """
-        heap = f"-Xmx{self.params.memory_mb}m"
-        jar = str(beagle_jar().absolute())
-        command = [java(), heap, "-XX:+ExitOnOutOfMemoryError", "-jar", jar, *arguments]
+        command = [java(), *flags, "-jar", str(beagle_jar().absolute()), *arguments]
         process = subprocess.Popen(
             command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
         )
