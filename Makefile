@@ -3,10 +3,12 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo test lint panels panels-test ui clean-runs lock
+.PHONY: help setup system demo test lint panels reference panels-test ui clean-runs lock
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -22,10 +24,11 @@ $(VENV)/.done: requirements.lock pyproject.toml
 system:
 	@sh scripts/system-packages.sh beagle plink2 bcftools tabix chromium
 
-demo: setup ## The five imputers on the simulated bulls, with a small budget: about ten minutes on 2 cores
+demo: setup ## Five imputers on the simulated bulls, with a small budget: about ten minutes on 2 cores
 	$(BIN)/snpimpute experiment experiments/demo.toml
 
 test: setup lint ## Linters, types, import contracts, and the whole test suite
+	@sh scripts/system-packages.sh postgresql || true  # without it the tests of shared databases are skipped
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not panels"
 
 lint: $(VENV)/.done
@@ -34,10 +37,15 @@ lint: $(VENV)/.done
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-panels: setup ## The five imputers on the real panels that SNPIMPUTE_PANELS names: some hours
+panels: setup ## Five imputers on the real panels that SNPIMPUTE_PANELS names, with their masks: some hours
 	$(BIN)/snpimpute experiment experiments/panels.toml
 	mkdir -p docs/results/panels
 	cp runs/reports/panels/report.md runs/reports/panels/*.png docs/results/panels/
+
+reference: setup ## The published protocol on the real panels and the simulated bulls: hours; goes on where it was
+	$(BIN)/snpimpute experiment experiments/reference.toml
+	mkdir -p docs/results/reference
+	cp runs/reports/reference/report.md runs/reports/reference/*.png docs/results/reference/
 
 panels-test: setup ## Slow checks on the real panels that SNPIMPUTE_PANELS names
 	$(BIN)/python -m pytest -m panels
@@ -48,5 +56,6 @@ ui: setup ## The MLflow UI on http://127.0.0.1:5000
 clean-runs: ## Remove everything that experiments have made in runs/
 	rm -rf runs
 
-lock: ## Write requirements.lock from what the virtual environment holds
+lock: ## Write requirements.lock, and the pins of conda.yaml, from what the virtual environment holds
 	$(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+cpu$$//' > requirements.lock
+	sed -i '/==/d' conda.yaml && sed 's/^/      - /' requirements.lock >> conda.yaml

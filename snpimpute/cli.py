@@ -39,7 +39,12 @@ Samples = Annotated[
     typer.Option(help="Sample table (TSV: sample, group, family, sex, birth_order; all but sample optional)."),
 ]
 Trials = Annotated[int | None, typer.Option(help="Trials per study (50 if not given).")]
-Seconds = Annotated[float | None, typer.Option(help="Time budget per study in seconds (600 if not given).")]
+BudgetTime = Annotated[
+    str | None, typer.Option("--budget", help="Time per study: 90s, 10m or 2h (10m if not given).", metavar="TIME")
+]
+Retune = Annotated[bool, typer.Option("--retune", help="Run the studies whose parameters were found before, too.")]
+Datasets = Annotated[list[str] | None, typer.Option("--data", help="Only this dataset; may be given several times.")]
+Registered = Annotated[bool, typer.Option("--registered", help="Score the registered models; train nothing.")]
 Seed = Annotated[int | None, typer.Option(help="Of every random choice (1 if not given).")]
 Threads = Annotated[int | None, typer.Option(help="Processor threads (all there are if not given).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -54,7 +59,9 @@ def experiment(
     max_sites: MaxSites = None,
     samples: Samples = None,
     trials: Trials = None,
-    seconds: Seconds = None,
+    budget: BudgetTime = None,
+    retune: Retune = False,
+    data: Datasets = None,
     seed: Seed = None,
     threads: Threads = None,
     as_json: AsJson = False,
@@ -69,7 +76,9 @@ def experiment(
 
       snpimpute experiment experiments/demo.toml
     """
-    settings = _settings(source, region, max_sites, samples, trials, seconds, seed, threads)
+    settings = _settings(
+        source, region, max_sites, samples, trials, budget, retune=retune, data=data, seed=seed, threads=threads
+    )
     _finish(_run(settings, runs, "compare", imputer), as_json)
 
 
@@ -98,7 +107,9 @@ def tune(
     runs: Runs = Path("runs"),
     imputer: Imputers = None,
     trials: Trials = None,
-    seconds: Seconds = None,
+    budget: BudgetTime = None,
+    retune: Retune = False,
+    data: Datasets = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the studies that look for the imputers' parameters, or go on with them where they were.
@@ -107,45 +118,78 @@ def tune(
 
       snpimpute tune experiments/demo.toml --imputer beagle --trials 100
     """
-    _finish(_run(_settings(source, trials=trials, seconds=seconds), runs, "tune", imputer), as_json)
+    _finish(_run(_settings(source, trials=trials, budget=budget, retune=retune, data=data), runs, "tune", imputer), as_json)
 
 
 @app.command()
-def train(source: Source, runs: Runs = Path("runs"), imputer: Imputers = None, as_json: AsJson = False) -> None:
+def train(
+    source: Source,
+    runs: Runs = Path("runs"),
+    imputer: Imputers = None,
+    data: Datasets = None,
+    as_json: AsJson = False,
+) -> None:
     """Fit the imputers on all of train, log and register them (prepares and tunes first, where that is not done).
 
     Example:
 
       snpimpute train experiments/demo.toml --imputer dense
     """
-    _finish(_run(_settings(source), runs, "train", imputer), as_json)
+    _finish(_run(_settings(source, data=data), runs, "train", imputer), as_json)
 
 
 @app.command()
-def evaluate(source: Source, runs: Runs = Path("runs"), imputer: Imputers = None, as_json: AsJson = False) -> None:
+def evaluate(
+    source: Source,
+    runs: Runs = Path("runs"),
+    imputer: Imputers = None,
+    data: Datasets = None,
+    registered: Registered = False,
+    as_json: AsJson = False,
+) -> None:
     """Score the imputers on every test scenario: writes the tidy table of scores.
 
-    Example:
+    With --registered nothing is trained: the models in the registry that were fitted on the dataset are scored and
+    compared.
+
+    Examples:
 
       snpimpute evaluate experiments/demo.toml
+
+      snpimpute evaluate experiments/demo.toml --registered
     """
-    _finish(_run(_settings(source), runs, "evaluate", imputer), as_json)
+    settings = _settings(source, data=data)
+    if not registered:
+        _finish(_run(settings, runs, "evaluate", imputer), as_json)
+        return
+    from snpimpute.registered import evaluate_registered
+    from snpimpute.watch import watch
+
+    with watch() as watching:
+        outcome = evaluate_registered(settings, runs, imputer, watching)
+    _finish(outcome, as_json)
 
 
 @app.command()
-def compare(source: Source, runs: Runs = Path("runs"), imputer: Imputers = None, as_json: AsJson = False) -> None:
+def compare(
+    source: Source,
+    runs: Runs = Path("runs"),
+    imputer: Imputers = None,
+    data: Datasets = None,
+    as_json: AsJson = False,
+) -> None:
     """Draw the report from the scores (and do first what it needs).
 
     Example:
 
       snpimpute compare experiments/demo.toml
     """
-    _finish(_run(_settings(source), runs, "compare", imputer), as_json)
+    _finish(_run(_settings(source, data=data), runs, "compare", imputer), as_json)
 
 
 @app.command("imputers")
 def list_imputers(as_json: AsJson = False) -> None:
-    """List the imputers.
+    """List the imputers, each with the rows that it has in a report.
 
     Example:
 
@@ -153,7 +197,7 @@ def list_imputers(as_json: AsJson = False) -> None:
     """
     from snpimpute import imputers
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in imputers.names():
         cls = imputers.load(name)
         rows.append(
@@ -163,6 +207,7 @@ def list_imputers(as_json: AsJson = False) -> None:
                 "framework": cls.framework,
                 "parameters": cls.n_parameters(cls.Params(), 500),
                 "tunable": cls.tunable(),
+                "rows": list(cls.variants),
             }
         )
     if as_json:
@@ -170,7 +215,7 @@ def list_imputers(as_json: AsJson = False) -> None:
         return
     width = max(map(len, imputers.names()))
     for row in rows:
-        typer.echo(f"{row['name']:{width}}  {row['description']}")
+        typer.echo(f"{row['name']:{width}}  {row['description']} [{', '.join(row['rows'])}]")
 
 
 @app.command()
@@ -210,9 +255,11 @@ def _settings(
     max_sites: int | None = None,
     samples: Path | None = None,
     trials: int | None = None,
-    seconds: float | None = None,
+    budget: str | None = None,
     seed: int | None = None,
     threads: int | None = None,
+    retune: bool = False,
+    data: list[str] | None = None,
 ) -> ExperimentSettings:
     """The experiment that the arguments describe: a TOML file's, or the default one on a genotype file."""
     from snpimpute import config
@@ -225,7 +272,10 @@ def _settings(
         settings = config.read(source)
     else:
         settings = config.for_genotypes(source, region=region, max_sites=max_sites, samples=samples)
-    return config.changed(settings, trials=trials, seconds=seconds, seed=seed, threads=threads)
+    seconds = None if budget is None else config.seconds_of(budget)
+    return config.changed(
+        settings, trials=trials, seconds=seconds, seed=seed, threads=threads, retune=retune, only_data=data
+    )
 
 
 def _run(settings: ExperimentSettings, runs: Path, until: str, only: list[str] | None = None) -> Outcome:

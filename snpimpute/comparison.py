@@ -66,11 +66,12 @@ def _notes(settings: ExperimentSettings, outcome: Outcome) -> list[str]:
 
 def _imputer_row(dataset: str, done: Done) -> dict[str, Any]:
     cls = imputers.load(done.row.imputer)
+    network = cls.framework in ("tensorflow", "torch")
     row: dict[str, Any] = {
         "dataset": dataset,
         "imputer": done.row.imputer,
         "variant": done.row.variant,
-        "mask": done.row.mask if cls.framework in ("tensorflow", "torch") else "",
+        "mask": done.row.mask if network else "",
         "framework": cls.framework or "",
         "status": done.failed or "ok",
     }
@@ -79,6 +80,7 @@ def _imputer_row(dataset: str, done: Done) -> dict[str, Any]:
             "trials": done.tuned.trials,
             "trials_failed": done.tuned.failed,
             "study_ended_by": done.tuned.ended_by,
+            "seconds_study": done.tuned.seconds,
         }
     for file in ("fit.json", "impute.json"):
         if done.home is not None and (done.home / file).exists():
@@ -86,8 +88,16 @@ def _imputer_row(dataset: str, done: Done) -> dict[str, Any]:
             memory = max(about["memory_mb"], row.get("memory_mb", 0.0))
             row |= {key: value for key, value in about.items() if key in REPORTED} | {"memory_mb": memory}
             if "params" in about:
-                row["params"] = ", ".join(f"{k}={v}" for k, v in about["params"].items() if v is not None)
+                params, defaults = about["params"], cls.parse_params({}).model_dump(mode="json")
+                row["params"] = _as_text({k: v for k, v in params.items() if v is not None})
+                row["changed"] = _as_text({k: v for k, v in params.items() if v != defaults.get(k)}) or "none"
+                if network:
+                    row["inputs"] = "hidden" if params.get("mask_inputs", True) else "visible"
     return row
+
+
+def _as_text(params: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in params.items())
 
 
 def _dataset_about(dataset: PreparedDataset, data: DataSettings) -> DatasetAbout:

@@ -66,13 +66,15 @@ class ScenarioSettings(Settings):
 class DataSettings(Settings):
     """One dataset: where its genotypes come from, and how it is filtered, split and masked.
 
-    `source` is a VCF, BCF or PLINK .bed file, or "simulated"; or `train` and `test` are files split already.
+    `source` is a VCF, BCF or PLINK .bed file, or "simulated"; or `train` and `test` are files split already. `samples`
+    is a sample table; `pedigree` a table of animals, genotyped or not, with their sires and dams.
     """
 
     source: str = SIMULATED
     train: Path | None = None
     test: Path | None = None
     samples: Path | None = None
+    pedigree: Path | None = None
     region: str | None = None
     max_sites: int = Field(500, ge=10)
     filter: FilterSettings = FilterSettings()
@@ -95,21 +97,37 @@ class Budget(Settings):
 
 
 class TuningSettings(Settings):
-    """The studies: budget, processes that compute side by side, where trials are kept (a database URL; None: a file)."""
+    """The studies.
+
+    Attributes:
+        trials, seconds: budget of a study, see `Budget`.
+        workers: processes that compute side by side.
+        storage: where trials are kept, a database URL; None: a file per study.
+        parameters: folder with a file for each study (dataset, imputer, variant) of what it found. A study whose file
+            is there is not run; the others are, and write theirs.
+        retune: run all studies, and write their files anew.
+    """
 
     trials: int = Field(50, ge=1)
     seconds: float | None = Field(600.0, gt=0)
     workers: int = Field(1, ge=1)
     storage: str | None = None
+    parameters: Path | None = None
+    retune: bool = False
 
 
 class VariantSettings(Settings):
-    """A row of the report that differs from what the imputer declares; what is None stays as declared."""
+    """A row of the report that differs from what the imputer declares; what is None stays as declared.
+
+    `params_file` is a TOML of parameters found before; `params_from` names another variant of the imputer, whose
+    parameters, found by its study or given, are this row's too, where `params` says nothing else.
+    """
 
     tune: bool | None = None
     mask: Literal["fixed", "random"] | None = None
     params: dict[str, Any] = {}
     params_file: Path | None = None
+    params_from: str | None = None
 
 
 class ScoringSettings(Settings):
@@ -198,11 +216,14 @@ def read(path: Path) -> ExperimentSettings:
         }
         for imputer, rows in settings.variants.items()
     }
-    return settings.model_copy(update={"data": data, "variants": variants})
+    tuning = settings.tuning.model_copy(
+        update={"parameters": settings.tuning.parameters and _resolved(settings.tuning.parameters, path)}
+    )
+    return settings.model_copy(update={"data": data, "variants": variants, "tuning": tuning})
 
 
 def _with_paths(entry: DataSettings, config: Path) -> DataSettings:
-    paths = {key: getattr(entry, key) for key in ("train", "test", "samples")}
+    paths = {key: getattr(entry, key) for key in ("train", "test", "samples", "pedigree")}
     filled: dict[str, Any] = {key: value and _resolved(value, config) for key, value in paths.items()}
     if entry.source != SIMULATED:
         filled["source"] = str(_resolved(Path(entry.source), config))
@@ -236,8 +257,14 @@ def changed(
     seconds: float | None = None,
     seed: int | None = None,
     threads: int | None = None,
+    retune: bool = False,
+    only_data: list[str] | None = None,
 ) -> ExperimentSettings:
-    """The settings with what the command line says instead: budgets given there hold for every study."""
+    """The settings with what the command line says instead: budgets given there hold for every study.
+
+    Raises:
+        InputError: a wrong value, or no such dataset (names those there are).
+    """
     table = settings.model_dump()
     for key, value in {"trials": trials, "seconds": seconds}.items():
         if value is not None:
@@ -247,4 +274,16 @@ def changed(
     for key, value in {"seed": seed, "threads": threads}.items():
         if value is not None:
             table[key] = value
+    table["tuning"]["retune"] |= retune
+    if unknown := set(only_data or []) - set(table["data"]):
+        raise InputError(f"no dataset {min(unknown)!r} in this experiment: it has {', '.join(table['data'])}")
+    table["data"] = {name: data for name, data in table["data"].items() if not only_data or name in only_data}
     return parse(table, "the command line")
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of a time given as 90, 90s, 10m or 2h; InputError if it is none."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    if not found or float(found[1]) == 0:
+        raise InputError(f"{text!r} is not a time: give 90s, 10m or 2h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]

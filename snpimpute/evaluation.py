@@ -30,6 +30,7 @@ from snpimpute.metrics import (
     scores,
     site_sums,
 )
+from snpimpute.relationship import RELATION_BINS, rank_correlations
 from snpimpute.runtime import written_beside
 
 KEY = [
@@ -47,8 +48,11 @@ KEY = [
     "versus",
 ]
 COLUMNS = [*KEY, "value", "low", "high", "n"]
+TABLE_LAYOUT = 2  # of the rows that a table of scores has; a table of another layout is made anew
 POOLED = "all"  # the repeat of rows that pool all masks of a level
 COMPARED = ("f1_macro", "f1_1", "dosage_r2")  # metrics that get differences to the best imputer
+# subset → metrics in which the variants of an imputer are compared, and at the headline every pair
+PAIRED = {"all": ("f1_macro",), "rare": ("f1_macro",), "rare_minor": ("f1_macro", "f1_1", "dosage_r2")}
 NEEDS_POSTERIOR = ("log_loss", "ece")  # metrics that mean nothing for smoothed hard calls
 WITH_INTERVALS = ("all", "rare", "rare_minor", "true:all")  # at every level; the other subsets only at the headline's
 MAX_SITE_BLOCKS = 10
@@ -144,7 +148,9 @@ def score_table(
 
     Samples (families where the sample table names them) are resampled together with masks, or with blocks of
     neighbouring sites where a level has one mask only; the resamples are the same for all imputers, so that
-    differences are paired. The best is the one with the highest value of the metric in that scenario and subset.
+    differences are paired. Differences are taken to the best (the highest value of the metric in that scenario and
+    subset), in the subsets and metrics of PAIRED also to the first-listed variant of the same imputer, and there at the
+    headline scenario between every two (the later listed minus the earlier).
 
     Args:
         dataset: the prepared dataset.
@@ -189,7 +195,8 @@ def score_table(
             rows += [(*row, *rest) for rest in sums.single_masks(posteriors.seed)]
             if at_headline:
                 rows += [(*row, *rest) for rest in sums.details(posteriors.seed, smoothed)]
-        rows += _differences(compared, results, (dataset.name, "test", mechanism, level))
+                rows += [(*row, *rest) for rest in sums.relations(posteriors.seed, weights)]
+        rows += _differences(compared, results, (dataset.name, "test", mechanism, level), every_pair=at_headline)
         if progress is not None:
             progress(done, len(by_level))
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -205,6 +212,8 @@ class _LevelSums:
         self.scenarios = scenarios
         self.n_cells = n_cells
         self.maf = dataset.test.maf()
+        without_pedigree = np.full(dataset.test.n_samples, np.nan)
+        self.relationship = np.asarray(dataset.test.samples.get("relationship", without_pedigree), dtype=float)
         self.alt_is_major = dataset.test.alt_frequency() > 0.5
         self.calls, self.minor, self.true = [], [], []
         for scenario in scenarios:
@@ -247,6 +256,10 @@ class _LevelSums:
             groups = self.dataset.test.samples["group"].fillna("").astype(str).to_numpy()
             for group in sorted(set(groups) - {""}):
                 found[f"group:{group}"] = (total[groups == group], groups == group)
+        for low, high in pairwise(RELATION_BINS):
+            related = (self.relationship >= low) & (self.relationship < high)
+            if related.any():
+                found[f"relation:{low:.3f}-{high:.3f}"] = (total[related], related)
         if self.true:
             found["true:all"] = (self._in_cells(self.true, everywhere), everyone)
             found["true:rare"] = (self._in_cells(self.true, rare), everyone)
@@ -264,6 +277,28 @@ class _LevelSums:
                     end = (subset, "argmax", metric, "", value, np.nan, np.nan, n)
                     rows.append((str(scenario.repeat), seed, *end))
         return rows
+
+    def relations(self, seed: int, weights: tuple[np.ndarray, np.ndarray]) -> list[tuple]:
+        """Rows of each test sample's closest relationship to train, and of its rank correlation with correct calls."""
+        everywhere = [np.ones(int(s.hidden.sum()), dtype=bool) for s in self.scenarios]
+        found = scores(self._in_cells(self.calls, everywhere))
+        calls = np.nan_to_num(found["truth_0"] + found["truth_1"] + found["truth_2"])
+        right = calls - np.nan_to_num(found["wrong"])
+        scored = np.flatnonzero(np.isfinite(self.relationship) & (calls.sum(axis=1) > 0))
+        if not len(scored):
+            return []
+        closest, right, calls = self.relationship[scored], right[scored], calls[scored]
+        names = np.array(self.dataset.test.names)[scored]
+        rows: list[tuple] = [
+            (POOLED, seed, f"sample:{name}", "argmax", "relationship", "", value, np.nan, np.nan, 1)
+            for name, value in zip(names, closest, strict=True)
+        ]
+        drawn = weights[0][:, scored].astype(int)
+        point = rank_correlations(closest, (right.sum(axis=1) / calls.sum(axis=1))[None], np.ones_like(drawn[:1]))
+        with np.errstate(invalid="ignore"):
+            resampled = rank_correlations(closest, (weights[1] @ right.T) / (weights[1] @ calls.T), drawn)
+        key = (POOLED, seed, "all", "argmax", "relationship_rho", "")
+        return [*rows, (*key, float(point[0]), *interval(resampled), len(scored))]
 
     def details(self, seed: int, smoothed: bool) -> list[tuple]:
         """Rows for a closer look at the headline scenario: confusion, sites, samples, calibration."""
@@ -302,23 +337,33 @@ class _LevelSums:
 
 
 def _differences(
-    compared: dict[str, dict[str, tuple[dict, dict, int]]], results: list[Posteriors], where: tuple
+    compared: dict[str, dict[str, tuple[dict, dict, int]]], results: list[Posteriors], where: tuple, every_pair: bool
 ) -> list[tuple]:
-    """Rows of each imputer's paired difference to the best, for the metrics in COMPARED."""
+    """Rows of the paired differences: to the best for the metrics in COMPARED, and between those `_pairs` names."""
+    by_label = {result.label: result for result in results}
     rows = []
-    for subset, by_label in compared.items():
+    for subset, found in compared.items():
         for metric in COMPARED:
-            values = {label: float(point[metric]) for label, (point, _, _) in by_label.items()}
-            values = {label: value for label, value in values.items() if np.isfinite(value)}
-            if len(values) < 2:
+            values = {label: float(point[metric]) for label, (point, _, _) in found.items()}
+            known = [label for label in values if np.isfinite(values[label])]
+            if len(known) < 2:
                 continue
-            best = max(values, key=lambda label: values[label])
-            for result in results:
-                if result.label == best or result.label not in values:
-                    continue
-                _, drawn, n = by_label[result.label]
-                low, high = interval(drawn[metric] - by_label[best][1][metric])
-                difference = values[result.label] - values[best]
-                key = (result.imputer, result.variant, *where, POOLED, result.seed, subset, "argmax", metric, best)
-                rows.append((*key, difference, low, high, n))
+            best = max(known, key=lambda label: values[label])
+            pairs = dict.fromkeys((label, best) for label in known if label != best)
+            if metric in PAIRED.get(subset, ()):
+                pairs |= dict.fromkeys(_pairs([by_label[label] for label in known], every_pair))
+            for label, versus in pairs:
+                result, (_, drawn, n) = by_label[label], found[label]
+                low, high = interval(drawn[metric] - found[versus][1][metric])
+                key = (result.imputer, result.variant, *where, POOLED, result.seed, subset, "argmax", metric, versus)
+                rows.append((*key, values[label] - values[versus], low, high, n))
     return rows
+
+
+def _pairs(results: list[Posteriors], every_pair: bool) -> list[tuple[str, str]]:
+    """Labels to compare: each with its imputer's first-listed variant, or with all that are listed before it."""
+    pairs = []
+    for i, result in enumerate(results):
+        before = results[:i] if every_pair else [r for r in results[:i] if r.imputer == result.imputer][:1]
+        pairs += [(result.label, other.label) for other in before]
+    return pairs

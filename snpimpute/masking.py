@@ -45,12 +45,13 @@ def site_masks(
     repeats: int,
     mechanism: Literal["independent", "nested"],
     seed: int,
-    first: np.ndarray | None = None,
+    through: np.ndarray | None = None,
 ) -> dict[tuple[float, int], np.ndarray]:
     """Whole-site masks: (level, repeat) → bool (n_sites,), round(level · n_sites / 100) sites hidden, at least one seen.
 
     `independent` draws each mask anew; `nested` draws one order of the sites per repeat and hides its first ones, so
-    that the mask of a lower level lies within that of a higher one.
+    that the mask of a lower level lies within that of a higher one. A nested mask that came out before at its level
+    (that of `through`) is given once only.
 
     Args:
         n_sites: number of sites.
@@ -58,20 +59,22 @@ def site_masks(
         repeats: masks per level.
         mechanism: "independent" or "nested".
         seed: of the draw.
-        first: bool (n_sites,), a mask that the first nested order runs through: its sites are hidden before all others.
+        through: bool (n_sites,), a mask that all nested orders run through: its sites are hidden before all others.
     """
     masks: dict[tuple[float, int], np.ndarray] = {}
     for repeat in range(repeats):
         order = np.random.default_rng([seed, repeat, 0]).permutation(n_sites)
-        if mechanism == "nested" and repeat == 0 and first is not None:
-            order = order[np.argsort(~first[order], kind="stable")]
+        if mechanism == "nested" and through is not None:
+            order = order[np.argsort(~through[order], kind="stable")]
         for level in levels:
             n_hidden = min(max(round(level * n_sites / 100), 1), n_sites - 1)
             if mechanism == "independent":
                 order = np.random.default_rng([seed, repeat, 1 + round(level * 1000)]).permutation(n_sites)
             hidden = np.zeros(n_sites, dtype=bool)
             hidden[order[:n_hidden]] = True
-            masks[level, repeat] = hidden
+            known = (masks[before] for before in masks if before[0] == level)
+            if mechanism == "independent" or not any(np.array_equal(hidden, mask) for mask in known):
+                masks[level, repeat] = hidden
     return masks
 
 

@@ -11,14 +11,14 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import pandas as pd
 
 from snpimpute import __version__, imputers
 from snpimpute.config import SIMULATED, DataSettings, ExperimentSettings
 from snpimpute.errors import InputError
-from snpimpute.evaluation import impute_scenarios, load_posteriors, save_posteriors, score_table
+from snpimpute.evaluation import TABLE_LAYOUT, impute_scenarios, load_posteriors, save_posteriors, score_table
 from snpimpute.imputers._base import Imputer, Report
 from snpimpute.io.dataset import PreparedDataset, dataset_in, read_about, save_dataset
 from snpimpute.plan import Done, Outcome, Row, Tuned, plan
@@ -41,12 +41,19 @@ from snpimpute.watch import Watch
 TRIALS_PER_PROCESS = 10  # Keras keeps some 55 MB of every network it has fitted
 STEP_FAILED = 3  # exit status of a step's process that ended with an InputError, told in its last line
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 # ---------------------------------------------------------------------- a step in a process of its own
 
 
 class StepFailed(Exception):
-    """A step's process ended badly; the message is the reason in one line."""
+    """A step's process ended badly; the message is the reason in one line, `log` the file of what it printed."""
+
+    def __init__(self, reason: str, log: Path) -> None:
+        super().__init__(reason)
+        self.log = log
 
 
 def run_step(name: str, arguments: dict[str, Any], log: Path, threads: int, watch: Watch) -> None:
@@ -91,7 +98,7 @@ def run_step(name: str, arguments: dict[str, Any], log: Path, threads: int, watc
             end_group(process)
             raise
     if process.returncode != 0:
-        raise StepFailed(reason or f"its process ended with status {process.returncode}; see {log}")
+        raise StepFailed(reason or f"its process ended with status {process.returncode}; see {log}", log)
 
 
 def _message(line: str) -> dict[str, Any]:
@@ -163,7 +170,7 @@ def prepare(settings: ExperimentSettings, name: str, runs: Path, watch: Watch | 
 
 
 def _input_files(data: DataSettings) -> list[Path]:
-    named = [data.train, data.test, data.samples, data.scenarios.masks]
+    named = [data.train, data.test, data.samples, data.pedigree, data.scenarios.masks]
     if data.source != SIMULATED:
         named.append(Path(data.source))
         if data.source.endswith(".bed"):
@@ -183,7 +190,7 @@ def study_name(dataset: PreparedDataset, row: Row, seed: int) -> str:
 def tune(
     settings: ExperimentSettings, folder: Path, row: Row, runs: Path, tracker: Any = None, watch: Watch | None = None
 ) -> Tuned:
-    """Find a row's parameters: by its study (taken up where it stands), from its file, or as they are.
+    """Find a row's parameters: by its study (taken up where it stands), another row's, a file's, or as they are.
 
     Args:
         settings: of the experiment.
@@ -195,16 +202,25 @@ def tune(
     """
     if row.params_file is not None:
         return Tuned(params={**row.params, **read_params(row.params_file)})
+    if row.params_from is not None:
+        found_there = tune(settings, folder, row.params_from, runs, tracker, watch)
+        return Tuned(params={**found_there.params_of(row.params_from), **row.params})
     if not row.tune:
         return Tuned()
     dataset = dataset_in(folder)
+    committed = settings.tuning.parameters and settings.tuning.parameters / parameters_file(dataset, row)
+    if committed and committed.exists() and not settings.tuning.retune:
+        return _read_tuned(committed, dataset, row)
     budget = settings.budget(row.imputer)
     name = study_name(dataset, row, settings.seed)
     kept = runs / "studies" / f"{name}.json"
     if kept.exists():
         before = json.loads(kept.read_text())
         if before["budget"] == budget.model_dump(mode="json"):
-            return Tuned(**before["tuned"])
+            tuned = Tuned(**before["tuned"])
+            if committed:
+                _write_tuned(committed, tuned, dataset, row)
+            return tuned
     watch = watch or Watch()
     watch.stage(f"tune {row.label} on {dataset.name}")
     cls = imputers.load(row.imputer)
@@ -234,6 +250,8 @@ def tune(
     about = {"imputer": row.imputer, "variant": row.variant, "dataset": dataset.name, "study": name}
     write_params(runs / "studies" / f"{name}.toml", found.best.params, about)
     write_text(kept, json.dumps({"budget": budget.model_dump(mode="json"), "tuned": vars(tuned)}, indent=1) + "\n")
+    if committed:
+        _write_tuned(committed, tuned, dataset, row)
     if tracker is not None:
         tracker.finish_study(
             dataset=dataset.name,
@@ -275,6 +293,28 @@ def _tuned(found: StudyResult, name: str) -> Tuned:
         ended_by=found.ended_by,
         study=name,
     )
+
+
+def parameters_file(dataset: PreparedDataset, row: Row) -> str:
+    """Name of the file of a study's findings in the folder that the settings name."""
+    return f"{dataset.name}-{row.imputer}-{row.variant}.toml"
+
+
+def _write_tuned(path: Path, tuned: Tuned, dataset: PreparedDataset, row: Row) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    about = {"found": f"for {row.label} on {dataset.name}, by its study"}
+    write_params(path, {"dataset": dataset.digest, **vars(tuned)}, about)
+
+
+def _read_tuned(path: Path, dataset: PreparedDataset, row: Row) -> Tuned:
+    """What a study found before; InputError if it looked at other data, whose train samples may be test samples here."""
+    table = read_params(path)
+    if table.pop("dataset", None) != dataset.digest:
+        raise InputError(f"the parameters {path} were not found on this preparation of {dataset.name}: use --retune")
+    whole = imputers.load(row.imputer).parse_params  # TOML has no None
+    for key in ("params", "refit_params"):
+        table[key] = whole(table[key]).model_dump(mode="json")
+    return Tuned(**table)
 
 
 # ---------------------------------------------------------------------- train
@@ -437,6 +477,7 @@ def score(
         settings.scoring.resamples,
         settings.seed,
         __version__,
+        TABLE_LAYOUT,
     ]
     kept = runs / "scores" / f"{dataset.name}-{digest(about)[:12]}.csv"
     if not kept.exists():
@@ -462,12 +503,24 @@ def read_scores(path: Path) -> pd.DataFrame:
 # ---------------------------------------------------------------------- compare, and the order of all steps
 
 
+class Perform(Protocol):
+    """Carries out a named step ("tune bert/fixed on kg15-500") and returns what it returns, raises what it raises."""
+
+    def __call__(self, step: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+
+def call(step: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Carry out a step by a plain call."""
+    return function(*args, **kwargs)
+
+
 def run(
     settings: ExperimentSettings,
     runs: Path,
     until: str = "compare",
     only: list[str] | None = None,
     watch: Watch | None = None,
+    perform: Perform = call,
 ) -> Outcome:
     """Do an experiment's steps in their order, up to one of them; what is done already is taken up, not done again.
 
@@ -479,6 +532,7 @@ def run(
         until: the last step: "prepare", "tune", "train", "evaluate" or "compare".
         only: names of the imputers to work on; None = all of the experiment.
         watch: told of the progress.
+        perform: carries out each step, for whoever wants more around a step than a plain call.
 
     Raises:
         InputError: what the user can mend, found before anything long begins.
@@ -488,26 +542,26 @@ def run(
     for name in only or []:
         imputers.load(name)
     outcome = Outcome()
-    outcome.datasets = {name: prepare(settings, name, runs, watch) for name in settings.data}
+    outcome.datasets = {
+        name: perform(f"prepare {name}", prepare, settings, name, runs, watch) for name in settings.data
+    }
     if until == "prepare":
         return outcome
     tracker = _tracker(settings, runs)
     outcome.mlflow_uri = tracker.uri
     for folder in outcome.datasets.values():
         name = dataset_in(folder).name
-        outcome.rows[name] = [_advance(settings, folder, row, runs, until, tracker, watch) for row in rows]
+        outcome.rows[name] = [_advance(settings, folder, row, runs, until, tracker, watch, perform) for row in rows]
         if until in ("evaluate", "compare"):
             scored = [done for done in outcome.rows[name] if not done.failed]
             if scored:
-                outcome.scores[name] = score(settings, folder, [d.home for d in scored if d.home], runs, watch)
-                table = read_scores(outcome.scores[name])
-                for done in scored:
-                    own = (table.imputer == done.row.imputer) & (table.variant == done.row.variant)
-                    tracker.log_scores(done.run_id, table[own], *_cost_and_logs(done))
+                outcome.scores[name] = perform(
+                    f"score {name}", _score_and_log, settings, folder, scored, runs, tracker, watch
+                )
                 link = tracker.comparison_link(name, [d.run_id for d in scored])
                 outcome.comparison_links[name] = f"{ui_address(tracker.uri)}{link}"
     if until == "compare":
-        compare(settings, outcome, runs, tracker, watch)
+        perform("compare", compare, settings, outcome, runs, tracker, watch)
     return outcome
 
 
@@ -518,23 +572,60 @@ def _tracker(settings: ExperimentSettings, runs: Path) -> Any:
 
 
 def _advance(
-    settings: ExperimentSettings, folder: Path, row: Row, runs: Path, until: str, tracker: Any, watch: Watch
+    settings: ExperimentSettings,
+    folder: Path,
+    row: Row,
+    runs: Path,
+    until: str,
+    tracker: Any,
+    watch: Watch,
+    perform: Perform,
 ) -> Done:
     """One row on one dataset: tune, train, evaluate; a failure is noted, not raised."""
     done = Done(row)
+    what = f"{row.label} on {dataset_in(folder).name}"
     try:
-        done.tuned = tune(settings, folder, row, runs, tracker, watch)
+        done.tuned = perform(f"tune {what}", tune, settings, folder, row, runs, tracker, watch)
         if until == "tune":
             return done
-        done.home = train(settings, folder, row, done.tuned, runs, watch, then_impute=until != "train")
-        done.run_id = log_training(settings, folder, row, done.tuned, done.home, tracker)
+        done.home, done.run_id, done.run_link = perform(
+            f"train {what}", _train_and_log, settings, folder, row, done.tuned, runs, tracker, watch, until != "train"
+        )
         if until == "train":
             return done
-        evaluate(settings, folder, row, done.home, watch)
+        perform(f"evaluate {what}", evaluate, settings, folder, row, done.home, watch)
     except (StepFailed, InputError, RuntimeError) as error:
         done.failed = str(error)
         watch.warn(f"{row.label} failed: {error}")
     return done
+
+
+def _train_and_log(
+    settings: ExperimentSettings,
+    folder: Path,
+    row: Row,
+    tuned: Tuned,
+    runs: Path,
+    tracker: Any,
+    watch: Watch,
+    then_impute: bool,
+) -> tuple[Path, str, str]:
+    """Train a row and log it; returns the model's folder, and the id of its MLflow run and its address in the UI."""
+    home = train(settings, folder, row, tuned, runs, watch, then_impute)
+    run_id = log_training(settings, folder, row, tuned, home, tracker)
+    return home, run_id, f"{ui_address(tracker.uri)}{tracker.run_link(run_id)}"
+
+
+def _score_and_log(
+    settings: ExperimentSettings, folder: Path, scored: list[Done], runs: Path, tracker: Any, watch: Watch
+) -> Path:
+    """Score the rows that were evaluated, and log to each its own scores; returns the file of the table."""
+    path = score(settings, folder, [done.home for done in scored if done.home], runs, watch)
+    table = read_scores(path)
+    for done in scored:
+        own = (table.imputer == done.row.imputer) & (table.variant == done.row.variant)
+        tracker.log_scores(done.run_id, table[own], *_cost_and_logs(done))
+    return path
 
 
 def _cost_and_logs(done: Done) -> tuple[dict[str, float], list[Path]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from snpimpute import imputers
 from snpimpute.config import ExperimentSettings, VariantSettings
+from snpimpute.errors import InputError
 from snpimpute.runtime import beagle_jar, java
 from snpimpute.training import MaskPolicy
 from snpimpute.tuning import read_params
@@ -25,6 +26,7 @@ class Row:
         mask: policy of the training masks.
         params: parameters that differ from the defaults; a study leaves them as they are.
         params_file: TOML of parameters found before, or None.
+        params_from: the row whose parameters, found by its study or given, are this one's too, or None.
     """
 
     imputer: str
@@ -33,6 +35,7 @@ class Row:
     mask: MaskPolicy
     params: dict[str, Any]
     params_file: Path | None = None
+    params_from: Row | None = None
 
     @property
     def label(self) -> str:
@@ -69,12 +72,13 @@ class Tuned:
 
 @dataclass
 class Done:
-    """How far a row came on a dataset; `failed` says why it came no further."""
+    """How far a row came on a dataset: its MLflow run with the address in the UI; `failed` says why it came no further."""
 
     row: Row
     tuned: Tuned | None = None
     home: Path | None = None
     run_id: str = ""
+    run_link: str = ""
     failed: str = ""
 
 
@@ -104,7 +108,7 @@ def plan(settings: ExperimentSettings) -> list[Row]:
     chosen = imputers.names() if settings.imputers is None else settings.imputers
     for name in [*chosen, *settings.variants, *settings.budgets]:
         imputers.load(name)
-    rows = []
+    rows: list[Row] = []
     for name in chosen:
         cls = imputers.load(name)
         declared = {
@@ -114,19 +118,28 @@ def plan(settings: ExperimentSettings) -> list[Row]:
         listed = settings.variants.get(name, {})
         if settings.only_listed_variants and listed:
             declared = {label: row for label, row in declared.items() if label in listed}
+        own: dict[str, Row] = {}
         for label in {**declared, **listed}:
             base, change = declared.get(label, VariantSettings()), listed.get(label, VariantSettings())
             tune = base.tune if change.tune is None else change.tune
             row = Row(
                 imputer=name,
                 variant=label,
-                tune=bool(tune) and cls.tunable() and change.params_file is None,
+                tune=bool(tune) and cls.tunable() and not (change.params_file or change.params_from),
                 mask=change.mask or base.mask or "random",
                 params={**base.params, **change.params},
                 params_file=change.params_file,
             )
             cls.parse_params({**row.params, **(read_params(row.params_file) if row.params_file else {})})
-            rows.append(row)
+            own[label] = row
+        for label, change in listed.items():
+            if change.params_from is not None:
+                if change.params_from not in own or change.params_from == label:
+                    raise InputError(
+                        f"variants.{name}.{label}: params_from names no other variant of {name}: {', '.join(own)}"
+                    )
+                own[label] = replace(own[label], params_from=own[change.params_from])
+        rows += own.values()
         if cls.framework == "java":
             java()
             beagle_jar()

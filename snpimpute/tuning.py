@@ -36,6 +36,8 @@ KEEP_SECONDS_EVERY = 10.0  # how much of the time spent a kill can make a study 
 WARMUP_STEPS = 5  # reports before a trial can be pruned
 TRIALS_BEFORE_PRUNING = 5
 FAILURES_IN_A_ROW = 3
+SECONDS_TO_FORGET = 5.0  # that a database may take to see that the process which held a study is dead
+SECONDS_TO_MAKE_TABLES = 60.0
 TIME_BUDGET = "time budget"
 KILLED = "the study was killed"
 
@@ -135,7 +137,7 @@ def run_study(
     rule (Golovin et al. 2017, "Google Vizier"). With one worker, same seed, same parameters in the same order.
 
     A study belongs to one process at a time: trials that the storage calls running are taken for those of a killed
-    start. That is checked on this machine; on a database shared by several machines it is left to the user.
+    start. PostgreSQL sees to that for all who share the database; for other storages it is checked on this machine.
 
     Args:
         name: of the study in its storage.
@@ -513,7 +515,7 @@ def _open_study(name: str, settings: StudySettings) -> optuna.Study:
 
     try:
         storage = (
-            optuna.storages.RDBStorage(settings.storage)
+            _database_storage(settings.storage)
             if "://" in settings.storage
             else _journal_storage(Path(settings.storage).resolve())
         )
@@ -541,6 +543,17 @@ def _open_study(name: str, settings: StudySettings) -> optuna.Study:
     # The sampler's draws are not stored: a resumed study would draw again what it drew at its start.
     study.sampler = optuna.samplers.TPESampler(seed=settings.seed + len(study.get_trials(deepcopy=False)))
     return study
+
+
+def _database_storage(url: str) -> optuna.storages.BaseStorage:
+    from optuna.storages import RDBStorage
+
+    if not _is_postgresql(url):
+        return RDBStorage(url)
+    with _held_in_database(url, "tables", SECONDS_TO_MAKE_TABLES) as held:
+        if not held:
+            raise OSError("its tables are being made by somebody else")
+        return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})  # a trial may outlast an idle connection
 
 
 def _journal_storage(path: Path) -> optuna.storages.BaseStorage:
@@ -593,15 +606,73 @@ class _JournalLock:
 
 @contextmanager
 def _alone(storage: str, name: str) -> Iterator[None]:
-    """Hold the study for this process; InputError if another one on this machine runs it."""
-    where = storage if "://" in storage else str(Path(storage).resolve())
-    lock = Path(tempfile.gettempdir()) / f"snpimpute-study-{digest([os.getuid(), where, name])[:16]}.lock"
-    with lock.open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"study {name} is running in another process: wait for it, or end that one") from None
+    """Hold the study for this process; InputError if another one runs it.
+
+    PostgreSQL holds it for whoever shares the database; for other storages a file holds it on this machine.
+    """
+    if _is_postgresql(storage):
+        holding = _held_in_database(storage, f"study {name}", SECONDS_TO_FORGET)
+    else:
+        where = storage if "://" in storage else str(Path(storage).resolve())
+        file = f"snpimpute-study-{digest([os.getuid(), where, name])[:16]}.lock"
+        holding = _held_by_file(Path(tempfile.gettempdir()) / file)
+    with holding as held:
+        if not held:
+            raise InputError(f"study {name} is running in another process: wait for it, or end that one")
         yield
+
+
+@contextmanager
+def _held_by_file(path: Path) -> Iterator[bool]:
+    """Whether this process now holds a lock file, which is removed at the end."""
+    while True:
+        with path.open("a") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            try:
+                there = os.path.samestat(os.fstat(handle.fileno()), path.stat())
+            except FileNotFoundError:
+                there = False
+            if there:  # else its last holder has removed it since it was opened here
+                try:
+                    yield True
+                finally:
+                    path.unlink(missing_ok=True)
+                return
+
+
+def _is_postgresql(storage: str) -> bool:
+    return re.match(r"postgres(ql)?(\+\w+)?://", storage) is not None
+
+
+@contextmanager
+def _held_in_database(url: str, key: str, patience: float) -> Iterator[bool]:
+    """Whether this process now holds an advisory lock of a PostgreSQL database, which ends with its connection.
+
+    Args:
+        url: of the database.
+        key: what is held.
+        patience: seconds to wait for another holder.
+    """
+    from sqlalchemy import create_engine, func, select
+    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.pool import NullPool
+
+    number = int(digest(["snpimpute", key])[:15], 16)  # the database takes 63 bits
+    deadline = time.monotonic() + patience
+    try:
+        connection = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect()
+    except (SQLAlchemyError, ImportError) as error:
+        raise _storage_error(url, error) from None
+    with connection:
+        while not (held := bool(connection.scalar(select(func.pg_try_advisory_lock(number))))):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(TICK)
+        yield held
 
 
 def _storage_error(storage: str, error: BaseException) -> InputError:
@@ -614,15 +685,18 @@ def _storage_error(storage: str, error: BaseException) -> InputError:
 
 
 def write_params(path: Path, params: Mapping[str, Any], about: Mapping[str, str]) -> None:
-    """Write a flat table of parameters as TOML, with lines of comment above it.
+    """Write a table of parameters as TOML, with lines of comment above it.
 
     Args:
         path: of the file; it is whole or not there.
-        params: names with strings, bools, ints, floats, or lists of them; None is left out.
+        params: names with strings, bools, ints, floats, lists of them, or flat tables of them; None is left out.
         about: what to say of them, a comment line each.
     """
     lines = [f"# {' '.join(f'{key}: {value}'.split())}" for key, value in about.items()]
-    lines += [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in params.items() if value is not None]
+    lines += _toml_lines({key: value for key, value in params.items() if not isinstance(value, Mapping)})
+    for key, table in params.items():
+        if isinstance(table, Mapping):
+            lines += ["", f"[{_toml_key(key)}]", *_toml_lines(table)]
     write_text(path, "\n".join(lines) + "\n")
 
 
@@ -634,6 +708,10 @@ def read_params(path: Path) -> dict[str, Any]:
         raise InputError(f"cannot read the parameters {path}: {error.strerror}") from None
     except ValueError as error:
         raise InputError(f"the parameters {path} are not TOML: {error}") from None
+
+
+def _toml_lines(table: Mapping[str, Any]) -> list[str]:
+    return [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in table.items() if value is not None]
 
 
 def _toml_key(key: str) -> str:
@@ -649,4 +727,4 @@ def _toml_value(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, list | tuple):
         return f"[{', '.join(_toml_value(item) for item in value)}]"
-    raise TypeError(f"cannot write {value!r} as a value of a flat table")
+    raise TypeError(f"cannot write {value!r} as a value of a table")

@@ -67,6 +67,26 @@ def test_the_command_line_has_the_last_word(tmp_path):
         config.changed(settings, trials=0)
 
 
+def test_part_of_an_experiment(tmp_path):
+    settings = read(tmp_path, "[data.a]\n[data.b]\n[tuning]\nparameters = 'found'")
+    assert settings.tuning.parameters == tmp_path / "found" and not settings.tuning.retune
+    part = config.changed(settings, only_data=["b"], retune=True)
+    assert list(part.data) == ["b"] and part.tuning.retune
+    with pytest.raises(InputError, match="no dataset 'c' in this experiment: it has a, b"):
+        config.changed(settings, only_data=["c"])
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), (" 2h ", 7200)])
+def test_times(text, seconds):
+    assert config.seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "ten", "10 days", "-5m", "0m"])
+def test_what_is_no_time(text):
+    with pytest.raises(InputError, match="is not a time: give 90s, 10m or 2h"):
+        config.seconds_of(text)
+
+
 def test_own_data_needs_nothing_but_the_file():
     settings = config.for_genotypes(Path("my data.vcf.gz"), region="28:1-2000000")
     assert list(settings.data) == ["my-data"]

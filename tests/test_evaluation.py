@@ -85,14 +85,49 @@ def test_maf_bins_and_groups_divide_all_calls(dataset, table):
         assert rows.n.sum() == whole, kind
 
 
+def differences(table, subset="all", metric="f1_macro", level=60.0):
+    """(variant, versus) → the row of that difference."""
+    rows = table[(table.level == level) & (table.metric == metric) & (table.subset == subset) & (table.versus != "")]
+    return {(row.variant, row.versus): row for row in rows.itertuples()}
+
+
 def test_differences_are_to_the_best_and_paired(table):
-    rows = table[(table.level == 60) & (table.metric == "f1_macro") & (table.subset == "all") & (table.versus != "")]
-    best = {row.versus for row in rows.itertuples()}
-    assert len(best) == 1 and best <= {"noisy/good", "noisy/twin"}
-    by_variant = rows.set_index("variant")
-    assert by_variant.loc["worse", "high"] < 0
-    twin = by_variant.loc[by_variant.index.isin(["good", "twin"])].iloc[0]
-    assert twin["low"] < 0 < twin["high"]
+    good, twin = (pick(table, variant=v, level=60.0, metric="f1_macro").value for v in ("good", "twin"))
+    best, other = ("good", "twin") if good > twin else ("twin", "good")
+    found = differences(table)
+    assert {variant for variant, versus in found if versus == f"noisy/{best}"} == {"default", "worse", other}
+    assert found["worse", f"noisy/{best}"].high < 0
+    tied = found[other, f"noisy/{best}"]
+    assert tied.value == pytest.approx(-abs(good - twin)) and tied.low < 0 < tied.high
+
+
+def test_variants_are_compared_with_the_first_of_their_imputer_at_every_level(table):
+    for subset, metric in (
+        ("all", "f1_macro"),
+        ("rare", "f1_macro"),
+        ("rare_minor", "f1_1"),
+        ("rare_minor", "dosage_r2"),
+    ):
+        found = differences(table, subset, metric, level=30.0)
+        first, worse = (
+            pick(table, variant=v, level=30.0, subset=subset, metric=metric).value for v in ("good", "worse")
+        )
+        row = found["worse", "noisy/good"]
+        assert row.value == pytest.approx(worse - first), (subset, metric)
+        assert row.low < row.value < row.high, (subset, metric)
+        assert ("twin", "noisy/good") in found
+
+
+def test_every_pair_is_compared_at_the_headline_and_there_alone(table):
+    order = ["mode/default", "noisy/good", "noisy/worse", "noisy/twin"]
+    later = {(b.split("/")[1], a) for i, a in enumerate(order) for b in order[i + 1 :]}
+    assert later <= set(differences(table))
+    assert later <= set(differences(table, "rare_minor", "f1_1"))
+    assert not any(versus == "mode/default" for _, versus in differences(table, level=30.0))
+    assert not any(versus == "mode/default" for _, versus in differences(table, "rare", "f1_1"))
+    pair = differences(table)["twin", "noisy/worse"]
+    twin, worse = (pick(table, variant=v, level=60.0, metric="f1_macro").value for v in ("twin", "worse"))
+    assert pair.value == pytest.approx(twin - worse) and 0 < pair.low < pair.high
 
 
 def test_a_difference_to_oneself_would_be_zero(dataset, results):

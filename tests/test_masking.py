@@ -34,12 +34,15 @@ def test_independent_masks_overlap_as_chance_has_it():
     assert abs(shared - 600) < 4 * np.sqrt(2000 * 0.25)
 
 
-def test_the_first_nested_masks_run_through_a_given_one():
-    first = site_masks(200, (60.0,), 1, "independent", seed=9)[60.0, 0]
-    masks = site_masks(200, LEVELS, 2, "nested", seed=4, first=first)
-    assert (masks[60.0, 0] == first).all()
-    assert not (masks[30.0, 0] & ~first).any()
-    assert (masks[60.0, 1] != first).any()
+def test_all_nested_masks_run_through_a_given_one():
+    through = site_masks(200, (60.0,), 1, "independent", seed=9)[60.0, 0]
+    masks = site_masks(200, LEVELS, 3, "nested", seed=4, through=through)
+    assert [key for key in masks if key[0] == 60.0] == [(60.0, 0)]
+    assert (masks[60.0, 0] == through).all()
+    for repeat in range(3):
+        assert not (masks[30.0, repeat] & ~through).any()
+        assert (masks[90.0, repeat] | ~through).all()
+    assert (masks[30.0, 0] != masks[30.0, 1]).any()
 
 
 def test_tiny_data_keeps_a_site_hidden_and_a_site_seen():

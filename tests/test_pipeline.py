@@ -15,13 +15,22 @@ import psutil
 import pytest
 
 from snpimpute import imputers
-from snpimpute.config import DataSettings, ExperimentSettings, ScenarioSettings, VariantSettings, read
+from snpimpute.config import (
+    DataSettings,
+    ExperimentSettings,
+    ScenarioSettings,
+    TuningSettings,
+    VariantSettings,
+    changed,
+    read,
+)
 from snpimpute.errors import InputError
 from snpimpute.imputers._base import impute
-from snpimpute.io.dataset import load_dataset
+from snpimpute.io.dataset import dataset_in, load_dataset
 from snpimpute.io.prepare import build_dataset
-from snpimpute.pipeline import StepFailed, read_scores, run, run_step, study_name
-from snpimpute.plan import Row, plan
+from snpimpute.pipeline import StepFailed, _write_tuned, prepare, read_scores, run, run_step, study_name, tune
+from snpimpute.plan import Row, Tuned, plan
+from snpimpute.tuning import read_params
 from snpimpute.watch import Watch
 from tests.test_tracking import load_in_clean_process
 
@@ -92,12 +101,12 @@ def test_the_store_holds_runs_trials_models_and_curves(smoke):
     trials = client.search_runs([by_name["snpimpute/calves/tune"].experiment_id], "tags.`mlflow.parentRunId` != ''")
     assert len(trials) == 4
     model = client.get_registered_model("snpimpute-calves")
-    assert {"champion", "mode", "beagle", "dense", "bert", "softmax_regression"} <= set(model.aliases)
+    assert {"champion", *imputers.names()} <= set(model.aliases)
     best = max(train, key=lambda r: r.data.metrics["val_f1_macro"])
     assert client.get_model_version_by_alias("snpimpute-calves", "champion").run_id == best.info.run_id
 
 
-@pytest.mark.parametrize("name", ["beagle", "bert", "dense", "softmax_regression"])
+@pytest.mark.parametrize("name", ["beagle", "bert", "cae", "softmax_regression"])
 def test_registered_models_work_in_a_clean_process(smoke, tmp_path, name):
     from mlflow import MlflowClient
 
@@ -175,6 +184,52 @@ def test_parameters_from_a_file_need_no_study(tmp_path):
     assert about["params"]["l2"] == 3.0
     assert not list((tmp_path / "runs").glob("studies/*"))
     assert outcome.failures == []
+
+
+def test_what_a_study_found_is_kept_and_used_without_it(tmp_path):
+    """A folder of parameters: written by the study, taken instead of it, refused for other data, made anew on demand."""
+    found = TuningSettings(trials=2, parameters=tmp_path / "found")
+    settings = little(imputers=("softmax_regression",), tuning=found)
+    row = next(row for row in plan(settings) if row.tune)
+    folder = prepare(settings, "calves", tmp_path / "runs")
+    first = tune(settings, folder, row, tmp_path / "runs")
+    kept = tmp_path / "found" / "calves-softmax_regression-tuned.toml"
+    assert kept.exists() and first.trials == 2
+
+    again = tune(settings, folder, row, tmp_path / "elsewhere")
+    assert again == first
+    beagle = Row("beagle", "tuned", True, "random", {})  # with parameters that are None, which TOML has not
+    params = imputers.load("beagle").Params(ne=1000).model_dump(mode="json")
+    found_before = Tuned(params=params, refit_params=params, trials=1, study="s")
+    _write_tuned(tmp_path / "found" / "calves-beagle-tuned.toml", found_before, dataset_in(folder), beagle)
+    assert tune(settings, folder, beagle, tmp_path / "elsewhere") == found_before
+    assert not (tmp_path / "elsewhere").exists()
+
+    other = little(imputers=("softmax_regression",), tuning=found, seed=2)
+    with pytest.raises(InputError, match=r"calves-softmax_regression-tuned\.toml were not found on this .*--retune"):
+        tune(other, prepare(other, "calves", tmp_path / "runs"), row, tmp_path / "runs")
+
+    retuned = changed(settings, trials=3, retune=True)
+    assert tune(retuned, folder, row, tmp_path / "elsewhere").trials == 3
+    assert read_params(kept)["trials"] == 3
+
+
+def test_a_row_takes_the_parameters_of_another(tmp_path):
+    """A study's findings serve a row that differs in one parameter; nothing is tuned twice, and nothing of its fit is kept."""
+    rows = {"inputs-visible": VariantSettings(mask="fixed", params_from="fixed", params={"mask_inputs": False})}
+    rows["fixed"] = VariantSettings(params={"epochs": 1, "hidden_1": 8, "hidden_2": 8, "z": 8})
+    settings = little(imputers=("dense",), variants={"dense": rows}, tuning=TuningSettings(trials=1))
+    by_label = {row.label: row for row in plan(settings)}
+    visible = by_label["dense/inputs-visible"]
+    assert not visible.tune and visible.params_from == by_label["dense/fixed"]
+    folder = prepare(settings, "calves", tmp_path)
+    tuned = tune(settings, folder, visible, tmp_path)
+    assert tuned.study == "" and tuned.refit_params is None
+    own = tune(settings, folder, by_label["dense/fixed"], tmp_path)
+    assert tuned.params == {**own.params_of(by_label["dense/fixed"]), "mask_inputs": False}
+    assert len(list(tmp_path.glob("studies/*.json"))) == 1
+    with pytest.raises(InputError, match=r"variants\.dense\.x: params_from names no other variant of dense: fixed, "):
+        plan(little(imputers=("dense",), variants={"dense": {"x": VariantSettings(params_from="none")}}))
 
 
 def test_a_study_is_named_by_what_changes_a_score_only(tmp_path):

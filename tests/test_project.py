@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from snpimpute import cli, config
+from snpimpute import cli, config, imputers
 from snpimpute.plan import plan
 
 ROOT = Path(__file__).parents[1]
@@ -60,8 +60,10 @@ def test_the_experiment_of_the_readme_is_valid():
 @pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.toml")), ids=lambda p: p.stem)
 def test_experiments_are_valid(path, monkeypatch):
     monkeypatch.setenv("SNPIMPUTE_PANELS", "/panels")
-    labels = [row.label for row in plan(config.read(path))]
-    assert {"mode", "softmax_regression", "beagle", "dense", "bert"} == {label.split("/")[0] for label in labels}
+    compared = {row.imputer for row in plan(config.read(path))}
+    assert {"mode", "beagle"} <= compared
+    if path.stem == "smoke":
+        assert compared == set(imputers.names()), "the smoke experiment has every imputer"
 
 
 def test_the_lock_pins_every_dependency():
@@ -75,8 +77,6 @@ def test_the_lock_pins_every_dependency():
 
 
 def test_every_imputer_has_its_test():
-    from snpimpute import imputers
-
     for name in imputers.names():
         text = (ROOT / "tests" / "imputers" / f"test_{name}.py").read_text()
         assert "ImputerContract" in text

@@ -140,7 +140,7 @@ def made_up() -> tuple[pd.DataFrame, ReportContext]:
             rows += rows_of(imputer, dataset.name, mechanism, level)
         rows += headline_rows(imputer, dataset.name, dataset)
     known = {
-        "mask": "random", "framework": "torch", "parameters": 1_779_976, "seconds_fit": 3_725.0, "seconds_impute": 2.345, "memory_mb": 1_234.0,
+        "mask": "random", "framework": "torch", "parameters": 1_779_976, "seconds_study": 600.0, "seconds_fit": 3_725.0, "seconds_impute": 2.345, "memory_mb": 1_234.0,
         "trials": 50, "trials_failed": 2, "study_ended_by": "trials", "samples_fit": 742, "val_f1_macro": 0.951, "status": "ok",
         "params": "hidden=256, layers=2, learning_rate=0.0005",
     }  # fmt: skip
@@ -235,10 +235,11 @@ def test_headline_numbers_stand_in_their_cells(tables: Tables) -> None:
     bert = tables.table(ALL)["bert/random"]
     assert bert["F1 macro"] == ("0.921", "0.911 to 0.931")  # .975 - .15 · .36
     assert [bert[name][0] for name in ("F1 micro", "F1 0", "F1 1", "F1 2")] == ["0.931", "0.941", "0.871", "0.891"]
-    named = ("Parameters", "Time to fit", "Time to impute", "Peak memory", "Trials", "Samples learned from")
-    assert [bert[name][0] for name in named] == ["1,779,976", "1 h 02 min", "2.3 s", "1.2 GB", "50", "742"]
-    beagle = tables.table(ALL)["beagle/tuned"]
-    assert [beagle[name][0] for name in named[:2]] == ["–", "1 min 05 s"]
+    named = ("Parameters", "Time of the study", "Time to fit", "Time to impute", "Peak memory", "Trials")
+    cost = tables.table("Cost, and accuracy at 60% missing")
+    found = [cost["bert/random"][name][0] for name in (*named, "Samples learned from")]
+    assert found == ["1,779,976", "10 min 00 s", "1 h 02 min", "2.3 s", "1.2 GB", "50", "742"]
+    assert [cost["beagle/tuned"][name][0] for name in named[:3]] == ["–", "10 min 00 s", "1 min 05 s"]
     further = tables.table("Further measures at all sites, 60% missing")
     assert further["bert/random"]["Log-loss (nats)"][0] == "0.079"
     assert further["beagle/tuned"]["Log-loss (nats)"][0] == "–"
@@ -267,13 +268,20 @@ def test_a_failed_imputer_keeps_its_row_with_the_reason(tables: Tables, folder: 
 
 
 def test_published_numbers_stand_only_beside_data_of_the_published_shape(tables: Tables) -> None:
-    ours, own = tables.table(ALL), tables.table(ALL, which=1)
-    assert "published (Zawadzka, Szyda, Frąszczak), other data" in ours
-    assert ours["BERT (published)"]["F1 macro"] == ("0.868", "")
-    assert ours["CAE (published)"]["Parameters"][0] == "73,035,868"
-    assert ours["Beagle (published)"]["Parameters"][0] == "–"
-    assert tables.table(RARE)["Dense (published)"]["F1 2"][0] == "0.066"
-    assert not [name for name in (*own, *tables.table(RARE, which=1)) if "published" in name]
+    caption = "Macro-F1 at the hidden calls of all sites: published, and each variant here"
+    compact = tables.table(caption)
+    assert compact["BERT"] | {"Model": ""} == {
+        "Model": "", "Published": ("0.868", ""), "random": ("0.921", "0.911 to 0.931"), "tuned": ("", ""), "default": ("", ""),
+    }  # fmt: skip
+    assert sum(found == caption for found, _ in tables.found) == 1
+    layout = tables.table("F1 at the hidden calls of all sites, 60% missing: published and here")
+    assert list(layout)[:2] == ["BERT (published)", "bert/random"]
+    assert layout["CAE (published)"]["Parameters"][0] == "73,035,868"
+    assert layout["Beagle (published)"]["Parameters"][0] == "–"
+    assert layout["bert/random"]["F1 0"][0] == "0.941"
+    rare = tables.table("F1 at the hidden calls of rare sites (test MAF < 0.05), 60% missing: published and here")
+    assert rare["Dense (published)"]["F1 2"][0] == "0.066"
+    assert rare["beagle/tuned"]["F1 macro"][0] == "0.612"
 
 
 def test_rare_sites_show_minor_coding_counts_and_a_caution_when_homozygotes_are_few(
@@ -313,9 +321,10 @@ def test_confusion_squares_worst_samples_and_true_genotypes(tables: Tables) -> N
 
 def test_markdown_has_the_same_tables_and_its_figures(folder: Path) -> None:
     bert = markdown_table(folder, ALL)["bert/random"]
-    assert (bert["F1 macro"], bert["Verdict"], bert["Parameters"]) == ("0.921 (0.911 to 0.931)", "best", "1,779,976")
+    assert (bert["F1 macro"], bert["Verdict"]) == ("0.921 (0.911 to 0.931)", "best")
     text = (folder / "report.md").read_text(encoding="utf-8")
     assert "<b>" not in text and "<script>" not in text
+    assert text.count("<details><summary>") == text.count("</details>") > 0
     assert "**Small-budget results" in text
     figures = re.findall(r"!\[.*?\]\((.*?)\)", text)
     assert "robustness-bulls-independent.png" in figures and "robustness-bulls-nested.png" in figures
@@ -360,6 +369,192 @@ def test_two_rows_with_one_key_are_refused(tmp_path: Path) -> None:
     scores, context = made_up()
     with pytest.raises(ValueError, match="two rows for bert/random on bulls"):
         write_report(pd.concat([scores, scores[scores.imputer == "bert"]]), context, tmp_path)
+
+
+def test_all_datasets_stand_in_one_table(tables: Tables) -> None:
+    overview = tables.table("All datasets: macro-F1 over all sites, 60% missing")
+    assert list(overview)[:2] == ["bert/random", "beagle/tuned"]
+    assert [cell[0] for cell in overview["bert/random"].values()] == ["bert/random", "1.0", "0.921", "1", "0.921", "1"]
+    assert overview["beagle/tuned"]["kg15 <b>own</b>"][0] == "0.912 ≈"
+    assert overview["mode/default"]["bulls"][0] == "0.286 ▼" and overview["mode/default"]["bulls: rank"][0] == "5"
+    assert [cell[0] for cell in overview["dense/fixed"].values()][1:] == ["–", "failed", "–", "failed", "–"]
+
+
+def test_sections_without_their_rows_are_left_out(tables: Tables, folder: Path) -> None:
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    for key in ("masks", "inputs", "tuned"):
+        assert f'id="d1-{key}"' not in page, key
+    assert 'id="d1-cost"' in page and 'id="d1-published"' in page and 'id="d2-published"' not in page
+
+
+# ---------------------------------------------------------------------- the variants of an imputer
+
+HERE = ("nested", 60.0)
+NETWORKS = ("dense", "bert")
+FIRST = {"beagle": "default", "dense": "fixed", "bert": "fixed"}
+
+
+def macro(imputer: str, variant: str, mechanism: str, level: float) -> float:
+    """Made so that nesting is what holds dense up and nothing to bert, and that beagle's tuning pays at low levels."""
+    value = {"beagle": 0.8, "dense": 0.9, "bert": 0.95}[imputer] - 0.1 * (level > 60)
+    if imputer == "dense":
+        value -= {"fixed": 0.3 * (mechanism == "independent"), "random": 0.05, "inputs-visible": 0.15}[variant]
+    elif imputer == "beagle":
+        value += {"default": 0.0, "tuned": 0.08 * (level <= 60) + 0.001}[variant]
+    elif variant == "random":
+        value -= 0.002
+    return round(value, 6)
+
+
+def reference_run() -> tuple[pd.DataFrame, ReportContext]:
+    """One dataset of the published shape with networks in three variants and Beagle in two."""
+    listed = [("beagle", "default"), ("beagle", "tuned"), ("dense", "fixed"), ("dense", "random")]
+    listed += [("dense", "inputs-visible"), ("bert", "fixed"), ("bert", "random")]
+    shift = {"all": 0.0, "rare": -0.3, "rare_minor": -0.3}
+    # at rare sites Beagle is as good as BERT, and better than the dense network
+    rare = {"beagle": 0.949, "dense": 0.7, "bert": 0.95}
+
+    def score(label: tuple[str, str], subset: str, at: tuple[str, float]) -> float:
+        return rare[label[0]] + shift[subset] if subset != "all" else macro(*label, *at)
+
+    rows: list[dict[str, Any]] = []
+    for at, subset in itertools.product(itertools.product(("nested", "independent"), (10.0, 30.0, 60.0, 80.0)), shift):
+        base = {"dataset": "bulls", "split": "test", "mechanism": at[0], "level": at[1], "repeat": "all", "seed": 1}
+        base |= {"subset": subset, "decision": "argmax", "n": 1000}
+        values = {label: score(label, subset, at) for label in listed}
+        best = max(listed, key=lambda label: values[label])
+        for i, label in enumerate(listed):
+            others = {best, (label[0], FIRST[label[0]])} | (set(listed[:i]) if at == HERE else set())
+            for metric in ("f1_macro", "f1_1") if subset == "rare_minor" else ("f1_macro",):
+                row = base | {"imputer": label[0], "variant": label[1], "metric": metric}
+                value = values[label]
+                rows.append(row | {"versus": "", "value": value, "low": value - 0.02, "high": value + 0.02})
+                for other in sorted(others - {label}):
+                    value = values[label] - values[other]
+                    versus = {"versus": "/".join(other), "value": value, "low": value - 0.01, "high": value + 0.01}
+                    rows.append(row | versus)
+            for genotype, count in enumerate((900, 90, 10)):
+                truth = {"imputer": label[0], "variant": label[1], "metric": f"truth_{genotype}", "versus": ""}
+                rows.append(base | truth | {"value": count, "low": np.nan, "high": np.nan})
+    imputers = [
+        {
+            "dataset": "bulls", "imputer": imputer, "variant": variant, "status": "ok", "seconds_fit": 2.0, "seconds_impute": 0.5,
+            "mask": ("random" if variant == "random" else "fixed") if imputer in NETWORKS else "",
+            "inputs": ("visible" if variant == "inputs-visible" else "hidden") if imputer in NETWORKS else np.nan,
+            "changed": "cluster=0.0001, phasings=3" if variant == "tuned" else "none",
+            "seconds_study": 97.5 if variant in ("tuned", "fixed") else np.nan,
+        }
+        for imputer, variant in listed
+    ]  # fmt: skip
+    context = ReportContext(
+        title="Reference",
+        notes=[],
+        datasets=[about("bulls", published_shape=True)],
+        imputers=pd.DataFrame(imputers),
+        primary_mechanism="nested",
+        headline_level=60.0,
+        versions={},
+        mlflow_links={},
+    )
+    return pd.DataFrame(rows).sample(frac=1.0, random_state=1), context
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(*reference_run(), tmp_path_factory.mktemp("reference"))
+
+
+@pytest.fixture(scope="module")
+def sections(reference: Path) -> Tables:
+    return Tables(reference.read_text(encoding="utf-8"))
+
+
+def test_the_best_is_told_from_the_others_that_are_compared_with(sections: Tables) -> None:
+    rows = sections.table(ALL)
+    assert list(rows)[:3] == ["bert/fixed", "bert/random", "dense/fixed"]
+    assert [rows[name]["Verdict"][0] for name in rows][:3] == ["best", "not told apart from the best", "worse"]
+    assert rows["dense/random"][DIFFERENCE] == ("−0.100", "−0.110 to −0.090")
+
+
+def test_nested_and_independent_masks(sections: Tables, reference: Path) -> None:
+    levels = sections.table("dense: macro-F1 at each level")
+    assert levels["10%"]["Nested: fixed − random"] == ("+0.050 ▲", "+0.040 to +0.060")
+    assert levels["10%"]["Independent: fixed − random"] == ("−0.250 ▼", "−0.260 to −0.240")
+    assert levels["80%"]["Independent: random"] == ("0.750", "0.730 to 0.770")
+    assert sections.table("bert: macro-F1 at each level")["30%"]["Nested: fixed − random"][0] == "+0.002 ≈"
+    caption = "Levels at which fixed training masks do better than random ones, by the paired difference in macro-F1"
+    counts = {name: [cell[0] for cell in row.values()][1:] for name, row in sections.table(caption).items()}
+    assert counts == {"dense": ["4", "0", "0", "0", "0", "4"], "bert": ["0", "4", "0", "0", "4", "0"]}
+    ranges = sections.table("Macro-F1 by training and test masks")["dense/fixed"]
+    assert [ranges[f"{mask}: below 60%"][0] for mask in ("Nested", "Independent")] == ["0.900", "0.600"]
+    assert ranges["Nested: above 60%"][0] == "0.800"
+    page = reference.read_text(encoding="utf-8")
+    assert "at every one of these levels for dense/fixed; at none of them for bert/fixed." in page
+    assert "So dense/fixed holds up below 60% only where masks are nested." in page
+    assert "For bert/fixed nesting is not seen to matter." in page
+    assert "the number of such levels, of 2, is 0 for dense/random and 0 for bert/random." in page
+
+
+def test_visible_inputs(sections: Tables, reference: Path) -> None:
+    row = sections.table("Inputs hidden and visible while learning, 60% missing")["dense/inputs-visible"]
+    assert [row[f"Macro-F1: inputs {word}"][0] for word in ("hidden", "visible")] == ["0.900", "0.750"]
+    assert row["Visible − hidden"] == ("−0.150 ▼", "−0.160 to −0.140")
+    words = (
+        "learning with the hidden genotypes visible in the input lowers macro-F1 of dense (−0.150, −0.160 to −0.140)."
+    )
+    assert words in reference.read_text(encoding="utf-8")
+    levels = "Macro-F1 at each level, visible − hidden: whole sites, masks drawn independently"
+    assert sections.table(levels)["dense/inputs-visible"]["10%"][0] == "+0.150 ▲"
+
+
+def test_tuned_parameters(sections: Tables) -> None:
+    row = sections.table("Tuned variants against beagle/default, 60% missing")["beagle/tuned"]
+    assert row["Macro-F1: minus the default"] == ("+0.081 ▲", "+0.071 to +0.091")
+    assert row["Parameters that differ from the program's defaults"][0] == "cluster=0.0001, phasings=3"
+    levels = sections.table("Macro-F1 at each level, minus the default: whole sites, masks nested in each other")
+    assert [levels["beagle/tuned"][level][0] for level in ("10%", "80%")] == ["+0.081 ▲", "+0.001 ≈"]
+
+
+def test_order_of_the_published_models_on_all_and_on_rare_sites(sections: Tables, reference: Path) -> None:
+    order = sections.table("Order of the published models on all and on rare sites, 60% missing")
+    assert order["All sites, macro-F1"]["Published"][0] == "BERT > Dense > Beagle"
+    assert order["All sites, macro-F1"]["Here"][0] == "bert/fixed > dense/fixed > beagle/default"
+    rare = order["Rare sites, macro-F1 as published"]
+    assert rare["Published"][0] == "BERT > Beagle > Dense"
+    assert rare["Here"][0] == "bert/fixed ≈ beagle/default > dense/fixed"
+    words = "dense/fixed (−0.249, −0.259 to −0.239) worse than beagle/default; "
+    words += "bert/fixed (+0.001, −0.009 to +0.011) not told apart from beagle/default."
+    page = reference.read_text(encoding="utf-8")
+    assert f"Rare sites, macro-F1 as published: {words}" in page
+    minus = sections.table("Networks minus Beagle: macro-F1, all sites, 60% missing")
+    assert list(minus) == ["bert/fixed", "bert/random", "dense/fixed", "dense/random"]
+    assert minus["dense/fixed"]["Published"][0] == "+0.040"
+    assert minus["dense/fixed"]["minus beagle/default"] == ("+0.100 ▲", "+0.090 to +0.110")
+    assert minus["dense/random"]["minus beagle/tuned"][0] == "−0.031 ▼"
+    heterozygotes = "Networks minus Beagle: F1 of heterozygotes, rare sites, minor-allele coding, 60% missing"
+    assert "Published" not in sections.table(heterozygotes)["dense/fixed"]
+
+
+def test_accuracy_against_seconds(reference: Path) -> None:
+    page = reference.read_text(encoding="utf-8")
+    plots = json.loads(page.split('<script type="application/json" id="plots">')[1].split("</script>")[0])
+    fit, study = ({trace["meta"]: trace["x"] for trace in plots[f"d1-cost-{i}"]["data"]} for i in (0, 1))
+    assert fit["dense/fixed"] == fit["dense/random"] == [2.5]
+    assert study["dense/fixed"] == [100.0] and study["dense/random"] == [2.5]
+    assert plots["d1-cost-0"]["layout"]["xaxis"]["type"] == "log"
+
+
+def test_the_figure_of_masks_has_a_panel_for_each_network(reference: Path) -> None:
+    page = reference.read_text(encoding="utf-8")
+    plots = json.loads(page.split('<script type="application/json" id="plots">')[1].split("</script>")[0])
+    panels = [plots[f"d1-masks-{i}"] for i in (0, 1)]
+    assert [panel["layout"]["title"]["text"] for panel in panels] == list(NETWORKS)
+    assert panels[0]["layout"]["yaxis"]["range"] == panels[1]["layout"]["yaxis"]["range"]
+    lines = {trace["meta"]: trace["y"] for trace in panels[0]["data"] if trace["mode"] == "lines+markers"}
+    assert lines["fixed training masks, nested test masks"] == [0.9, 0.9, 0.9, 0.8]
+    assert lines["fixed training masks, independent test masks"] == [0.6, 0.6, 0.6, 0.5]
+    assert len(lines) == 4
+    assert (reference.parent / "masks-bulls.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_comparison_table_for_the_terminal() -> None:

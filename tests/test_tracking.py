@@ -483,7 +483,12 @@ class serving:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"},
+            env={
+                **os.environ,
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+                "DO_NOT_TRACK": "true",
+                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes less
+            },
         )
         for _ in range(600):
             try:
@@ -492,6 +497,7 @@ class serving:
             except (URLError, OSError):
                 assert self.process.poll() is None, "the server ended"
                 time.sleep(0.1)
+        self.__exit__()
         raise TimeoutError(self.command)
 
     def __exit__(self, *_: object) -> None:

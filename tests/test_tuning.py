@@ -375,8 +375,11 @@ def test_parameters_round_trip(tmp_path: Path) -> None:
     assert read_params(path) == {**params, "weights": [0.5, 1e300]}
     assert path.read_text().splitlines()[:2] == ["# study: kg15-500 bert", "# note: two lines = 1"]
     assert read_params(path)["em"] is True and isinstance(read_params(path)["whole"], float)
-    with pytest.raises(TypeError, match="flat table"):
-        write_params(path, {"nested": {"a": 1}}, {})
+    nested = {"refit": {"a": 1, "b": [0.5, -1.0], "none": None}, "trials": 3}
+    write_params(path, nested, {})
+    assert read_params(path) == {"trials": 3, "refit": {"a": 1, "b": [0.5, -1.0]}}
+    with pytest.raises(TypeError, match="as a value of a table"):
+        write_params(path, {"refit": {"a": {"b": 1}}}, {})
 
 
 def test_bad_parameter_files(tmp_path: Path) -> None:

@@ -146,8 +146,8 @@ def load_dataset(folder: Path) -> PreparedDataset:
     test, _ = read_vcf(folder / "test.vcf.gz")
     truth = read_vcf(folder / TRUE_GENOTYPES)[0] if (folder / TRUE_GENOTYPES).exists() else None
     table = pd.read_csv(folder / "samples.tsv", sep="\t", dtype=str, keep_default_na=False)
-    if "birth_order" in table:
-        table["birth_order"] = pd.to_numeric(table["birth_order"])
+    for column in {"birth_order", "relationship"} & set(table.columns):
+        table[column] = pd.to_numeric(table[column])
     is_test = (table["split"] == "test").to_numpy()
     labels = table.drop(columns="split")
     described = pd.read_csv(folder / "scenarios.tsv", sep="\t", dtype={"scenario": str})

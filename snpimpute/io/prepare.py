@@ -14,10 +14,11 @@ from snpimpute.genotypes import GenotypeMatrix, require_same_sites
 from snpimpute.io.dataset import PreparedDataset, read_masked_sites
 from snpimpute.io.filters import SiteFilter, apply_filter
 from snpimpute.io.read import read_genotypes, require_enough_sites
-from snpimpute.io.samples import attach_samples, read_samples
+from snpimpute.io.samples import PARENTS, attach_samples, read_pedigree, read_samples
 from snpimpute.io.simulate import parse_settings, simulate_bulls
 from snpimpute.io.vcf import read_vcf
 from snpimpute.masking import VALIDATION_LEVELS, Scenario, site_masks, split_samples
+from snpimpute.relationship import closest_relationship
 
 # so that the draws of one seed are independent of each other
 TEST_SPLIT, VALIDATION_SPLIT, TEST_MASKS, VALIDATION_MASKS = 11, 12, 13, 14
@@ -56,6 +57,9 @@ def build_dataset(name: str, settings: DataSettings, seed: int, headline_level: 
         is_test = split_samples(matrix.samples, n_test, settings.split.scheme, seed * 100 + TEST_SPLIT)
         train, test = matrix.take_samples(~is_test), matrix.take_samples(is_test)
         true_test = None if true is None else true.take_samples(is_test)
+    train, test = _related(train, test, settings)
+    if true_test is not None:
+        true_test = replace(true_test, samples=test.samples)
     held_out = split_samples(
         train.samples,
         _count(settings.split.validation, train.n_samples),
@@ -103,8 +107,39 @@ def _read_split(
 
 
 def _labelled(matrix: GenotypeMatrix, settings: DataSettings) -> GenotypeMatrix:
-    """The matrix with what the sample table says of its samples, if there is one."""
-    return matrix if settings.samples is None else attach_samples(matrix, read_samples(settings.samples))
+    """The matrix with what the sample table and the pedigree say of its samples, where there is one.
+
+    Where nothing names a family, the offspring of a sire are one.
+    """
+    if settings.samples is not None:
+        matrix = attach_samples(matrix, read_samples(settings.samples))
+    if settings.pedigree is not None:
+        pedigree = read_pedigree(settings.pedigree)
+        matrix = attach_samples(matrix, pedigree[pedigree["sample"].isin(matrix.names)])
+    samples = matrix.samples
+    if "sire" in samples and ("family" not in samples or (samples["family"] == "").all()):
+        samples = samples.assign(family=samples["sire"])
+    return replace(matrix, samples=samples)
+
+
+def _related(
+    train: GenotypeMatrix, test: GenotypeMatrix, settings: DataSettings
+) -> tuple[GenotypeMatrix, GenotypeMatrix]:
+    """Train and test with the column `relationship`: of test samples the closest to train, NaN for the others.
+
+    The parents are those of the pedigree, else of the sample table; both matrices as they are where neither names any.
+    """
+    if settings.pedigree is not None:
+        pedigree = read_pedigree(settings.pedigree)
+    elif set(PARENTS) <= set(train.samples.columns):
+        pedigree = pd.concat([train.samples, test.samples])
+    else:
+        return train, test
+    closest = closest_relationship(pedigree, test.names, train.names).round(4)  # as text it reads back the same
+    return (
+        replace(train, samples=train.samples.assign(relationship=np.nan)),
+        replace(test, samples=test.samples.assign(relationship=closest)),
+    )
 
 
 def _count(share_or_count: float, n: int) -> int:
@@ -117,8 +152,8 @@ def _scenarios(
 ) -> tuple[tuple[Scenario, ...], str]:
     """All scenarios, and the key of the one whose columns the fixed training mask hides.
 
-    The first mechanism's first mask at the headline level is that one; the first nested masks run through it, so that
-    one nested set of masks lies along the columns that networks of the fixed policy were trained on.
+    The first mechanism's first mask at the headline level is that one. All nested masks run through it: below that
+    level they lie within the columns that networks of the fixed policy were trained on, above it they hold them all.
     """
     wanted = settings.scenarios
     n_sites = len(sites)
@@ -131,8 +166,11 @@ def _scenarios(
         if mechanism == "file":
             masks = {(level, 0): hidden for level, hidden in from_file.items()}
         else:
-            first = None if headline is None else headline.hidden
-            masks = site_masks(n_sites, levels, wanted.repeats, mechanism, test_seed, first)
+            through = None if headline is None else headline.hidden
+            if mechanism == "nested" and through is None:
+                level = min(levels, key=lambda level: abs(level - headline_level))
+                through = site_masks(n_sites, [level], 1, mechanism, test_seed)[level, 0]
+            masks = site_masks(n_sites, levels, wanted.repeats, mechanism, test_seed, through)
         made = [Scenario("test", mechanism, level, repeat, hidden) for (level, repeat), hidden in masks.items()]
         headline = headline or min(made, key=lambda s: (abs(s.level - headline_level), s.repeat))
         scenarios += made

@@ -1,4 +1,4 @@
-"""The sample table: what is known of the samples beside their genotypes."""
+"""The sample table and the pedigree: what is known of the samples beside their genotypes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,67 @@ from snpimpute.errors import InputError
 from snpimpute.genotypes import SAMPLE_COLUMNS, GenotypeMatrix
 from snpimpute.io.filters import require_unique, shortened
 
+PARENTS = ("sire", "dam")
+COLUMNS = (*SAMPLE_COLUMNS, *PARENTS)
+UNKNOWN_PARENT = ("0", ".", "NA")
+
 
 def read_samples(path: Path) -> pd.DataFrame:
     """Read a sample table: tab-separated, a header line, a row per sample.
 
-    Columns: `sample` (required), `group`, `family`, `sex` (any text), `birth_order` (a number, larger = younger); all
-    but `sample` may be left out, or their cells be empty. Other columns are refused, so that a misspelled one is seen.
+    Columns: `sample` (required), `group`, `family`, `sex` (any text), `birth_order` (a number, larger = younger),
+    `sire`, `dam` (names); all but `sample` may be left out, or their cells be empty. Other columns are refused, so that
+    a misspelled one is seen.
 
     Returns:
-        The columns that are there, in the order of genotypes.SAMPLE_COLUMNS: strings, an empty string where unknown;
-        birth_order float, NaN where unknown.
+        The columns that are there, in the order of COLUMNS: strings, an empty string where unknown; birth_order float,
+        NaN where unknown.
     """
     path = Path(path)
+    table = _read_table(path)
+    if "sample" not in table.columns:
+        raise InputError(
+            f"{path.name} has no column 'sample': its tab-separated header reads {shortened(list(table.columns))}"
+        )
+    if unknown := [column for column in table.columns if column not in COLUMNS]:
+        raise InputError(f"{path.name} has columns nobody knows: {shortened(unknown)}; known are {', '.join(COLUMNS)}")
+    table = table[[column for column in COLUMNS if column in table.columns]]
+    table = _named_once(table, path)
+    if "birth_order" in table:
+        order = pd.to_numeric(table.birth_order.replace("", np.nan), errors="coerce")
+        wrong = np.flatnonzero(~np.isfinite(order) & (table.birth_order != ""))
+        if len(wrong):
+            row = table.iloc[wrong[0]]
+            raise InputError(
+                f"{path.name}: birth_order of sample {row['sample']} is {row.birth_order!r}, which is not a number"
+            )
+        table["birth_order"] = order.astype(float)
+    return _with_parents(table)
+
+
+def read_pedigree(path: Path) -> pd.DataFrame:
+    """Read a pedigree: tab-separated, a header line, a row per animal in any order, genotyped or not.
+
+    Columns: `sample` (or `id`), `sire`, `dam`; an unknown parent is 0, NA, a point or nothing. Others are left out.
+
+    Returns:
+        The columns sample, sire, dam: strings, an empty string for an unknown parent.
+
+    Raises:
+        InputError: no such file, not such a table, an animal with two rows.
+    """
+    path = Path(path)
+    table = _read_table(path)
+    table = table.rename(columns={"id": "sample"} if "sample" not in table.columns else {})
+    if missing := [column for column in ("sample", *PARENTS) if column not in table.columns]:
+        raise InputError(
+            f"{path.name} has no column {missing[0]!r}: a pedigree has the tab-separated columns sample (or id), sire, dam"
+        )
+    return _with_parents(_named_once(table[["sample", *PARENTS]], path))
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """A tab-separated table with a header line, as strings."""
     try:
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
     except OSError as error:
@@ -35,31 +84,23 @@ def read_samples(path: Path) -> pd.DataFrame:
     except ValueError:
         raise InputError(f"{path.name} is not a tab-separated table with a header line") from None
     table.columns = table.columns.str.strip()
-    if "sample" not in table.columns:
-        raise InputError(
-            f"{path.name} has no column 'sample': its tab-separated header reads {shortened(list(table.columns))}"
-        )
-    if unknown := [column for column in table.columns if column not in SAMPLE_COLUMNS]:
-        raise InputError(
-            f"{path.name} has columns nobody knows: {shortened(unknown)}; known are {', '.join(SAMPLE_COLUMNS)}"
-        )
-    table = table[[column for column in SAMPLE_COLUMNS if column in table.columns]]
+    return table
+
+
+def _named_once(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The table with its cells stripped; InputError unless every row has a name of its own."""
     table = table.fillna("").apply(lambda cells: cells.str.strip())
     if (table["sample"] == "").any():
         raise InputError(
             f"{path.name} has a row without a sample name: row {(table['sample'] == '').to_numpy().argmax() + 1}"
         )
     require_unique(table["sample"].tolist(), path.name)
-    if "birth_order" in table:
-        order = pd.to_numeric(table.birth_order.replace("", np.nan), errors="coerce")
-        wrong = np.flatnonzero(~np.isfinite(order) & (table.birth_order != ""))
-        if len(wrong):
-            row = table.iloc[wrong[0]]
-            raise InputError(
-                f"{path.name}: birth_order of sample {row['sample']} is {row.birth_order!r}, which is not a number"
-            )
-        table["birth_order"] = order.astype(float)
     return table
+
+
+def _with_parents(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with every unknown parent an empty string."""
+    return table.assign(**{p: table[p].mask(table[p].isin(UNKNOWN_PARENT), "") for p in PARENTS if p in table})
 
 
 def attach_samples(matrix: GenotypeMatrix, table: pd.DataFrame, source: str = "the sample table") -> GenotypeMatrix:
@@ -84,4 +125,4 @@ def attach_samples(matrix: GenotypeMatrix, table: pd.DataFrame, source: str = "t
         before = samples.get(column, np.nan if column == "birth_order" else "")
         found = samples["sample"].map(labels[column])
         samples[column] = found.where(samples["sample"].isin(labels.index), before)
-    return replace(matrix, samples=samples[[column for column in SAMPLE_COLUMNS if column in samples]])
+    return replace(matrix, samples=samples[[column for column in COLUMNS if column in samples]])

@@ -10,6 +10,7 @@ from snpimpute.report.about import DatasetAbout, ReportContext
 from snpimpute.report.figures import draw_png
 from snpimpute.report.html import as_html
 from snpimpute.report.markdown import as_markdown
+from snpimpute.report.overview import over_datasets
 from snpimpute.report.rows import F1_METRICS, Rows, verdict_or_failure
 from snpimpute.report.sections import chapter_of, styles_of
 from snpimpute.report.text import ABSENT, count, duration, interval, number
@@ -37,16 +38,20 @@ def write_report(scores: pd.DataFrame, context: ReportContext, folder: Path) -> 
     """
     folder = Path(folder)
     styles = styles_of(scores, context)
-    chapters = [chapter_of(scores, context, about, styles, place) for place, about in enumerate(context.datasets, 1)]
+    rows = {about.name: Rows(scores, context, about.name) for about in context.datasets}
+    overview = over_datasets(rows)
+    chapters = [
+        chapter_of(rows[about.name], context, about, styles, place) for place, about in enumerate(context.datasets, 1)
+    ]
     _write(folder / "scores.csv", scores.to_csv(index=False))
     _write(folder / "imputers.csv", context.imputers.to_csv(index=False))
     for chapter in chapters:
         for figure in chapter.figures():
             with written_beside(folder / figure.png) as beside:
                 draw_png(figure, beside)
-    _write(folder / "report.md", as_markdown(context, chapters))
+    _write(folder / "report.md", as_markdown(context, overview, chapters))
     page = folder / "report.html"
-    _write(page, as_html(context, chapters))
+    _write(page, as_html(context, overview, chapters))
     return page
 
 

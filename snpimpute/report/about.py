@@ -44,9 +44,11 @@ class ReportContext:
         title: of the page.
         notes: shown first, prominently (small budgets belong here).
         datasets: one section each, in this order.
-        imputers: a row per dataset, imputer and variant: `dataset, imputer, variant, mask, framework, parameters,
-            seconds_fit, seconds_impute, memory_mb, trials, trials_failed, study_ended_by, samples_fit, val_f1_macro,
-            status` ("ok" or why it failed) and `params` (text).
+        imputers: a row per dataset, imputer and variant, in the order listed: `dataset, imputer, variant`, `mask` (of a
+            network: "fixed" or "random"), `inputs` (of a network: whether the hidden genotypes are "hidden" or
+            "visible" in its input while it learns), `framework, parameters, seconds_study, seconds_fit,
+            seconds_impute, memory_mb, trials, trials_failed, study_ended_by, samples_fit, val_f1_macro, status` ("ok" or
+            why it failed), `params` and, of these, `changed` (those that differ from the defaults), both text.
         primary_mechanism: how the calls of the headline tables were hidden.
         headline_level: percent missing in the headline tables.
         versions: program → version.

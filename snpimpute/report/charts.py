@@ -12,9 +12,10 @@ from snpimpute.report.about import DatasetAbout
 from snpimpute.report.rows import BINNED, METRIC_NAMES, Rows
 from snpimpute.report.tables import by_level
 from snpimpute.report.text import Score, capital, count, interval, known, number, slug_of
-from snpimpute.report.tree import COLOURS, Block, Figure, Line, Panel, Point, Section, Style, Switch, Text
+from snpimpute.report.tree import COLOURS, Block, Figure, Folded, Line, Panel, Point, Section, Style, Switch, Text
 
 FAR_BELOW = 0.75  # an imputer never above this share of the best one's lowest score is not drawn at first
+MANY_LINES = 8  # with more lines than this only the best variant of each imputer is drawn at first
 N_SHOWN = 2  # imputers drawn at first where each has hundreds of points
 MECHANISM_NAMES = {
     "independent": "whole sites, masks drawn independently",
@@ -36,15 +37,15 @@ def robustness(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Sec
 
             def points(label: str, subset: str = subset, metric: str = metric, name: str = name) -> list[Point | None]:
                 return [
-                    _point(at[1], rows.get(label, subset, metric, at), label, f"{at[1]:g}% missing", name)
+                    point_of(at[1], rows.get(label, subset, metric, at), label, f"{at[1]:g}% missing", name)
                     for at in rows.scenarios(mechanism, subset, metric)  # noqa: B023 (called within this turn)
                 ]
 
-            if lines := _lines(rows, styles, points):
+            if lines := lines_of(rows, styles, points):
                 panels.append(Panel(title, "Missing genotype calls (%)", f"{capital(name)} (0 to 1)", lines))
         if not panels:
             continue
-        panels, below = _without_far_below(panels)
+        panels, below = shown_at_first(panels)
         name = MECHANISM_NAMES.get(mechanism, mechanism)
         figure = Figure(
             f"{key}-robustness-{len(options)}",
@@ -55,7 +56,8 @@ def robustness(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Sec
         )
         tables = [by_level(rows, mechanism, "all", "all sites"), by_level(rows, mechanism, "rare", "rare sites")]
         marks = Text("≈ not told apart from the best (the interval holds zero); ▼ worse than the best.", "how")
-        options[capital(name)] = [figure, *(table for table in tables if len(table.columns) > 1), marks]
+        tables_shown: list[Block] = [table for table in tables if len(table.columns) > 1]
+        options[capital(name)] = [figure, Folded("Differences at each level", [*tables_shown, marks])]
     blocks: list[Block] = [Switch(f"{key}-mechanism", "How calls are hidden", options)] if options else []
     return Section("robustness", "Robustness to missing calls", blocks)
 
@@ -78,14 +80,14 @@ def by_group(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Secti
                 label: str, prefix: str = prefix, metric: str = metric, name: str = name, ticks: dict[str, str] = ticks
             ) -> list[Point | None]:
                 return [
-                    _point(tick, rows.get(label, prefix + subset, metric), label, tick.split("\n")[0], name)
+                    point_of(tick, rows.get(label, prefix + subset, metric), label, tick.split("\n")[0], name)
                     for subset, tick in ticks.items()
                 ]
 
-            if lines := _lines(rows, styles, points):
+            if lines := lines_of(rows, styles, points):
                 panels.append(Panel(title, x_title, f"{capital(name)} (0 to 1)", lines, list(ticks.values())))
         if panels:
-            panels, below = _without_far_below(panels)
+            panels, below = shown_at_first(panels)
             figure = Figure(
                 f"{key}-groups-{metric}",
                 f"groups-{slug}-{slug_of(metric)}.png",
@@ -107,9 +109,9 @@ def along_chromosome(rows: Rows, about: DatasetAbout, styles: dict[str, Style], 
 
     def points(label: str) -> list[Point | None]:
         found = ((x, site, rows.get(label, f"site:{site}", "f1_micro")) for site, x in place.items())
-        return [_point(x, score, label, site, "share of correct calls") for x, site, score in found]
+        return [point_of(x, score, label, site, "share of correct calls") for x, site, score in found]
 
-    lines = _lines(rows, styles, points)
+    lines = lines_of(rows, styles, points)
     if not lines:
         return Section("chromosome", title, [])
     lines = [replace(line, shown=i < N_SHOWN) for i, line in enumerate(lines)]
@@ -146,20 +148,22 @@ def calibration(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Se
     def points(label: str) -> list[Point | None]:
         stated = {subset: rows.value(label, subset, "confidence") for subset in bins}
         return [
-            _point(x, rows.get(label, subset, "accuracy"), label, f"stated confidence {number(x)}", "share correct")
+            point_of(x, rows.get(label, subset, "accuracy"), label, f"stated confidence {number(x)}", "share correct")
             for subset, x in stated.items()
             if known(x)
         ]
 
-    lines = _lines(rows, styles, points)
+    lines = lines_of(rows, styles, points)
     if not lines:
         return Section("calibration", title, [])
+    panel = Panel("", "Stated confidence (mean posterior of the call)", "Correct calls (share)", lines, diagonal=True)
+    panels, below = shown_at_first([panel])
     figure = Figure(
         f"{key}-calibration",
         f"calibration-{slug}.png",
         "Share of correct calls against the stated confidence",
-        "On the dotted line an imputer is right as often as it says; below it, it is too sure of itself.",
-        [Panel("", "Stated confidence (mean posterior of the call)", "Correct calls (share)", lines, diagonal=True)],
+        f"On the dotted line an imputer is right as often as it says; below it, it is too sure of itself.{below}",
+        panels,
     )
     drawn = {line.label for line in lines}
     silent = [label for label in rows.ranked if label not in drawn and not rows.failure(label)]
@@ -167,13 +171,13 @@ def calibration(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Se
     return Section("calibration", title, [figure, *([Text(without)] if silent else [])])
 
 
-def _lines(rows: Rows, styles: dict[str, Style], points: Callable[[str], Iterable[Point | None]]) -> list[Line]:
+def lines_of(rows: Rows, styles: dict[str, Style], points: Callable[[str], Iterable[Point | None]]) -> list[Line]:
     """A line for every imputer that has a point with a value."""
     found = {label: [p for p in points(label) if p is not None and known(p.y)] for label in rows.ranked}
     return [Line(label, styles[label], drawn) for label, drawn in found.items() if drawn]
 
 
-def _point(x: Any, score: Score | None, label: str, where: str, name: str) -> Point | None:
+def point_of(x: Any, score: Score | None, label: str, where: str, name: str) -> Point | None:
     if score is None:
         return None
     spread = f" ({interval(score)})" if interval(score) else ""
@@ -181,12 +185,22 @@ def _point(x: Any, score: Score | None, label: str, where: str, name: str) -> Po
     return Point(x, score.value, score.low, score.high, hover)
 
 
-def _without_far_below(panels: list[Panel]) -> tuple[list[Panel], str]:
-    """The panels with those lines hidden that would press the others together (by the first panel), and a word on it."""
+def shown_at_first(panels: list[Panel], all_variants: bool = False) -> tuple[list[Panel], str]:
+    """The panels with those lines hidden that would hide the others, and a word on it.
+
+    Hidden are lines that lie far below (by the first panel), which would press the others together; and of many lines
+    those of an imputer's variants that are not its best, unless `all_variants` are wanted.
+    """
     best, *others = panels[0].lines
     floor = FAR_BELOW * min(point.y for point in best.points)
     below = [line.label for line in others if max(point.y for point in line.points) < floor]
+    hidden, words = set(below), f" Far below, and not drawn at first: {', '.join(below)}." if below else ""
+    if len(panels[0].lines) > MANY_LINES and not all_variants:
+        colours = {line.style.colour: line.label for line in reversed(panels[0].lines)}
+        hidden |= {line.label for panel in panels for line in panel.lines} - set(colours.values())
+        words += " Of each imputer the best variant is drawn at first."
     drawn = [
-        replace(panel, lines=[replace(line, shown=line.label not in below) for line in panel.lines]) for panel in panels
+        replace(panel, lines=[replace(line, shown=line.label not in hidden) for line in panel.lines])
+        for panel in panels
     ]
-    return drawn, f" Far below, and not drawn at first: {', '.join(below)}." if below else ""
+    return drawn, words

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from snpimpute.report.tree import Figure, Line, Panel, Style, lowest
+
+LONG_LABEL = 30  # labels of more characters stand two in a row of the legend
+MAX_COLUMNS = 3  # more panels than these stand in rows of two
 
 
 def draw_png(figure: Figure, path: Path) -> None:
@@ -15,14 +19,20 @@ def draw_png(figure: Figure, path: Path) -> None:
 
     panels = figure.panels
     stacked = bool(panels[0].lower_title)
-    widths = [max(5.0, 1.3 * len(panel.categories)) for panel in panels]
-    canvas = Canvas(figsize=(9.0 if stacked else max(sum(widths), 6.5), 5.4), layout="constrained")
+    columns = len(panels) if len(panels) <= MAX_COLUMNS else 2
+    n_rows = math.ceil(len(panels) / columns)
+    widths = [max(5.0, 1.3 * len(panel.categories)) for panel in panels[:columns]]
+    size = (9.0, 5.4) if stacked else (max(sum(widths), 6.5), 1.4 + 4.0 * n_rows)
+    canvas = Canvas(figsize=size, layout="constrained")
     FigureCanvasAgg(canvas)
     if stacked:
         axes = list(canvas.subplots(2, 1, sharex=True, height_ratios=[2, 1]))
         axes[1].set_ylabel(_png_text(panels[0].lower_title))
     else:
-        axes = list(canvas.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0])
+        axes = list(canvas.subplots(n_rows, columns, squeeze=False, width_ratios=widths).flat)
+        for unused in axes[len(panels) :]:
+            unused.remove()
+        axes = axes[: len(panels)]
     handles: dict[str, Any] = {}
     for panel, ax in zip(panels, axes[: len(panels)], strict=True):
         for line in (line for line in panel.lines if line.shown):
@@ -34,6 +44,11 @@ def draw_png(figure: Figure, path: Path) -> None:
         if panel.categories:
             ax.set_xticks(range(len(panel.categories)), [_png_text(c) for c in panel.categories], fontsize=8)
             ax.set_xlim(-0.5, len(panel.categories) - 0.5)
+        if panel.log_x:
+            ax.set_xscale("log")
+            ax.xaxis.set_major_formatter("{x:g}")
+        if panel.y_range:
+            ax.set_ylim(panel.y_range)
         ax.set_title(_png_text(panel.title), fontsize=11)
         ax.set_ylabel(_png_text(panel.y_title))
         (axes[1] if stacked else ax).set_xlabel(_png_text(panel.x_title))
@@ -41,8 +56,13 @@ def draw_png(figure: Figure, path: Path) -> None:
         ax.grid(axis="y", color="#e5e5e5", linewidth=0.6)
         ax.set_axisbelow(True)
         ax.spines[["top", "right"]].set_visible(False)
+    beside = 4 if max(len(label) for label in handles) < LONG_LABEL else 2
     canvas.legend(
-        list(handles.values()), list(handles), loc="outside lower center", ncols=min(4, len(handles)), frameon=False
+        list(handles.values()),
+        list(handles),
+        loc="outside lower center",
+        ncols=min(beside, len(handles)),
+        frameon=False,
     )
     canvas.savefig(path, format="png", dpi=130)
 
@@ -53,8 +73,9 @@ def _png_line(panel: Panel, line: Line, ax: Any) -> Any:
     look = {"color": style.colour, "marker": Style.PNG_SYMBOL[style.dash], "markersize": 5, "linestyle": "none"}
     x = panel.places(line)
     y, low, high = ([getattr(point, name) for point in line.points] for name in ("y", "low", "high"))
-    if panel.categories:
+    if panel.categories or panel.log_x:
         ax.vlines(x, low, high, color=style.colour, linewidth=1.2)
+        look["markersize"] = 7 if panel.log_x else 5
     elif panel.joined:
         ax.fill_between(x, low, high, color=style.colour, alpha=0.15, linewidth=0)
         look["linestyle"] = Style.PNG_DASH[style.dash]

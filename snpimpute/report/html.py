@@ -9,10 +9,10 @@ from typing import Any
 
 from snpimpute.report.about import ReportContext
 from snpimpute.report.text import ABSENT, count, known
-from snpimpute.report.tree import Chapter, Line, Panel, Style, lowest
+from snpimpute.report.tree import Block, Chapter, Line, Panel, Style, lowest
 
 
-def as_html(context: ReportContext, chapters: list[Chapter]) -> str:
+def as_html(context: ReportContext, overview: list[Block], chapters: list[Chapter]) -> str:
     from jinja2 import Environment, StrictUndefined
     from plotly.offline import get_plotlyjs
 
@@ -27,6 +27,7 @@ def as_html(context: ReportContext, chapters: list[Chapter]) -> str:
     template = environment.from_string(Path(__file__).with_name("template.html.j2").read_text(encoding="utf-8"))
     return template.render(
         context=context,
+        overview=overview,
         chapters=chapters,
         plots=json.dumps(plots, allow_nan=False).replace("<", "\\u003c"),
         plotlyjs=get_plotlyjs(),
@@ -57,6 +58,10 @@ def _plotly(panel: Panel) -> dict[str, Any]:
     if panel.categories:
         ticks = [_plotly_text(category) for category in panel.categories]
         layout["xaxis"] |= {"tickvals": list(range(len(ticks))), "ticktext": ticks, "showgrid": False}
+    if panel.log_x:
+        layout["xaxis"] |= {"type": "log", "dtick": 1}
+    if panel.y_range:
+        layout["yaxis"]["range"] = list(panel.y_range)
     if panel.lower_title:
         layout["yaxis"]["domain"] = [0.36, 1.0]
         layout["yaxis2"] = axis | {"title": {"text": panel.lower_title}, "domain": [0.0, 0.27], "rangemode": "tozero"}
@@ -74,13 +79,13 @@ def _plotly_traces(panel: Panel, line: Line) -> list[dict[str, Any]]:
         "y": [point.y for point in line.points],
         "mode": "lines+markers" if panel.joined and not panel.categories else "markers",
         "line": {"color": style.colour, "dash": Style.PLOTLY_DASH[style.dash], "width": 2},
-        "marker": {"color": style.colour, "symbol": Style.PLOTLY_SYMBOL[style.dash], "size": 7 if panel.joined else 5},
+        "marker": {"color": style.colour, "symbol": Style.PLOTLY_SYMBOL[style.dash], "size": panel.symbol_size},
         "text": [_plotly_text(point.hover) for point in line.points],
         "hovertemplate": "%{text}<extra></extra>",
         "yaxis": "y2" if line.lower else "y",
     }
     bounded = [point for point in line.points if known(point.low) and known(point.high)]
-    if panel.categories:
+    if panel.categories or panel.log_x:
         bars: dict[str, Any] = {"type": "data", "symmetric": False, "width": 0, "thickness": 1.5}
         bars["array"] = [point.high - point.y if point in bounded else 0 for point in line.points]
         bars["arrayminus"] = [point.y - point.low if point in bounded else 0 for point in line.points]

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 from snpimpute.report.about import ReportContext
 from snpimpute.report.text import count
-from snpimpute.report.tree import Block, Cell, Chapter, Confusion, Figure, Table, Text
+from snpimpute.report.tree import Block, Cell, Chapter, Confusion, Figure, Folded, Table, Text
 
 
-def as_markdown(context: ReportContext, chapters: list[Chapter]) -> str:
+def as_markdown(context: ReportContext, overview: list[Block], chapters: list[Chapter]) -> str:
     parts = [f"# {_md(context.title)}", *(f"> **{_md(note)}**" for note in context.notes)]
     if len(chapters) > 1:
         lines = [
@@ -18,6 +18,7 @@ def as_markdown(context: ReportContext, chapters: list[Chapter]) -> str:
             for c in chapters
         ]
         parts.append("\n".join(lines))
+    parts += _md_blocks(overview)
     for chapter in chapters:
         about = chapter.about
         parts.append(f'<a id="{chapter.key}"></a>\n\n## {_md(about.name)}')
@@ -49,6 +50,8 @@ def _md_blocks(blocks: Iterable[Block]) -> list[str]:
             parts.append(f"![{_md(block.alt)}]({block.png})\n\n{_md(block.how)}")
         elif isinstance(block, Confusion):
             parts.append(_md_table(_confusion_table(block)))
+        elif isinstance(block, Folded):
+            parts += [f"<details><summary>{_md(block.summary)}</summary>", *_md_blocks(block.blocks), "</details>"]
         else:
             for name, inner in block.options.items():
                 parts += [f"**{_md(name)}**"] if len(block.options) > 1 else []

@@ -9,6 +9,7 @@ from snpimpute.report.about import ReportContext
 from snpimpute.report.text import ABSENT, Score, interval, known
 
 BEST, TIED, WORSE = "best", "not told apart from the best", "worse"
+BETTER, ALIKE = "better", "not told apart"
 BINNED = ("maf:", "confidence:")  # subsets that are named by the bounds of a bin
 F1_METRICS = ("f1_micro", "f1_macro", "f1_0", "f1_1", "f1_2")
 METRIC_NAMES = {"f1_macro": "macro-F1", "f1_1": "F1 of heterozygotes", "dosage_r2": "dosage r²"}
@@ -23,8 +24,7 @@ class Rows:
         self.headline: Scenario = (context.primary_mechanism, float(context.headline_level))
         self.missing = f"{context.headline_level:g}% missing"
         self._values: dict[_Key, dict[str, Score]] = {}
-        self._differences: dict[_Key, dict[str, Score]] = {}
-        self._reference: dict[_Key, str] = {}
+        self._differences: dict[_Key, dict[str, dict[str, Score]]] = {}  # key → the one compared with → the other
         kept = (scores["dataset"] == dataset) & (scores["split"] == "test") & (scores["decision"] == "argmax")
         table = scores[kept & (scores["repeat"].astype(str) == "all")]
         columns = (
@@ -43,16 +43,21 @@ class Rows:
         for row in zip(*(table[column] for column in columns), strict=True):
             imputer, variant, mechanism, level, subset, metric, versus, *numbers = row
             key, label = ((mechanism, float(level)), subset, metric), label_of(imputer, variant)
-            compared = not pd.isna(versus) and versus != ""
-            if compared:
-                self._reference[key] = versus
-            place = (self._differences if compared else self._values).setdefault(key, {})
+            if pd.isna(versus) or versus == "":
+                place = self._values.setdefault(key, {})
+            else:
+                place = self._differences.setdefault(key, {}).setdefault(versus, {})
             if label in place:
                 raise ValueError(f"scores hold two rows for {label} on {dataset}: {key}")
             place[label] = Score(*(float(number) for number in numbers))
         chosen = context.imputers[context.imputers["dataset"] == dataset]
         self._about = {label_of(row["imputer"], row["variant"]): row for _, row in chosen.iterrows()}
-        labels = dict.fromkeys([*self._about, *(label for found in self._values.values() for label in found)])
+        self._imputer = {
+            label_of(imputer, variant): str(imputer)
+            for both in (chosen, table)
+            for imputer, variant in zip(both["imputer"], both["variant"], strict=True)
+        }
+        labels = self.listed = list(self._imputer)
         self.ranked = sorted(labels, key=lambda label: -np.nan_to_num(self.value(label, "all", "f1_macro"), nan=-1.0))
 
     def about(self, label: str) -> pd.Series:
@@ -72,10 +77,42 @@ class Rows:
         return np.nan if found is None else found.value
 
     def best(self, subset: str, metric: str, scenario: Scenario | None = None) -> str | None:
-        """The imputer that the others are compared to; without differences the one with the highest value."""
+        """The imputer with the highest value; of several, the one that the others are compared to."""
         key = (scenario or self.headline, subset, metric)
         values = {label: score.value for label, score in self._values.get(key, {}).items() if known(score.value)}
-        return self._reference.get(key) or max(values, key=lambda label: values[label], default=None)
+        compared = self._differences.get(key, {})
+        return max(values, key=lambda label: (values[label], len(compared.get(label, {}))), default=None)
+
+    def difference(
+        self, label: str, versus: str, subset: str, metric: str, scenario: Scenario | None = None
+    ) -> Score | None:
+        """The paired difference of two imputers, whichever of the two it was taken from."""
+        found = self._differences.get((scenario or self.headline, subset, metric), {})
+        if label in found.get(versus, {}):
+            return found[versus][label]
+        back = found.get(label, {}).get(versus)
+        return None if back is None else -back
+
+    def are_compared(self, label: str, versus: str) -> bool:
+        """Whether a paired difference of the two was taken in macro-F1 over all sites, in any scenario."""
+        scenarios = {
+            scenario for scenario, subset, metric in self._differences if (subset, metric) == ("all", "f1_macro")
+        }
+        return any(self.difference(label, versus, "all", "f1_macro", scenario) for scenario in scenarios)
+
+    def variants(self) -> dict[str, list[str]]:
+        """Imputer → its variants that were scored, in the order listed."""
+        found: dict[str, list[str]] = {}
+        for label in self.listed:
+            if any(label in scores for scores in self._values.values()):
+                found.setdefault(self._imputer[label], []).append(label)
+        return found
+
+    def ranks(self, subset: str, metric: str) -> dict[str, int]:
+        """Place of each imputer at the headline scenario, 1 for the highest value; those without one are left out."""
+        values = {label: self.value(label, subset, metric) for label in self.ranked}
+        order = sorted((label for label in values if known(values[label])), key=lambda label: -values[label])
+        return {label: place for place, label in enumerate(order, 1)}
 
     def verdict(
         self, label: str, subset: str, metric: str, scenario: Scenario | None = None
@@ -83,12 +120,10 @@ class Rows:
         """What the interval of the difference to the best allows to say, and the difference itself."""
         if label == self.best(subset, metric, scenario):
             return BEST, None
-        found = self._differences.get((scenario or self.headline, subset, metric), {}).get(label)
-        if found is None or not known(found.value):
-            return ABSENT, None
-        if not interval(found):
-            return "no interval", found
-        return WORSE if found.high < 0 else TIED, found
+        best = self.best(subset, metric, scenario)
+        found = None if best is None else self.difference(label, best, subset, metric, scenario)
+        word = said(found)
+        return TIED if word in (ALIKE, BETTER) else word, found
 
     def mechanisms(self) -> list[str]:
         """Mechanisms scored over all sites, the primary one first."""
@@ -104,6 +139,17 @@ class Rows:
         found = [key[1] for key in self._values if key[0] == self.headline and key[2] == metric]
         names = [subset.removeprefix(prefix) for subset in found if subset.startswith(prefix)]
         return sorted(names, key=lambda name: float(name.split("-")[0])) if prefix in BINNED else names
+
+
+def said(difference: Score | None) -> str:
+    """What the interval of a paired difference allows to say of the first of the two."""
+    if difference is None or not known(difference.value):
+        return ABSENT
+    if not interval(difference):
+        return "no interval"
+    if difference.high < 0:
+        return WORSE
+    return BETTER if difference.low > 0 else ALIKE
 
 
 def label_of(imputer: str, variant: str) -> str:

@@ -6,27 +6,36 @@ import pandas as pd
 
 from snpimpute.report.about import DatasetAbout, ReportContext
 from snpimpute.report.charts import along_chromosome, by_group, calibration, robustness
+from snpimpute.report.cost import cost
+from snpimpute.report.published import beside_published
+from snpimpute.report.relatives import relatives
 from snpimpute.report.rows import BEST, METRIC_NAMES, TIED, WORSE, Rows, label_of
 from snpimpute.report.tables import all_sites, confusions, imputers, rare_sites, true_genotypes, worst_samples
 from snpimpute.report.text import ABSENT, interval, number, slug_of
 from snpimpute.report.tree import COLOURS, Chapter, Style
+from snpimpute.report.variants import training_masks, tuned_parameters, visible_inputs
 
 
 def chapter_of(
-    scores: pd.DataFrame, context: ReportContext, about: DatasetAbout, styles: dict[str, Style], place: int
+    rows: Rows, context: ReportContext, about: DatasetAbout, styles: dict[str, Style], place: int
 ) -> Chapter:
     """All that is said of one dataset, the `place`th of the report."""
-    rows = Rows(scores, context, about.name)
     key = f"d{place}"
     slug = slug_of(about.name)
     if sum(slug_of(other.name) == slug for other in context.datasets) > 1:
         slug = f"{slug}-{place}"
     sections = [
-        all_sites(rows, about),
-        rare_sites(rows, about),
+        all_sites(rows),
+        beside_published(rows, about),
         robustness(rows, styles, key, slug),
+        training_masks(rows, key, slug),
+        visible_inputs(rows),
+        tuned_parameters(rows),
+        rare_sites(rows, about),
+        cost(rows, styles, key, slug),
         confusions(rows),
         by_group(rows, styles, key, slug),
+        relatives(rows, styles, key, slug),
         along_chromosome(rows, about, styles, key, slug),
         calibration(rows, styles, key, slug),
         worst_samples(rows),

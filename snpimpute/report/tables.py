@@ -5,50 +5,23 @@ from __future__ import annotations
 import numpy as np
 
 from snpimpute.report.about import DatasetAbout
+from snpimpute.report.published import rank_change
 from snpimpute.report.rows import BEST, F1_METRICS, TIED, WORSE, Rows, verdict_or_failure
-from snpimpute.report.text import ABSENT, Score, count, duration, interval, memory, number, plain, signed
-from snpimpute.report.tree import Block, Cell, Confusion, Section, Table, Text
+from snpimpute.report.text import Score, count, interval, number, plain, signed
+from snpimpute.report.tree import Block, Cell, Confusion, Folded, Section, Table, Text
 
 FEW_HOMOZYGOTES = 50  # below this many minor homozygotes macro-F1 at rare sites hangs on single calls
+F1_COLUMNS = ("F1 micro", "F1 macro", "F1 0", "F1 1", "F1 2")
 N_WORST = 10
+N_SQUARES = 4  # confusions in sight at first
 KINDS = {BEST: "best", TIED: "tie", WORSE: "worse"}
-PUBLISHED = "published (Zawadzka, Szyda, Frąszczak), other data"
-# F1 micro, macro, 0, 1, 2 and parameters at 60% of the sites hidden
-PUBLISHED_ALL: dict[str, tuple[float | None, ...]] = {
-    "BERT": (0.917, 0.868, 0.953, 0.811, 0.840, 1_779_976),
-    "DenseEmb": (0.906, 0.853, 0.946, 0.777, 0.835, 3_166_748),
-    "Dense": (0.909, 0.847, 0.950, 0.782, 0.810, 3_133_948),
-    "CAE": (0.906, 0.838, 0.949, 0.757, 0.809, 73_035_868),
-    "Beagle": (0.897, 0.807, 0.948, 0.676, 0.797, None),
-}
-PUBLISHED_RARE: dict[str, tuple[float | None, ...]] = {
-    "BERT": (0.954, 0.563, 0.976, 0.541, 0.173),
-    "Beagle": (0.971, 0.556, 0.986, 0.533, 0.148),
-    "Dense": (0.966, 0.490, 0.983, 0.421, 0.066),
-    "DenseEmb": (0.965, 0.450, 0.982, 0.369, 0.0),
-    "CAE": (0.961, 0.356, 0.980, 0.088, 0.0),
-}
-PUBLISHED_LEVEL = 60.0
 
 
-def all_sites(rows: Rows, about: DatasetAbout) -> Section:
+def all_sites(rows: Rows) -> Section:
     table = []
     further = []
     for label in rows.ranked:
-        meta = rows.about(label)
-        table.append(
-            [
-                _name(label),
-                *_f1_cells(rows, label, "all"),
-                *_difference(rows, label, "all", "f1_macro"),
-                Cell(count(meta.get("parameters"))),
-                Cell(duration(meta.get("seconds_fit"))),
-                Cell(duration(meta.get("seconds_impute"))),
-                Cell(memory(meta.get("memory_mb"))),
-                Cell(count(meta.get("trials"))),
-                Cell(count(meta.get("samples_fit"))),
-            ]
-        )
+        table.append([_name(label), *_f1_cells(rows, label, "all"), *_difference(rows, label, "all", "f1_macro")])
         scored = rows.get(label, "all", "wrong")
         further.append(
             [
@@ -59,10 +32,7 @@ def all_sites(rows: Rows, about: DatasetAbout) -> Section:
                 *(Cell(number(rows.value(label, "all", metric))) for metric in ("iqs", "log_loss", "ece")),
             ]
         )
-    columns = ["Imputer", "F1 micro", "F1 macro", "F1 0", "F1 1", "F1 2", "F1 macro: difference to the best", "Verdict"]
-    columns += ["Parameters", "Time to fit", "Time to impute", "Peak memory", "Trials", "Samples learned from"]
-    if _shows_published(rows, about):
-        table += _published_rows(PUBLISHED_ALL, len(columns))
+    columns = ["Imputer", *F1_COLUMNS, "F1 macro: difference to the best", "Verdict"]
     return Section(
         "all",
         "All sites",
@@ -74,10 +44,23 @@ def all_sites(rows: Rows, about: DatasetAbout) -> Section:
                 "difference lies wholly below zero.",
                 "how",
             ),
-            Table(
-                f"Further measures at all sites, {rows.missing}",
-                ["Imputer", "Wrong calls", "Calls scored", "Dosage r²", "IQS", "Log-loss (nats)", "Calibration error"],
-                further,
+            Folded(
+                "Further measures",
+                [
+                    Table(
+                        f"Further measures at all sites, {rows.missing}",
+                        [
+                            "Imputer",
+                            "Wrong calls",
+                            "Calls scored",
+                            "Dosage r²",
+                            "IQS",
+                            "Log-loss (nats)",
+                            "Calibration error",
+                        ],
+                        further,
+                    )
+                ],
             ),
         ],
     )
@@ -91,22 +74,22 @@ def rare_sites(rows: Rows, about: DatasetAbout) -> Section:
     if all(value is None for values in counts.values() for value in values):
         return Section("rare", "Rare sites", [])
     table = []
+    by_genotype = []
     for label in rows.ranked:
         table.append(
             [
                 _name(label),
-                *_f1_cells(rows, label, "rare"),
+                _with_interval(rows.get(label, "rare", "f1_macro")),
                 *_difference(rows, label, "rare", "f1_macro"),
                 _with_interval(rows.get(label, "rare_minor", "f1_1")),
-                _with_interval(rows.get(label, "rare_minor", "dosage_r2")),
                 *_difference(rows, label, "rare_minor", "f1_1"),
+                _with_interval(rows.get(label, "rare_minor", "dosage_r2")),
             ]
         )
-    columns = ["Imputer", "F1 micro", "F1 macro", "F1 0", "F1 1", "F1 2", "F1 macro: difference to the best", "Verdict"]
-    columns += ["Minor coding: F1 of heterozygotes", "Minor coding: dosage r²"]
-    columns += ["Heterozygotes: difference to the best", "Heterozygotes: verdict"]
-    if _shows_published(rows, about):
-        table += _published_rows(PUBLISHED_RARE, len(columns))
+        by_genotype.append([_name(label), *_f1_cells(rows, label, "rare")])
+    columns = ["Imputer", "F1 macro", "F1 macro: difference to the best", "Verdict"]
+    columns += ["Minor coding: F1 of heterozygotes", "Heterozygotes: difference to the best", "Heterozygotes: verdict"]
+    columns += ["Minor coding: dosage r²"]
     blocks: list[Block] = []
     minor_homozygotes = counts["rare_minor"][2]
     if minor_homozygotes is not None and minor_homozygotes < FEW_HOMOZYGOTES:
@@ -133,6 +116,11 @@ def rare_sites(rows: Rows, about: DatasetAbout) -> Section:
             "genotype. Minor coding counts the rarer allele at every site; dosage r² is pooled over sites.",
             "how",
         ),
+        Folded(
+            "F1 of each genotype",
+            [Table(f"F1 of each genotype at rare sites, {rows.missing}", ["Imputer", *F1_COLUMNS], by_genotype)],
+        ),
+        *rank_change(rows, about),
     ]
     return Section("rare", "Rare sites", blocks)
 
@@ -162,7 +150,11 @@ def confusions(rows: Rows) -> Section:
         if not np.isnan(square).any():
             counts[label] = square
     how = "Rows: true genotype; columns: genotype called; percentages are of the row. Wrong calls lie off the diagonal."
-    blocks: list[Block] = [Confusion(counts), Text(how, "how")] if counts else []
+    in_sight = dict(list(counts.items())[:N_SQUARES])
+    others = {label: square for label, square in counts.items() if label not in in_sight}
+    blocks: list[Block] = [Confusion(in_sight), Text(how, "how")] if counts else []
+    if others:
+        blocks.append(Folded(f"The {len(others)} others", [Confusion(others)]))
     return Section("confusion", f"Which genotypes are confused ({rows.missing})", blocks)
 
 
@@ -200,7 +192,13 @@ def worst_samples(rows: Rows) -> Section:
     return Section(
         "samples",
         title,
-        [Table(f"The {len(worst)} samples that {best} imputes worst", columns, table), Text(how, "how")],
+        [
+            Text(how, "how"),
+            Folded(
+                f"The {len(worst)} samples, and how each imputer does on them",
+                [Table(f"The {len(worst)} samples that {best} imputes worst", columns, table)],
+            ),
+        ],
     )
 
 
@@ -227,7 +225,8 @@ def true_genotypes(rows: Rows) -> Section:
         Table(f"Scored against the true genotypes, {rows.missing}", columns, table),
         Text(how, "how"),
     ]
-    return Section("truth", "Against the true genotypes (simulated data)", blocks if table else [])
+    folded = Folded("Scores of each imputer against the truth", blocks)
+    return Section("truth", "Against the true genotypes (simulated data)", [folded] if table else [])
 
 
 def imputers(rows: Rows) -> Section:
@@ -242,15 +241,15 @@ def imputers(rows: Rows) -> Section:
                 Cell(plain(meta.get("framework"))),
                 Cell(plain(meta.get("mask"))),
                 Cell(number(meta.get("val_f1_macro"))),
-                Cell(count(meta.get("trials"))),
-                Cell(count(meta.get("trials_failed"))),
+                Cell(plain(meta.get("inputs"))),
                 Cell(plain(meta.get("study_ended_by"))),
                 Cell(plain(meta.get("params")), kind="params"),
             ]
         )
-    columns = ["Imputer", "Status", "Framework", "Training masks", "Validation macro-F1", "Trials that count"]
-    columns += ["Trials failed", "Study ended by", "Parameters used"]
-    return Section("imputers", "The imputers, and what they ran with", [Table("Imputers", columns, table)])
+    columns = ["Imputer", "Status", "Framework", "Training masks", "Validation macro-F1", "Inputs while learning"]
+    columns += ["Study ended by", "Parameters used"]
+    folded = Folded("Status, training masks and parameters of each imputer", [Table("Imputers", columns, table)])
+    return Section("imputers", "The imputers, and what they ran with", [folded])
 
 
 def _name(label: str) -> Cell:
@@ -282,19 +281,3 @@ def _first(rows: Rows, subset: str, metric: str) -> float | None:
     """The value of a count that is the same for every imputer (those of the truth)."""
     found = (rows.value(label, subset, metric) for label in rows.ranked)
     return next((value for value in found if value == value), None)
-
-
-def _published_rows(table: dict[str, tuple[float | None, ...]], width: int) -> list[list[Cell]]:
-    """A heading and the published rows for a table of `width` columns; parameters stand in its ninth."""
-    rows = [[Cell(PUBLISHED, kind="heading")]]
-    for model, values in table.items():
-        cells = [Cell(f"{model} (published)", kind="published"), *(Cell(number(value)) for value in values[:5])]
-        cells += [Cell(ABSENT)] * (width - len(cells))
-        if len(values) > 5:
-            cells[8] = Cell(count(values[5]))
-        rows.append(cells)
-    return rows
-
-
-def _shows_published(rows: Rows, about: DatasetAbout) -> bool:
-    return about.published_shape and rows.headline[1] == PUBLISHED_LEVEL

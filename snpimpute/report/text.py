@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +14,15 @@ ABSENT = "–"
 
 @dataclass(frozen=True)
 class Score:
+    """A score or a difference of two, with its 95% interval and the number of calls; NaN where there is none."""
+
     value: float
     low: float
     high: float
     n: float
+
+    def __neg__(self) -> Score:
+        return Score(-self.value, -self.high, -self.low, self.n)
 
 
 def known(value: Any) -> bool:
@@ -55,6 +61,12 @@ def memory(megabytes: Any) -> str:
     if not known(megabytes):
         return ABSENT
     return f"{megabytes:.0f} MB" if megabytes < 999.5 else f"{megabytes / 1000:.1f} GB"
+
+
+def listed(names: Iterable[str]) -> str:
+    """ "a, b and c"."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def plain(value: Any) -> str:

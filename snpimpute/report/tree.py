@@ -96,6 +96,7 @@ class Line:
 class Panel:
     """One pair of axes: a curve with a band if x is a number, points with bars if it is one of `categories`.
 
+    With `log_x` x is drawn on a logarithmic axis; `y_range` makes panels comparable.
     With `lower_title`, lines marked `lower` are drawn in axes of their own below, on the same x.
     """
 
@@ -107,6 +108,13 @@ class Panel:
     diagonal: bool = False
     joined: bool = True
     lower_title: str = ""
+    log_x: bool = False
+    y_range: tuple[float, float] | None = None
+
+    @property
+    def symbol_size(self) -> int:
+        """Of a point on the page: large where each line is one point, small where a line is hundreds."""
+        return 10 if self.log_x else 7 if self.joined else 5
 
     def places(self, line: Line) -> list[float]:
         """Where on the x axis the points of a line lie: within a category each line has a place of its own."""
@@ -152,7 +160,16 @@ class Switch:
     type: ClassVar[str] = "switch"
 
 
-Block = Text | Table | Confusion | Figure | Switch
+@dataclass(frozen=True)
+class Folded:
+    """Blocks that the page shows when its `summary` is clicked."""
+
+    summary: str
+    blocks: list[Block]
+    type: ClassVar[str] = "folded"
+
+
+Block = Text | Table | Confusion | Figure | Switch | Folded
 
 
 @dataclass(frozen=True)
@@ -184,4 +201,6 @@ def _figures(blocks: Iterable[Block]) -> list[Figure]:
         elif isinstance(block, Switch):
             for inner in block.options.values():
                 found.extend(_figures(inner))
+        elif isinstance(block, Folded):
+            found.extend(_figures(block.blocks))
     return found

@@ -32,13 +32,26 @@ def test_splits_and_scenarios(dataset):
     assert (dataset.train.n_samples, dataset.test.n_samples, dataset.held_out.sum()) == (80, 20, 16)
     assert not set(dataset.train.names) & set(dataset.test.names)
     kinds = {(s.mechanism, s.level, s.repeat) for s in dataset.test_scenarios()}
-    assert kinds == {(m, x, r) for m in ("independent", "nested") for x in (20.0, 60.0, 90.0) for r in (0, 1)}
+    every = {(m, x, r) for m in ("independent", "nested") for x in (20.0, 60.0, 90.0) for r in (0, 1)}
+    assert kinds == every - {("nested", 60.0, 1)}  # nested masks run through the fixed one: it is there once
     assert [s.level for s in dataset.scenarios if s.split == "validation"] == list(VALIDATION_LEVELS)
     assert dataset.headline == "test-independent-60-0"
     fixed = dataset.training_mask("fixed").sites
     assert (dataset.validation_masks("fixed")[0] == fixed).all()
-    nested = {s.level: s.hidden for s in dataset.scenarios if s.mechanism == "nested" and s.repeat == 0}
-    assert (nested[60.0] == fixed).all() and not (nested[20.0] & ~fixed).any()
+    nested = {(s.level, s.repeat): s.hidden for s in dataset.scenarios if s.mechanism == "nested"}
+    assert (nested[60.0, 0] == fixed).all()
+    assert not (nested[20.0, 0] & ~fixed).any() and not (nested[20.0, 1] & ~fixed).any()
+
+
+def test_nested_masks_alone_run_through_one_too():
+    nested = SETTINGS.model_copy(
+        update={"scenarios": SETTINGS.scenarios.model_copy(update={"mechanisms": ("nested", "independent")})}
+    )
+    dataset = build_dataset("calves", nested, seed=1, headline_level=60)
+    assert dataset.headline == "test-nested-60-0"
+    hidden = {s.key: s.hidden for s in dataset.test_scenarios()}
+    assert "test-nested-60-1" not in hidden and "test-independent-60-1" in hidden
+    assert not (hidden["test-nested-20-1"] & ~dataset.headline_scenario.hidden).any()
 
 
 def test_the_same_settings_give_the_same_dataset_and_another_seed_another(dataset):
