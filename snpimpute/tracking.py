@@ -10,12 +10,14 @@ import json
 import logging
 import os
 import re
+import shutil
 import socket
 import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
@@ -26,7 +28,7 @@ import pandas as pd
 
 from snpimpute import imputers
 from snpimpute.errors import InputError
-from snpimpute.runtime import QUIET, digest
+from snpimpute.runtime import QUIET, digest, written_beside
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,6 +45,7 @@ KEY_TAG = "snpimpute.key"  # what a run is found again by
 SCORES_TAG = "snpimpute.scores"  # digest of the scores that a run holds
 ROOT_TAG = "snpimpute.artifacts"  # where an experiment's artifacts were when it was made, so that they can be moved
 CHAMPION = "champion"
+CARD = "model-card.md"
 DECIDES = "val_f1_macro"
 
 SUBSETS = {"all": "", "rare": "rare_", "rare_minor": "rare_minor_"}  # subset of the score table → prefix of the key
@@ -60,9 +63,69 @@ T = TypeVar("T")
 Point = tuple[str, float, int]  # metric key, value, step
 
 
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A version of a dataset's registered model, and what its training run says.
+
+    Attributes:
+        name, version: in the registry.
+        imputer, variant: the row of the report that it was trained as.
+        dataset_digest: of the prepared dataset that it was fitted on.
+        run_id: of the training run.
+        key_tag: the training run's tag; equal to `training_tag` of what was trained.
+        place: URI of the model's files.
+        params, metrics, tags: of the training run.
+    """
+
+    name: str
+    version: str
+    imputer: str
+    variant: str
+    dataset_digest: str
+    run_id: str
+    key_tag: str
+    place: str
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+
+    @property
+    def label(self) -> str:
+        return f"{self.imputer}/{self.variant} (version {self.version})"
+
+
 def tracking_uri(configured: str | None, runs: Path) -> str:
-    """The store to write to: MLFLOW_TRACKING_URI, else `configured`, else the SQLite file in the folder `runs`."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or configured or f"sqlite:///{runs.absolute() / DATABASE}"
+    """The store to write to: MLFLOW_TRACKING_URI, else `configured`, else the SQLite file in the folder `runs`.
+
+    `mlflow run` sets the variable for what it starts even where nobody did; that is nobody's choice, and left aside.
+    """
+    chosen = os.environ.get("MLFLOW_TRACKING_URI")
+    if chosen and _filled_in_by_mlflow_run(chosen):
+        chosen = None
+    return chosen or configured or f"sqlite:///{runs.absolute() / DATABASE}"
+
+
+def _filled_in_by_mlflow_run(uri: str) -> bool:
+    """Whether `uri` is MLflow's own default, set by the `mlflow run` above this process and not by anybody before it."""
+    import psutil
+
+    project_run = os.environ.get("MLFLOW_RUN_ID")
+    database = _sqlite_file(uri)
+    if project_run is None or database is None or database.name != DATABASE:
+        return False
+    for process in psutil.Process().parents():
+        try:
+            environment = process.environ()
+        except psutil.Error:
+            return False
+        if environment.get("MLFLOW_RUN_ID") != project_run:
+            return "MLFLOW_TRACKING_URI" not in environment
+    return False
+
+
+def training_tag(key: str) -> str:
+    """The tag by which the run of what was trained is found again."""
+    return digest(["training", key])
 
 
 def safe_name(name: str) -> str:
@@ -240,7 +303,7 @@ class Tracker:
 
         run = self._run(
             f"snpimpute/{safe_name(dataset)}/train",
-            digest(["training", key]),
+            training_tag(key),
             f"{imputer} {variant}",
             {"imputer": imputer, "variant": variant, "dataset": dataset, "dataset_digest": dataset_digest},
         )
@@ -259,7 +322,9 @@ class Tracker:
             "dataset_digest": dataset_digest,
             DECIDES: repr(float(metrics.get(DECIDES, -np.inf))),
         }
-        version = self._register(dataset, run, model_folder, example_target, version_tags)
+        n_sites = example_target.shape[1]
+        card = model_card(dataset, dataset_digest, imputer, variant, n_sites, params, metrics)
+        version = self._register(dataset, run, model_folder, example_target, version_tags, card)
         with self._lock():
             for alias in (imputer, CHAMPION):
                 self._promote(alias, version, version_tags)
@@ -267,14 +332,14 @@ class Tracker:
         return run_id
 
     def _register(
-        self, dataset: str, run: Run, model_folder: Path, example: pd.DataFrame, tags: dict[str, str]
+        self, dataset: str, run: Run, model_folder: Path, example: pd.DataFrame, tags: dict[str, str], card: str
     ) -> ModelVersion:
-        """Log the model of a run and register it, unless a version of that run is there."""
+        """Log the model of a run with its card and register it, unless a version of that run is there."""
         from mlflow.entities import LoggedModelOutput
         from mlflow.exceptions import MlflowException
         from mlflow.models import Model
 
-        name = f"snpimpute-{safe_name(dataset)}"
+        name = _registered_name(dataset)
         if there := self.client.search_model_versions(f"run_id = '{run.info.run_id}'"):
             return there[0]
         params = self.client.get_run(run.info.run_id).data.params
@@ -289,6 +354,7 @@ class Tracker:
         )
         with tempfile.TemporaryDirectory() as folder:
             _save_model(Path(folder) / "model", description, model_folder, example)
+            (Path(folder) / "model" / CARD).write_text(card)
             self.client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
         self.client.finalize_logged_model(logged.model_id, "READY")
         self.client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=0)])
@@ -299,7 +365,9 @@ class Tracker:
                 raise
         # the place, not "models:/ID": the registry would look an id up in the store of the process, which may be another
         source = logged.artifact_location
-        return self.client.create_model_version(name, source, run.info.run_id, tags, model_id=logged.model_id)
+        return self.client.create_model_version(
+            name, source, run.info.run_id, tags, description=card, model_id=logged.model_id
+        )
 
     def _promote(self, alias: str, version: ModelVersion, tags: Mapping[str, str]) -> None:
         """Move an alias to a version, unless the one it is at is as good on the same prepared dataset."""
@@ -314,6 +382,47 @@ class Tracker:
         if alias not in self.client.get_registered_model(name).aliases:
             return {}
         return self.client.get_model_version_by_alias(name, alias).tags
+
+    @one_line
+    def registered_models(self, dataset: str) -> list[RegisteredModel]:
+        """Every version of a dataset's registered model whose training is complete, oldest first.
+
+        Versions that `log_training` did not write are passed over.
+        """
+        found = []
+        for version in self.client.search_model_versions(f"name = '{_registered_name(dataset)}'"):
+            if not (version.run_id and version.source and "dataset_digest" in version.tags):
+                continue
+            run = self.client.get_run(version.run_id)
+            if run.info.status != "FINISHED":
+                continue
+            found.append(
+                RegisteredModel(
+                    name=version.name,
+                    version=str(version.version),
+                    imputer=version.tags["imputer"],
+                    variant=version.tags["variant"],
+                    dataset_digest=version.tags["dataset_digest"],
+                    run_id=version.run_id,
+                    key_tag=run.data.tags[KEY_TAG],
+                    place=version.source,
+                    params=run.data.params,
+                    metrics=run.data.metrics,
+                    tags=run.data.tags,
+                )
+            )
+        return sorted(found, key=lambda model: int(model.version))
+
+    @one_line
+    def fetch_model(self, model: RegisteredModel, folder: Path) -> None:
+        """Write the saved imputer of a registered model to `folder`, as `Imputer.save` wrote it."""
+        from mlflow.artifacts import download_artifacts
+        from mlflow.models import Model
+
+        with tempfile.TemporaryDirectory() as there, written_beside(folder) as beside:
+            got = Path(download_artifacts(model.place, dst_path=there, tracking_uri=self.uri))
+            saved = Model.load(str(got)).flavors["python_function"]["artifacts"]["imputer"]["path"]
+            shutil.copytree(got / saved, beside)
 
     @one_line
     def log_scores(
@@ -386,6 +495,10 @@ class Tracker:
         return run.info.run_id
 
     @one_line
+    def run_link(self, run_id: str) -> str:
+        """The MLflow UI's page of a run, relative to the address of the UI."""
+        return f"#/experiments/{self.client.get_run(run_id).info.experiment_id}/runs/{run_id}"
+
     def comparison_link(self, dataset: str, run_ids: Sequence[str]) -> str:
         """The MLflow UI's page that compares training runs, relative to the address of the UI."""
         experiment = self._experiment(f"snpimpute/{safe_name(dataset)}/train")
@@ -558,6 +671,48 @@ def _follow_moved_artifacts(runs: Path) -> None:
 
 
 # ---------------------------------------------------------------------- the model
+
+
+def _registered_name(dataset: str) -> str:
+    return f"snpimpute-{safe_name(dataset)}"
+
+
+def model_card(
+    dataset: str,
+    dataset_digest: str,
+    imputer: str,
+    variant: str,
+    n_sites: int,
+    params: Mapping[str, Any],
+    metrics: Mapping[str, float],
+) -> str:
+    """What goes with a model wherever it goes, as Markdown: what it learned from, how good it is, and what it may give away.
+
+    Args:
+        dataset, dataset_digest: the prepared dataset.
+        imputer, variant: the row of the report.
+        n_sites: number of sites.
+        params, metrics: as `Tracker.log_training` gets them; `mask`, `samples_fit` and `val_f1_macro` are shown.
+    """
+    cls = imputers.load(imputer)
+    is_network = cls.framework in ("tensorflow", "torch")
+    rows = {
+        "imputer": f"{imputer}: {cls.description}",
+        "variant": variant,
+        "dataset": dataset,
+        "digest of the dataset": dataset_digest,
+        "learned from": f"{metrics['samples_fit']:.0f} samples" if "samples_fit" in metrics else "",
+        "sites": n_sites,
+        "hidden while it learned": f"{params['mask']} masks" if is_network and "mask" in params else "nothing",
+        "validation macro-F1": f"{metrics[DECIDES]:.4f}" if DECIDES in metrics else "",
+    }
+    table = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
+    return (
+        f"# {_registered_name(dataset)}: {imputer}/{variant}\n\n| | |\n| --- | --- |\n{table}\n"
+        "**This model may contain the genotypes of the samples it learned from.** Softmax regression and whatever is "
+        "built with Beagle keep them, a network may memorise them. Treat it like the data: whoever may not have the "
+        "genotypes may not have the model.\n"
+    )
 
 
 def _save_model(path: Path, description: Any, model_folder: Path, example: pd.DataFrame) -> None:
