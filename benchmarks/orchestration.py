@@ -1,0 +1,207 @@
+"""What MLflow and Prefect cost: an experiment with neither, with MLflow, and with both.
+
+    python benchmarks/orchestration.py [--config experiments/smoke.toml] [--rounds 1] [--of SECONDS --rows N --trials N]
+
+Each way is a process of its own in a fresh folder, with the same steps in the same order; a Prefect server runs beside
+them all the while. Printed are seconds from start to end and seconds of processor time, and, measured inside, the
+seconds that each call of MLflow took and that Prefect took around each step: these hold on a busy machine too. With
+--of, they are summed for a run of so many seconds, rows and trials in all, as a share of it. The price is per row and per
+trial, whatever these compute: long experiments hardly feel it, and the smoke experiment does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+WAYS = ("bare", "mlflow", "prefect")
+TASK = "prefect task around a step"
+PER_TRIAL = ("log_trial",)
+PER_ROW = {TASK: 3, "finish_study": 1, "log_training": 1, "run_link": 1, "log_scores": 1}  # calls a row
+SECONDS_TO_START = 600.0  # of the Prefect server
+
+Seconds = dict[str, list[float]]  # by what was called, of each call
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--config", type=Path, default=Path("experiments/smoke.toml"))
+    asked.add_argument("--rounds", type=int, default=1)
+    asked.add_argument("--of", type=float, metavar="SECONDS", help="of the run that the share is wanted of")
+    asked.add_argument("--rows", type=int, default=1, help="of that run")
+    asked.add_argument("--trials", type=int, default=50, help="of that run, all studies together")
+    asked.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    asked.add_argument("--runs", type=Path, help=argparse.SUPPRESS)
+    arguments = asked.parse_args()
+    if arguments.way:
+        print(json.dumps(go(arguments.way, arguments.config, arguments.runs)))
+        return
+    totals: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    calls: Seconds = defaultdict(list)
+    with tempfile.TemporaryDirectory() as folder, prefect_server(Path(folder)) as environment:
+        for number in range(arguments.rounds):
+            for way in WAYS:
+                passed, processor, inside = timed(way, arguments.config, Path(folder) / f"{way}{number}", environment)
+                totals[way].append((passed, processor))
+                for name, seconds in inside.items():
+                    calls[name] += seconds
+    show(totals, calls)
+    if arguments.of:
+        each = {name: mean(seconds) for name, seconds in calls.items()}
+        per_row = sum(times * each[name] for name, times in PER_ROW.items())
+        once = sum(each[name] for name in each if name not in PER_ROW and name not in PER_TRIAL)
+        spent = arguments.rows * per_row + arguments.trials * sum(each[name] for name in PER_TRIAL) + once
+        print(
+            f"{arguments.rows} rows, {arguments.trials} trials: {spent:.1f} s, {100 * spent / arguments.of:.2f}% of {arguments.of:g} s"
+        )
+
+
+def show(totals: dict[str, list[tuple[float, float]]], calls: Seconds) -> None:
+    """Print the medians of the ways, and the calls."""
+    print(f"{'':28} {'seconds':>8} {'processor':>10}")
+    for way, measured in totals.items():
+        print(f"{way:28} {median(p for p, _ in measured):8.1f} {median(c for _, c in measured):10.1f}")
+    print(f"\n{'':28} {'calls':>8} {'s each':>10}")
+    for name, seconds in calls.items():
+        print(f"{name:28} {len(seconds):8} {mean(seconds):10.3f}")
+
+
+# ---------------------------------------------------------------------- one way, in a process of its own
+
+
+def timed(way: str, config: Path, runs: Path, environment: dict[str, str]) -> tuple[float, float, Seconds]:
+    """Seconds that an experiment took, seconds of processor time, and what was measured inside."""
+    command = [sys.executable, __file__, "--way", way, "--config", str(config), "--runs", str(runs)]
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    started = time.perf_counter()
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    passed = time.perf_counter() - started
+    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = now.ru_utime + now.ru_stime - spent.ru_utime - spent.ru_stime
+    return passed, processor, json.loads(done.stdout.splitlines()[-1])
+
+
+def go(way: str, config: Path, runs: Path) -> Seconds:
+    """Run an experiment one way; returns the seconds of each call of MLflow and around each of Prefect's tasks."""
+    from snpimpute import pipeline
+    from snpimpute.config import read
+    from snpimpute.tracking import Tracker
+
+    seconds: Seconds = defaultdict(list)
+    if way == "bare":
+        pipeline._tracker = lambda *_: NoTracker()
+    if way == "mlflow":
+        for name in (
+            "__init__",
+            "log_trial",
+            "finish_study",
+            "log_training",
+            "run_link",
+            "log_scores",
+            "log_comparison",
+        ):
+            setattr(Tracker, name, with_seconds(getattr(Tracker, name), seconds[name]))
+    if way == "prefect":
+        from flows import _steps
+        from flows.experiment import experiment
+
+        _steps.as_task = functools.partial(task_with_seconds, _steps.as_task, seconds[TASK])
+        experiment(str(config), str(runs))
+    else:
+        pipeline.run(read(config), runs)
+    return seconds
+
+
+class NoTracker:
+    """Stands where the tracker does, and writes nothing."""
+
+    uri = ""
+
+    def __getattr__(self, name: str) -> Callable[..., str]:
+        return lambda *_, **__: ""
+
+
+def with_seconds(method: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:
+    """A method that notes how long it takes."""
+
+    @functools.wraps(method)
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return method(*args, **kwargs)
+        finally:
+            seconds.append(time.perf_counter() - started)
+
+    return noted
+
+
+def task_with_seconds(
+    as_task: Callable[..., Any],
+    seconds: list[float],
+    step: str,
+    function: Callable[..., Any],
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """A step as a task that notes how much longer it takes than the step does."""
+    of_step: list[float] = []
+    started = time.perf_counter()
+    try:
+        return as_task(step, with_seconds(function, of_step), *args, **kwargs)
+    finally:
+        seconds.append(time.perf_counter() - started - sum(of_step))
+
+
+# ---------------------------------------------------------------------- the server beside them
+
+
+@contextmanager
+def prefect_server(home: Path) -> Iterator[dict[str, str]]:
+    """A Prefect server with a database of its own; gives the environment of those who use it."""
+    import requests
+
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = str(found.getsockname()[1])
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"},
+        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
+    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + SECONDS_TO_START
+        while True:
+            try:
+                requests.get(f"{environment['PREFECT_API_URL']}/health", timeout=5).raise_for_status()
+                break
+            except requests.RequestException:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.5)
+        yield environment
+    finally:
+        server.terminate()
+        server.wait()
+
+
+if __name__ == "__main__":
+    main()

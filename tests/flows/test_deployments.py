@@ -1,0 +1,221 @@
+"""The flows as they are used: deployed to a real server, run by a process worker, watched, failed and cancelled."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import pytest
+import requests
+
+pytestmark = pytest.mark.timeout(1800)  # a server, a worker and flows take a minute, many on a machine that is busy
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 600.0  # seconds to wait for whatever a busy machine is slow with
+RUN_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+LITTLE = """
+only_listed_variants = true
+[data.calves]
+simulation = { n_samples = 60, n_sites = 30 }
+scenarios = { levels = [60], repeats = 1 }
+"""
+T = TypeVar("T")
+
+
+def wait_for(look: Callable[[], T], seconds: float = PATIENCE) -> T:
+    """What `look` sees as soon as it is true."""
+    end = time.monotonic() + seconds
+    while not (seen := look()):
+        assert time.monotonic() < end, f"waited {seconds:g} s in vain"
+        time.sleep(0.2)
+    return seen
+
+
+@dataclass
+class Prefect:
+    """A server with the deployments of `prefect.yaml`, and a process worker beside it."""
+
+    address: str
+    environment: dict[str, str]
+    worker: psutil.Process
+
+    def command(self, *words: str) -> str:
+        """What a `prefect` command prints, whatever its exit status."""
+        command = [str(Path(sys.executable).with_name("prefect")), *words]
+        done = subprocess.run(command, env=self.environment, cwd=ROOT, capture_output=True, text=True)
+        return done.stdout + done.stderr
+
+    def start(self, deployment: str, **parameters: object) -> str:
+        """Id of the run that `prefect deployment run DEPLOYMENT -p NAME=VALUE` started."""
+        given = [word for name, value in parameters.items() for word in ("-p", f"{name}={value}")]
+        return RUN_ID.search(self.command("deployment", "run", deployment, *given))[0]
+
+    def ask(self, what: str, flow_run: str) -> list[dict[str, Any]]:
+        """The server's logs, task_runs or artifacts of a flow run."""
+        key = {"logs": ("logs", "flow_run_id"), "artifacts": ("artifacts", "flow_run_id")}.get(
+            what, ("flow_runs", "id")
+        )
+        asked = requests.post(f"{self.address}/{what}/filter", json={key[0]: {key[1]: {"any_": [flow_run]}}})
+        asked.raise_for_status()
+        return asked.json()
+
+    def state(self, flow_run: str) -> dict[str, Any]:
+        return requests.get(f"{self.address}/flow_runs/{flow_run}").json()["state"]
+
+    def ended(self, flow_run: str) -> dict[str, Any]:
+        """The state that a flow run ends in."""
+        final = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+        return wait_for(lambda: state if (state := self.state(flow_run))["type"] in final else None)
+
+    def tasks(self, flow_run: str) -> dict[str, str]:
+        """State of each task of a flow run, by name."""
+        return {task["name"]: task["state"]["type"] for task in self.ask("task_runs", flow_run)}
+
+    def log(self, flow_run: str) -> str:
+        return "\n".join(line["message"] for line in self.ask("logs", flow_run))
+
+
+@pytest.fixture(scope="module")
+def prefect(tmp_path_factory) -> Iterator[Prefect]:
+    home = tmp_path_factory.mktemp("prefect")
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = str(found.getsockname()[1])
+    address = f"http://127.0.0.1:{port}/api"
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith("PREFECT") and k != "MLFLOW_TRACKING_URI"
+    } | {
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": address,
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+        "PREFECT_CLI_PROMPT": "false",
+    }
+    started = []
+
+    def start(*words: str) -> psutil.Process:
+        with (home / f"{words[0]}.log").open("w") as log:
+            command = [Path(sys.executable).with_name("prefect"), *words]
+            process = subprocess.Popen(
+                command, env=environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+            )
+        started.append(process)
+        return psutil.Process(process.pid)
+
+    def answers() -> bool:
+        try:
+            return requests.get(f"{address}/health").ok
+        except requests.ConnectionError:
+            return False
+
+    try:
+        server = Prefect(address, environment, start("server", "start", "--host", "127.0.0.1", "--port", port))
+        wait_for(answers)
+        server.command("work-pool", "create", "local", "--type", "process")
+        assert server.command("deploy", "--all").count("successfully created") == 5
+        yield Prefect(address, environment, start("worker", "start", "--pool", "local"))
+    finally:
+        for process in reversed(started):
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+@pytest.fixture(scope="module")
+def runs(prefect, tmp_path_factory) -> dict[str, tuple[str, Path]]:
+    """Two experiments side by side, good and bad: the id of the run and its folder."""
+    good, bad = tmp_path_factory.mktemp("good"), tmp_path_factory.mktemp("bad")
+    config = bad / "bad.toml"
+    config.write_text(f'imputers = ["mode", "beagle"]{LITTLE}[variants.beagle.default]\nparams = {{ map = "no.map" }}')
+    smoke = {
+        "config": "experiments/smoke.toml",
+        "imputers": '["mode", "softmax_regression"]',
+        "trials": 1,
+        "budget": "1m",
+    }
+    return {
+        "good": (prefect.start("experiment/local", runs=good, **smoke), good),
+        "bad": (prefect.start("experiment/local", runs=bad, config=config), bad),
+    }
+
+
+def test_a_deployed_experiment_shows_its_steps_and_what_came_of_it(prefect, runs):
+    run, folder = runs["good"]
+    state = prefect.ended(run)
+    assert state["type"] == "COMPLETED", prefect.log(run)
+    report = folder / "reports" / "smoke" / "report.html"
+    assert state["message"] == f"report: {report}"
+    assert report.exists()
+    rows = ["mode/default", "softmax_regression/default"]
+    steps = [f"{verb} {row} on calves" for row in rows for verb in ("tune", "train", "evaluate")]
+    assert prefect.tasks(run) == dict.fromkeys(["prepare calves", *steps, "score calves", "compare"], "COMPLETED")
+    artifacts = {artifact["key"]: artifact for artifact in prefect.ask("artifacts", run)}
+    assert set(artifacts) == {"comparison-smoke-calves", "report-smoke"}
+    table = artifacts["comparison-smoke-calves"]["data"]
+    assert all(f'"imputer": "{row}"' in table for row in rows)
+    told = artifacts["report-smoke"]["data"]
+    assert str(report) in told and "/#/compare-runs?" in told
+    assert len(re.findall(r"\| ok \| \[\w{32}\]\(http://127.0.0.1:5000/#/experiments/\d+/runs/\w{32}\)", told)) == 2
+    log = prefect.log(run)
+    assert f"folder: {folder}/datasets/calves-" in log
+    assert "mask='random'" in log
+
+
+def test_a_row_that_fails_is_told_and_the_others_are_reported(prefect, runs):
+    run, folder = runs["bad"]
+    state = prefect.ended(run)
+    assert state["type"] == "FAILED"
+    assert "1 of 2 rows failed: beagle/default on calves: cannot read the genetic map no.map" in state["message"]
+    tasks = prefect.tasks(run)
+    assert tasks.pop("train beagle/default on calves") == "FAILED"
+    assert set(tasks.values()) == {"COMPLETED"} and "compare" in tasks
+    report = (folder / "reports" / "bad" / "report.md").read_text()
+    assert "cannot read the genetic map no.map" in report and "mode/default" in report
+    assert re.search(r"the last lines of \S+/log.txt", prefect.log(run))
+
+
+def test_what_the_user_can_mend_is_the_message_of_a_failed_flow():
+    from flows._steps import carry_out
+
+    state = carry_out("prepare", "no.toml", "runs")
+    assert (state.type, state.message) == ("FAILED", "cannot read no.toml: No such file or directory")
+
+
+def test_cancelling_ends_what_the_flow_has_started(prefect, tmp_path):
+    config = tmp_path / "endless.toml"
+    config.write_text(f'imputers = ["beagle"]{LITTLE}[variants.beagle.default]\nparams = {{ iterations = 1000000 }}')
+    run = prefect.start("train/local", config=config, runs=tmp_path)
+    children = wait_for(lambda: computing(prefect.worker))
+    assert any("snpimpute step fit" in command_line(child) for child in children)
+    prefect.command("flow-run", "cancel", run)
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
+    assert prefect.ended(run)["type"] == "CANCELLED"
+
+
+def computing(worker: psutil.Process) -> list[psutil.Process]:
+    """What a worker has started but for Prefect's own processes, once Beagle is among it; else nothing."""
+    lines = {child: command_line(child) for child in worker.children(recursive=True)}
+    there = any(".jar gt=" in line for line in lines.values())
+    return [child for child, line in lines.items() if there and not re.search(r"prefect\.(engine|runner)", line)]
+
+
+def command_line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
