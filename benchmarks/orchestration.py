@@ -3,10 +3,10 @@
     python benchmarks/orchestration.py [--config experiments/smoke.toml] [--rounds 1] [--of SECONDS --rows N --trials N]
 
 Each way is a process of its own in a fresh folder, with the same steps in the same order; a Prefect server runs beside
-them all the while. Printed are seconds from start to end and seconds of processor time, and, measured inside, the
-seconds that each call of MLflow took and that Prefect took around each step: these hold on a busy machine too. With
---of, they are summed for a run of so many seconds, rows and trials in all, as a share of it. The price is per row and per
-trial, whatever these compute: long experiments hardly feel it, and the smoke experiment does.
+them all the while. Printed are seconds from start to end and seconds of processor time, which hold on a busy machine
+too; and both, measured inside, of each call of MLflow and of what Prefect does around each step. With --of, they are
+summed for a run of so many seconds, rows and trials in all, as a share of it. The price is per row and per trial,
+whatever these compute: long experiments hardly feel it, and the smoke experiment does.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ PER_TRIAL = ("log_trial",)
 PER_ROW = {TASK: 3, "finish_study": 1, "log_training": 1, "run_link": 1, "log_scores": 1}  # calls a row
 SECONDS_TO_START = 600.0  # of the Prefect server
 
-Seconds = dict[str, list[float]]  # by what was called, of each call
+Spent = tuple[float, float]  # seconds that passed, seconds of processor time
+Calls = dict[str, list[Spent]]  # by what was called
 
 
 def main() -> None:
@@ -50,8 +51,8 @@ def main() -> None:
     if arguments.way:
         print(json.dumps(go(arguments.way, arguments.config, arguments.runs)))
         return
-    totals: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    calls: Seconds = defaultdict(list)
+    totals: Calls = defaultdict(list)
+    calls: Calls = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder, prefect_server(Path(folder)) as environment:
         for number in range(arguments.rounds):
             for way in WAYS:
@@ -61,29 +62,29 @@ def main() -> None:
                     calls[name] += seconds
     show(totals, calls)
     if arguments.of:
-        each = {name: mean(seconds) for name, seconds in calls.items()}
-        per_row = sum(times * each[name] for name, times in PER_ROW.items())
-        once = sum(each[name] for name in each if name not in PER_ROW and name not in PER_TRIAL)
-        spent = arguments.rows * per_row + arguments.trials * sum(each[name] for name in PER_TRIAL) + once
-        print(
-            f"{arguments.rows} rows, {arguments.trials} trials: {spent:.1f} s, {100 * spent / arguments.of:.2f}% of {arguments.of:g} s"
-        )
+        for number, kind in enumerate(("seconds", "processor")):
+            each = {name: mean(spent[number] for spent in all_spent) for name, all_spent in calls.items()}
+            once = sum(each[name] for name in each if name not in PER_ROW and name not in PER_TRIAL)
+            per_row = sum(times * each[name] for name, times in PER_ROW.items())
+            in_all = once + arguments.rows * per_row + arguments.trials * sum(each[name] for name in PER_TRIAL)
+            print(f"{kind:28} {in_all:8.1f} {in_all / arguments.of:10.2%} of {arguments.of:g} s")
 
 
-def show(totals: dict[str, list[tuple[float, float]]], calls: Seconds) -> None:
-    """Print the medians of the ways, and the calls."""
+def show(totals: Calls, calls: Calls) -> None:
+    """Print the medians of the ways, and the means of the calls."""
     print(f"{'':28} {'seconds':>8} {'processor':>10}")
     for way, measured in totals.items():
         print(f"{way:28} {median(p for p, _ in measured):8.1f} {median(c for _, c in measured):10.1f}")
-    print(f"\n{'':28} {'calls':>8} {'s each':>10}")
-    for name, seconds in calls.items():
-        print(f"{name:28} {len(seconds):8} {mean(seconds):10.3f}")
+    print(f"\n{'each':28} {'seconds':>8} {'processor':>10} {'calls':>6}")
+    for name, measured in calls.items():
+        print(f"{name:28} {mean(p for p, _ in measured):8.3f} {mean(c for _, c in measured):10.3f} {len(measured):6}")
+    print()
 
 
 # ---------------------------------------------------------------------- one way, in a process of its own
 
 
-def timed(way: str, config: Path, runs: Path, environment: dict[str, str]) -> tuple[float, float, Seconds]:
+def timed(way: str, config: Path, runs: Path, environment: dict[str, str]) -> tuple[float, float, Calls]:
     """Seconds that an experiment took, seconds of processor time, and what was measured inside."""
     command = [sys.executable, __file__, "--way", way, "--config", str(config), "--runs", str(runs)]
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -95,13 +96,13 @@ def timed(way: str, config: Path, runs: Path, environment: dict[str, str]) -> tu
     return passed, processor, json.loads(done.stdout.splitlines()[-1])
 
 
-def go(way: str, config: Path, runs: Path) -> Seconds:
-    """Run an experiment one way; returns the seconds of each call of MLflow and around each of Prefect's tasks."""
+def go(way: str, config: Path, runs: Path) -> Calls:
+    """Run an experiment one way; returns what each call of MLflow took, and Prefect around each step."""
     from snpimpute import pipeline
     from snpimpute.config import read
     from snpimpute.tracking import Tracker
 
-    seconds: Seconds = defaultdict(list)
+    calls: Calls = defaultdict(list)
     if way == "bare":
         pipeline._tracker = lambda *_: NoTracker()
     if way == "mlflow":
@@ -114,16 +115,16 @@ def go(way: str, config: Path, runs: Path) -> Seconds:
             "log_scores",
             "log_comparison",
         ):
-            setattr(Tracker, name, with_seconds(getattr(Tracker, name), seconds[name]))
+            setattr(Tracker, name, with_seconds(getattr(Tracker, name), calls[name]))
     if way == "prefect":
         from flows import _steps
         from flows.experiment import experiment
 
-        _steps.as_task = functools.partial(task_with_seconds, _steps.as_task, seconds[TASK])
+        _steps.as_task = functools.partial(task_with_seconds, _steps.as_task, calls[TASK])
         experiment(str(config), str(runs))
     else:
         pipeline.run(read(config), runs)
-    return seconds
+    return calls
 
 
 class NoTracker:
@@ -135,35 +136,39 @@ class NoTracker:
         return lambda *_, **__: ""
 
 
-def with_seconds(method: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:
+def with_seconds(method: Callable[..., Any], spent: list[Spent]) -> Callable[..., Any]:
     """A method that notes how long it takes."""
 
     @functools.wraps(method)
     def noted(*args: Any, **kwargs: Any) -> Any:
-        started = time.perf_counter()
+        started = now()
         try:
             return method(*args, **kwargs)
         finally:
-            seconds.append(time.perf_counter() - started)
+            spent.append(since(started))
 
     return noted
 
 
 def task_with_seconds(
-    as_task: Callable[..., Any],
-    seconds: list[float],
-    step: str,
-    function: Callable[..., Any],
-    *args: Any,
-    **kwargs: Any,
+    as_task: Callable[..., Any], spent: list[Spent], step: str, function: Callable[..., Any], *args: Any, **kwargs: Any
 ) -> Any:
     """A step as a task that notes how much longer it takes than the step does."""
-    of_step: list[float] = []
-    started = time.perf_counter()
+    of_step: list[Spent] = []
+    started = now()
     try:
         return as_task(step, with_seconds(function, of_step), *args, **kwargs)
     finally:
-        seconds.append(time.perf_counter() - started - sum(of_step))
+        passed, processor = since(started)
+        spent.append((passed - sum(p for p, _ in of_step), processor - sum(c for _, c in of_step)))
+
+
+def now() -> Spent:
+    return time.perf_counter(), time.process_time()
+
+
+def since(started: Spent) -> Spent:
+    return time.perf_counter() - started[0], time.process_time() - started[1]
 
 
 # ---------------------------------------------------------------------- the server beside them

@@ -8,7 +8,7 @@ from typing import Any
 
 from snpimpute.report.tree import Figure, Line, Panel, Style, lowest
 
-LONG_LABEL = 30  # labels of more characters stand two in a row of the legend
+INCHES_PER_LETTER, INCHES_PER_ENTRY = 0.09, 0.7  # of the legend
 MAX_COLUMNS = 3  # more panels than these stand in rows of two
 
 
@@ -56,12 +56,12 @@ def draw_png(figure: Figure, path: Path) -> None:
         ax.grid(axis="y", color="#e5e5e5", linewidth=0.6)
         ax.set_axisbelow(True)
         ax.spines[["top", "right"]].set_visible(False)
-    beside = 4 if max(len(label) for label in handles) < LONG_LABEL else 2
+    entry = INCHES_PER_LETTER * max(map(len, handles)) + INCHES_PER_ENTRY
     canvas.legend(
         list(handles.values()),
         list(handles),
         loc="outside lower center",
-        ncols=min(beside, len(handles)),
+        ncols=min(max(1, int(size[0] / entry)), len(handles)),
         frameon=False,
     )
     canvas.savefig(path, format="png", dpi=130)
