@@ -91,8 +91,8 @@ def timed(way: str, config: Path, runs: Path, environment: dict[str, str]) -> tu
     started = time.perf_counter()
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     passed = time.perf_counter() - started
-    now = resource.getrusage(resource.RUSAGE_CHILDREN)
-    processor = now.ru_utime + now.ru_stime - spent.ru_utime - spent.ru_stime
+    spent_then = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = spent_then.ru_utime + spent_then.ru_stime - spent.ru_utime - spent.ru_stime
     return passed, processor, json.loads(done.stdout.splitlines()[-1])
 
 

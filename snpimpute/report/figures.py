@@ -16,6 +16,7 @@ def draw_png(figure: Figure, path: Path) -> None:
     """The figure in print: white, its panels side by side, the legend below."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     panels = figure.panels
     stacked = bool(panels[0].lower_title)
@@ -46,7 +47,9 @@ def draw_png(figure: Figure, path: Path) -> None:
             ax.set_xlim(-0.5, len(panel.categories) - 0.5)
         if panel.log_x:
             ax.set_xscale("log")
+            ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             ax.xaxis.set_major_formatter("{x:g}")
+            ax.xaxis.set_minor_formatter(NullFormatter())
         if panel.y_range:
             ax.set_ylim(panel.y_range)
         ax.set_title(_png_text(panel.title), fontsize=11)
