@@ -6,9 +6,11 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -165,7 +167,7 @@ def test_imputers_as_json(capsys, monkeypatch):
     status, out, _ = said(capsys, monkeypatch, "imputers", "--json")
     rows = {row["name"]: row for row in json.loads(out)}
     assert status == 0 and list(rows) == imputers.names()
-    assert set(rows["bert"]) == {"name", "description", "framework", "parameters", "tunable"}
+    assert set(rows["bert"]) == {"name", "description", "framework", "parameters", "tunable", "rows"}
     assert (rows["dense"]["parameters"], rows["bert"]["parameters"]) == (3_133_948, 1_779_976)
     assert rows["mode"] | {"description": ""} == {
         "name": "mode",
@@ -173,6 +175,7 @@ def test_imputers_as_json(capsys, monkeypatch):
         "framework": None,
         "parameters": None,
         "tunable": False,
+        "rows": ["default"],
     }
 
 
@@ -224,9 +227,15 @@ def test_interrupted_work_ends_its_children(tmp_path, vcf):
     """A signal in the middle of a study leaves no Java behind, and the same command goes on."""
     runs = tmp_path / "runs with space"
     command = [*SNPIMPUTE, "tune", str(vcf), "--imputer", "beagle", "--trials", "40", "--runs", str(runs)]
-    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command,
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        # what a background job of a script starts would ignore the signal
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
     journal = None
-    for _ in range(600):
+    for _ in range(1800):
         time.sleep(0.1)
         journal = next(runs.glob("studies/*.journal"), None)
         if journal is not None and journal.stat().st_size > 3000:

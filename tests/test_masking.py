@@ -41,7 +41,7 @@ def test_all_nested_masks_run_through_a_given_one():
     assert (masks[60.0, 0] == through).all()
     for repeat in range(3):
         assert not (masks[30.0, repeat] & ~through).any()
-        assert (masks[90.0, repeat] | ~through).all()
+        assert (masks[95.0, repeat] | ~through).all()
     assert (masks[30.0, 0] != masks[30.0, 1]).any()
 
 

@@ -306,7 +306,7 @@ def test_a_step_ends_when_its_parent_is_killed(tmp_path):
     command = [sys.executable, "-m", "snpimpute", "train", str(tmp_path / "k.toml"), "--runs", str(runs)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     children: list[psutil.Process] = []
-    for _ in range(300):
+    for _ in range(1800):
         time.sleep(0.1)
         children = psutil.Process(process.pid).children(recursive=True)
         if any("java" in child.name() for child in children):

@@ -490,7 +490,7 @@ class serving:
                 "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes less
             },
         )
-        for _ in range(600):
+        for _ in range(1800):
             try:
                 urlopen(self.url + self.path, timeout=2).close()
                 return self.url

@@ -149,7 +149,13 @@ def start_script(evaluate: str, settings: StudySettings, records: Path) -> subpr
         "from functools import partial\nfrom tests import tuning_objectives as o\nfrom snpimpute.tuning import *\n"
         f"o.run_script({evaluate}, {settings!r}, {str(records)!r})"
     )
-    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, start_new_session=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        start_new_session=True,
+        # what a background job of a script starts would ignore the signal
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def test_killed_at_any_moment(tmp_path: Path) -> None:
@@ -400,8 +406,8 @@ def test_further_starts_come_after_the_published_values(tmp_path: Path) -> None:
 
 def test_a_start_that_was_stopped_is_tried_again(tmp_path: Path) -> None:
     starts = [{**objectives.PUBLISHED, "x": 0.5}]
-    slow = partial(objectives.slow, seconds=2.0)
-    cut = run(slow, make_settings(tmp_path, seconds=3.0), starts=starts)
+    slow = partial(objectives.slow, seconds=5.0)
+    cut = run(slow, make_settings(tmp_path, seconds=8.0), starts=starts)
     assert counted(cut) == 1 and cut.trials[-1].state == "stopped" and cut.trials[-1].params["x"] == 0.5
     again = run(slow, make_settings(tmp_path, n_trials=2), starts=starts)
     assert counted(again) == 2 and again.trials[-1].state == "complete" and again.trials[-1].params["x"] == 0.5
