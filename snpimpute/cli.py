@@ -118,7 +118,9 @@ def tune(
 
       snpimpute tune experiments/demo.toml --imputer beagle --trials 100
     """
-    _finish(_run(_settings(source, trials=trials, budget=budget, retune=retune, data=data), runs, "tune", imputer), as_json)
+    _finish(
+        _run(_settings(source, trials=trials, budget=budget, retune=retune, data=data), runs, "tune", imputer), as_json
+    )
 
 
 @app.command()
