@@ -410,6 +410,10 @@ def log_training(settings: ExperimentSettings, folder: Path, row: Row, tuned: Tu
         columns=dataset.test.site_keys(),
     )
     metrics = {key: about[key] for key in ("seconds_fit", "memory_mb", "val_f1_macro", "parameters", "samples_fit")}
+    tags = {**{f"version.{k}": v for k, v in about["versions"].items()}, "revision": about["revision"]}
+    if tuned.study:
+        metrics |= {"trials": tuned.trials, "trials_failed": tuned.failed, "seconds_tune": tuned.seconds}
+        tags["study_ended_by"] = tuned.ended_by
     return tracker.log_training(
         key=home.name,
         dataset=dataset.name,
@@ -419,7 +423,7 @@ def log_training(settings: ExperimentSettings, folder: Path, row: Row, tuned: Tu
         variant=row.variant,
         params={**about["params"], "mask": row.mask, "seed": settings.seed, "threads": settings.n_threads()},
         metrics={key: float(value) for key, value in metrics.items() if value is not None},
-        tags={**{f"version.{k}": v for k, v in about["versions"].items()}, "revision": about["revision"]},
+        tags=tags,
         artifacts=[
             p
             for p in (home / "log.txt", folder / "left_out.tsv", *(home / "model" / "state").glob("*.log"))
@@ -633,8 +637,6 @@ def _cost_and_logs(done: Done) -> tuple[dict[str, float], list[Path]]:
     assert done.home is not None
     about = json.loads((done.home / "impute.json").read_text())
     cost = {"seconds_impute": about["seconds_impute"], "memory_impute_mb": about["memory_mb"]}
-    if done.tuned is not None and done.tuned.study:
-        cost |= {"trials": done.tuned.trials, "trials_failed": done.tuned.failed, "seconds_tune": done.tuned.seconds}
     return cost, [path for path in (done.home / "impute.log",) if path.exists()]
 
 

@@ -166,13 +166,13 @@ def _mask(model: RegisteredModel) -> Any:
 
 def _tuned(model: RegisteredModel) -> Tuned | None:
     """What the training run says of the study behind it; None if it says nothing."""
-    if "trials" not in model.metrics:
+    if "study_ended_by" not in model.tags:
         return None
     return Tuned(
         trials=round(model.metrics["trials"]),
         failed=round(model.metrics.get("trials_failed", 0)),
         seconds=model.metrics.get("seconds_tune", 0.0),
-        ended_by="trials or time",  # the run does not say which
+        ended_by=model.tags["study_ended_by"],
         study=model.label,
     )
 

@@ -98,6 +98,9 @@ def test_the_store_holds_runs_trials_models_and_curves(smoke):
         steps = [m.step for m in client.get_metric_history(logged.info.run_id, "f1_macro")]
         assert sorted(steps) == [20, 60, 90]
         assert logged.inputs.dataset_inputs
+    tuned = {r.info.run_name: r for r in train if "study_ended_by" in r.data.tags}
+    assert set(tuned) == {"beagle tuned", "dense fixed"}
+    assert {(r.data.metrics["trials"], r.data.tags["study_ended_by"]) for r in tuned.values()} == {(2, "trials")}
     trials = client.search_runs([by_name["snpimpute/calves/tune"].experiment_id], "tags.`mlflow.parentRunId` != ''")
     assert len(trials) == 4
     model = client.get_registered_model("snpimpute-calves")
