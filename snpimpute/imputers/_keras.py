@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
@@ -170,6 +171,44 @@ def suggest_keras_training(trial: Trial, epochs: tuple[int, int, int]) -> dict[s
         "input_dropout": trial.suggest_float("input_dropout", 0.0, 0.5),
         **suggest_training(trial, epochs, batch_sizes=(16, 32, 64, 128)),
     }
+
+
+def suggest_mirrored(trial: Trial) -> dict[str, Any]:
+    """What a study looks for in `mirrored_layers`."""
+    return {
+        "hidden_1": trial.suggest_int("hidden_1", 128, 1024, step=128),
+        "hidden_2": trial.suggest_int("hidden_2", 128, 1024, step=128),
+        "z": trial.suggest_int("z", 8, 64, step=8),
+        "activation": trial.suggest_categorical("activation", get_args(Activation)),
+        "l2": trial.suggest_categorical("l2", (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)),
+        "dropout": trial.suggest_float("dropout", 0.0, 0.5),
+    }
+
+
+def mirrored_layers(x: Any, n_sites: int, params: Any) -> Any:
+    """Dense layers down to the bottleneck and up again: (batch, n_inputs) in, logits (batch, n_sites, 3) out.
+
+    `params` has hidden_1, hidden_2 and z (widths), activation, l2 (penalty) and dropout (of the four wide layers).
+    """
+    from keras import layers, regularizers
+
+    penalty = regularizers.L2(params.l2) if params.l2 else None
+    *hidden, n_logits = _mirrored_widths(n_sites, params)
+    for i, width in enumerate(hidden):
+        x = layers.Dense(width, activation=params.activation, kernel_regularizer=penalty)(x)
+        if params.dropout and i != 2:
+            x = layers.Dropout(params.dropout)(x)
+    logits = layers.Dense(n_logits, kernel_regularizer=penalty)(x)
+    return layers.Reshape((n_sites, 3))(logits)
+
+
+def n_mirrored_weights(n_inputs: int, n_sites: int, params: Any) -> int:
+    """Number of weights in `mirrored_layers`."""
+    return sum((before + 1) * after for before, after in pairwise([n_inputs, *_mirrored_widths(n_sites, params)]))
+
+
+def _mirrored_widths(n_sites: int, params: Any) -> list[int]:
+    return [params.hidden_1, params.hidden_2, params.z, params.hidden_2, params.hidden_1, n_sites * 3]
 
 
 def values_per_site(params: KerasParams) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from pydantic import Field
@@ -13,7 +12,10 @@ from snpimpute.imputers._keras import (
     Input,
     KerasImputer,
     KerasParams,
+    mirrored_layers,
+    n_mirrored_weights,
     suggest_keras_training,
+    suggest_mirrored,
     values_per_site,
 )
 
@@ -56,37 +58,18 @@ class Dense(KerasImputer):
     def search_space(cls, trial: Trial) -> DenseParams:
         """Parameters of a trial; the defaults lie within. `mask_inputs` is no matter of tuning."""
         return cls.Params(
-            hidden_1=trial.suggest_int("hidden_1", 128, 1024, step=128),
-            hidden_2=trial.suggest_int("hidden_2", 128, 1024, step=128),
-            z=trial.suggest_int("z", 8, 64, step=8),
-            activation=trial.suggest_categorical("activation", get_args(Activation)),
-            l2=trial.suggest_categorical("l2", (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)),
-            dropout=trial.suggest_float("dropout", 0.0, 0.5),
+            **suggest_mirrored(trial),
             input=trial.suggest_categorical("input", get_args(Input)),
             **suggest_keras_training(trial, epochs=(20, 100, 20)),
         )
 
     @classmethod
     def n_parameters(cls, params: DenseParams, n_sites: int) -> int:
-        return sum((before + 1) * after for before, after in pairwise(_widths(n_sites, params)))
+        return n_mirrored_weights(n_sites * values_per_site(params), n_sites, params)
 
     @classmethod
     def network(cls, n_sites: int, params: Any) -> keras.Model:
-        from keras import Model, layers, regularizers
+        from keras import Model, layers
 
         seen = layers.Input((n_sites, values_per_site(params)))
-        x = layers.Flatten()(seen)
-        penalty = regularizers.L2(params.l2) if params.l2 else None
-        _, *hidden, n_logits = _widths(n_sites, params)
-        for i, width in enumerate(hidden):
-            x = layers.Dense(width, activation=params.activation, kernel_regularizer=penalty)(x)
-            if params.dropout and i != 2:
-                x = layers.Dropout(params.dropout)(x)
-        logits = layers.Dense(n_logits, kernel_regularizer=penalty)(x)
-        return Model(seen, layers.Reshape((n_sites, 3))(logits))
-
-
-def _widths(n_sites: int, params: DenseParams) -> list[int]:
-    """Widths of all layers, input and output included."""
-    p = params
-    return [n_sites * values_per_site(p), p.hidden_1, p.hidden_2, p.z, p.hidden_2, p.hidden_1, n_sites * 3]
+        return Model(seen, mirrored_layers(layers.Flatten()(seen), n_sites, params))

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from snpimpute.genotypes import MISSING
 from snpimpute.imputers._base import Trial
-from snpimpute.imputers._keras import Activation, KerasImputer, KerasParams, Schedule, suggest_keras_training
+from snpimpute.imputers._keras import (
+    Activation,
+    KerasImputer,
+    KerasParams,
+    Schedule,
+    mirrored_layers,
+    n_mirrored_weights,
+    suggest_keras_training,
+    suggest_mirrored,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -68,12 +76,7 @@ class DenseEmb(KerasImputer):
             embedding=trial.suggest_int("embedding", 2, 8),
             filters=trial.suggest_categorical("filters", (8, 16, 32, 64)),
             window=trial.suggest_int("window", 1, 15, step=2),
-            hidden_1=trial.suggest_int("hidden_1", 128, 1024, step=128),
-            hidden_2=trial.suggest_int("hidden_2", 128, 1024, step=128),
-            z=trial.suggest_int("z", 8, 64, step=8),
-            activation=trial.suggest_categorical("activation", get_args(Activation)),
-            l2=trial.suggest_categorical("l2", (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)),
-            dropout=trial.suggest_float("dropout", 0.0, 0.5),
+            **suggest_mirrored(trial),
             **suggest_keras_training(trial, epochs=(20, 100, 20)),
         )
 
@@ -81,36 +84,22 @@ class DenseEmb(KerasImputer):
     def n_parameters(cls, params: DenseEmbParams, n_sites: int) -> int:
         p = params
         convolution = (min(p.window, n_sites) * p.embedding + 1) * p.filters
-        dense = sum((before + 1) * after for before, after in pairwise(_widths(n_sites, p)))
-        return WORDS * p.embedding + convolution + dense
+        pooled = n_sites if p.pool == "filters" else p.filters
+        return WORDS * p.embedding + convolution + n_mirrored_weights(pooled, n_sites, p)
 
     @classmethod
     def network(cls, n_sites: int, params: Any) -> keras.Model:
-        from keras import Model, layers, regularizers
+        from keras import Model, layers
 
         p = params
-        penalty = regularizers.L2(p.l2) if p.l2 else None
         seen = layers.Input((n_sites, WORDS))
         x = layers.Dense(p.embedding, use_bias=False)(seen)  # (batch, sites, 3): a one-hot word times a matrix
         x = layers.Conv1D(p.filters, min(p.window, n_sites), padding="same", activation=p.activation)(x)
         if p.pool == "filters":
             x = layers.Permute((2, 1))(x)
         x = layers.GlobalAveragePooling1D()(x)  # (batch, sites) or (batch, filters)
-        _, *hidden, n_logits = _widths(n_sites, p)
-        for i, width in enumerate(hidden):
-            x = layers.Dense(width, activation=p.activation, kernel_regularizer=penalty)(x)
-            if p.dropout and i != 2:
-                x = layers.Dropout(p.dropout)(x)
-        logits = layers.Dense(n_logits, kernel_regularizer=penalty)(x)
-        return Model(seen, layers.Reshape((n_sites, 3))(logits))
+        return Model(seen, mirrored_layers(x, n_sites, p))
 
     def encode(self, calls: np.ndarray) -> np.ndarray:
         """Each call as a word: float32 (n_samples, n_sites, 4), one-hot; the fourth stands for -1, not seen."""
         return np.eye(WORDS, dtype=np.float32)[np.where(calls == MISSING, WORDS - 1, calls)]
-
-
-def _widths(n_sites: int, params: DenseEmbParams) -> list[int]:
-    """Widths of the dense layers, what enters them and the output included."""
-    p = params
-    pooled = n_sites if p.pool == "filters" else p.filters
-    return [pooled, p.hidden_1, p.hidden_2, p.z, p.hidden_2, p.hidden_1, n_sites * 3]
