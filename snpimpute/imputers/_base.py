@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from snpimpute import __version__
 from snpimpute.errors import InputError
-from snpimpute.genotypes import MISSING, GenotypeMatrix, require_same_sites
+from snpimpute.genotypes import GENOTYPES, MISSING, GenotypeMatrix, require_same_sites
 from snpimpute.masking import TrainingMask
 from snpimpute.metrics import f1_macro
 
@@ -95,6 +95,7 @@ class Imputer(ABC):
     description: ClassVar[str]
     framework: ClassVar[str | None] = None
     Params: ClassVar[type[Params]] = Params
+    needs_panel: ClassVar[bool] = True  # False: it learns from the target, and a panel without samples will do
     starts: ClassVar[Sequence[Mapping[str, Any]]] = ()  # settings known to do well somewhere: what studies try early
     variants: ClassVar[Mapping[str, Variant]] = {"default": Variant()}
 
@@ -121,7 +122,11 @@ class Imputer(ABC):
 
     @abstractmethod
     def _posterior(self, target: GenotypeMatrix) -> np.ndarray:
-        """float (n_samples, n_sites, 3) for samples with at least two observed and at least one missing call each."""
+        """float (n_samples, n_sites, 3); what it says of observed calls is not looked at.
+
+        The samples have at least two observed and at least one missing call each. An imputer that needs no panel gets
+        the whole target instead, complete and empty samples included: it learns from all of them.
+        """
 
     @abstractmethod
     def _save(self, folder: Path) -> None:
@@ -173,11 +178,17 @@ class Imputer(ABC):
         """Learn from a reference panel.
 
         Args:
-            panel: the reference samples; any of their calls may be missing.
+            panel: the reference samples; any of their calls may be missing. It may have no samples, its sites alone, if
+                the imputer needs no panel.
             validation: held-out samples, for early stopping and calibration; None in the final fit on all samples.
             mask: what networks have hidden from them while they learn; random masks if None.
             report: called as report(step, score) after each epoch with validation; may raise to stop the fit.
+
+        Raises:
+            InputError: the panel has no samples, and the imputer needs them.
         """
+        if self.needs_panel and panel.n_samples == 0:
+            raise InputError(f"imputer {self.name} learns from a reference panel: give it one with samples")
         self.sites = panel.sites.reset_index(drop=True)
         self.frequencies = panel.genotype_frequencies()
         self._fit(panel, validation, mask or TrainingMask("random"), report)
@@ -187,7 +198,7 @@ class Imputer(ABC):
         """Posterior probability of genotypes 0, 1, 2 for every sample and site of `target`.
 
         Any pattern of missing calls will do. An observed call has all its weight on itself; a sample with fewer than
-        two observed sites gets the panel's genotype frequencies.
+        two observed sites gets the panel's genotype frequencies, unless the imputer learns from the target.
 
         Returns:
             float32 (n_samples, n_sites, 3); rows sum to 1.
@@ -196,14 +207,19 @@ class Imputer(ABC):
             InputError: the target's sites or alleles are not those of the panel (names the first difference).
         """
         require_same_sites(self.sites, target.sites, f"imputer {self.name}")
-        seen = target.calls != MISSING
-        out = np.broadcast_to(self.frequencies, (*target.calls.shape, 3)).copy()
-        told = (seen.sum(axis=1) >= MIN_SEEN) & ~seen.all(axis=1)
-        if told.any():
-            raw = np.asarray(self._posterior(target.take_samples(told)), dtype=np.float64)
-            raw = np.clip(raw, 1e-7, None)
-            out[told] = (raw / raw.sum(axis=2, keepdims=True)).astype(np.float32)
-        out[seen] = np.eye(3, dtype=np.float32)[target.calls[seen]]
+        missing = target.calls == MISSING
+        asked = np.ones(target.n_samples, dtype=bool)
+        if self.needs_panel:
+            seen = target.n_sites - missing.sum(axis=1)
+            asked = (seen >= MIN_SEEN) & (seen < target.n_sites)
+        holes, untold = missing & asked[:, None], missing & ~asked[:, None]
+        filled = np.empty((0, 3))
+        if holes.any():
+            filled = self._posterior(target.take_samples(asked))[missing[asked]]
+            filled = np.clip(filled, 1e-7, None, dtype=np.float64)
+        out = (target.calls[:, :, None] == np.array(GENOTYPES, dtype=np.int8)).astype(np.float32)
+        out[holes] = filled / filled.sum(axis=1, keepdims=True)
+        out[untold] = np.broadcast_to(self.frequencies, out.shape)[untold]
         return out
 
     def save(self, folder: Path) -> None:
@@ -257,5 +273,7 @@ class Imputed:
 def impute(imputer: Imputer, target: GenotypeMatrix) -> Imputed:
     """Fill the missing calls of `target`; observed calls stay as they are."""
     posterior = imputer.posterior(target)
-    calls = np.where(target.calls == MISSING, posterior.argmax(axis=2), target.calls).astype(np.int8)
+    missing = target.calls == MISSING
+    calls = target.calls.copy()
+    calls[missing] = posterior[missing].argmax(axis=1)
     return Imputed(posterior, calls, posterior @ np.array([0, 1, 2], dtype=np.float32))

@@ -138,6 +138,16 @@ class ImputerContract:
         with pytest.raises(InputError, match="expects 40 sites"):
             model.posterior(target.take_sites(np.arange(39)))
 
+    def test_panel_without_samples(self, panel: GenotypeMatrix, target: GenotypeMatrix) -> None:
+        """Refused in one line, unless the imputer learns from the target: then its sites are enough."""
+        sites_alone = panel.take_samples(np.zeros(panel.n_samples, dtype=bool))
+        if self.imputer.needs_panel:
+            with pytest.raises(InputError, match=f"imputer {self.imputer.name} learns from a reference panel"):
+                self.fitted(sites_alone)
+        else:
+            masked = target.hide(np.random.default_rng(1).random(target.calls.shape) < 0.2)
+            self.check(self.fitted(sites_alone).posterior(masked), masked)
+
     def test_unknown_parameter_is_refused(self) -> None:
         with pytest.raises(InputError, match="no_such"):
             self.imputer.parse_params({"no_such": 1})
