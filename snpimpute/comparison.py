@@ -101,7 +101,7 @@ def _as_text(params: dict[str, Any]) -> str:
 
 
 def _dataset_about(dataset: PreparedDataset, data: DataSettings) -> DatasetAbout:
-    calls = dataset.train.calls[:, dataset.headline_scenario.hidden]
+    calls = dataset.train.calls[:, dataset.headline_scenario.sites]
     shares = [100 * (calls == g).sum() / (calls >= 0).sum() for g in (0, 1, 2)]
     files = [data.train, data.test] if data.train and data.test else [Path(data.source)]
     source = " and ".join(path.name for path in files)

@@ -39,12 +39,26 @@ class FilterSettings(Settings):
 
 
 class ScenarioSettings(Settings):
-    """Which sites are hidden for scoring: percent missing, mechanisms, masks per level, or a table of masks."""
+    """What is hidden for scoring.
+
+    Attributes:
+        levels: percent missing.
+        mechanisms: how. Whole sites: "independent" masks, "nested" ones, all but the sites of an "array", or those that
+            the table `masks` lists ("file"). Single calls: "entries" at random, "maf" (rare sites more often), "blocks"
+            (runs of sites in single samples), "high_ld" (sites in strong LD with a neighbour only).
+        repeats: masks per level.
+        masks: table with the columns missing_percent and site.
+        typed: an array's sites, one a line; without it they are chosen by MAF, evenly spaced, at each level.
+    """
 
     levels: tuple[float, ...] = DEFAULT_LEVELS
-    mechanisms: tuple[Literal["file", "independent", "nested"], ...] = ("independent", "nested")
+    mechanisms: tuple[Literal["file", "independent", "nested", "array", "entries", "maf", "blocks", "high_ld"], ...] = (
+        "independent",
+        "nested",
+    )
     repeats: int = Field(3, ge=1)
     masks: Path | None = None
+    typed: Path | None = None
 
     @field_validator("levels")
     @classmethod
@@ -52,6 +66,8 @@ class ScenarioSettings(Settings):
         for level in levels:
             if not 0 < level < 100:
                 raise ValueError(f"level {level:g} is not a percentage above 0 and below 100")
+            if round(level, 1) != level:
+                raise ValueError(f"level {level:g} is finer than a tenth of a percent")
         if not levels:
             raise ValueError("at least one level is needed")
         return tuple(sorted(set(levels)))
@@ -60,6 +76,8 @@ class ScenarioSettings(Settings):
     def _file(self) -> ScenarioSettings:
         if ("file" in self.mechanisms) != (self.masks is not None):
             raise ValueError('mechanism "file" and a table `masks` go together')
+        if self.typed is not None and "array" not in self.mechanisms:
+            raise ValueError('a list `typed` needs the mechanism "array"')
         return self
 
 
@@ -227,8 +245,9 @@ def _with_paths(entry: DataSettings, config: Path) -> DataSettings:
     filled: dict[str, Any] = {key: value and _resolved(value, config) for key, value in paths.items()}
     if entry.source != SIMULATED:
         filled["source"] = str(_resolved(Path(entry.source), config))
-    if entry.scenarios.masks:
-        filled["scenarios"] = entry.scenarios.model_copy(update={"masks": _resolved(entry.scenarios.masks, config)})
+    files = {key: getattr(entry.scenarios, key) for key in ("masks", "typed")}
+    resolved = {key: value and _resolved(value, config) for key, value in files.items()}
+    filled["scenarios"] = entry.scenarios.model_copy(update=resolved)
     return entry.model_copy(update=filled)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_array
 
 from snpimpute.imputers._base import Imputer
 from snpimpute.io.dataset import PreparedDataset
-from snpimpute.masking import Scenario, unit_labels
+from snpimpute.masking import Scenario, at_hidden, unit_labels
 from snpimpute.metrics import (
     MAF_BINS,
     N_CALIBRATION_BINS,
@@ -56,6 +57,7 @@ PAIRED = {"all": ("f1_macro",), "rare": ("f1_macro",), "rare_minor": ("f1_macro"
 NEEDS_POSTERIOR = ("log_loss", "ece")  # metrics that mean nothing for smoothed hard calls
 WITH_INTERVALS = ("all", "rare", "rare_minor", "true:all")  # at every level; the other subsets only at the headline's
 MAX_SITE_BLOCKS = 10
+CALLS_AT_A_TIME = 100_000  # 216 bytes each as sums, twice that to add them up
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +66,7 @@ class Posteriors:
 
     Attributes:
         imputer, variant, seed: whose.
-        values: scenario key → float16 (n_test, n_hidden_sites, 3).
+        values: scenario key → float16 (n_test, n_hidden_sites, 3), or (n_hidden_calls, 3): see `at_hidden`.
         smoothed: keys of scenarios where these are smoothed hard calls.
         seconds: scenario key → seconds to impute.
     """
@@ -98,11 +100,12 @@ def impute_scenarios(
     scenarios = dataset.test_scenarios()
     values, smoothed, seconds = {}, set(), {}
     for done, scenario in enumerate(scenarios, start=1):
-        target = dataset.test.hide(scenario.hidden)
+        hidden = scenario.hidden
+        target = dataset.test.hide(hidden)
         started = time.monotonic()
         posterior = imputer.posterior(target)
         seconds[scenario.key] = time.monotonic() - started
-        values[scenario.key] = posterior[:, scenario.hidden].astype(np.float16)
+        values[scenario.key] = at_hidden(posterior, hidden).astype(np.float16)
         if not imputer.gives_posterior(target):
             smoothed.add(scenario.key)
         if progress is not None:
@@ -170,7 +173,7 @@ def score_table(
     rows: list[tuple] = []
     for done, ((mechanism, level), scenarios) in enumerate(by_level.items(), start=1):
         at_headline = (mechanism, level) == (headline.mechanism, headline.level)
-        n_cells = len(scenarios) if len(scenarios) > 1 else min(MAX_SITE_BLOCKS, int(scenarios[0].hidden.sum()))
+        n_cells = len(scenarios) if len(scenarios) > 1 else min(MAX_SITE_BLOCKS, int(scenarios[0].sites.sum()))
         weights = resampling_weights(units, n_cells, n_resamples, seed)
         compared: dict[str, dict[str, tuple[dict, dict, int]]] = {}
         for posteriors in results:
@@ -202,8 +205,51 @@ def score_table(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+@dataclass(frozen=True)
+class _Piece:
+    """Hidden calls of one scenario, as many as are worked on at a time.
+
+    Of whole sites: some of the samples × the hidden sites. Of single calls: some of them, as one row.
+    """
+
+    samples: np.ndarray  # int (n_rows, n_columns)
+    sites: np.ndarray  # int (n_columns,)
+    posterior: np.ndarray  # float64 (n_rows, n_columns, 3), rows sum to 1
+
+
+def _pieces(scenario: Scenario, values: np.ndarray) -> Iterator[_Piece]:
+    """The hidden calls of a scenario, in order, with what an imputer gave for them (see Posteriors)."""
+    if scenario.by_call:
+        samples, sites = np.nonzero(scenario.hidden)
+        for at in range(0, len(sites), CALLS_AT_A_TIME):
+            part = slice(at, at + CALLS_AT_A_TIME)
+            yield _Piece(samples[None, part], sites[part], _normalised(values[None, part]))
+    else:
+        sites = np.flatnonzero(scenario.hidden)
+        n_rows = max(1, CALLS_AT_A_TIME // len(sites))
+        for at in range(0, len(values), n_rows):
+            posterior = _normalised(values[at : at + n_rows])
+            samples = np.broadcast_to(np.arange(at, at + len(posterior))[:, None], posterior.shape[:2])
+            yield _Piece(samples, sites, posterior)
+
+
+def _normalised(values: np.ndarray) -> np.ndarray:
+    posterior = values.astype(np.float64)
+    posterior /= posterior.sum(axis=2, keepdims=True)
+    return posterior
+
+
+def _added_up(sums: np.ndarray, into: np.ndarray, n: int, chosen: np.ndarray | None = None) -> np.ndarray:
+    """float64 (n, N_SUMS): rows of sums float64 (n_calls, N_SUMS) added up, in order, where their number in `into` says."""
+    rows = np.arange(len(sums)) if chosen is None else np.flatnonzero(chosen)
+    return csr_array((np.ones(len(rows)), (into[rows], rows)), shape=(n, len(sums))) @ sums
+
+
 class _LevelSums:
-    """The additive sums of one imputer over all masks of a mechanism and level."""
+    """The additive sums of one imputer over all masks of a mechanism and level.
+
+    They are kept by sample and cell: a cell is a mask or, where there is one mask only, a block of its sites.
+    """
 
     def __init__(
         self, dataset: PreparedDataset, posteriors: Posteriors, scenarios: list[Scenario], n_cells: int
@@ -211,47 +257,85 @@ class _LevelSums:
         self.dataset = dataset
         self.scenarios = scenarios
         self.n_cells = n_cells
-        self.maf = dataset.test.maf()
+        self.n_blocks = n_cells if len(scenarios) == 1 else 1
+        maf = dataset.test.maf()
         without_pedigree = np.full(dataset.test.n_samples, np.nan)
         self.relationship = np.asarray(dataset.test.samples.get("relationship", without_pedigree), dtype=float)
         self.alt_is_major = dataset.test.alt_frequency() > 0.5
-        self.calls, self.minor, self.true = [], [], []
-        for scenario in scenarios:
-            posterior = posteriors.values[scenario.key].astype(np.float64)
-            posterior /= posterior.sum(axis=2, keepdims=True)
-            truth = dataset.test.calls[:, scenario.hidden]
-            self.calls.append(site_sums(truth, posterior))
-            rare = self._rare(scenario)
-            flipped = minor_coding(truth[:, rare], posterior[:, rare], self.alt_is_major[scenario.hidden][rare])
-            self.minor.append(site_sums(*flipped))
-            if dataset.true_test is not None:
-                self.true.append(site_sums(dataset.true_test.calls[:, scenario.hidden], posterior))
+        self.rare = maf < RARE_MAF
+        self.bins = {
+            f"maf:{low:.2f}-{high:.2f}": (maf >= low) & ((maf < high) | (high == MAF_BINS[-1]))
+            for low, high in pairwise(MAF_BINS)
+        }
+        self.by_sample = np.zeros((dataset.test.n_samples, N_SUMS))
+        self.by_site = np.zeros((dataset.test.n_sites, N_SUMS))
+        self.sums = {subset: self._nothing() for subset in ("all", "rare", "rare_minor")}
+        for number, scenario in enumerate(scenarios):
+            self._take_in(scenario, number, posteriors.values[scenario.key])
 
-    def _rare(self, scenario: Scenario) -> np.ndarray:
-        return self.maf[scenario.hidden] < RARE_MAF
+    def _nothing(self) -> np.ndarray:
+        return np.zeros((self.dataset.test.n_samples, self.n_cells, N_SUMS))
 
-    def _in_cells(self, sums: list[np.ndarray], chosen: list[np.ndarray]) -> np.ndarray:
-        """float64 (n_test, n_cells, N_SUMS): sums over the chosen hidden sites, by mask or by block of sites."""
-        if len(sums) > 1:
-            return np.stack([s[:, c].sum(axis=1, dtype=np.float64) for s, c in zip(sums, chosen, strict=True)], axis=1)
-        blocks = np.array_split(np.arange(sums[0].shape[1]), self.n_cells)
-        return np.stack([sums[0][:, b[chosen[0][b]]].sum(axis=1, dtype=np.float64) for b in blocks], axis=1)
+    def _take_in(self, scenario: Scenario, number: int, values: np.ndarray) -> None:
+        """Add up the hidden calls of a scenario, the `number`-th of the level."""
+        everywhere = np.ones(len(self.rare), dtype=bool)
+        blocks, rare_blocks = self._blocks(scenario.sites), self._blocks(scenario.sites & self.rare)
+        test, true_test = self.dataset.test, self.dataset.true_test
+        for piece in _pieces(scenario, values):
+            truth = test.calls[piece.samples, piece.sites]
+            samples, sites = piece.samples.ravel(), np.broadcast_to(piece.sites, truth.shape).ravel()
+            sums = site_sums(truth, piece.posterior).reshape(-1, N_SUMS).astype(np.float64)
+            self.by_sample += _added_up(sums, samples, len(self.by_sample))
+            self.by_site += _added_up(sums, sites, len(self.by_site))
+            for subset, within in {"all": everywhere, "rare": self.rare, **self.bins}.items():
+                self._add(subset, number, sums, samples, sites, blocks, within)
+            rare = self.rare[piece.sites]
+            flipped = minor_coding(truth[:, rare], piece.posterior[:, rare], self.alt_is_major[piece.sites[rare]])
+            sums = site_sums(*flipped).reshape(-1, N_SUMS).astype(np.float64)
+            rare = self.rare[sites]
+            self._add("rare_minor", number, sums, samples[rare], sites[rare], rare_blocks, everywhere)
+            if true_test is not None:
+                true = true_test.calls[piece.samples, piece.sites]
+                sums = site_sums(true, piece.posterior).reshape(-1, N_SUMS).astype(np.float64)
+                self._add("true:all", number, sums, samples, sites, blocks, everywhere)
+                self._add("true:rare", number, sums, samples, sites, blocks, self.rare)
+
+    def _blocks(self, sites: np.ndarray) -> np.ndarray:
+        """int (n_sites,): the block of each of these sites (bool), as evenly cut as can be; 0 for all others."""
+        blocks = np.zeros(len(sites), dtype=int)
+        for block, members in enumerate(np.array_split(np.flatnonzero(sites), self.n_blocks)):
+            blocks[members] = block
+        return blocks
+
+    def _add(
+        self,
+        subset: str,
+        number: int,
+        sums: np.ndarray,
+        samples: np.ndarray,
+        sites: np.ndarray,
+        blocks: np.ndarray,
+        within: np.ndarray,
+    ) -> None:
+        """Add the sums of the calls that lie `within` (bool (n_sites,)) to those of a subset."""
+        chosen = within[sites]
+        if not chosen.any():
+            return
+        total = self.sums.setdefault(subset, self._nothing())
+        into = samples * self.n_blocks + blocks[sites]
+        added = _added_up(sums, into, len(total) * self.n_blocks, chosen).reshape(len(total), self.n_blocks, N_SUMS)
+        total[:, self._cells(number)] += added
+
+    def _cells(self, number: int) -> slice:
+        """The cells of the `number`-th scenario: its own, or all blocks of the only one."""
+        return slice(number, number + self.n_blocks)
 
     def subsets(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """subset → sums float64 (n, n_cells, N_SUMS), and which test samples (bool) these n are."""
         everyone = np.ones(self.dataset.test.n_samples, dtype=bool)
-        everywhere = [np.ones(int(s.hidden.sum()), dtype=bool) for s in self.scenarios]
-        rare = [self._rare(s) for s in self.scenarios]
-        every_rare = [np.ones(int(r.sum()), dtype=bool) for r in rare]
-        total = self._in_cells(self.calls, everywhere)
-        found = {"all": (total, everyone), "rare": (self._in_cells(self.calls, rare), everyone)}
-        if len(every_rare) > 1 or every_rare[0].any():
-            found["rare_minor"] = (self._in_cells(self.minor, every_rare), everyone)
-        for low, high in pairwise(MAF_BINS):
-            last = high == MAF_BINS[-1]
-            chosen = [(m >= low) & ((m < high) | last) for m in (self.maf[s.hidden] for s in self.scenarios)]
-            if any(c.any() for c in chosen):
-                found[f"maf:{low:.2f}-{high:.2f}"] = (self._in_cells(self.calls, chosen), everyone)
+        total = self.sums["all"]
+        by_sites = ["all", "rare", "rare_minor", *(name for name in self.bins if name in self.sums)]
+        found = {name: (self.sums[name], everyone) for name in by_sites}
         if "group" in self.dataset.test.samples:
             groups = self.dataset.test.samples["group"].fillna("").astype(str).to_numpy()
             for group in sorted(set(groups) - {""}):
@@ -260,17 +344,15 @@ class _LevelSums:
             related = (self.relationship >= low) & (self.relationship < high)
             if related.any():
                 found[f"relation:{low:.3f}-{high:.3f}"] = (total[related], related)
-        if self.true:
-            found["true:all"] = (self._in_cells(self.true, everywhere), everyone)
-            found["true:rare"] = (self._in_cells(self.true, rare), everyone)
+        found |= {name: (sums, everyone) for name, sums in self.sums.items() if name.startswith("true:")}
         return {name: (sums, who) for name, (sums, who) in found.items() if hard_confusion(sums.sum(axis=(0, 1))).any()}
 
     def single_masks(self, seed: int) -> list[tuple]:
         """Rows of each mask by itself, without intervals."""
         rows = []
-        for scenario, sums in zip(self.scenarios, self.calls, strict=True):
-            for subset, chosen in (("all", slice(None)), ("rare", self._rare(scenario))):
-                total = sums[:, chosen].sum(axis=(0, 1), dtype=np.float64)
+        for number, scenario in enumerate(self.scenarios):
+            for subset in ("all", "rare"):
+                total = self.sums[subset][:, self._cells(number)].sum(axis=(0, 1))
                 n = int(hard_confusion(total).sum())
                 for metric in ("f1_macro", "f1_micro", "f1_0", "f1_1", "f1_2"):
                     value = float(scores(total)[metric])
@@ -280,8 +362,7 @@ class _LevelSums:
 
     def relations(self, seed: int, weights: tuple[np.ndarray, np.ndarray]) -> list[tuple]:
         """Rows of each test sample's closest relationship to train, and of its rank correlation with correct calls."""
-        everywhere = [np.ones(int(s.hidden.sum()), dtype=bool) for s in self.scenarios]
-        found = scores(self._in_cells(self.calls, everywhere))
+        found = scores(self.sums["all"])
         calls = np.nan_to_num(found["truth_0"] + found["truth_1"] + found["truth_2"])
         right = calls - np.nan_to_num(found["wrong"])
         scored = np.flatnonzero(np.isfinite(self.relationship) & (calls.sum(axis=1) > 0))
@@ -302,12 +383,7 @@ class _LevelSums:
 
     def details(self, seed: int, smoothed: bool) -> list[tuple]:
         """Rows for a closer look at the headline scenario: confusion, sites, samples, calibration."""
-        by_sample = np.zeros((self.dataset.test.n_samples, N_SUMS))
-        by_site = np.zeros((self.dataset.test.n_sites, N_SUMS))
-        for scenario, sums in zip(self.scenarios, self.calls, strict=True):
-            by_sample += sums.sum(axis=1, dtype=np.float64)
-            by_site[scenario.hidden] += sums.sum(axis=0, dtype=np.float64)
-        pooled = by_sample.sum(axis=0)
+        pooled = self.by_sample.sum(axis=0)
         rows: list[tuple] = []
 
         def add(subset: str, metric: str, value: float, n: float) -> None:
@@ -323,8 +399,8 @@ class _LevelSums:
                     add(bounds, "confidence", confidence, n)
                     add(bounds, "accuracy", accuracy, n)
         for kind, labels, table in (
-            ("site", self.dataset.test.site_keys(), by_site),
-            ("sample", self.dataset.test.names, by_sample),
+            ("site", self.dataset.test.site_keys(), self.by_site),
+            ("sample", self.dataset.test.names, self.by_sample),
         ):
             result = scores(table)
             for i, label in enumerate(labels):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,33 +10,70 @@ import numpy as np
 import pandas as pd
 
 from snpimpute.errors import InputError
+from snpimpute.genotypes import MISSING, GenotypeMatrix
 
 DEFAULT_LEVELS = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 95.0)
 VALIDATION_LEVELS = (10.0, 30.0, 60.0, 80.0, 90.0)
+VALIDATION_CALL_LEVELS = (1.0, 5.0, 20.0)  # of datasets that are tested on single calls alone
 SPLIT_SCHEMES = ("random", "family", "group", "youngest")
+CALL_MECHANISMS = ("entries", "maf", "blocks", "high_ld")  # the others hide whole sites
+MEAN_BLOCK = 20.0  # sites of a failed run, on average
+RARE_ODDS = 0.05  # MAF at which a call's odds of being hidden by "maf" are half those of an allele never seen
+HIGH_LD = 0.8  # r² to an adjacent site above which "high_ld" may hide a site's calls
 
 
-@dataclass(frozen=True, eq=False)
 class Scenario:
-    """One way of hiding calls.
+    """One way of hiding calls. The mask is kept a bit per call.
 
-    Attributes:
+    Args:
         split: "test" or "validation": whose calls are hidden.
-        mechanism: "independent", "nested" (whole sites) or "file".
-        level: percent of the sites hidden.
+        mechanism: of whole sites "independent", "nested", "file" or "array"; of single calls one of CALL_MECHANISMS.
+        level: percent hidden of the sites; of single-call mechanisms percent of the calls ("high_ld": of the calls at
+            the sites it may hide).
         repeat: number of the mask among those of the same mechanism and level, from 0.
-        hidden: bool (n_sites,): sites hidden for every sample of the split.
+        hidden: bool (n_sites,): sites hidden for every sample of the split; or (n_samples, n_sites): single calls.
     """
 
-    split: str
-    mechanism: str
-    level: float
-    repeat: int
-    hidden: np.ndarray
+    def __init__(self, split: str, mechanism: str, level: float, repeat: int, hidden: np.ndarray) -> None:
+        self.split = split
+        self.mechanism = mechanism
+        self.level = level
+        self.repeat = repeat
+        self.n_sites = hidden.shape[-1]
+        self.packed = np.packbits(hidden, axis=-1)  # uint8, eight sites a byte
 
     @property
     def key(self) -> str:
         return f"{self.split}-{self.mechanism}-{self.level:g}-{self.repeat}"
+
+    @property
+    def by_call(self) -> bool:
+        """Whether single calls are hidden, not whole sites."""
+        return self.packed.ndim == 2
+
+    @property
+    def hidden(self) -> np.ndarray:
+        """The mask, as it was given."""
+        return np.unpackbits(self.packed, axis=-1, count=self.n_sites).view(bool)
+
+    @property
+    def sites(self) -> np.ndarray:
+        """bool (n_sites,): the sites at which any call is hidden."""
+        anywhere = np.bitwise_or.reduce(np.atleast_2d(self.packed), axis=0)
+        return np.unpackbits(anywhere, count=self.n_sites).view(bool)
+
+
+def at_hidden(values: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    """What `values` (n_samples, n_sites, ...) hold at the calls that a mask hides.
+
+    Args:
+        values: of any kind.
+        hidden: bool, (n_sites,) for whole sites or (n_samples, n_sites).
+
+    Returns:
+        (n_samples, n_hidden_sites, ...) of whole sites; (n_hidden_calls, ...) of single calls, sample after sample.
+    """
+    return values[hidden] if hidden.ndim == 2 else values[:, hidden]
 
 
 def site_masks(
@@ -75,6 +112,123 @@ def site_masks(
             known = (masks[before] for before in masks if before[0] == level)
             if mechanism == "independent" or not any(np.array_equal(hidden, mask) for mask in known):
                 masks[level, repeat] = hidden
+    return masks
+
+
+def call_masks(
+    n_samples: int,
+    panel: GenotypeMatrix,
+    levels: Sequence[float],
+    repeats: int,
+    mechanism: str,
+    seed: int,
+) -> Iterator[tuple[tuple[float, int], np.ndarray]]:
+    """Single-call masks, (level, repeat) and bool (n_samples, n_sites): round(level · n_calls / 100) calls, at least one.
+
+    Each mask is drawn anew; calls whose truth is missing count like any other.
+
+    - "entries": every call is as likely as any other.
+    - "maf": the odds of a call being hidden are proportional to 1 / (MAF + 0.05), MAF that of the panel: at low levels
+      a call at a site that does not vary is hidden eleven times as often as one at MAF 0.5.
+    - "blocks": runs of neighbouring sites in single samples (a failed row of an array), each from a random sample and
+      site, of a geometric length (20 sites on average), never across the border of a contig. The last run is cut.
+    - "high_ld": like "entries", at those sites alone whose r² to an adjacent site is above 0.8 in the panel; `level` is
+      the percentage of the calls there.
+
+    Args:
+        n_samples: of the samples whose calls are hidden.
+        panel: what was learned from: its sites, and where the mechanism depends on them its calls.
+        levels: percent of calls hidden.
+        repeats: masks per level.
+        mechanism: one of CALL_MECHANISMS.
+        seed: of the draw.
+
+    Raises:
+        InputError: "high_ld" finds no such site.
+    """
+    shape = (n_samples, panel.n_sites)
+    contigs = pd.factorize(panel.sites["contig"])[0]
+    allowed = high_ld_sites(panel) if mechanism == "high_ld" else np.ones(panel.n_sites, dtype=bool)
+    if not allowed.any():
+        raise InputError(f"no site has r² above {HIGH_LD:g} to an adjacent one: leave the mechanism high_ld out")
+    n_calls = n_samples * int(allowed.sum())
+    for repeat in range(repeats):
+        for level in levels:
+            draw = [seed, repeat, 1 + round(level * 1000), CALL_MECHANISMS.index(mechanism)]
+            rng = np.random.default_rng(draw)
+            n_hidden = min(max(round(level * n_calls / 100), 1), n_calls - 1)
+            turn = _turns_of_blocks(shape, contigs, n_hidden, rng) if mechanism == "blocks" else rng.random(shape)
+            if mechanism == "maf":  # logistic noise: the calls below any threshold are hidden with the odds above
+                turn = np.log(turn) - np.log1p(-turn) + np.log(np.nan_to_num(panel.maf()) + RARE_ODDS)
+            turn[:, ~allowed] = np.inf
+            yield (level, repeat), turn <= np.partition(turn.ravel(), n_hidden - 1)[n_hidden - 1]
+
+
+def _turns_of_blocks(
+    shape: tuple[int, int], contigs: np.ndarray, n_wanted: int, rng: np.random.Generator
+) -> np.ndarray:
+    """float64 `shape`: when each call's turn comes to be hidden, run after run; infinite for calls in no run.
+
+    Enough runs are drawn to cover `n_wanted` calls.
+    """
+    n_samples, n_sites = shape
+    past_end = np.searchsorted(contigs, contigs, side="right")  # of the contig of each site
+    turn = np.full(shape, np.inf)
+    n_runs = 0
+    while (n_left := n_wanted - int(np.isfinite(turn).sum())) > 0:
+        n_new = 1 + int(n_left / MEAN_BLOCK)
+        sample, start = rng.integers(n_samples, size=n_new), rng.integers(n_sites, size=n_new)
+        length = np.minimum(rng.geometric(1 / MEAN_BLOCK, size=n_new), past_end[start] - start)
+        run = np.repeat(np.arange(n_new), length)
+        step = np.arange(len(run)) - np.repeat(np.cumsum(length) - length, length)
+        np.minimum.at(turn, (sample[run], start[run] + step), (n_runs + run) * float(n_sites) + step)
+        n_runs += n_new
+    return turn
+
+
+def high_ld_sites(panel: GenotypeMatrix) -> np.ndarray:
+    """bool (n_sites,): sites whose r² to an adjacent site of their contig is above HIGH_LD.
+
+    r² is the squared correlation of the allele counts of samples that have both calls (Rogers & Huff 2009: no phase is
+    needed); 0 where one of the two does not vary.
+    """
+    first, second = panel.calls[:, :-1], panel.calls[:, 1:]
+    both = (first != MISSING) & (second != MISSING)
+    x, y = np.where(both, first, 0).astype(np.float64), np.where(both, second, 0).astype(np.float64)
+    n = both.sum(axis=0)
+    covariance = n * (x * y).sum(axis=0) - x.sum(axis=0) * y.sum(axis=0)
+    spread = (n * (x**2).sum(axis=0) - x.sum(axis=0) ** 2) * (n * (y**2).sum(axis=0) - y.sum(axis=0) ** 2)
+    linked = covariance**2 > HIGH_LD * spread
+    contigs = panel.sites["contig"].to_numpy()
+    linked &= (spread > 0) & (contigs[:-1] == contigs[1:])
+    return np.append(linked, False) | np.append(False, linked)
+
+
+def array_masks(
+    panel: GenotypeMatrix, levels: Sequence[float], repeats: int, seed: int
+) -> dict[tuple[float, int], np.ndarray]:
+    """All sites but those of an array: (level, repeat) → bool (n_sites,), round(level · n_sites / 100) sites hidden.
+
+    The contigs, each from its first to its last site, are laid end to end and cut into as many windows of equal length
+    as the array has sites; in each window the site of the highest MAF in the panel is typed. Windows without a site are
+    made up for by cutting the whole anew for the sites that are left. Where the first border falls is drawn.
+    """
+    pos = panel.sites["pos"].to_numpy(dtype=np.float64)
+    contigs = panel.sites["contig"].to_numpy()
+    gaps = np.where(contigs[1:] == contigs[:-1], np.diff(pos), 1.0)
+    place = np.append(0.0, np.cumsum(gaps)) / (gaps.sum() + 1.0)
+    common_first = np.argsort(-np.nan_to_num(panel.maf()), kind="stable")
+    masks: dict[tuple[float, int], np.ndarray] = {}
+    for repeat in range(repeats):
+        for level in levels:
+            border = np.random.default_rng([seed, repeat, 1 + round(level * 1000), len(CALL_MECHANISMS)]).random()
+            n_typed = panel.n_sites - min(max(round(level * panel.n_sites / 100), 1), panel.n_sites - 1)
+            hidden = np.ones(panel.n_sites, dtype=bool)
+            while n_left := n_typed - int((~hidden).sum()):
+                left = common_first[hidden[common_first]]
+                window = np.floor(place[left] * n_left + border).astype(int) % n_left
+                hidden[left[np.unique(window, return_index=True)[1]]] = False
+            masks[level, repeat] = hidden
     return masks
 
 

@@ -434,7 +434,7 @@ class Tracker:
     ) -> None:
         """Write the scores of a trained imputer to its run: curves over the levels, headline figures, pictures.
 
-        A curve is a metric whose step is the percentage of missing sites (per mille, and `_permille` in the key, where
+        A curve is a metric whose step is the percentage missing (per mille, and `_permille` in the key, where
         a mechanism has levels that are not whole percentages). The mechanism of the headline has plain keys, others
         their name as a prefix; rare sites have `rare_`. At the headline's level (that of the confusion matrix, else
         the nearest to 60) values stand without a step under keys such as `f1_macro_60`.
@@ -855,7 +855,7 @@ def _robustness_figure(scores: pd.DataFrame) -> Figure:
         axes.fill_between(
             curve["level"].astype(float), curve["low"].astype(float), curve["high"].astype(float), alpha=0.2
         )
-    axes.set(xlabel="sites missing (%)", ylabel="macro-F1", ylim=(0, 1.02))
+    axes.set(xlabel="missing (%)", ylabel="macro-F1", ylim=(0, 1.02))
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     return figure

@@ -1,6 +1,9 @@
 """The tidy table: its key is unique, its values are what one gets by hand, its differences are paired."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
@@ -8,6 +11,7 @@ from snpimpute.config import DataSettings, ScenarioSettings
 from snpimpute.evaluation import KEY, Posteriors, impute_scenarios, load_posteriors, save_posteriors, score_table
 from snpimpute.imputers.mode import Mode
 from snpimpute.io.prepare import build_dataset
+from snpimpute.masking import Scenario, at_hidden
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +171,66 @@ def test_posteriors_read_back(results, tmp_path):
     assert again.label == "mode/default" and again.seconds == results[0].seconds
     for key, values in results[0].values.items():
         np.testing.assert_array_equal(again.values[key], values)
+
+
+def with_scenarios(dataset, scenarios):
+    return replace(dataset, scenarios=tuple(scenarios), headline=scenarios[-1].key)
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_whole_sites_given_as_single_calls_score_the_same(dataset, repeats, monkeypatch):
+    """The scores, intervals and details of single calls are those of whole sites where the calls are the same."""
+    sites = [s for s in dataset.test_scenarios() if s.repeat < repeats]
+    everyone = np.ones((dataset.test.n_samples, 1), dtype=bool)
+    calls = [Scenario(s.split, s.mechanism, s.level, s.repeat, everyone & s.hidden) for s in sites]
+    missing = np.random.default_rng(1).random(dataset.test.calls.shape) < 0.05
+    dataset = replace(dataset, test=dataset.test.hide(missing))
+    given = noisy(dataset, "good", 0.9, 1)
+    flat = {key: values.reshape(-1, 3) for key, values in given.values.items()}
+    whole = score_table(with_scenarios(dataset, sites), [given], 100)
+    single = score_table(with_scenarios(dataset, calls), [replace(given, values=flat)], 100)
+    pd.testing.assert_frame_equal(single, whole, rtol=1e-6)
+    monkeypatch.setattr("snpimpute.evaluation.CALLS_AT_A_TIME", 97)
+    for scenarios, values in ((sites, given.values), (calls, flat)):
+        in_pieces = score_table(with_scenarios(dataset, scenarios), [replace(given, values=values)], 100)
+        pd.testing.assert_frame_equal(in_pieces, whole, rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def calls_dataset():
+    data = DataSettings(
+        simulation={"n_samples": 150, "n_sites": 50},
+        scenarios=ScenarioSettings(levels=(0.5, 5, 20), repeats=2, mechanisms=("entries", "blocks")),
+    )
+    return build_dataset("calves", data, seed=1, headline_level=20)
+
+
+def test_single_calls_are_kept_and_scored_alone(calls_dataset):
+    mode = impute_scenarios(Mode().fit(calls_dataset.train), "default", calls_dataset)
+    n_calls = calls_dataset.test.calls.size
+    assert {key: values.shape for key, values in mode.values.items()} == {
+        f"test-{mechanism}-{level:g}-{repeat}": (round(n_calls * level / 100), 3)
+        for mechanism in ("entries", "blocks")
+        for level in (0.5, 5.0, 20.0)
+        for repeat in (0, 1)
+    }
+    table = score_table(calls_dataset, [mode], n_resamples=100)
+    assert not table.duplicated(KEY).any()
+    scenarios = [s for s in calls_dataset.test_scenarios() if (s.mechanism, s.level) == ("blocks", 5.0)]
+    truth = np.concatenate([at_hidden(calls_dataset.test.calls, s.hidden) for s in scenarios])
+    calls = np.concatenate([mode.values[s.key].argmax(axis=1) for s in scenarios])
+    row = pick(table[table.mechanism == "blocks"], level=5.0, metric="f1_macro")
+    assert row.value == pytest.approx(f1_score(truth, calls, average="macro", labels=[0, 1, 2], zero_division=0))
+    assert row.n == len(truth) and row.low < row.value < row.high
+    at_headline = table[(table.mechanism == "entries") & (table.level == 20)]
+    hidden = [s.hidden for s in calls_dataset.test_scenarios() if (s.mechanism, s.level) == ("entries", 20.0)]
+    for kind, axis, names in (
+        ("site", 0, calls_dataset.test.site_keys()),
+        ("sample", 1, calls_dataset.test.names),
+    ):
+        n = dict(zip(names, sum(h.sum(axis=axis) for h in hidden), strict=True))
+        rows = at_headline[at_headline.subset.str.startswith(f"{kind}:") & (at_headline.metric == "f1_micro")]
+        assert dict(zip(rows.subset.str.removeprefix(f"{kind}:"), rows.n, strict=True)) == {
+            k: v for k, v in n.items() if v
+        }
+    assert pick(at_headline, metric="f1_micro", subset="true:all").n == sum(h.sum() for h in hidden)

@@ -7,7 +7,17 @@ import pandas as pd
 import pytest
 
 from snpimpute.errors import InputError
-from snpimpute.masking import TrainingMask, site_masks, split_samples
+from snpimpute.genotypes import GenotypeMatrix
+from snpimpute.masking import (
+    Scenario,
+    TrainingMask,
+    array_masks,
+    at_hidden,
+    call_masks,
+    high_ld_sites,
+    site_masks,
+    split_samples,
+)
 
 LEVELS = (10.0, 30.0, 60.0, 95.0)
 
@@ -49,6 +59,102 @@ def test_tiny_data_keeps_a_site_hidden_and_a_site_seen():
     masks = site_masks(10, (1.0, 99.0), 1, "independent", seed=1)
     assert masks[1.0, 0].sum() == 1
     assert masks[99.0, 0].sum() == 9
+
+
+def panel(calls: np.ndarray, contigs: list[str] | None = None, pos: np.ndarray | None = None) -> GenotypeMatrix:
+    n_samples, n_sites = calls.shape
+    sites = pd.DataFrame({"contig": contigs or ["1"] * n_sites, "pos": 10 * np.arange(n_sites) if pos is None else pos})
+    names = pd.DataFrame({"sample": [f"s{i}" for i in range(n_samples)]})
+    return GenotypeMatrix(calls.astype(np.int8), names, sites.assign(id="", ref="A", alt="C"))
+
+
+def varied(n_sites: int = 120, seed: int = 1) -> GenotypeMatrix:
+    """Half of the sites at MAF near 0.02, half near 0.5, on two contigs."""
+    frequency = np.tile([0.02, 0.5], n_sites // 2)
+    calls = np.random.default_rng(seed).binomial(2, frequency, (200, n_sites))
+    return panel(calls, ["1"] * (n_sites // 3) + ["2"] * (n_sites - n_sites // 3))
+
+
+@pytest.mark.parametrize("mechanism", ["entries", "maf", "blocks"])
+def test_single_calls_are_hidden_to_the_number_and_by_the_seed(mechanism):
+    masks = dict(call_masks(50, varied(), (0.1, 5.0, 80.0), 2, mechanism, seed=4))
+    assert {key: int(m.sum()) for key, m in masks.items()} == {
+        (level, repeat): round(level * 60) for level in (0.1, 5.0, 80.0) for repeat in (0, 1)
+    }
+    assert masks[5.0, 0].shape == (50, 120) and (masks[5.0, 0] != masks[5.0, 1]).any()
+    again, other = (dict(call_masks(50, varied(), (5.0,), 1, mechanism, seed)) for seed in (4, 5))
+    assert (again[5.0, 0] == masks[5.0, 0]).all() and (other[5.0, 0] != masks[5.0, 0]).any()
+
+
+def test_entries_favour_no_sample_and_no_site():
+    (_, hidden), *_ = call_masks(400, varied(), (30.0,), 1, "entries", seed=1)
+    for axis, n in ((0, 400), (1, 120)):
+        assert np.abs(hidden.mean(axis=axis) - 0.3).max() < 4.5 * np.sqrt(0.21 / n)
+
+
+def test_rare_sites_are_hidden_by_the_odds_that_are_promised():
+    matrix = varied()
+    for level in (2.0, 50.0):
+        (_, hidden), *_ = call_masks(2000, matrix, (level,), 1, "maf", seed=1)
+        share = hidden.mean(axis=0)
+        odds = share / (1 - share) * (matrix.maf() + 0.05)  # the same at all sites
+        assert odds.std() / odds.mean() < 0.25
+        assert abs(odds[::2].mean() / odds[1::2].mean() - 1) < 0.06, level
+
+
+def test_blocks_are_runs_within_a_contig():
+    (_, hidden), *_ = call_masks(300, varied(1200), (3.0,), 1, "blocks", seed=1)
+    padded = np.pad(hidden.astype(int), ((0, 0), (1, 1)))
+    starts, ends = ((np.diff(padded, axis=1) == sign).nonzero() for sign in (1, -1))
+    assert 15 < (ends[1] - starts[1]).mean() < 27  # 20, a little more where runs meet, less where the contig ends
+    across = hidden[:, 399] & hidden[:, 400]  # only where runs of both contigs touch by chance
+    assert hidden[:, 399].sum() > 3 and across.sum() <= 1
+    (_, whole), *_ = call_masks(4, varied(12), (98.0,), 1, "blocks", seed=1)
+    assert whole.sum() == 47
+
+
+def test_high_ld_hides_at_linked_sites_alone():
+    first = np.array([0, 1, 2, 0, 1, 2, 1, 0])
+    unlike = np.array([1, 0, 1, 2, 1, 0, 0, 1])
+    nearly = np.array([0, 1, 2, 0, 1, 2, 1, -1])
+    matrix = panel(np.stack([first, nearly, unlike, 2 - unlike, unlike, 0 * first], axis=1), list("111122"))
+    assert high_ld_sites(matrix).tolist() == [True, True, True, True, False, False]
+    (_, hidden), *_ = call_masks(100, matrix, (25.0,), 1, "high_ld", seed=1)
+    assert hidden.sum() == 100 and not hidden[:, 4:].any()
+    with pytest.raises(InputError, match=r"no site has r² above 0.8"):
+        list(call_masks(10, matrix.take_sites([0, 2]), (5.0,), 1, "high_ld", seed=1))
+
+
+def test_an_array_types_common_sites_evenly():
+    matrix = varied(600)
+    masks = array_masks(matrix, (50.0, 90.0, 99.9), 2, seed=1)
+    assert {key: int(m.sum()) for key, m in masks.items()} == {
+        (level, r): n for level, n in ((50.0, 300), (90.0, 540), (99.9, 599)) for r in (0, 1)
+    }
+    typed = ~masks[90.0, 0]
+    assert np.diff(np.flatnonzero(typed)).max() <= 20 and matrix.maf()[typed].min() > 0.4
+    assert (masks[90.0, 0] != masks[90.0, 1]).any()
+    assert (masks[90.0, 0] == array_masks(matrix, (90.0,), 1, seed=1)[90.0, 0]).all()
+
+
+def test_an_array_is_even_in_base_pairs():
+    crowded = panel(np.tile([[0], [1], [2]], (40, 100)), pos=np.append(np.arange(90), 1000 * np.arange(1, 11)))
+    typed = ~array_masks(crowded, (90.0,), 1, seed=3)[90.0, 0]
+    assert typed.sum() == 10 and typed[90:].sum() >= 8  # the crowd at the start fills one window or two
+
+
+def test_a_scenario_gives_its_mask_back():
+    rng = np.random.default_rng(1)
+    values = rng.random((7, 13, 3))
+    for shape in ((13,), (7, 13)):
+        hidden = rng.random(shape) < 0.3
+        scenario = Scenario("test", "entries", 0.5, 2, hidden)
+        assert scenario.key == "test-entries-0.5-2"
+        assert (scenario.hidden == hidden).all() and scenario.hidden.dtype == bool
+        assert scenario.by_call == (len(shape) == 2)
+        assert (scenario.sites == np.atleast_2d(hidden).any(axis=0)).all()
+        everyone = np.broadcast_to(hidden, (7, 13))
+        np.testing.assert_array_equal(at_hidden(values, hidden).reshape(-1, 3), values[everyone])
 
 
 def samples(n: int = 100) -> pd.DataFrame:

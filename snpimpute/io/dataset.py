@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +20,9 @@ from snpimpute.masking import Scenario, TrainingMask
 from snpimpute.runtime import digest, written_beside
 
 LAYOUT = 1
+CHANGED = "{} was changed after it was made: remove the folder and prepare it again"
 TRUE_GENOTYPES = "test.true.vcf.gz"
+MASKED_CALLS = "masked_calls.npz"  # scenario → uint8 (n_samples of the split, n_sites / 8): np.packbits along the sites
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +38,7 @@ class PreparedDataset:
         left_out: columns reason, n: what the filters left out.
         settings: what the dataset was made with (JSON-able).
         true_test: simulated data only: the true genotypes of the test samples.
-        headline: the test scenario whose columns the fixed training mask hides.
+        headline: the test scenario of the headline tables; where it hides whole sites, the fixed training mask hides them.
     """
 
     name: str
@@ -52,12 +56,12 @@ class PreparedDataset:
         """SHA-256 of everything an imputer or a score can depend on."""
         parts: list[Any] = [LAYOUT, self.headline, self.train.digest(), self.test.digest()]
         parts += [self.true_test.digest() if self.true_test else "", self.held_out.astype(int).tolist()]
-        parts += [[s.key, np.flatnonzero(s.hidden).tolist()] for s in self.scenarios]
+        parts += [[s.key, _hidden_text(s)] for s in self.scenarios]
         return digest(parts)
 
     @property
     def headline_scenario(self) -> Scenario:
-        """The test scenario of the headline tables, whose columns the fixed training mask hides."""
+        """The test scenario of the headline tables."""
         return next(s for s in self.scenarios if s.key == self.headline)
 
     @property
@@ -74,15 +78,33 @@ class PreparedDataset:
         return [s for s in self.scenarios if s.split == "test"]
 
     def training_mask(self, policy: Literal["fixed", "random"]) -> TrainingMask:
-        """What networks have hidden while they learn: the headline scenario's columns, or random ones."""
+        """What networks have hidden while they learn: the headline scenario's columns, or random calls of each sample.
+
+        Raises:
+            InputError: a fixed mask is asked for, and the headline scenario hides no whole sites.
+        """
         if policy == "random":
             return TrainingMask("random")
-        return TrainingMask("fixed", sites=self.headline_scenario.hidden)
+        headline = self.headline_scenario
+        if headline.by_call:
+            raise InputError(
+                f"a fixed training mask hides whole sites, and the headline scenario of {self.name} ({headline.mechanism}, "
+                f"{headline.level:g}%) hides single calls: leave the variant out, or train it with mask = 'random'"
+            )
+        return TrainingMask("fixed", sites=headline.hidden)
 
     def validation_masks(self, policy: Literal["fixed", "random"]) -> tuple[np.ndarray, ...]:
-        """bool (n_sites,) each: the headline scenario's columns, or the validation masks of all levels."""
+        """The headline scenario's columns, bool (n_sites,), or the validation masks of all levels.
+
+        These are bool (n_sites,) each; where the dataset is tested on single calls alone (n_validation, n_sites).
+
+        Raises:
+            InputError: see `training_mask`.
+        """
         if policy == "fixed":
-            return (self.headline_scenario.hidden,)
+            sites = self.training_mask("fixed").sites
+            assert sites is not None
+            return (sites,)
         return tuple(s.hidden for s in self.scenarios if s.split == "validation")
 
 
@@ -105,11 +127,16 @@ def save_dataset(dataset: PreparedDataset, parent: Path) -> Path:
         sites.to_csv(beside / "sites.tsv", sep="\t", index=False, float_format="%.6f")
         dataset.left_out.to_csv(beside / "left_out.tsv", sep="\t", index=False)
         keys = np.array(dataset.train.site_keys())
-        described = [(s.key, s.split, s.mechanism, s.level, s.repeat, int(s.hidden.sum())) for s in dataset.scenarios]
-        columns = ["scenario", "split", "mechanism", "missing_percent", "repeat", "n_hidden"]
+        described = [
+            (s.key, s.split, s.mechanism, s.level, s.repeat, int(s.hidden.sum()), "calls" if s.by_call else "sites")
+            for s in dataset.scenarios
+        ]
+        columns = ["scenario", "split", "mechanism", "missing_percent", "repeat", "n_hidden", "of"]
         pd.DataFrame(described, columns=columns).to_csv(beside / "scenarios.tsv", sep="\t", index=False)
-        masked = [(s.key, key) for s in dataset.scenarios for key in keys[s.hidden]]
+        masked = [(s.key, key) for s in dataset.scenarios if not s.by_call for key in keys[s.hidden]]
         pd.DataFrame(masked, columns=["scenario", "site"]).to_csv(beside / "masked_sites.tsv", sep="\t", index=False)
+        if calls := {s.key: s.packed for s in dataset.scenarios if s.by_call}:
+            np.savez_compressed(beside / MASKED_CALLS, **calls)  # type: ignore[arg-type]
         about = {
             "layout": LAYOUT,
             "name": dataset.name,
@@ -150,27 +177,45 @@ def load_dataset(folder: Path) -> PreparedDataset:
         table[column] = pd.to_numeric(table[column])
     is_test = (table["split"] == "test").to_numpy()
     labels = table.drop(columns="split")
-    described = pd.read_csv(folder / "scenarios.tsv", sep="\t", dtype={"scenario": str})
-    masked = pd.read_csv(folder / "masked_sites.tsv", sep="\t", dtype=str)
-    keys = np.array(train.site_keys())
-    hidden = {name: np.isin(keys, sites) for name, sites in masked.groupby("scenario")["site"]}
+    try:
+        scenarios = _read_scenarios(folder, np.array(train.site_keys()))
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile):
+        raise InputError(CHANGED.format(folder)) from None
     dataset = PreparedDataset(
         name=about["name"],
         train=_labelled(train, labels[~is_test]),
         test=_labelled(test, labels[is_test]),
         held_out=(table["split"][~is_test] == "validation").to_numpy(),
-        scenarios=tuple(
-            Scenario(row.split, row.mechanism, float(row.missing_percent), int(row.repeat), hidden[row.scenario])
-            for row in described.itertuples()
-        ),
+        scenarios=scenarios,
         left_out=pd.read_csv(folder / "left_out.tsv", sep="\t"),
         settings=about["settings"],
         headline=about["headline"],
         true_test=None if truth is None else _labelled(truth, labels[is_test]),
     )
     if dataset.digest != about["digest"]:
-        raise InputError(f"{folder} was changed after it was made: remove the folder and prepare it again")
+        raise InputError(CHANGED.format(folder))
     return dataset
+
+
+def _read_scenarios(folder: Path, keys: np.ndarray) -> tuple[Scenario, ...]:
+    described = pd.read_csv(folder / "scenarios.tsv", sep="\t", dtype={"scenario": str})
+    masked = pd.read_csv(folder / "masked_sites.tsv", sep="\t", dtype=str)
+    hidden = {name: np.isin(keys, sites) for name, sites in masked.groupby("scenario")["site"]}
+    packed = np.load(folder / MASKED_CALLS, allow_pickle=False) if (folder / MASKED_CALLS).exists() else {}
+    scenarios = []
+    for row in described.itertuples():
+        mask = hidden.get(row.scenario)
+        if mask is None:
+            mask = np.unpackbits(packed[row.scenario], axis=-1, count=len(keys)).view(bool)
+        scenarios.append(Scenario(row.split, row.mechanism, float(row.missing_percent), int(row.repeat), mask))
+    return tuple(scenarios)
+
+
+def _hidden_text(scenario: Scenario) -> list[int] | str:
+    """What of a mask goes into the digest: numbers of whole sites; of single calls the SHA-256 of the packed mask."""
+    if scenario.by_call:
+        return hashlib.sha256(scenario.packed.tobytes()).hexdigest()
+    return np.flatnonzero(scenario.hidden).tolist()
 
 
 @functools.lru_cache(maxsize=4)
@@ -214,3 +259,26 @@ def read_masked_sites(path: Path, sites: pd.DataFrame) -> dict[float, np.ndarray
         masks[percent] = np.zeros(len(sites), dtype=bool)
         masks[percent][[place[site] for site in rows["site"]]] = True
     return dict(sorted(masks.items()))
+
+
+def read_typed_sites(path: Path, sites: pd.DataFrame) -> np.ndarray:
+    """bool (n_sites,): the sites that an array types.
+
+    Args:
+        path: a site a line, as contig:pos:ref:alt, contig:pos or the site's id; sites that the data lack are left out.
+        sites: the sites table of the data.
+
+    Raises:
+        InputError: no such file, or it names none of the data's sites, or all of them.
+    """
+    try:
+        listed = set(path.read_text().split())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the array's sites in {path}: {error}") from None
+    places = [f"{contig}:{pos}" for contig, pos in zip(sites.contig, sites.pos, strict=True)]
+    names = zip(site_keys(sites), places, sites["id"], strict=True)
+    typed = np.array([not listed.isdisjoint(of_site) for of_site in names])
+    if not typed.any() or typed.all():
+        how_many = "all" if typed.all() else "none"
+        raise InputError(f"{path} lists {how_many} of the {len(sites)} sites: an array types some and leaves some out")
+    return typed

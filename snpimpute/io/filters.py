@@ -52,8 +52,12 @@ class Site(NamedTuple):
     alt: str
 
 
-def parse_region(text: str) -> Region:
-    """The region that `CONTIG` or `CONTIG:START-END` names; InputError if it is spelled otherwise."""
+def parse_regions(text: str) -> list[Region]:
+    """The regions that `CONTIG` or `CONTIG:START-END`, or several joined by `;`, name; InputError if spelled otherwise."""
+    return [_parse_region(part) for part in text.split(";")]
+
+
+def _parse_region(text: str) -> Region:
     ranged = re.fullmatch(r"(.+):([\d,]*\d[\d,]*)-([\d,]*\d[\d,]*)", text)
     if ranged is None:
         if not text or ":" in text or re.search(r"\s", text):
@@ -229,17 +233,12 @@ class Gatherer:
             self._require_selection(self._max_sites)
 
     def _require_selection(self, max_sites: int) -> None:
-        contigs = list(dict.fromkeys(site.contig for site in self._sites))
-        if len(contigs) > 1:
-            raise InputError(
-                f"{self._source} holds sites of several contigs ({shortened(contigs)}, maybe more): "
-                f"select a part with --region CONTIG:START-END"
-            )
         if len(self._sites) > max_sites:
             first, last = self._sites[0], self._sites[max_sites - 1]
+            end = f"{last.pos}" if first.contig == last.contig else f"{last.contig}:{last.pos}"
             raise InputError(
                 f"{self._source} holds more than {max_sites} sites: select a part with --region CONTIG:START-END "
-                f"(the first {max_sites} are {first.contig}:{first.pos}-{last.pos}), or take more with --max-sites N"
+                f"(the first {max_sites} are {first.contig}:{first.pos}-{end}), or take more with --max-sites N"
             )
 
     def finish(self, samples: pd.DataFrame) -> tuple[GenotypeMatrix, pd.DataFrame]:

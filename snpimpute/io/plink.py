@@ -11,7 +11,7 @@ import pandas as pd
 
 from snpimpute.errors import InputError
 from snpimpute.genotypes import MISSING, GenotypeMatrix
-from snpimpute.io.filters import Gatherer, Site, SiteFilter, chosen_rows, parse_region, require_contig
+from snpimpute.io.filters import Gatherer, Site, SiteFilter, chosen_rows, parse_regions, require_contig
 
 BED_MISSING = -127
 BED_MAGIC = b"\x6c\x1b\x01"
@@ -36,10 +36,10 @@ def read_plink(
 
     Args:
         path: the .bed file; .bim and .fam stand beside it.
-        region: `CONTIG` or `CONTIG:START-END` (1-based, both ends within).
+        region: `CONTIG` or `CONTIG:START-END` (1-based, both ends within), or several joined by `;`.
         samples: names (individual ids) of the samples to read, in the order wanted; None = all.
         site_filter: what a site must have to be kept; None keeps every biallelic SNP.
-        max_sites: most sites to keep; more, or sites of several contigs, are refused. None = any number.
+        max_sites: most sites to keep; more are refused. None = any number.
         min_samples: fewest samples that will do.
 
     Returns:
@@ -53,7 +53,7 @@ def read_plink(
     from bed_reader import open_bed
 
     path = Path(path)
-    where = None if region is None else parse_region(region)
+    where = None if region is None else parse_regions(region)
     bim = _table(path.with_suffix(".bim"), BIM_COLUMNS)
     fam = _table(path.with_suffix(".fam"), FAM_COLUMNS)
     _require_bed(path, len(fam), len(bim))
@@ -66,10 +66,15 @@ def read_plink(
     bim["pos"] = pos.astype(np.int64)
     n_sites = len(bim)
     if where is not None:
-        require_contig(where, bim.contig.unique().tolist(), path.name)
-        bim = bim[(bim.contig == where.contig) & bim.pos.between(where.start, where.end)]
-        if bim.empty:
-            raise InputError(f"{path.name} has no records in {where.contig}:{where.start}-{where.end}")
+        contigs = bim.contig.unique().tolist()
+        wanted = np.zeros(len(bim), dtype=bool)
+        for part in where:
+            require_contig(part, contigs, path.name)
+            within = (bim.contig == part.contig) & bim.pos.between(part.start, part.end)
+            if not within.any():
+                raise InputError(f"{path.name} has no records in {part.contig}:{part.start}-{part.end}")
+            wanted |= within.to_numpy()
+        bim = bim[wanted]
     gatherer = Gatherer(path.name, len(rows), site_filter, max_sites)
     with open_bed(path, iid_count=len(fam), sid_count=n_sites, properties={}) as bed:
         _gather(gatherer, bed, bim, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +12,21 @@ import pandas as pd
 from snpimpute.config import SIMULATED, DataSettings
 from snpimpute.errors import InputError
 from snpimpute.genotypes import GenotypeMatrix, require_same_sites
-from snpimpute.io.dataset import PreparedDataset, read_masked_sites
+from snpimpute.io.dataset import PreparedDataset, read_masked_sites, read_typed_sites
 from snpimpute.io.filters import SiteFilter, apply_filter
 from snpimpute.io.read import read_genotypes, require_enough_sites
 from snpimpute.io.samples import PARENTS, attach_samples, read_pedigree, read_samples
 from snpimpute.io.simulate import parse_settings, simulate_bulls
 from snpimpute.io.vcf import read_vcf
-from snpimpute.masking import VALIDATION_LEVELS, Scenario, site_masks, split_samples
+from snpimpute.masking import (
+    VALIDATION_CALL_LEVELS,
+    VALIDATION_LEVELS,
+    Scenario,
+    array_masks,
+    call_masks,
+    site_masks,
+    split_samples,
+)
 from snpimpute.relationship import closest_relationship
 
 # so that the draws of one seed are independent of each other
@@ -31,7 +40,7 @@ def build_dataset(name: str, settings: DataSettings, seed: int, headline_level: 
         name: of the dataset.
         settings: where the genotypes come from, filters, split, scenarios.
         seed: of simulation, splits and masks.
-        headline_level: percent missing (the nearest level there is) whose first mask is the fixed training mask.
+        headline_level: percent missing (the nearest level there is) whose first mask is that of the headline tables.
 
     Raises:
         InputError: input that can't be used (says what and where).
@@ -66,7 +75,7 @@ def build_dataset(name: str, settings: DataSettings, seed: int, headline_level: 
         settings.split.scheme,
         seed * 100 + VALIDATION_SPLIT,
     )
-    scenarios, headline = _scenarios(train.sites, settings, seed, headline_level)
+    scenarios, headline = _scenarios(train, test, held_out, settings, seed, headline_level)
     return PreparedDataset(
         name=name,
         train=train,
@@ -148,34 +157,50 @@ def _count(share_or_count: float, n: int) -> int:
 
 
 def _scenarios(
-    sites: pd.DataFrame, settings: DataSettings, seed: int, headline_level: float
+    train: GenotypeMatrix,
+    test: GenotypeMatrix,
+    held_out: np.ndarray,
+    settings: DataSettings,
+    seed: int,
+    headline_level: float,
 ) -> tuple[tuple[Scenario, ...], str]:
-    """All scenarios, and the key of the one whose columns the fixed training mask hides.
+    """All scenarios, and the key of the headline's: the first mechanism's first mask at the headline level.
 
-    The first mechanism's first mask at the headline level is that one. All nested masks run through it: below that
+    Where it hides whole sites, the fixed training mask hides them too, and all nested masks run through it: below that
     level they lie within the columns that networks of the fixed policy were trained on, above it they hold them all.
     """
     wanted = settings.scenarios
-    n_sites = len(sites)
-    from_file = read_masked_sites(wanted.masks, sites) if wanted.masks else {}
+    from_file = read_masked_sites(wanted.masks, train.sites) if wanted.masks else {}
     levels = tuple(from_file) if wanted.mechanisms == ("file",) else wanted.levels
-    test_seed = seed * 100 + TEST_MASKS
+    test_seed, validation_seed = seed * 100 + TEST_MASKS, seed * 100 + VALIDATION_MASKS
     headline: Scenario | None = None
     scenarios: list[Scenario] = []
     for mechanism in wanted.mechanisms:
+        masks: Iterable[tuple[tuple[float, int], np.ndarray]]
         if mechanism == "file":
-            masks = {(level, 0): hidden for level, hidden in from_file.items()}
-        else:
-            through = None if headline is None else headline.hidden
+            masks = [((level, 0), hidden) for level, hidden in from_file.items()]
+        elif mechanism == "array" and wanted.typed is not None:
+            hidden = ~read_typed_sites(wanted.typed, train.sites)
+            masks = [((round(100 * float(hidden.mean()), 1), 0), hidden)]
+        elif mechanism == "array":
+            masks = array_masks(train, levels, wanted.repeats, test_seed).items()
+        elif mechanism == "independent" or mechanism == "nested":
+            through = None if headline is None or headline.by_call else headline.hidden
             if mechanism == "nested" and through is None:
                 level = min(levels, key=lambda level: abs(level - headline_level))
-                through = site_masks(n_sites, [level], 1, mechanism, test_seed)[level, 0]
-            masks = site_masks(n_sites, levels, wanted.repeats, mechanism, test_seed, through)
-        made = [Scenario("test", mechanism, level, repeat, hidden) for (level, repeat), hidden in masks.items()]
+                through = site_masks(train.n_sites, [level], 1, mechanism, test_seed)[level, 0]
+            masks = site_masks(train.n_sites, levels, wanted.repeats, mechanism, test_seed, through).items()
+        else:
+            masks = call_masks(test.n_samples, train, levels, wanted.repeats, mechanism, test_seed)
+        made = [Scenario("test", mechanism, level, repeat, hidden) for (level, repeat), hidden in masks]
         headline = headline or min(made, key=lambda s: (abs(s.level - headline_level), s.repeat))
         scenarios += made
     if headline is None:
-        raise InputError("no mechanism is named in scenarios.mechanisms: give independent, nested or file")
-    validation = site_masks(n_sites, VALIDATION_LEVELS, 1, "independent", seed * 100 + VALIDATION_MASKS)
-    scenarios += [Scenario("validation", "independent", level, 0, hidden) for (level, _), hidden in validation.items()]
+        raise InputError('no mechanism is named in scenarios.mechanisms: give one, as in ["independent"]')
+    judged_by = "entries" if all(scenario.by_call for scenario in scenarios) else "independent"
+    if judged_by == "entries":
+        masks = call_masks(int(held_out.sum()), train, VALIDATION_CALL_LEVELS, 1, judged_by, validation_seed)
+    else:
+        masks = site_masks(train.n_sites, VALIDATION_LEVELS, 1, "independent", validation_seed).items()
+    scenarios += [Scenario("validation", judged_by, level, 0, hidden) for (level, _), hidden in masks]
     return tuple(scenarios), headline.key

@@ -30,7 +30,7 @@ def read_genotypes(
 
     Args:
         path: a file ending in .vcf, .vcf.gz, .bcf, or .bed with .bim and .fam beside it.
-        region: `CONTIG` or `CONTIG:START-END` (1-based, both ends within); None = all, if it is of one contig.
+        region: `CONTIG` or `CONTIG:START-END` (1-based, both ends within), or several joined by `;`; None = all.
         samples: names of the samples to read, in the order wanted; None = all.
         site_filter: what a site must have to be kept; None = SiteFilter().
         max_sites: most sites that may remain after filtering.

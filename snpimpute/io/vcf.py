@@ -9,6 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pandas as pd
 from snpimpute.errors import InputError
 from snpimpute.genotypes import MISSING, GenotypeMatrix
 from snpimpute.io.bgzf import BgzfWriter, has_end_block, is_bgzipped, write_csi
-from snpimpute.io.filters import Gatherer, Region, Site, SiteFilter, chosen_rows, parse_region, require_contig
+from snpimpute.io.filters import Gatherer, Region, Site, SiteFilter, chosen_rows, parse_regions, require_contig
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +39,11 @@ def read_vcf(
 
     Args:
         path: the file.
-        region: `CONTIG` or `CONTIG:START-END` (1-based, both ends within), found by the index beside the file.
+        region: `CONTIG` or `CONTIG:START-END` (1-based, both ends within), or several joined by `;` in the file's order,
+            found by the index beside the file.
         samples: names of the samples to read, in the order wanted; None = all.
         site_filter: what a site must have to be kept; None keeps every biallelic SNP.
-        max_sites: most sites to keep; more, or sites of several contigs, are refused. None = any number.
+        max_sites: most sites to keep; more are refused. None = any number.
         min_samples: fewest samples that will do.
 
     Returns:
@@ -52,7 +54,7 @@ def read_vcf(
             haploid or polyploid.
     """
     path = Path(path)
-    where = None if region is None else parse_region(region)
+    where = [] if region is None else parse_regions(region)
     _require_whole(path)
     with htslib_messages() as messages, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="no intervals found")  # said by our own error
@@ -60,15 +62,17 @@ def read_vcf(
         rows = chosen_rows(vcf.samples, samples, path.name)
         if len(rows) < min_samples:
             raise InputError(f"{path.name} gives {len(rows)} sample: at least {min_samples} are needed")
-        if where is not None:
+        if where:
             _require_index(path)
-            require_contig(where, vcf.seqnames, path.name)
+        for part in where:
+            require_contig(part, vcf.seqnames, path.name)
         names = [vcf.samples[row] for row in rows]
         if samples is not None:
             vcf.set_samples(names)
             rows = np.argsort(np.argsort(rows))
         gatherer = Gatherer(path.name, len(rows), site_filter, max_sites)
-        _gather(gatherer, _records(vcf, path, where, messages), vcf.samples, rows, path.name)
+        records = chain.from_iterable(_records(vcf, path, part, messages) for part in (where or (None,)))
+        _gather(gatherer, records, vcf.samples, rows, path.name)
     return gatherer.finish(pd.DataFrame({"sample": names}))
 
 

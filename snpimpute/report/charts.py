@@ -21,6 +21,11 @@ MECHANISM_NAMES = {
     "independent": "whole sites, masks drawn independently",
     "nested": "whole sites, masks nested in each other",
     "file": "sites listed in a file",
+    "array": "whole sites, all but those of an array",
+    "entries": "single calls at random",
+    "maf": "single calls, those at rare sites more often",
+    "blocks": "runs of sites in single samples",
+    "high_ld": "single calls at sites in strong LD with a neighbour",
 }
 
 

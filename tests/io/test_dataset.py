@@ -12,7 +12,7 @@ import pytest
 
 from snpimpute.config import DataSettings, ScenarioSettings, SplitSettings
 from snpimpute.errors import InputError
-from snpimpute.io.dataset import load_dataset, read_masked_sites, save_dataset
+from snpimpute.io.dataset import load_dataset, read_masked_sites, read_typed_sites, save_dataset
 from snpimpute.io.prepare import build_dataset
 from snpimpute.io.vcf import write_vcf
 from snpimpute.masking import VALIDATION_LEVELS
@@ -112,6 +112,81 @@ def test_an_older_layout_is_refused(dataset, tmp_path):
         load_dataset(folder)
     with pytest.raises(InputError, match="not a prepared dataset"):
         load_dataset(tmp_path)
+
+
+SINGLE_CALLS = DataSettings(
+    simulation={"n_samples": 100, "n_sites": 50},
+    scenarios=ScenarioSettings(levels=(0.5, 5, 20), repeats=2, mechanisms=("entries", "maf", "blocks")),
+)
+
+
+def test_single_calls_alone_are_judged_on_single_calls():
+    dataset = build_dataset("calves", SINGLE_CALLS, seed=1, headline_level=60)
+    assert dataset.headline == "test-entries-20-0"
+    assert [s.key for s in dataset.scenarios[-3:]] == [f"validation-entries-{level}-0" for level in (1, 5, 20)]
+    assert [m.sum() / m.size for m in dataset.validation_masks("random")] == [0.01, 0.05, 0.2]
+    assert dataset.validation_masks("random")[0].shape == (16, 50)
+    with pytest.raises(InputError, match=r"headline scenario of calves \(entries, 20%\) hides single calls"):
+        dataset.validation_masks("fixed")
+
+
+def test_single_calls_beside_whole_sites(dataset, tmp_path):
+    both = ScenarioSettings(levels=(20, 60), repeats=1, mechanisms=("entries", "independent", "nested", "array"))
+    made = build_dataset("calves", SETTINGS.model_copy(update={"scenarios": both}), seed=1, headline_level=60)
+    found = {s.key: s.hidden for s in made.scenarios}
+    assert made.headline == "test-entries-60-0"
+    same = [s for s in dataset.scenarios if s.key == "test-independent-20-0" or s.split == "validation"]
+    assert len(same) == 6 and all((found[s.key] == s.hidden).all() for s in same)
+    assert not (found["test-nested-20-0"] & ~found["test-nested-60-0"]).any()
+    assert found["test-array-60-0"].sum() == 30
+    folder = save_dataset(made, tmp_path)
+    again = load_dataset(folder)
+    assert again.digest == made.digest
+    assert all((one.hidden == other.hidden).all() for one, other in zip(again.scenarios, made.scenarios, strict=True))
+    table = pd.read_csv(folder / "scenarios.tsv", sep="\t").set_index("scenario")
+    assert table.loc["test-entries-20-0", ["n_hidden", "of"]].tolist() == [200, "calls"]
+    assert table.loc["test-nested-20-0", ["n_hidden", "of"]].tolist() == [10, "sites"]
+    with np.load(folder / "masked_calls.npz") as archive:
+        packed = {key: archive[key] for key in archive.files}
+    packed["test-entries-20-0"][3, 1] ^= 64
+    np.savez_compressed(folder / "masked_calls.npz", **packed)
+    with pytest.raises(InputError, match="was changed after it was made"):
+        load_dataset(folder)
+    (folder / "masked_calls.npz").unlink()
+    with pytest.raises(InputError, match="was changed after it was made"):
+        load_dataset(folder)
+
+
+def test_an_array_from_a_list(tmp_path):
+    sites = small_panel().sites
+    listed = tmp_path / "array.txt"
+    listed.write_text("1:1000:A:C\nv3\n1:7000\n1:999999\n")
+    assert np.flatnonzero(read_typed_sites(listed, sites)).tolist() == [0, 3, 4]
+    listed.write_text("1:999\n")
+    with pytest.raises(InputError, match=r"array\.txt lists none of the 40 sites"):
+        read_typed_sites(listed, sites)
+    with pytest.raises(InputError, match="cannot read the array's sites"):
+        read_typed_sites(tmp_path / "none.txt", sites)
+    write_vcf(tmp_path / "all.vcf.gz", small_panel(missing=0.0))
+    listed.write_text("1:1000\n1:5500\n1:10000\n")
+    wanted = ScenarioSettings(mechanisms=("array",), typed=listed)
+    data = DataSettings(source=str(tmp_path / "all.vcf.gz"), scenarios=wanted)
+    made = build_dataset("listed", data, seed=1, headline_level=60)
+    (scenario,) = made.test_scenarios()
+    typed = ~scenario.hidden
+    assert made.train.sites.pos[typed].tolist() == [1000, 5500, 10000]
+    assert scenario.level == round(100 * (1 - 3 / made.train.n_sites), 1)
+
+
+def test_several_contigs(tmp_path):
+    matrix = small_panel(missing=0.0)
+    sites = matrix.sites.assign(contig=["1"] * 25 + ["2"] * 15)
+    write_vcf(tmp_path / "all.vcf.gz", replace(matrix, sites=sites))
+    scenarios = ScenarioSettings(levels=(20,), repeats=1, mechanisms=("nested", "array", "blocks"))
+    data = DataSettings(source=str(tmp_path / "all.vcf.gz"), scenarios=scenarios)
+    made = load_dataset(save_dataset(build_dataset("two", data, seed=1, headline_level=60), tmp_path))
+    assert made.train.sites.contig.unique().tolist() == ["1", "2"]
+    assert [s.key for s in made.test_scenarios()] == ["test-nested-20-0", "test-array-20-0", "test-blocks-20-0"]
 
 
 def masks(tmp_path: Path, text: str) -> Path:

@@ -1,4 +1,4 @@
-"""What is asked of a file before it is compared on: enough samples and sites, of one contig, and no more than wanted."""
+"""What is asked of a file before it is compared on: enough samples and sites, and no more than wanted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from snpimpute.errors import InputError
 from snpimpute.io.filters import SiteFilter, apply_filter
 from snpimpute.io.read import read_genotypes
-from snpimpute.io.vcf import read_vcf
+from snpimpute.io.vcf import read_vcf, write_vcf
 from tests.imputers.contract import small_panel
 from tests.io.test_vcf import record, vcf_text, write
 
@@ -50,15 +50,20 @@ def test_reading_ends_when_there_are_too_many(tmp_path: Path, monkeypatch: pytes
         read_genotypes(path, max_sites=500)
 
 
-def test_several_contigs_are_refused_without_a_region(tmp_path: Path) -> None:
-    text = vcf_text(records(20) + records(20, "2"), NAMES)
-    path = write(tmp_path / "two.vcf.gz", text)
-    with pytest.raises(InputError, match=r"several contigs \(1, 2, maybe more\): select a part with --region"):
-        read_genotypes(path)
+def test_several_contigs(tmp_path: Path) -> None:
+    path = tmp_path / "three.vcf.gz"
+    plain = write(tmp_path / "three.vcf", vcf_text(records(20) + records(20, "2") + records(20, "3"), NAMES))
+    write_vcf(path, read_vcf(plain)[0], index=True)
+    assert read_genotypes(plain)[0].sites.contig.tolist() == ["1"] * 20 + ["2"] * 20 + ["3"] * 20
     assert set(read_genotypes(path, region="2")[0].sites.contig) == {"2"}
-    assert read_vcf(path)[0].n_sites == 40
-    other_empty = write(tmp_path / "one.vcf", vcf_text([*records(20), record(5, ["0/0"] * 3, contig="2")], NAMES))
-    assert set(read_genotypes(other_empty)[0].sites.contig) == {"1"}
+    some, _ = read_genotypes(path, region="1;3:101-150")
+    assert some.site_keys()[18:22] == ["1:190:A:C", "1:200:A:C", "3:110:A:C", "3:120:A:C"] and some.n_sites == 25
+    with pytest.raises(InputError, match=r"more than 30 sites: .* \(the first 30 are 1:10-2:100\)"):
+        read_genotypes(path, max_sites=30)
+    with pytest.raises(InputError, match="no contig '7'"):
+        read_genotypes(path, region="1;7")
+    with pytest.raises(InputError, match="region '' is malformed"):
+        read_genotypes(path, region="1;")
 
 
 def test_one_sample(tmp_path: Path) -> None:
