@@ -1,0 +1,136 @@
+"""How Simpute's time grows with missing calls, positions, samples and sites, and how it stands to Beagle.
+
+    python benchmarks/simpute_growth.py [--rounds 3] [--vcf panel.vcf.gz] [--beagle-sites 500] [--beagle-samples 500]
+
+Each part of the table doubles one thing and holds the rest; seconds are of processor time (the least of the rounds,
+one thread), and hold on a busy machine too. With --vcf, one call in a hundred of that file is hidden: Simpute fills
+all of it, with the largest memory the process had; then Simpute and Beagle without a reference (joint mode, its
+defaults) fill the same cut of it, from its middle, one after the other. Beagle's seconds are those of its process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from snpimpute.genotypes import MISSING, GenotypeMatrix
+from snpimpute.imputers._base import Imputer, impute
+from snpimpute.imputers.simpute import Simpute
+from snpimpute.runtime import peak_memory_mb
+
+SAMPLES, SITES, POSITIONS, PERCENT = 500, 4000, 400, 8.0
+DOUBLED = 4  # sizes of each part of the table
+MISSING_PERCENT = 1.0
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--rounds", type=int, default=3)
+    asked.add_argument("--vcf", type=Path, help="compare with Beagle on this file")
+    asked.add_argument("--beagle-sites", type=int, default=500)
+    asked.add_argument("--beagle-samples", type=int, default=500)
+    arguments = asked.parse_args()
+    show_growth(arguments.rounds)
+    if arguments.vcf:
+        compare_with_beagle(arguments.vcf, arguments.beagle_sites, arguments.beagle_samples)
+
+
+def show_growth(rounds: int) -> None:
+    """Print processor seconds, and their ratio to those of half the size."""
+    print(f"{'doubled':20}{'samples':>8}{'sites':>8}{'positions':>11}{'missing':>9}{'s':>9}{'ratio':>7}")
+    for doubled, cases in parts():
+        before = None
+        for n_samples, n_sites, n_positions, percent in cases:
+            target = masked(n_samples, n_sites, n_positions, percent)
+            model = Simpute().fit(target.take_samples(slice(0)))
+            seconds = min(processor_seconds(partial(fill, model, target))[0] for _ in range(rounds))
+            ratio = f"{seconds / before:7.2f}" if before else ""
+            n_missing = int((target.calls == MISSING).sum())
+            print(f"{doubled:20}{n_samples:8}{n_sites:8}{n_positions:11}{n_missing:9}{seconds:9.3f}{ratio}", flush=True)
+            before = seconds
+
+
+def parts() -> Iterator[tuple[str, list[tuple[int, int, int, float]]]]:
+    """What is doubled, and the cases: samples, sites, positions with missing calls, percent missing there."""
+    times = [2**i for i in range(DOUBLED)]
+    yield "missing calls", [(SAMPLES, SITES, POSITIONS, PERCENT * t) for t in times]
+    yield "positions", [(SAMPLES, SITES, POSITIONS * t, PERCENT / t) for t in times]
+    yield "samples", [(SAMPLES * t, SITES, POSITIONS, PERCENT / t) for t in times]
+    yield "sites", [(SAMPLES, SITES * t, POSITIONS, PERCENT) for t in times]
+
+
+def masked(n_samples: int, n_sites: int, n_positions: int, percent: float) -> GenotypeMatrix:
+    """Random calls; at evenly spaced positions a share of them is missing."""
+    rng = np.random.default_rng(1)
+    calls = rng.binomial(2, rng.uniform(0.1, 0.5, n_sites), (n_samples, n_sites)).astype(np.int8)
+    positions = np.linspace(0, n_sites - 1, n_positions).astype(int)
+    hidden = np.zeros(calls.shape, dtype=bool)
+    hidden[:, positions] = rng.random((n_samples, n_positions)) < percent / 100
+    calls[hidden] = MISSING
+    samples = pd.DataFrame({"sample": [f"s{i}" for i in range(n_samples)]})
+    sites = pd.DataFrame({"contig": "1", "pos": np.arange(n_sites) + 1, "id": "", "ref": "A", "alt": "C"})
+    return GenotypeMatrix(calls, samples, sites)
+
+
+def compare_with_beagle(vcf: Path, n_sites: int, n_samples: int) -> None:
+    """Print seconds and error rate of Simpute on the whole file, and of it and Beagle on a cut."""
+    from snpimpute.imputers.beagle import Beagle
+    from snpimpute.io.vcf import read_vcf
+
+    truth, _ = read_vcf(vcf)
+    time_one("Simpute", Simpute(), truth)
+    print(f"{'':9}largest memory of the process, reading the file included: {peak_memory_mb():.0f} MB")
+    first = max((truth.n_sites - n_sites) // 2, 0)
+    samples = np.sort(np.random.default_rng(1).permutation(truth.n_samples)[:n_samples])
+    cut = truth.take_sites(slice(first, first + n_sites)).take_samples(samples)
+    quick = time_one("Simpute", Simpute(Simpute.parse_params({"use_panel": True})), cut, n_panel=1)
+    slow = time_one("Beagle", Beagle(Beagle.parse_params({"mode": "joint"})), cut, n_panel=1)
+    print(f"Beagle takes {slow / quick:.0f} times the processor seconds on the cut")
+
+
+def time_one(name: str, imputer: Imputer, truth: GenotypeMatrix, n_panel: int = 0) -> float:
+    """Processor seconds to fit and fill, printed with the error rate at the hidden calls.
+
+    In joint mode Beagle wants a panel, to put it into one file with the target: the first sample is one for both.
+    """
+    hidden = np.random.default_rng(2).random(truth.calls.shape, dtype=np.float32) < MISSING_PERCENT / 100
+    masked_truth = truth.hide(hidden)
+    panel, target = masked_truth.take_samples(slice(n_panel)), masked_truth.take_samples(slice(n_panel, None))
+    scored = hidden[n_panel:] & (truth.calls[n_panel:] != MISSING)
+    begin = time.perf_counter()
+    seconds, calls = processor_seconds(lambda: fill(imputer.fit(panel), target))
+    passed = time.perf_counter() - begin
+    error = (calls != truth.calls[n_panel:])[scored].mean()
+    print(
+        f"{name:9}{truth.n_samples} × {truth.n_sites}, {hidden.sum()} missing: "
+        f"{seconds:.2f} processor s ({passed:.1f} s passed), error rate {100 * error:.2f}%",
+        flush=True,
+    )
+    return seconds
+
+
+def fill(imputer: Imputer, target: GenotypeMatrix) -> np.ndarray:
+    return impute(imputer, target).calls
+
+
+def processor_seconds(run: Callable[[], np.ndarray]) -> tuple[float, np.ndarray]:
+    """Of this process and of those it starts and ends; and what `run` gave."""
+
+    def now() -> float:
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return sum(u.ru_utime + u.ru_stime for u in used)
+
+    begin = now()
+    given = run()
+    return now() - begin, given
+
+
+if __name__ == "__main__":
+    main()
