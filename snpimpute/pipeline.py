@@ -170,7 +170,7 @@ def prepare(settings: ExperimentSettings, name: str, runs: Path, watch: Watch | 
 
 
 def _input_files(data: DataSettings) -> list[Path]:
-    named = [data.train, data.test, data.samples, data.pedigree, data.scenarios.masks]
+    named = [data.train, data.test, data.samples, data.pedigree, data.scenarios.masks, data.scenarios.typed]
     if data.source != SIMULATED:
         named.append(Path(data.source))
         if data.source.endswith(".bed"):
@@ -405,7 +405,7 @@ def log_training(settings: ExperimentSettings, folder: Path, row: Row, tuned: Tu
     about = json.loads((home / "fit.json").read_text())
     dataset = dataset_in(folder)
     example = pd.DataFrame(
-        dataset.test.take_samples(slice(0, 2)).hide(dataset.headline_scenario.hidden).calls,
+        dataset.test.hide(dataset.headline_scenario.hidden).take_samples(slice(0, 2)).calls,
         index=dataset.test.names[:2],
         columns=dataset.test.site_keys(),
     )

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from snpimpute import __version__
 from snpimpute.errors import InputError
 from snpimpute.genotypes import GENOTYPES, MISSING, GenotypeMatrix, require_same_sites
-from snpimpute.masking import TrainingMask
+from snpimpute.masking import TrainingMask, at_hidden
 from snpimpute.metrics import f1_macro
 
 MIN_SEEN = 2  # with fewer observed sites a sample tells nothing: its posterior is the panel's genotype frequencies
@@ -59,7 +59,7 @@ class Validation:
 
     Attributes:
         matrix: the held-out samples, calls as they are known (-1 where the truth is missing: not scored).
-        masks: bool (n_sites,) each.
+        masks: bool (n_sites,) each, or (n_samples, n_sites) where single calls are hidden.
     """
 
     matrix: GenotypeMatrix
@@ -74,7 +74,7 @@ class Validation:
         scores = []
         for mask in self.masks:
             calls = posterior(self.matrix.hide(mask)).argmax(axis=2)
-            scores.append(f1_macro(self.matrix.calls[:, mask], calls[:, mask]))
+            scores.append(f1_macro(at_hidden(self.matrix.calls, mask), at_hidden(calls, mask)))
         return float(np.mean(scores))
 
 
@@ -95,7 +95,7 @@ class Imputer(ABC):
     description: ClassVar[str]
     framework: ClassVar[str | None] = None
     Params: ClassVar[type[Params]] = Params
-    needs_panel: ClassVar[bool] = True  # False: it learns from the target, and a panel without samples will do
+    needs_panel: bool = True  # False: it learns from the target, and a panel without samples will do
     starts: ClassVar[Sequence[Mapping[str, Any]]] = ()  # settings known to do well somewhere: what studies try early
     variants: ClassVar[Mapping[str, Variant]] = {"default": Variant()}
 

@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 
 from snpimpute.genotypes import MISSING, GenotypeMatrix
 from snpimpute.imputers._base import Imputer, Params, Report, Trial, Validation, Variant
-from snpimpute.masking import TrainingMask
+from snpimpute.masking import TrainingMask, at_hidden
 
 ClassWeights = Literal["none", "sqrt", "inverse"]
 Calibration = tuple[float, float, float, float]  # temperature, and what is added to the log-posterior of 0, 1, 2
@@ -107,8 +107,8 @@ class NetworkImputer(Imputer):
         """Log-posteriors (n, 3) and true genotypes (n,) at the hidden known calls of all masks."""
         logs, truths = [], []
         for mask in validation.masks:
-            log_posterior = self._log_posterior(validation.matrix.hide(mask).calls)[:, mask].reshape(-1, 3)
-            truth = validation.matrix.calls[:, mask].ravel()
+            log_posterior = at_hidden(self._log_posterior(validation.matrix.hide(mask).calls), mask).reshape(-1, 3)
+            truth = at_hidden(validation.matrix.calls, mask).ravel()
             logs.append(log_posterior[truth != MISSING])
             truths.append(truth[truth != MISSING])
         return np.concatenate(logs), np.concatenate(truths)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
@@ -23,7 +22,7 @@ class TargetParams(Params):
 class TargetLearner(Imputer):
     """An imputer that needs no panel: it learns from the target's own calls, and from the panel's if `use_panel` says so."""
 
-    needs_panel: ClassVar[bool] = False
+    needs_panel = False
 
     _panel: np.ndarray  # int8 (n_samples, n_sites); no samples where the target alone is learned from
 
@@ -36,18 +35,23 @@ class TargetLearner(Imputer):
         """int8 (n, n_sites): the calls of the target's samples, in order, and after them those of the panel."""
         return np.concatenate([target.calls, self._panel])
 
-    def _frequencies_in(self, calls: np.ndarray, pseudo_count: float = 0.5) -> np.ndarray:
-        """float64 (n_sites, 3): genotype frequencies in `calls` int8 (n, n_sites).
-
-        At a site without any call they are those of the panel, be it learned from or not. Without a panel they are a
-        third each: Hardy-Weinberg proportions where every allele frequency is as likely as any other.
-        """
-        counts = np.stack([(calls == g).sum(axis=0) for g in GENOTYPES], axis=1)
-        n = counts.sum(axis=1, keepdims=True)
-        return np.where(n > 0, (counts + pseudo_count) / np.maximum(n + 3 * pseudo_count, 1), self.frequencies)
-
     def _save(self, folder: Path) -> None:
         np.save(folder / "panel.npy", self._panel, allow_pickle=False)
 
     def _load(self, folder: Path) -> None:
         self._panel = np.load(folder / "panel.npy", allow_pickle=False)
+
+
+def frequencies_in(calls: np.ndarray, otherwise: np.ndarray, pseudo_count: float = 0.5) -> np.ndarray:
+    """float64 (n_sites, 3): genotype frequencies in `calls` int8 (n, n_sites), -1 = missing.
+
+    Args:
+        calls: of whatever is learned from.
+        otherwise: (n_sites, 3), what they are at a site without any call: those of the panel, be it learned from or not.
+            Without a panel these are a third each: Hardy-Weinberg proportions where every allele frequency is as likely
+            as any other.
+        pseudo_count: added to the count of each genotype.
+    """
+    counts = np.stack([(calls == g).sum(axis=0) for g in GENOTYPES], axis=1)
+    n = counts.sum(axis=1, keepdims=True)
+    return np.where(n > 0, (counts + pseudo_count) / np.maximum(n + 3 * pseudo_count, 1), otherwise)

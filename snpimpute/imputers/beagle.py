@@ -20,7 +20,8 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from snpimpute.errors import InputError
 from snpimpute.genotypes import MISSING, GenotypeMatrix, site_keys
-from snpimpute.imputers._base import Imputer, Params, Report, Trial, Validation, Variant
+from snpimpute.imputers._base import MIN_SEEN, Imputer, Params, Report, Trial, Validation, Variant
+from snpimpute.imputers._target import frequencies_in
 from snpimpute.io.vcf import write_vcf
 from snpimpute.masking import TrainingMask
 from snpimpute.runtime import beagle_jar, end_group, java
@@ -100,7 +101,7 @@ class Beagle(Imputer):
     In reference mode sites hidden for every target sample are left out of the target file and come back with
     probabilities (two decimals). Beagle gives hard calls alone at sites where some samples have a call, and in joint
     mode: there a call weighs .98 and the other genotypes .01 each, averaged over `phasings`, and `gives_posterior`
-    says False. An unphased or incomplete panel is phased by Beagle itself first, once for each seed, when it is fitted.
+    says False. Joint mode needs no panel: without one, the target alone is phased. An unphased or incomplete panel is phased by Beagle itself first, once for each seed, when it is fitted.
 
     Attributes:
         logs: command line and output of each run so far, oldest first; saved with the model as beagle.log.
@@ -147,6 +148,10 @@ class Beagle(Imputer):
         return self.params.mode == "reference" and bool((missing.all(axis=0) | ~missing.any(axis=0)).all())
 
     @property
+    def needs_panel(self) -> bool:  # type: ignore[override]
+        return self.params.mode == "reference"
+
+    @property
     def version(self) -> str:
         """What Beagle calls itself, from the last log; empty before the first run."""
         found = re.search(r"^beagle\S* \(version .+?\)", self.logs[-1], re.MULTILINE) if self.logs else None
@@ -188,11 +193,12 @@ class Beagle(Imputer):
         """float32 (n_samples, n_sites, 3): one run over panel and target in one file."""
         assert self._calls is not None
         samples = [f"p{i}" for i in range(len(self._calls))] + [f"t{i}" for i in range(target.n_samples)]
-        together = GenotypeMatrix(
-            np.concatenate([self._calls, target.calls]), pd.DataFrame({"sample": samples}), self.sites
-        )
-        imputed, _ = self._run(seed, together)
-        return _smoothed(imputed[len(self._calls) :])
+        calls = np.concatenate([self._calls, target.calls])
+        imputed, _ = self._run(seed, GenotypeMatrix(calls, pd.DataFrame({"sample": samples}), self.sites))
+        posterior = _smoothed(imputed[len(self._calls) :])
+        untold = (target.calls != MISSING).sum(axis=1) < MIN_SEEN
+        posterior[untold] = frequencies_in(calls, self.frequencies)
+        return posterior
 
     def _seeds(self) -> range:
         return range(self.seed, self.seed + self.params.phasings)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from snpimpute.genotypes import MISSING, GenotypeMatrix
 from snpimpute.imputers._base import Trial, Variant
-from snpimpute.imputers._target import TargetLearner, TargetParams
+from snpimpute.imputers._target import TargetLearner, TargetParams, frequencies_in
 
 BLOCK = 64  # sites whose linkage is computed at once
 PAIRS_AT_ONCE = 2_000_000  # of samples
@@ -56,7 +56,7 @@ class LdKnn(TargetLearner):
         from threadpoolctl import threadpool_limits
 
         calls = self._learned_from(target)
-        frequencies = self._frequencies_in(calls)
+        frequencies = frequencies_in(calls, self.frequencies)
         out = np.broadcast_to(frequencies.astype(np.float32), (*target.calls.shape, 3)).copy()
         holes = target.calls == MISSING
         contigs = target.sites["contig"].to_numpy()

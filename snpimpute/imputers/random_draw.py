@@ -7,7 +7,7 @@ from zlib import crc32
 import numpy as np
 
 from snpimpute.genotypes import GenotypeMatrix
-from snpimpute.imputers._target import TargetLearner, TargetParams
+from snpimpute.imputers._target import TargetLearner, TargetParams, frequencies_in
 
 HARD_CALL = 0.98  # weight of the genotype drawn; the other two share the rest
 
@@ -26,7 +26,7 @@ class RandomDraw(TargetLearner):
         return False
 
     def _posterior(self, target: GenotypeMatrix) -> np.ndarray:
-        frequencies = self._frequencies_in(self._learned_from(target), pseudo_count=0)
+        frequencies = frequencies_in(self._learned_from(target), self.frequencies, pseudo_count=0)
         steps = frequencies.cumsum(axis=1)[:, :2]
         out = np.full((*target.calls.shape, 3), (1 - HARD_CALL) / 2, dtype=np.float32)
         for row, name in zip(out, target.names, strict=True):

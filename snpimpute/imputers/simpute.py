@@ -10,7 +10,7 @@ import numpy as np
 
 from snpimpute.genotypes import MISSING, GenotypeMatrix
 from snpimpute.imputers._base import Variant
-from snpimpute.imputers._target import TargetLearner, TargetParams
+from snpimpute.imputers._target import TargetLearner, TargetParams, frequencies_in
 
 ITERATIONS = 10  # of the two-locus EM, which is not run to convergence
 FLOOR = 1e-6  # least r², haplotype proportion, and share of a genotype pair
@@ -52,7 +52,7 @@ class Simpute(TargetLearner):
 
     def _posterior(self, target: GenotypeMatrix) -> np.ndarray:
         learned_from = self._learned_from(target)
-        frequencies = self._frequencies_in(learned_from)
+        frequencies = frequencies_in(learned_from, self.frequencies)
         track = Track.of(target.sites["contig"].to_numpy(), (learned_from != MISSING).any(axis=0))
         calls = track.lay(learned_from)
         rows, columns = np.nonzero(calls[: target.n_samples] == UNKNOWN)
