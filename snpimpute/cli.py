@@ -32,7 +32,9 @@ Source = Annotated[
 ]
 Runs = Annotated[Path, typer.Option(help="Folder that everything is kept in.", envvar="SNPIMPUTE_RUNS")]
 Imputers = Annotated[list[str] | None, typer.Option("--imputer", help="Only this imputer; may be given several times.")]
-Region = Annotated[str | None, typer.Option(help="CONTIG or CONTIG:START-END, several joined by ';'; needs an index beside the file.")]
+Region = Annotated[
+    str | None, typer.Option(help="CONTIG or CONTIG:START-END, several joined by ';'; needs an index beside the file.")
+]
 MaxSites = Annotated[int | None, typer.Option(help="Most sites to work on (500 if not given).")]
 Samples = Annotated[
     Path | None,

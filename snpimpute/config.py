@@ -85,7 +85,8 @@ class DataSettings(Settings):
     """One dataset: where its genotypes come from, and how it is filtered, split and masked.
 
     `source` is a VCF, BCF or PLINK .bed file, or "simulated"; or `train` and `test` are files split already. `samples`
-    is a sample table; `pedigree` a table of animals, genotyped or not, with their sires and dams.
+    is a sample table; `pedigree` a table of animals, genotyped or not, with their sires and dams. `params` has parameters
+    that an imputer's rows take on this dataset, over those of their variants.
     """
 
     source: str = SIMULATED
@@ -99,6 +100,7 @@ class DataSettings(Settings):
     simulation: dict[str, Any] = {}
     split: SplitSettings = SplitSettings()
     scenarios: ScenarioSettings = ScenarioSettings()
+    params: dict[str, dict[str, Any]] = {}
 
     @model_validator(mode="after")
     def _both_files(self) -> DataSettings:

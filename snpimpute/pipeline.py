@@ -21,7 +21,7 @@ from snpimpute.errors import InputError
 from snpimpute.evaluation import TABLE_LAYOUT, impute_scenarios, load_posteriors, save_posteriors, score_table
 from snpimpute.imputers._base import Imputer, Report
 from snpimpute.io.dataset import PreparedDataset, dataset_in, read_about, save_dataset
-from snpimpute.plan import Done, Outcome, Row, Tuned, plan
+from snpimpute.plan import Done, Outcome, Row, Tuned, on_data, plan
 from snpimpute.runtime import (
     digest,
     end_group,
@@ -154,7 +154,7 @@ def prepare(settings: ExperimentSettings, name: str, runs: Path, watch: Watch | 
     wanted = digest(
         [
             __version__,
-            data.model_dump(mode="json"),
+            data.model_dump(mode="json", exclude={"params"}),
             settings.seed,
             settings.scoring.headline_level,
             [file_digest(path) if path.is_file() else "" for path in _input_files(data)],
@@ -555,7 +555,10 @@ def run(
     outcome.mlflow_uri = tracker.uri
     for folder in outcome.datasets.values():
         name = dataset_in(folder).name
-        outcome.rows[name] = [_advance(settings, folder, row, runs, until, tracker, watch, perform) for row in rows]
+        outcome.rows[name] = [
+            _advance(settings, folder, on_data(row, settings.data[name]), runs, until, tracker, watch, perform)
+            for row in rows
+        ]
         if until in ("evaluate", "compare"):
             scored = [done for done in outcome.rows[name] if not done.failed]
             if scored:

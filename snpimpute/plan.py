@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from snpimpute import imputers
-from snpimpute.config import ExperimentSettings, VariantSettings
+from snpimpute.config import DataSettings, ExperimentSettings, VariantSettings
 from snpimpute.errors import InputError
 from snpimpute.runtime import beagle_jar, java
 from snpimpute.training import MaskPolicy
@@ -106,7 +106,12 @@ def plan(settings: ExperimentSettings) -> list[Row]:
         InputError: unknown imputer (names the valid ones), wrong parameters, a program that an imputer needs is missing.
     """
     chosen = imputers.names() if settings.imputers is None else settings.imputers
-    for name in [*chosen, *settings.variants, *settings.budgets]:
+    for name in [
+        *chosen,
+        *settings.variants,
+        *settings.budgets,
+        *(n for d in settings.data.values() for n in d.params),
+    ]:
         imputers.load(name)
     rows: list[Row] = []
     for name in chosen:
@@ -130,7 +135,9 @@ def plan(settings: ExperimentSettings) -> list[Row]:
                 params={**base.params, **change.params},
                 params_file=change.params_file,
             )
-            cls.parse_params({**row.params, **(read_params(row.params_file) if row.params_file else {})})
+            for data in settings.data.values():
+                found = read_params(row.params_file) if row.params_file else {}
+                cls.parse_params({**on_data(row, data).params, **found})
             own[label] = row
         for label, change in listed.items():
             if change.params_from is not None:
@@ -144,3 +151,10 @@ def plan(settings: ExperimentSettings) -> list[Row]:
             java()
             beagle_jar()
     return rows
+
+
+def on_data(row: Row, data: DataSettings) -> Row:
+    """The row as it is on a dataset: with the parameters that the dataset's settings have for its imputer."""
+    own = data.params.get(row.imputer, {})
+    params_from = None if row.params_from is None else on_data(row.params_from, data)
+    return replace(row, params={**row.params, **own}, params_from=params_from)

@@ -235,6 +235,21 @@ def test_a_row_takes_the_parameters_of_another(tmp_path):
         plan(little(imputers=("dense",), variants={"dense": {"x": VariantSettings(params_from="none")}}))
 
 
+def test_a_dataset_has_parameters_of_its_own(tmp_path):
+    rows = {"fixed": VariantSettings(tune=False, params={"epochs": 2}), "seen": VariantSettings(params_from="fixed")}
+    calves = little().data["calves"]
+    data = {"calves": calves, "more": calves.model_copy(update={"params": {"dense": {"epochs": 7}}})}
+    settings = little(imputers=("dense",), variants={"dense": rows}, only_listed_variants=True, data=data)
+    done = run(settings, tmp_path, until="tune").rows
+    assert [d.row.params for d in done["calves"]] == [{"epochs": 2}, {}]
+    assert [d.row.params for d in done["more"]] == [{"epochs": 7}, {"epochs": 7}]
+    assert [d.row.params_from and d.row.params_from.params for d in done["more"]] == [None, {"epochs": 7}]
+    assert len(list(tmp_path.glob("datasets/calves-*"))) == 1
+    wrong = {"calves": calves.model_copy(update={"params": {"dense": {"epoch": 7}}})}
+    with pytest.raises(InputError, match="imputer dense: parameter 'epoch'"):
+        plan(little(imputers=("dense",), data=wrong))
+
+
 def test_a_study_is_named_by_what_changes_a_score_only(tmp_path):
     dataset = build_dataset("calves", little().data["calves"], 1, 60)
     row = Row("dense", "fixed", True, "fixed", {})
