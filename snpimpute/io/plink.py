@@ -54,9 +54,9 @@ def read_plink(
 
     path = Path(path)
     where = None if region is None else parse_regions(region)
-    bim = _table(path.with_suffix(".bim"), BIM_COLUMNS)
-    fam = _table(path.with_suffix(".fam"), FAM_COLUMNS)
-    _require_bed(path, len(fam), len(bim))
+    bim = plink_table(path.with_suffix(".bim"), BIM_COLUMNS)
+    fam = plink_table(path.with_suffix(".fam"), FAM_COLUMNS)
+    require_bed(path, len(fam), len(bim))
     rows = chosen_rows(fam["sample"].tolist(), samples, path.name)
     if len(rows) < min_samples:
         raise InputError(f"{path.name} gives {len(rows)} sample: at least {min_samples} are needed")
@@ -108,7 +108,7 @@ def _sample_table(fam: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table).reset_index(drop=True)
 
 
-def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def plink_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """A .bim or .fam as strings."""
     if not path.is_file():
         raise InputError(f"{path} is not there: a PLINK 1 file set is .bed, .bim and .fam side by side")
@@ -123,7 +123,7 @@ def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(columns))
 
 
-def _require_bed(path: Path, n_samples: int, n_sites: int) -> None:
+def require_bed(path: Path, n_samples: int, n_sites: int) -> None:
     if not path.is_file():
         raise InputError(f"{path} is not there")
     with path.open("rb") as handle:

@@ -55,10 +55,10 @@ def read_vcf(
     """
     path = Path(path)
     where = [] if region is None else parse_regions(region)
-    _require_whole(path)
+    require_whole(path)
     with htslib_messages() as messages, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="no intervals found")  # said by our own error
-        vcf = _opened(path, messages)
+        vcf = open_vcf(path, messages)
         rows = chosen_rows(vcf.samples, samples, path.name)
         if len(rows) < min_samples:
             raise InputError(f"{path.name} gives {len(rows)} sample: at least {min_samples} are needed")
@@ -71,7 +71,7 @@ def read_vcf(
             vcf.set_samples(names)
             rows = np.argsort(np.argsort(rows))
         gatherer = Gatherer(path.name, len(rows), site_filter, max_sites)
-        records = chain.from_iterable(_records(vcf, path, part, messages) for part in (where or (None,)))
+        records = chain.from_iterable(vcf_records(vcf, path, part, messages) for part in (where or (None,)))
         _gather(gatherer, records, vcf.samples, rows, path.name)
     return gatherer.finish(pd.DataFrame({"sample": names}))
 
@@ -142,7 +142,7 @@ def _calls(alleles: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     return calls, np.stack([np.where(unknown, np.int8(MISSING), allele) for allele in (first, second)], axis=2)
 
 
-def _opened(path: Path, messages: Callable[[], list[str]]) -> Any:
+def open_vcf(path: Path, messages: Callable[[], list[str]]) -> Any:
     """The open cyvcf2.VCF."""
     from cyvcf2 import VCF
 
@@ -155,7 +155,7 @@ def _opened(path: Path, messages: Callable[[], list[str]]) -> Any:
         raise InputError(f"{path.name} is not a VCF or BCF") from None
 
 
-def _records(vcf: Any, path: Path, region: Region | None, messages: Callable[[], list[str]]) -> Iterator[Any]:
+def vcf_records(vcf: Any, path: Path, region: Region | None, messages: Callable[[], list[str]]) -> Iterator[Any]:
     """The records of the file or region; InputError where htslib stops or complains before the end."""
     wanted = vcf if region is None else vcf(f"{region.contig}:{region.start}-{region.end}")
     found = 0
@@ -193,7 +193,7 @@ def _require_index(path: Path) -> None:
     raise InputError(f"{path.name} has no index, which a region needs: tabix -p vcf {path}")
 
 
-def _require_whole(path: Path) -> None:
+def require_whole(path: Path) -> None:
     """Raise InputError if the file cannot be opened, is empty, or is bgzipped and ends too early."""
     try:
         bgzipped = is_bgzipped(path)
