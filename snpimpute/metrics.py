@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from snpimpute.genotypes import MISSING
@@ -51,17 +53,21 @@ def minor_coding(truth: np.ndarray, posterior: np.ndarray, alt_is_major: np.ndar
     return flipped, np.where(alt_is_major[None, :, None], posterior[:, :, ::-1], posterior)
 
 
-def site_sums(truth: np.ndarray, posterior: np.ndarray) -> np.ndarray:
+def site_sums(
+    truth: np.ndarray, posterior: np.ndarray, calls: np.ndarray | None = None, dosage: np.ndarray | None = None
+) -> np.ndarray:
     """float32 (n_samples, n_sites, N_SUMS): for every call what `scores` needs once summed; 0 where the truth is missing.
 
     Args:
         truth: int8 (n_samples, n_sites), -1 = missing.
         posterior: float (n_samples, n_sites, 3); rows sum to 1.
+        calls: int (n_samples, n_sites) hard calls, where they are given beside the posterior; None = its largest.
+        dosage: float (n_samples, n_sites), where it is given beside the posterior; None = its mean.
     """
     known = truth != MISSING
     t = np.where(known, truth, 0)
-    calls = posterior.argmax(axis=2)
-    dosage = posterior @ np.array([0.0, 1.0, 2.0])
+    calls = posterior.argmax(axis=2) if calls is None else np.where(known, calls, 0)
+    dosage = posterior @ np.array([0.0, 1.0, 2.0]) if dosage is None else np.where(known, dosage, 0.0)
     confidence = posterior.max(axis=2)
     right = np.take_along_axis(posterior, t[:, :, None], axis=2)[:, :, 0]
     sums = np.zeros((*truth.shape, N_SUMS), dtype=np.float32)
@@ -117,6 +123,56 @@ def scores(sums: np.ndarray) -> dict[str, np.ndarray]:
     for g in LABELS:
         result[f"truth_{g}"] = hard.sum(axis=-1)[..., g]
     return {metric: np.where(n > 0, value, np.nan) for metric, value in result.items()}
+
+
+def non_reference_concordance(sums: np.ndarray) -> np.ndarray:
+    """float64 (...): share of right calls where truth and call are not both 0, from summed `site_sums`; NaN without such calls.
+
+    One minus the non-reference discordance of `bcftools stats`.
+    """
+    sums = np.asarray(sums, dtype=np.float64)
+    hard = sums[..., _HARD].reshape(*sums.shape[:-1], 3, 3)
+    right, both_reference = np.trace(hard, axis1=-2, axis2=-1), hard[..., 0, 0]
+    n = hard.sum(axis=(-2, -1)) - both_reference
+    return np.divide(right - both_reference, n, out=np.full(n.shape, np.nan), where=n > 0)
+
+
+def centred_sums(truth: np.ndarray, dosage: np.ndarray, frequency: np.ndarray) -> np.ndarray:
+    """float64 (n_samples, 6): what `correlation` needs, summed over sites, of deviations from the expected dosage.
+
+    Args:
+        truth: int8 (n_samples, n_sites), -1 = missing.
+        dosage: float (n_samples, n_sites).
+        frequency: float (n_sites,), of the alternate allele; a site where it is NaN is left out.
+    """
+    known = (truth != MISSING) & np.isfinite(frequency)
+    expected = np.where(np.isfinite(frequency), 2 * frequency, 0.0)
+    t = np.where(known, truth - expected, 0.0)
+    d = np.where(known, dosage - expected, 0.0)
+    return np.stack([part.sum(axis=1) for part in (known, t, d, t * t, d * d, t * d)], axis=1)
+
+
+def correlation(sums: np.ndarray) -> np.ndarray:
+    """float64 (...): Pearson's correlation from `centred_sums` (..., 6); NaN without variation.
+
+    Of deviations from the expected dosage, because over sites of different frequency any guess by frequency alone
+    correlates with the truth (Calus et al. 2014, doi:10.1017/S1751731114001803).
+    """
+    n, t, d, t2, d2, td = np.moveaxis(np.asarray(sums, dtype=np.float64), -1, 0)
+    spread = (n * t2 - t**2) * (n * d2 - d**2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(spread > 1e-9, (n * td - t * d) / np.sqrt(spread), np.nan)
+
+
+def maf_bin_names() -> list[str]:
+    """The bins between MAF_BINS as `0.01-0.05`."""
+    return [f"{low:.2f}-{high:.2f}" for low, high in pairwise(MAF_BINS)]
+
+
+def maf_bin(maf: np.ndarray) -> np.ndarray:
+    """int64: the bin of each MAF, the upper bound of the last one within; -1 where it is NaN."""
+    place = np.clip(np.searchsorted(MAF_BINS, maf, side="right") - 1, 0, len(MAF_BINS) - 2)
+    return np.where(np.isnan(maf), -1, place)
 
 
 def calibration_bins(sums: np.ndarray) -> np.ndarray:

@@ -5,10 +5,15 @@ import pytest
 from sklearn.metrics import f1_score
 
 from snpimpute.metrics import (
+    centred_sums,
     confusion,
+    correlation,
     f1_macro,
     interval,
+    maf_bin,
+    maf_bin_names,
     minor_coding,
+    non_reference_concordance,
     resample,
     resampling_weights,
     scores,
@@ -111,3 +116,51 @@ def test_an_interval_covers_the_truth_as_often_as_it_says():
         low, high = interval(drawn["f1_micro"])
         covered += low <= 0.8 <= high
     assert 0.90 <= covered / 300 <= 0.985
+
+
+def test_hard_calls_and_dosages_given_beside_the_posterior(truth_and_posterior):
+    truth, posterior = truth_and_posterior
+    rng = np.random.default_rng(1)
+    calls, dosage = rng.integers(0, 3, truth.shape), rng.uniform(0, 2, truth.shape)
+    calls[truth < 0] = -1
+    known = truth >= 0
+    sums = site_sums(truth, posterior, calls, dosage).sum(axis=(0, 1))
+    result = scores(sums)
+    assert result["f1_micro"] == pytest.approx((truth == calls)[known].mean())
+    assert result["dosage_r2"] == pytest.approx(np.corrcoef(dosage[known], truth[known])[0, 1] ** 2, rel=1e-4)
+    assert result["iqs"] == pytest.approx(scores(site_sums(truth, posterior).sum(axis=(0, 1)))["iqs"], rel=1e-5)
+    seen = known & ~((truth == 0) & (calls == 0))
+    assert non_reference_concordance(sums) == pytest.approx((truth == calls)[seen].mean())
+
+
+def test_non_reference_concordance_of_references_alone_is_unknown():
+    truth = np.zeros((1, 4), dtype=np.int8)
+    assert np.isnan(non_reference_concordance(site_sums(truth, np.eye(3)[truth]).sum(axis=(0, 1))))
+
+
+def test_a_guess_by_frequency_alone_has_no_centred_correlation(truth_and_posterior):
+    rng = np.random.default_rng(2)
+    frequency = rng.uniform(0.05, 0.95, 4000)
+    truth = rng.binomial(2, frequency, (3, 4000)).astype(np.int8)
+    truth[:, ::7] = -1
+    guess = rng.binomial(2, frequency, (3, 4000))
+    assert np.corrcoef(truth[0][truth[0] >= 0], guess[0][truth[0] >= 0])[0, 1] > 0.3
+    assert np.abs(correlation(centred_sums(truth, guess, frequency))).max() < 0.07
+    part = [centred_sums(truth[:, half], guess[:, half], frequency[half]) for half in (slice(0, 999), slice(999, None))]
+    np.testing.assert_allclose(sum(part), centred_sums(truth, guess, frequency))
+    np.testing.assert_allclose(correlation(centred_sums(truth, truth, frequency)), 1.0)
+    assert np.isnan(correlation(centred_sums(truth, guess, np.full(4000, np.nan)))).all()
+
+
+def test_maf_bins_hold_their_lower_bound():
+    names = maf_bin_names()
+    found = maf_bin(np.array([0.0, 0.0099, 0.01, 0.05, 0.25, 0.5, np.nan]))
+    assert [names[b] for b in found[:-1]] == [
+        "0.00-0.01",
+        "0.00-0.01",
+        "0.01-0.05",
+        "0.05-0.10",
+        "0.20-0.30",
+        "0.40-0.50",
+    ]
+    assert found[-1] == -1

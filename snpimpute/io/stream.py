@@ -150,10 +150,10 @@ def _decoded_records(records: Iterator[Any], n_samples: int, dosages: bool, sour
 
 
 def _number(value: Any) -> float | None:
-    """An INFO value as a number, the first of several; None where it is none."""
+    """An INFO value as a number, the first of several, as it was spelled and not as single precision has it; None where it is none."""
     if isinstance(value, tuple):
         value = value[0] if value else None
-    return float(value) if isinstance(value, int | float) else None
+    return round(float(value), 6) if isinstance(value, int | float) else None
 
 
 def _no_calls(n_samples: int) -> tuple[np.ndarray, np.ndarray]:
