@@ -1,37 +1,47 @@
-"""The report as HTML: the tree in template.html.j2, its figures drawn by plotly in the page."""
+"""Pages as HTML: the tree in the templates beside this file, its figures drawn by plotly in the page."""
 
 from __future__ import annotations
 
 import html
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from snpimpute.report.about import ReportContext
 from snpimpute.report.text import ABSENT, count, known
-from snpimpute.report.tree import Block, Chapter, Line, Panel, Style, lowest
+from snpimpute.report.tree import Block, Chapter, Figure, Line, Page, Panel, Style, lowest
 
 
 def as_html(context: ReportContext, overview: list[Block], chapters: list[Chapter]) -> str:
-    from jinja2 import Environment, StrictUndefined
+    """The report of an experiment."""
+    figures = [figure for chapter in chapters for figure in chapter.figures()]
+    return _rendered(
+        "report.html.j2", figures, title=context.title, context=context, overview=overview, chapters=chapters
+    )
+
+
+def page_as_html(page: Page) -> str:
+    """A page of one subject."""
+    return _rendered("sections.html.j2", page.figures(), title=page.title, page=page)
+
+
+def _rendered(template: str, figures: Iterable[Figure], **content: Any) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
-    plots = {
-        f"{figure.key}-{i}": _plotly(panel)
-        for chapter in chapters
-        for figure in chapter.figures()
-        for i, panel in enumerate(figure.panels)
-    }
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    plots = {f"{figure.key}-{i}": _plotly(panel) for figure in figures for i, panel in enumerate(figure.panels)}
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters["count"] = count
-    template = environment.from_string(Path(__file__).with_name("template.html.j2").read_text(encoding="utf-8"))
-    return template.render(
-        context=context,
-        overview=overview,
-        chapters=chapters,
-        plots=json.dumps(plots, allow_nan=False).replace("<", "\\u003c"),
-        plotlyjs=get_plotlyjs(),
-        absent=ABSENT,
+    environment.globals["absent"] = ABSENT
+    return environment.get_template(template).render(
+        plots=json.dumps(plots, allow_nan=False).replace("<", "\\u003c"), plotlyjs=get_plotlyjs(), **content
     )
 
 

@@ -193,6 +193,22 @@ class Chapter:
         return [figure for section in self.sections for figure in _figures(section.blocks)]
 
 
+@dataclass(frozen=True)
+class Page:
+    """A page of one subject: `notes` stand out, `findings` are a list, `facts` name → value."""
+
+    title: str
+    lead: str
+    notes: list[str]
+    findings: list[str]
+    facts: dict[str, str]
+    sections: list[Section]
+    footer: str
+
+    def figures(self) -> list[Figure]:
+        return [figure for section in self.sections for figure in _figures(section.blocks)]
+
+
 def _figures(blocks: Iterable[Block]) -> list[Figure]:
     found: list[Figure] = []
     for block in blocks:
