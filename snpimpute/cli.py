@@ -40,6 +40,10 @@ Samples = Annotated[
     Path | None,
     typer.Option(help="Sample table (TSV: sample, group, family, sex, birth_order; all but sample optional)."),
 ]
+SampleTable = Annotated[
+    Path | None,
+    typer.Option("--samples", help="Sample table (TSV: sample, group, sire, dam; all but sample optional)."),
+]
 Trials = Annotated[int | None, typer.Option(help="Trials per study (50 if not given).")]
 BudgetTime = Annotated[
     str | None, typer.Option("--budget", help="Time per study: 90s, 10m or 2h (10m if not given).", metavar="TIME")
@@ -189,6 +193,93 @@ def compare(
       snpimpute compare experiments/demo.toml
     """
     _finish(_run(_settings(source, data=data), runs, "compare", imputer), as_json)
+
+
+@app.command()
+def check(
+    target: Annotated[Path, typer.Argument(help="Genotypes to be imputed: .vcf.gz, .bcf or PLINK 1 .bed.")],
+    panel: Annotated[Path, typer.Option(help="Genotypes to learn from, in one of the same formats.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for qc.html (TARGET.check if not given).")
+    ] = None,
+    samples: SampleTable = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hold a target against a panel before it is imputed: build, contigs, alleles, strands, calls, frequencies, parents.
+
+    Writes qc.html, excluded.tsv (the sites left out, and why) and samples.tsv. Exit status 1 if the target cannot be
+    imputed as it is.
+
+    Examples:
+
+      snpimpute check mine.vcf.gz --panel panel.vcf.gz
+
+      snpimpute check mine.vcf.gz --panel panel.bcf --samples bulls.tsv -o checked
+    """
+    from snpimpute.io.read import stem
+    from snpimpute.io.samples import read_samples
+    from snpimpute.qc import PanelSites, check_target
+    from snpimpute.report.check import as_dict, verdict, write_check
+    from snpimpute.runtime import require_writable
+
+    folder = output or Path(f"{stem(target)}.check")
+    require_writable(folder)
+    table = None if samples is None else read_samples(samples)
+    found = check_target(target, PanelSites.of_file(panel), samples=table)
+    page = write_check(found, folder)
+    if as_json:
+        typer.echo(json.dumps(as_dict(found) | {"page": str(page)}, indent=1))
+    else:
+        typer.echo(verdict(found))
+        for line in found.problems:
+            typer.echo(f"problem: {line}")
+        for line in found.warnings:
+            typer.echo(f"note: {line}")
+        typer.echo(f"page: {page}\nsites left out: {page.with_name('excluded.tsv')}")
+    if found.problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def concordance(
+    truth: Annotated[Path, typer.Argument(help="The true genotypes: .vcf.gz, .bcf or PLINK 1 .bed.")],
+    imputed: Annotated[Path, typer.Argument(help="The imputed ones: GT, and where there are DS and GP.")],
+    typed: Annotated[
+        Path | None,
+        typer.Option(help="What was known before: genotypes, or a list of sites. It is not scored."),
+    ] = None,
+    samples: SampleTable = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for concordance.html and tables.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare an imputed file with the truth: by sample, site, allele frequency and group, and whether DR2 is right.
+
+    Examples:
+
+      snpimpute concordance truth.bcf imputed.bcf --typed target.bcf -o compared
+
+      snpimpute concordance truth.vcf.gz imputed.vcf.gz --json
+    """
+    from snpimpute.concordance import compare_files
+    from snpimpute.io.samples import read_samples
+    from snpimpute.report.concordance import as_dict, bins_as_text, summary, write_concordance
+    from snpimpute.runtime import require_writable
+
+    if output is not None:
+        require_writable(output)
+    table = None if samples is None else read_samples(samples)
+    found = compare_files(truth, imputed, typed=typed, samples=table)
+    page = None if output is None else write_concordance(found, output)
+    if as_json:
+        typer.echo(json.dumps(as_dict(found) | {"page": page and str(page)}, indent=1))
+        return
+    for line in summary(found):
+        typer.echo(line)
+    typer.echo(f"\n{bins_as_text(found)}")
+    if page is not None:
+        typer.echo(f"\npage: {page}")
 
 
 @app.command("imputers")

@@ -332,6 +332,7 @@ class _Comparison:
             typed = {"calls": n, "concordance": float(np.trace(self._typed_confusion) / n) if n else np.nan}
         counts = {
             "sites": len(sites),
+            "sites_scored": int((sites.calls > 0).sum()),
             "samples": len(self.names),
             "samples_only_in_truth": len(self._truth.samples) - len(self.names),
             "samples_only_in_imputed": len(self._imputed.samples) - len(self.names),

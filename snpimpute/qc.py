@@ -543,39 +543,33 @@ def _warnings(
         found.append(f"contigs are named otherwise in the panel: {shortened(renamed)}")
     if absent := [contig for contig in dict.fromkeys(sites.contig) if contig not in contigs]:
         n = int(sites.contig.isin(absent).sum())
-        found.append(f"the panel has no contig {shortened(absent)}: {n:,} records are passed through")
-    if counts["swapped"]:
-        found.append(f"{counts['swapped']:,} sites have REF and ALT exchanged: their calls are turned round")
-    if counts["flipped"]:
-        found.append(
-            f"{counts['flipped']:,} sites are of the other strand and left out: bcftools +fixref with the reference's FASTA mends them"
-        )
-    if counts["palindromic"]:
-        found.append(f"{counts['palindromic']:,} A/T and C/G sites are left out: their strand cannot be told")
-    if counts["other_alleles"]:
-        found.append(f"{counts['other_alleles']:,} SNPs have other alleles than the panel at the same position")
-    if counts["duplicate"]:
-        found.append(f"{counts['duplicate']:,} records repeat an earlier site and are left out")
-    if counts["not_diploid"]:
-        calls = f"{counts['haploid_calls']:,} haploid calls"
-        calls += f" and {counts['polyploid_calls']:,} of more than two alleles" if counts["polyploid_calls"] else ""
-        found.append(f"{counts['not_diploid']:,} SNPs have {calls}: they are passed through")
-    if counts["half_calls"]:
-        found.append(f"{counts['half_calls']:,} half calls (0/.) are taken as missing")
-    if counts["filtered"]:
-        found.append(f"{counts['filtered']:,} of the usable sites are marked by FILTER; they are used all the same")
+        found.append(f"contigs that the panel has not, passed through: {shortened(absent)} ({_n(n, 'record')})")
+    haploid = f"{_n(counts['not_diploid'], 'SNP')} ({_n(counts['haploid_calls'], 'haploid call')}"
+    haploid += f", {counts['polyploid_calls']:,} of more than two alleles)" if counts["polyploid_calls"] else ")"
+    counted = {
+        "swapped": f"REF and ALT exchanged, the calls turned round: {_n(counts['swapped'], 'site')}",
+        "flipped": f"of the other strand, left out (bcftools +fixref mends them): {_n(counts['flipped'], 'site')}",
+        "palindromic": f"A/T or C/G whose strand cannot be told, left out: {_n(counts['palindromic'], 'site')}",
+        "other_alleles": f"other alleles than the panel at the same position: {_n(counts['other_alleles'], 'SNP')}",
+        "duplicate": f"repeating an earlier site, left out: {_n(counts['duplicate'], 'record')}",
+        "not_diploid": f"not diploid, passed through: {haploid}",
+        "half_calls": f"half calls (0/.), taken as missing: {counts['half_calls']:,}",
+        "filtered": f"marked by FILTER and used all the same: {_n(counts['filtered'], 'site')}",
+    }
+    found += [line for name, line in counted.items() if counts[name]]
     if 0 < counts["phased_calls"] < counts["calls"]:
         share = counts["phased_calls"] / counts["calls"]
-        found.append(f"phased and unphased calls are mixed ({share:.0%} are phased)")
+        found.append(f"phased and unphased calls are mixed: {share:.0%} are phased")
     if low := int((usable.call_rate < MIN_CALL_RATE).sum()):
-        found.append(f"{low:,} usable sites have calls for less than {MIN_CALL_RATE:.0%} of the samples")
-    low_samples = samples[samples.call_rate < MIN_CALL_RATE]
-    if len(low_samples):
-        names = shortened(low_samples["sample"].tolist())
-        found.append(f"{len(low_samples):,} samples have less than {MIN_CALL_RATE:.0%} of their calls: {names}")
+        found.append(f"calls for less than {MIN_CALL_RATE:.0%} of the samples: {_n(low, 'usable site')}")
+    low_samples = samples["sample"][samples.call_rate < MIN_CALL_RATE].tolist()
+    if low_samples:
+        found.append(
+            f"less than {MIN_CALL_RATE:.0%} of the calls: {_n(len(low_samples), 'sample')} ({shortened(low_samples)})"
+        )
     apart = (usable.alt_frequency - usable.panel_frequency).abs() > MAX_FREQUENCY_DIFFERENCE
     if n := int((apart & (usable.called >= MIN_CALLS_FOR_FREQUENCY)).sum()):
-        found.append(f"{n:,} sites differ by more than {MAX_FREQUENCY_DIFFERENCE} in allele frequency from the panel")
+        found.append(f"allele frequency more than {MAX_FREQUENCY_DIFFERENCE} from the panel's: {_n(n, 'site')}")
     few = counts["samples"] < MIN_SAMPLES_FOR_CORRELATION or counts["usable"] < MIN_SITES_FOR_CORRELATION
     if few and correlation < MIN_FREQUENCY_CORRELATION:
         found.append(
@@ -599,11 +593,18 @@ def _trio_warnings(sites: pd.DataFrame, trios: pd.DataFrame) -> list[str]:
             f"{row.sample} ({row.conflicts / row.sites:.1%} of {row.sites:,} sites; sire {row.sire_conflicts:,}, dam {row.dam_conflicts:,})"
             for row in wrong.itertuples()
         ]
-        found.append(f"{len(wrong):,} samples contradict their parents: {shortened(names, 4)}")
-    at_site = (sites.conflicts > MAX_SITE_CONFLICTS * sites.trios.clip(lower=MIN_SITES_TO_JUDGE)).sum()
-    if at_site:
-        found.append(f"{at_site:,} sites contradict inheritance in more than {MAX_SITE_CONFLICTS:.0%} of the trios")
+        found.append(f"contradicting their parents: {_n(len(wrong), 'sample')}: {shortened(names, 4)}")
+    at_sites = int((sites.conflicts > MAX_SITE_CONFLICTS * sites.trios.clip(lower=MIN_SITES_TO_JUDGE)).sum())
+    if at_sites:
+        found.append(
+            f"contradicting inheritance in more than {MAX_SITE_CONFLICTS:.0%} of the families: {_n(at_sites, 'site')}"
+        )
     return found
+
+
+def _n(n: int, noun: str) -> str:
+    """ "1 site", "2 sites"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def _unlike_lengths(

@@ -253,6 +253,13 @@ def write_text(path: Path, text: str) -> None:
         beside.write_text(text)
 
 
+def require_writable(folder: Path) -> None:
+    """Raise InputError if a folder cannot be made or written: better before hours of work than after."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise InputError(f"cannot write into {folder}: {nearest} is not a folder that can be written")
+
+
 @contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
     """A path beside `path` to write a file or folder to; renamed to `path` if all goes well, removed if not."""
@@ -265,9 +272,7 @@ def written_beside(path: Path) -> Iterator[Path]:
         beside.rename(path)
     except OSError as error:
         if error.errno in (27, 28, 122):  # EFBIG, ENOSPC, EDQUOT
-            raise InputError(
-                f"cannot write {path}: {error.strerror}; make room, or set another folder with --runs"
-            ) from None
+            raise InputError(f"cannot write {path}: {error.strerror}; make room, or choose another folder") from None
         raise
     finally:
         if beside.is_dir():

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -163,6 +164,75 @@ def test_options_of_a_genotype_file_do_not_go_with_an_experiment(capsys, monkeyp
     assert "--region" in refused(capsys, monkeypatch, tmp_path, "prepare", toml(tmp_path, ""), "--region", "1:1-5")
 
 
+def planted(tmp_path: Path, vcf: Path) -> Path:
+    """The file with a contig of another name, and REF and ALT exchanged at its first site."""
+    lines = subprocess.run(["bcftools", "view", vcf], check=True, capture_output=True, text=True).stdout.splitlines(
+        True
+    )
+    first = next(i for i, line in enumerate(lines) if not line.startswith("#"))
+    cells = lines[first].split("\t")
+    cells[3:5] = cells[4:2:-1]
+    cells[9:] = [call.translate(str.maketrans("01", "10")) for call in cells[9:]]
+    lines[first] = "\t".join(cells)
+    text = "".join(line if line.startswith("#") else f"chr{line}" for line in lines).replace(
+        "contig=<ID=", "contig=<ID=chr"
+    )
+    (tmp_path / "planted.vcf").write_text(text)
+    return tmp_path / "planted.vcf"
+
+
+def test_check(capsys, monkeypatch, tmp_path, vcf):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = said(capsys, monkeypatch, "check", planted(tmp_path, vcf), "--panel", vcf)
+    assert status == 0 and err == ""
+    lines = out.splitlines()
+    assert lines[0].startswith("planted.vcf can be imputed with mine.vcf.gz: 40 of its 40 records")
+    assert "note: REF and ALT exchanged, the calls turned round: 1 site" in lines
+    assert lines[-2] == "page: planted.check/qc.html"
+    assert sorted(path.name for path in Path("planted.check").iterdir()) == ["excluded.tsv", "qc.html", "samples.tsv"]
+    status, out, _ = said(capsys, monkeypatch, "check", vcf, "--panel", vcf, "--json", "-o", "there")
+    found = json.loads(out)
+    assert status == 0 and found["counts"]["usable"] == 40 and found["page"] == "there/qc.html"
+
+
+def test_check_of_a_target_that_cannot_be_imputed(capsys, monkeypatch, tmp_path, vcf):
+    other = vcf.with_name("other.vcf.gz")
+    matrix = small_panel(40, missing=0.0)
+    write_vcf(other, replace(matrix, sites=matrix.sites.assign(contig="77")))
+    status, out, err = said(capsys, monkeypatch, "check", other, "--panel", vcf, "-o", tmp_path / "out")
+    assert status == 1 and err == ""
+    assert out.splitlines()[1].startswith("problem: no contig in common: the target has 77, the panel ")
+    assert (tmp_path / "out" / "qc.html").exists()
+
+
+def test_concordance(capsys, monkeypatch, tmp_path, vcf):
+    status, out, err = said(capsys, monkeypatch, "concordance", vcf, vcf)
+    assert status == 0 and err == "" and "concordance 1.000" in out and "0.40-0.50" in out
+    status, out, _ = said(capsys, monkeypatch, "concordance", vcf, vcf, "--json", "-o", tmp_path / "out")
+    found = json.loads(out)
+    assert status == 0 and found["overall"]["concordance"] == 1.0 and found["typed"] == {}
+    assert json.loads((tmp_path / "out" / "concordance.json").read_text())["counts"] == found["counts"]
+
+
+@pytest.mark.parametrize("verb", ["check", "concordance"])
+def test_files_that_cannot_be_compared(capsys, monkeypatch, tmp_path, vcf, verb):
+    (tmp_path / "noise.vcf.gz").write_bytes(os.urandom(2000))
+    (tmp_path / "empty.vcf").write_text("")
+    (tmp_path / "cut.vcf.gz").write_bytes(vcf.read_bytes()[:-100])
+    (tmp_path / "text.txt").write_text("1\n")
+    (tmp_path / "x.tsv").write_text("name\n1\n")
+    pair = ("--panel", vcf) if verb == "check" else (vcf,)
+    out = tmp_path / "out"
+    for wrong in ("noise.vcf.gz", "empty.vcf", "cut.vcf.gz", "text.txt", "none.vcf.gz", "none.bed"):
+        status, printed, err = said(capsys, monkeypatch, verb, tmp_path / wrong, *pair, "-o", out)
+        assert status == 2 and printed == "" and err.startswith("snpimpute: ") and err.count("\n") == 1, err
+        assert wrong.split(".")[0] in err and not out.exists()
+    status, _, err = said(capsys, monkeypatch, verb, vcf, *pair, "--samples", tmp_path / "x.tsv", "-o", out)
+    assert status == 2 and "column 'sample'" in err
+    status, _, err = said(capsys, monkeypatch, verb, vcf, *pair, "-o", vcf / "out")
+    assert status == 2 and "cannot write into" in err and err.count("\n") == 1
+
+
 def test_imputers_as_json(capsys, monkeypatch):
     status, out, _ = said(capsys, monkeypatch, "imputers", "--json")
     rows = {row["name"]: row for row in json.loads(out)}
@@ -193,7 +263,18 @@ def test_doctor_says_what_is_missing(capsys, monkeypatch, tmp_path):
 
 
 def test_every_verb_has_help_with_an_example(capsys, monkeypatch):
-    for verb in ("prepare", "tune", "train", "evaluate", "compare", "experiment", "imputers", "doctor"):
+    for verb in (
+        "prepare",
+        "tune",
+        "train",
+        "evaluate",
+        "compare",
+        "experiment",
+        "check",
+        "concordance",
+        "imputers",
+        "doctor",
+    ):
         status, out, _ = said(capsys, monkeypatch, verb, "--help")
         assert status == 0 and f"snpimpute {verb}" in out.split("Example", 1)[1], verb
 

@@ -91,7 +91,7 @@ def test_a_file_against_itself_is_perfect(pair):
     assert found.sites.non_reference_concordance.isna().sum() <= 1
     np.testing.assert_allclose(found.samples.correlation, 1.0)
     assert found.counts["calls"] == TRUTH.calls.size and found.counts["sites"] == 250
-    assert not any(n for name, n in found.counts.items() if name not in ("sites", "samples", "calls"))
+    assert not any(n for name, n in found.counts.items() if name not in ("sites", "sites_scored", "samples", "calls"))
 
 
 def test_per_sample_scores_are_those_of_bcftools_stats(pair, found):
@@ -293,6 +293,7 @@ def test_a_list_of_typed_sites(tmp_path, pair):
     found = compare_files(pair[0], pair[1], typed=tmp_path / "typed.txt")
     known = pair[2].calls != MISSING
     assert found.counts["calls"] == known[:, 102:].sum() and found.typed["calls"] == known[:, :102].sum()
+    assert found.counts["sites"] == 250 and found.counts["sites_scored"] == 148
     assert (found.sites.calls[:102] == 0).all() and found.sites.concordance[:102].isna().all()
     with pytest.raises(InputError, match=r"cannot read the typed sites in .*none\.txt"):
         compare_files(pair[0], pair[1], typed=tmp_path / "none.txt")

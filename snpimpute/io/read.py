@@ -58,6 +58,14 @@ def read_genotypes(
     return matrix, left_out
 
 
+def stem(path: Path) -> str:
+    """The name of a genotype file without what says its format."""
+    for suffix in sorted((*VCF_SUFFIXES, ".bed"), key=len, reverse=True):
+        if path.name.lower().endswith(suffix):
+            return path.name[: -len(suffix)]
+    return path.name
+
+
 def require_enough_sites(matrix: GenotypeMatrix, left_out: pd.DataFrame, source: str) -> None:
     """Raise InputError that says what was left out if fewer than ten sites remain."""
     if matrix.n_sites >= MIN_SITES:

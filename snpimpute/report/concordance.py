@@ -1,0 +1,253 @@
+"""The page of a comparison of an imputed file with the truth, drawn from a Concordance."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from snpimpute import __version__
+from snpimpute.concordance import GOOD_R2, Concordance
+from snpimpute.report.html import page_as_html
+from snpimpute.report.text import capital, count, known, number
+from snpimpute.report.tree import COLOURS, Block, Cell, Figure, Line, Page, Panel, Point, Section, Style, Table, Text
+from snpimpute.runtime import write_text
+
+MAX_POINTS = 4000  # of a figure; more are drawn by lot
+MAX_ROWS = 25  # of a table; the files beside the page have all
+SCORES = {
+    "concordance": "Concordance",
+    "non_reference_concordance": "Non-reference concordance",
+    "f1_macro": "Macro-F1",
+    "dosage_r2": "Dosage r²",
+    "iqs": "IQS",
+}
+SITE_R2 = "Dosage r², mean of sites"
+CORRELATION = "Centred correlation, mean of samples"
+
+
+def write_concordance(found: Concordance, folder: Path) -> Path:
+    """Write concordance.html, concordance.json, and the tables samples, sites, bins and, where there are any, groups and thresholds as TSV.
+
+    Args:
+        found: as concordance.compare_files gives it.
+        folder: made if it is not there; other files in it are left alone.
+
+    Returns:
+        Path of concordance.html.
+
+    Raises:
+        InputError: the folder cannot be written, the file system is full included.
+    """
+    names = ("samples", "sites", "bins", "groups", "thresholds")
+    tables: dict[str, pd.DataFrame] = {name: table for name in names if len(table := getattr(found, name))}
+    for name, table in tables.items():
+        write_text(folder / f"{name}.tsv", table.to_csv(sep="\t", index=False, float_format="%.6g"))
+    write_text(folder / "concordance.json", json.dumps(as_dict(found), indent=1) + "\n")
+    page = folder / "concordance.html"
+    write_text(page, page_as_html(_page(found, [f"{name}.tsv" for name in tables])))
+    return page
+
+
+def as_dict(found: Concordance) -> dict[str, Any]:
+    """All but the tables of samples and sites, JSON-able: null where a score is not known."""
+    return {
+        "truth": found.truth,
+        "imputed": found.imputed,
+        "fields": found.fields,
+        "counts": found.counts,
+        **_plain({"overall": found.overall, "typed": found.typed}),
+        **{name: _plain(getattr(found, name).to_dict(orient="records")) for name in ("bins", "groups", "thresholds")},
+        "quality": _plain(found.quality),
+        "filters": {str(wanted): at_least for wanted, at_least in found.filters.items()},
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
+
+
+def summary(found: Concordance) -> list[str]:
+    """What the comparison comes to, in sentences."""
+    counts, overall = found.counts, found.overall
+    lines = [
+        f"{counts['calls']:,} calls of {counts['samples']:,} samples at {counts['sites_scored']:,} sites are scored ({found.fields})",
+        f"concordance {number(overall['concordance'])}, non-reference {number(overall['non_reference_concordance'])}, "
+        f"macro-F1 {number(overall['f1_macro'])}, dosage r² {number(overall['dosage_r2'])} "
+        f"(mean of sites {number(overall['site_dosage_r2'])}), IQS {number(overall['iqs'])}, "
+        f"centred correlation {number(overall['correlation'])}",
+    ]
+    if found.typed:
+        lines.append(
+            f"{counts['calls_typed']:,} typed calls are not scored; concordance of these {number(found.typed['concordance'])}"
+        )
+    said = {
+        "samples_only_in_truth": "samples are in the truth alone",
+        "samples_only_in_imputed": "samples are in the imputed file alone",
+        "records_only_in_truth": "records are in the truth alone",
+        "records_only_in_imputed": "records are in the imputed file alone",
+        "same_position_other_alleles": "of these are at the same position with other alleles",
+        "not_scored_no_biallelic_snp": "records of both are no biallelic SNPs and not scored",
+        "repeated": "records repeat a site and are not scored",
+        "calls_not_imputed": "known calls are missing in the imputed file",
+        "calls_truth_missing": "calls are missing in the truth",
+    }
+    lines += [f"{counts[name]:,} {words}" for name, words in said.items() if counts[name]]
+    if found.quality:
+        lines.append(
+            f"DR2 and true r² per site: correlation {number(found.quality['correlation'])}, "
+            f"DR2 too high by {number(found.quality['bias'])} on average ({found.quality['sites']:,} sites)"
+        )
+    for wanted, at_least in found.filters.items():
+        reached = (
+            "no threshold gives it" if at_least is None else f"DR2 of {at_least:g} or more" if at_least else "all sites"
+        )
+        lines.append(f"for a mean true r² of {wanted:g}: {reached}")
+    return lines
+
+
+def bins_as_text(found: Concordance) -> str:
+    """The table of MAF bins for the terminal."""
+    columns = [*SCORES, "site_dosage_r2"]
+    table = found.bins.assign(**{name: found.bins[name].map(number) for name in columns})
+    return table.to_string(index=False)
+
+
+def _page(found: Concordance, files: list[str]) -> Page:
+    facts = {name: number(found.overall[score]) for score, name in SCORES.items()}
+    facts |= {SITE_R2: number(found.overall["site_dosage_r2"]), CORRELATION: number(found.overall["correlation"])}
+    sections = [
+        Section("maf", "By minor allele frequency", _by_maf(found)),
+        Section("groups", "By group", _by_group(found)),
+        Section("quality", "What DR2 is worth", _quality(found)),
+        Section("samples", "Samples", [_samples(found)]),
+        Section("sites", "Sites", [_sites(found)]),
+    ]
+    return Page(
+        title=f"{found.imputed} against {found.truth}",
+        lead="Every score is of calls that are known in both files and were not typed.",
+        notes=[],
+        findings=[capital(line) + "." for line in summary(found)],
+        facts=facts,
+        sections=[section for section in sections if section.blocks],
+        footer=f"snpimpute {__version__}. Beside this file: {', '.join([*files, 'concordance.json'])}.",
+    )
+
+
+def _by_maf(found: Concordance) -> list[Block]:
+    names = [name.replace("-", "–") for name in found.bins.maf]
+    ticks = [f"{name}\n{count(n)} sites" for name, n in zip(names, found.bins.sites, strict=True)]
+    lines = []
+    for i, (score, label) in enumerate((SCORES | {"site_dosage_r2": SITE_R2}).items()):
+        points = [
+            Point(tick, value, np.nan, np.nan, f"{label}\nMAF {name}: {number(value)}")
+            for tick, name, value in zip(ticks, names, found.bins[score], strict=True)
+            if known(value)
+        ]
+        if points:
+            lines.append(Line(label, Style(COLOURS[i], i % len(Style.PLOTLY_DASH)), points))
+    how = "Concordance is high where nearly all calls are 0, whatever the imputer does: at low frequency look at the others."
+    panel = Panel("", "Minor allele frequency in the truth", "Score", lines, ticks)
+    figure = Figure("maf-figure", "", "Scores by minor allele frequency", how, [panel])
+    columns = ["MAF", "Sites", "Calls", *SCORES.values(), SITE_R2]
+    rows = [
+        [Cell(name), Cell(count(row["sites"])), Cell(count(row["calls"])), *_cells(row, [*SCORES, "site_dosage_r2"])]
+        for name, row in zip(names, found.bins.to_dict(orient="records"), strict=True)
+    ]
+    return [figure, Table("Scores by minor allele frequency", columns, rows)]
+
+
+def _by_group(found: Concordance) -> list[Block]:
+    if found.groups.empty:
+        return []
+    rows = [
+        [
+            Cell(row["group"] or "no group"),
+            Cell(count(row["samples"])),
+            Cell(count(row["calls"])),
+            *_cells(row, [*SCORES, "correlation"]),
+        ]
+        for row in found.groups.to_dict(orient="records")
+    ]
+    return [Table("Scores by group", ["Group", "Samples", "Calls", *SCORES.values(), CORRELATION], rows)]
+
+
+def _quality(found: Concordance) -> list[Block]:
+    both = found.sites[found.sites.quality.notna() & found.sites.dosage_r2.notna()]
+    if both.empty:
+        return []
+    drawn = both if len(both) <= MAX_POINTS else both.sample(MAX_POINTS, random_state=1).sort_index()
+    lines = []
+    for i, (label, which) in enumerate(
+        {"MAF 0.05 or more": drawn.maf >= 0.05, "MAF below 0.05": drawn.maf < 0.05}.items()
+    ):
+        points = [
+            Point(site.quality, site.dosage_r2, np.nan, np.nan, f"{site.contig}:{site.pos}\nDR2 {number(site.quality)}, true {number(site.dosage_r2)}, MAF {number(site.maf)}")
+            for site in drawn[which].itertuples()
+        ]  # fmt: skip
+        if points:
+            lines.append(Line(label, Style(COLOURS[i], i), points))
+    how = "A point per site. On the dotted line the file is as good as it says; below it, DR2 promises too much."
+    if len(drawn) < len(both):
+        how += f" Drawn are {len(drawn):,} of {len(both):,} sites, by lot."
+    panel = Panel("", "DR2, as the file has it", "True dosage r²", lines, joined=False, diagonal=True)
+    figure = Figure("quality-figure", "", "True dosage r² against DR2", how, [panel])
+    columns = [
+        "DR2 at least",
+        "Sites kept",
+        "Share",
+        "Mean true r²",
+        "Concordance",
+        f"Sites of r² ≥ {GOOD_R2} lost",
+        f"Kept with r² < {GOOD_R2}",
+    ]
+    rows = [
+        [
+            Cell(f"{row['at_least']:g}"), Cell(count(row["sites"])), Cell(_percent(row["share"])),
+            *_cells(row, ["site_dosage_r2", "concordance"]), Cell(_percent(row["good_lost"])), Cell(_percent(row["poor_kept"])),
+        ]
+        for row in found.thresholds.to_dict(orient="records")
+    ]  # fmt: skip
+    caution = Text("With few samples the true r² of a rare site hangs on a handful of calls.", "how")
+    return [figure, Table("What a filter on DR2 keeps", columns, rows), caution]
+
+
+def _samples(found: Concordance) -> Table:
+    lowest = found.samples.sort_values("correlation").head(MAX_ROWS)
+    rows = [
+        [Cell(row["sample"]), Cell(count(row["calls"])), *_cells(row, [*SCORES, "correlation"])]
+        for row in lowest.to_dict(orient="records")
+    ]
+    columns = ["Sample", "Calls", *SCORES.values(), "Centred correlation"]
+    return Table(f"Lowest centred correlations, {len(found.samples):,} samples", columns, rows)
+
+
+def _sites(found: Concordance) -> Table:
+    lowest = found.sites[found.sites.calls > 0].sort_values("dosage_r2").head(MAX_ROWS)
+    rows = [
+        [Cell(f"{row['contig']}:{row['pos']}"), Cell(f"{row['ref']}/{row['alt']}"), *_cells(row, ["maf"]), Cell(count(row["calls"])), *_cells(row, [*SCORES, "quality"])]
+        for row in lowest.to_dict(orient="records")
+    ]  # fmt: skip
+    return Table(
+        f"Lowest dosage r², {len(found.sites):,} sites",
+        ["Site", "REF/ALT", "MAF", "Calls", *SCORES.values(), "DR2"],
+        rows,
+    )
+
+
+def _cells(row: dict[Any, Any], names: list[str]) -> list[Cell]:
+    return [Cell(number(row[name])) for name in names]
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if known(share) else "–"
