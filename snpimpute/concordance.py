@@ -30,7 +30,7 @@ from snpimpute.metrics import (
     site_sums,
 )
 
-CALLS_PER_BLOCK = 200_000
+CALLS_PER_BLOCK = 50_000
 GENOTYPE_SUFFIXES = (*VCF_SUFFIXES, ".bed")
 QUALITY_THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 WANTED_R2 = (0.8, 0.9, 0.95)  # mean true r² of the sites kept, for which the lowest threshold is looked up
