@@ -266,7 +266,7 @@ def written_beside(path: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno in (27, 28, 122):  # EFBIG, ENOSPC, EDQUOT
             raise InputError(
-                f"cannot write {path}: {error.strerror}; make room, or set another folder with --runs"
+                f"cannot write {path}: {error.strerror}; make room, or choose another folder"
             ) from None
         raise
     finally:
