@@ -265,9 +265,7 @@ def written_beside(path: Path) -> Iterator[Path]:
         beside.rename(path)
     except OSError as error:
         if error.errno in (27, 28, 122):  # EFBIG, ENOSPC, EDQUOT
-            raise InputError(
-                f"cannot write {path}: {error.strerror}; make room, or choose another folder"
-            ) from None
+            raise InputError(f"cannot write {path}: {error.strerror}; make room, or choose another folder") from None
         raise
     finally:
         if beside.is_dir():

@@ -18,7 +18,9 @@ from snpimpute.io.output import PLINK_FILES, Output, suffix_of, vcf_output
 
 logger = logging.getLogger(__name__)
 
-CALLS_AT_A_TIME = 250_000  # turned into text together: the arrays for it stay in the processor's cache
+CALLS_AT_A_TIME = (
+    50_000  # turned into text together, which a pipe (output.PIPE_SIZE) takes while the last is compressed
+)
 PREFIX = "##snpimpute_"
 INFO_LINES = {
     "AF": '##INFO=<ID=AF,Number=A,Type=Float,Description="Estimated ALT allele frequency: half the mean DS of all samples">',
@@ -53,12 +55,14 @@ _SUM, _DOSE = _DOSES * _GENOTYPES, _GENOTYPES
 _WEIGHTS = np.array([_SUM, _GP1 + _SUM - _DOSE, _GP2 + _SUM - 2 * _DOSE], dtype=np.float32)
 _SHIFT = -99 * _SUM + 2 * _DOSE
 _CERTAIN = np.array([100 * w + _DOSE * 100 * g + g + _SHIFT for g, w in enumerate(_WEIGHTS.astype(int))], np.int32)
-# The GT of observed calls: 4 × first allele + 2 × second + 1 if phased; `^ SWAP` exchanges the alleles.
+# The GT of observed calls: 4 × first allele + 2 × second + 1 if phased.
 CALLS = tuple(f"{first}{mark}{second}" for first in "01" for second in "01" for mark in "/|")
-SWAP = 6
 NO_CALL = 255
+TAB = ord("\t")
+_WORDS = np.frombuffer("".join(f"{text}\t" for text in CALLS).encode(), dtype="<u4")
 _UNPHASED = np.array([CALLS.index(text) for text in ("0/0", "0/1", "1/1")], dtype=np.uint8)
 _COUNTS = np.array([text.count("1") for text in CALLS] + [MISSING] * (256 - len(CALLS)), dtype=np.int8)
+_EXCHANGED = np.array([i ^ 0b110 for i in range(len(CALLS))] + [NO_CALL] * (256 - len(CALLS)), dtype=np.uint8)
 _HUNDREDTHS = [f"{i / 100:.2f}".rstrip("0").rstrip(".") for i in range(201)]
 
 
@@ -216,11 +220,11 @@ class ImputedWriter:
         observed = np.ascontiguousarray(block.observed.T)
         keys = _imputed_keys(block.posterior)
         records = [None if line is None else _Record(line, len(self._samples)) for line in block.records]
-        for row, seen, record, swapped in zip(keys, observed, records, block.swapped.tolist(), strict=True):
-            _put_observed(row, seen, record, swapped)
+        typed = (observed != MISSING).any(axis=1)
+        if typed.any():
+            keys = _put_observed(keys, observed, records, block.swapped)
         calls = self._texts.of(keys).tolist()
         frequencies, r2 = _summaries(block.posterior)
-        typed = (observed != MISSING).any(axis=1)
         lines = []
         for j, site in enumerate(zip(*(block.sites[name].tolist() for name in SITE_COLUMNS), strict=True)):
             contig, pos, name, ref, alt = site
@@ -262,14 +266,16 @@ class _Record:
         if self.format.split(":", 1)[0] != "GT":
             return np.full(self.n_samples, NO_CALL, dtype=np.uint8)
         text = np.frombuffer(f"{self.samples}\t\t\t\t".encode(), dtype=np.uint8)
-        starts = np.concatenate([[0], np.flatnonzero(text[:-4] == ord("\t")) + 1])
-        if len(starts) != self.n_samples:
-            raise ValueError(f"{self.contig}:{self.pos} has calls of {len(starts)} samples, not {self.n_samples}")
-        first, mark, second, end = (text[starts + i] for i in range(4))
-        first, second = first - ord("0"), second - ord("0")  # below "0" they wrap round to large numbers
-        known = (first < 2) & (second < 2) & ((mark == ord("/")) | (mark == ord("|")))
-        known &= (end == ord("\t")) | (end == ord(":"))
-        return np.where(known, 4 * first + 2 * second + (mark == ord("|")), NO_CALL).astype(np.uint8)
+        words = text[:-3].view("<u4") if len(text) == 4 * self.n_samples + 3 else None
+        if words is None or (words >> 24 != TAB).any():  # other fields beside GT, or a call that is not diploid
+            starts = np.concatenate([[0], np.flatnonzero(text[:-4] == TAB) + 1])
+            if len(starts) != self.n_samples:
+                raise ValueError(f"{self.contig}:{self.pos} has calls of {len(starts)} samples, not {self.n_samples}")
+            first, mark, second, end = (text[starts + i].astype(np.uint32) for i in range(4))
+            end = np.where(end == ord(":"), TAB, end)
+            words = first | mark << 8 | second << 16 | end << 24
+        codes = (words & 1) << 2 | (words >> 16 & 1) << 1 | words >> 14 & 1  # bit 6 of the mark is set in | alone
+        return np.where(words == _WORDS[codes], codes, NO_CALL).astype(np.uint8)
 
     def other_info(self, without: set[str]) -> list[str]:
         return [part for part in self.info.split(";") if part != "." and part.split("=", 1)[0] not in without]
@@ -338,23 +344,23 @@ def _imputed_keys(posterior: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(keys.T.astype(np.int32))
 
 
-def _put_observed(keys: np.ndarray, observed: np.ndarray, record: _Record | None, swapped: bool) -> None:
-    """Put the numbers of observed calls into those of a site (n_samples,); ValueError where the record says otherwise."""
-    seen = np.flatnonzero(observed != MISSING)
-    if not len(seen):
-        return
-    calls = observed[seen]
-    if (keys[seen] != _CERTAIN[calls]).any():
+def _put_observed(
+    keys: np.ndarray, observed: np.ndarray, records: Sequence[_Record | None], swapped: np.ndarray
+) -> np.ndarray:
+    """Numbers (n_sites, n_samples) with those of observed calls put in; ValueError where the records say otherwise."""
+    seen = observed != MISSING
+    if (seen & (keys != _CERTAIN[observed])).any():
         raise ValueError("an observed call must have all weight of its posterior")
-    if record is None:
-        codes = _UNPHASED[calls]
-    else:
-        codes = record.calls()[seen]
-        if swapped:
-            codes = np.where(codes == NO_CALL, codes, codes ^ SWAP)
-        if (_COUNTS[codes] != calls).any():
+    codes = _UNPHASED[observed]
+    for j, (record, of_any) in enumerate(zip(records, seen.any(axis=1).tolist(), strict=True)):
+        if record is None or not of_any:
+            continue
+        codes[j] = record.calls()
+        if swapped[j]:
+            codes[j] = _EXCHANGED[codes[j]]
+        if (seen[j] & (_COUNTS[codes[j]] != observed[j])).any():
             raise ValueError(f"observed calls at {record.contig}:{record.pos} are not those of the record")
-    keys[seen] = OBSERVED + codes.astype(np.int32)
+    return np.where(seen, OBSERVED + codes.astype(np.int32), keys)
 
 
 def _summaries(posterior: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import logging
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from snpimpute.errors import InputError
 from snpimpute.runtime import end_group, run_program, written_beside
-
-logger = logging.getLogger(__name__)
 
 SUFFIXES = (".vcf", ".vcf.gz", ".bcf", ".bed", ".pgen")
 PLINK_FILES = {".bed": (".bed", ".bim", ".fam"), ".pgen": (".pgen", ".pvar", ".psam")}
@@ -29,6 +27,7 @@ PLINK_MEMORY_MB = 2048  # of itself plink2 takes half of the machine's
 # without sexes. A name it does not know is an unplaced contig, diploid like the calls.
 MARK = b"_"
 PROBE = bytes(1 << 20)
+PIPE_SIZE = 1 << 20  # bytes: the most that Linux gives without privileges
 
 
 class Output:
@@ -148,7 +147,16 @@ def _plink(path: Path, threads: int) -> Iterator[IO[bytes]]:
         text, made = Path(name) / "text.vcf.gz", Path(name) / "made"
         with _piped(_bgzip(threads, "--compress-level", "1"), text) as pipe:
             yield pipe
-        command: list[str | Path] = [plink2, "--vcf", text, "--vcf-half-call", "missing", "--allow-extra-chr", "--out", made]
+        command: list[str | Path] = [
+            plink2,
+            "--vcf",
+            text,
+            "--vcf-half-call",
+            "missing",
+            "--allow-extra-chr",
+            "--out",
+            made,
+        ]
         command += ["--threads", str(threads), "--memory", str(PLINK_MEMORY_MB)]
         if path.suffix == ".bed":
             command += ["--make-bed"]
@@ -180,6 +188,8 @@ def _piped(command: Sequence[str], path: Path) -> Iterator[IO[bytes]]:
             command, stdin=subprocess.PIPE, stdout=file, stderr=said, bufsize=0, start_new_session=True
         )
         assert process.stdin is not None
+        with suppress(OSError):  # refused where a user's pipes hold too much already
+            fcntl.fcntl(process.stdin, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
         broken = None
         try:
             try:
