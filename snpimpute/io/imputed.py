@@ -1,0 +1,404 @@
+"""Imputed genotypes as a VCF, written as Beagle writes it, so that what reads Beagle's files reads these."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import pandas as pd
+
+from snpimpute.genotypes import MISSING, SITE_COLUMNS
+from snpimpute.io.output import PLINK_FILES, Output, suffix_of, vcf_output
+
+logger = logging.getLogger(__name__)
+
+CALLS_AT_A_TIME = (
+    50_000  # turned into text together, which a pipe (output.PIPE_SIZE) takes while the last is compressed
+)
+PREFIX = "##snpimpute_"
+INFO_LINES = {
+    "AF": '##INFO=<ID=AF,Number=A,Type=Float,Description="Estimated ALT allele frequency: half the mean DS of all samples">',
+    "DR2": (
+        '##INFO=<ID=DR2,Number=A,Type=Float,Description="Dosage R-squared: estimated squared correlation between estimated '
+        "and true ALT dose, var(u) / [mean(P(RA) + 4*P(AA)) - mean(u)^2] with u = P(RA) + 2*P(AA) and all samples "
+        '(Browning and Browning 2009, doi:10.1016/j.ajhg.2009.01.005); 0 where that is 0/0">'
+    ),
+    "IMP": '##INFO=<ID=IMP,Number=0,Type=Flag,Description="Imputed site: no sample was typed">',
+}
+FORMAT_LINES = {
+    "GT": '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype: as observed, else that of the largest GP, unphased">',
+    "DS": '##FORMAT=<ID=DS,Number=A,Type=Float,Description="Estimated ALT dose [P(RA) + 2*P(AA)]">',
+    "GP": '##FORMAT=<ID=GP,Number=G,Type=Float,Description="Estimated genotype probability">',
+}
+IC_LINE = '##FORMAT=<ID=IC,Number=1,Type=Integer,Description="Imputed call: 1 imputed, 0 observed">'
+OWN_FORMAT = {*FORMAT_LINES, "IC"}
+# INFO keys that count the calls of a file, as bcftools writes them: no longer true once the holes are filled.
+COUNTED = {"AC", "AN", "AC_Hom", "AC_Het", "AC_Hemi", "MAF", "NS", "HWE", "ExcHet", "F_MISSING"}
+# One value per allele or genotype whatever the header says (`Number=.` is common): not true where REF and ALT change places.
+PER_ALLELE = {"AD", "ADF", "ADR", "PL", "GL", "PP"}
+DEFINED = re.compile(r"##(\w+)=<(?:.*?,)??ID=([^,>]+)")
+NUMBER = re.compile(r"[<,]Number=([^,>]+)")
+
+# An imputed call is known by a number: GP1 and GP2 (hundredths), what the three GP add up to less 99, DS (hundredths)
+# less GP1 + 2 GP2 plus 2, and GT. Rounding leaves the last three little room. Observed calls follow, by their GT.
+_SUMS, _DOSES, _GENOTYPES = 3, 5, 3
+_GP2 = _SUMS * _DOSES * _GENOTYPES
+_GP1 = 101 * _GP2
+OBSERVED = 101 * _GP1
+_SUM, _DOSE = _DOSES * _GENOTYPES, _GENOTYPES
+_WEIGHTS = np.array([_SUM, _GP1 + _SUM - _DOSE, _GP2 + _SUM - 2 * _DOSE], dtype=np.float32)
+_SHIFT = -99 * _SUM + 2 * _DOSE
+_CERTAIN = np.array([100 * w + _DOSE * 100 * g + g + _SHIFT for g, w in enumerate(_WEIGHTS.astype(int))], np.int32)
+# The GT of observed calls: 4 × first allele + 2 × second + 1 if phased.
+CALLS = tuple(f"{first}{mark}{second}" for first in "01" for second in "01" for mark in "/|")
+NO_CALL = 255
+TAB = ord("\t")
+_WORDS = np.frombuffer("".join(f"{text}\t" for text in CALLS).encode(), dtype="<u4")
+_UNPHASED = np.array([CALLS.index(text) for text in ("0/0", "0/1", "1/1")], dtype=np.uint8)
+_COUNTS = np.array([text.count("1") for text in CALLS] + [MISSING] * (256 - len(CALLS)), dtype=np.int8)
+_EXCHANGED = np.array([i ^ 0b110 for i in range(len(CALLS))] + [NO_CALL] * (256 - len(CALLS)), dtype=np.uint8)
+_HUNDREDTHS = [f"{i / 100:.2f}".rstrip("0").rstrip(".") for i in range(201)]
+
+
+@dataclass(frozen=True, eq=False)
+class ImputedSites:
+    """Neighbouring sites of one contig, in the order of the file to write.
+
+    Attributes:
+        sites: as in GenotypeMatrix (genotypes.SITE_COLUMNS); the contig named as the target names it.
+        posterior: float32 (n_samples, n_sites, 3), rows sum to 1; an observed call has all weight on itself.
+        observed: int8 (n_samples, n_sites): number of ALT alleles of `sites` in the calls that were observed; -1 = imputed.
+        records: the target's VCF line of each site, as str(cyvcf2.Variant) gives it; None where the target has none.
+            Observed calls without a line are written unphased.
+        swapped: bool (n_sites,): the line has REF and ALT the other way round.
+    """
+
+    sites: pd.DataFrame
+    posterior: np.ndarray
+    observed: np.ndarray
+    records: Sequence[str | None]
+    swapped: np.ndarray
+
+    def __post_init__(self) -> None:
+        shape = self.observed.shape
+        if self.posterior.shape != (*shape, 3) or not len(self.sites) == shape[1] == len(self.records) == len(
+            self.swapped
+        ):
+            raise ValueError(
+                f"sites, posterior, observed, records and swapped do not fit together: {len(self.sites)}, "
+                f"{self.posterior.shape}, {shape}, {len(self.records)}, {len(self.swapped)}"
+            )
+
+
+class ImputedWriter:
+    """Writes imputed sites, and records left as they are, to a file; a context manager. See io.output for the files.
+
+    Every site gets INFO AF, DR2 and, where no sample was typed, IMP, and FORMAT GT:DS:GP. DS and GP have at most two
+    decimals. An imputed GT is that of the largest posterior, unphased; an observed one keeps its phase, and its alleles
+    are exchanged where the record has REF and ALT the other way round. A record's ID, QUAL and FILTER stay; sites that
+    the target lacks have the ID of `sites`, "." and "PASS".
+
+    The header keeps what the target's has, but for definitions of the fields above and what an earlier run said.
+
+    PLINK: records that are passed through stand in the file set only if they have one ALT. In a .pgen, GT is DS rounded,
+    which now and then is not the genotype of the largest GP; a DS half way between goes to the side of GT by 0.0001.
+
+    Args:
+        path: file to write (its suffix decides, see `output.vcf_output`); None = standard output.
+        target_header: the target's header; "" if it is no VCF. For a BCF it must define every field that is kept or
+            passed through.
+        samples: names, in the target's order.
+        contigs: every contig that will be written; those without a line in the target's header get one.
+        about: written to the header as ##snpimpute_KEY=VALUE: command, model, version, data digest.
+        flags: INFO flags that `pass_through` may add, and what they say.
+        keep_fields: whether a record's other INFO and FORMAT fields are kept. Left out even so: INFO that counts the
+            file's calls (AC, AN, MAF, NS, HWE and the like), and, where REF and ALT were exchanged, fields with a value
+            per allele or genotype.
+        flag_imputed: whether FORMAT has IC after GP: 1 imputed, 0 observed.
+        threads: that compress.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        target_header: str,
+        samples: Sequence[str],
+        *,
+        contigs: Sequence[str],
+        about: Mapping[str, str],
+        flags: Mapping[str, str] | None = None,
+        keep_fields: bool = False,
+        flag_imputed: bool = False,
+        threads: int = 1,
+    ) -> None:
+        self._path = path
+        self._threads = threads
+        self._samples = list(samples)
+        self._flags = dict(flags or {})
+        self._keep_fields = keep_fields
+        self._format = "GT:DS:GP:IC" if flag_imputed else "GT:DS:GP"
+        suffix = ".vcf" if path is None else suffix_of(path)
+        self._plink = suffix in PLINK_FILES
+        self._texts = _CallTexts(flag_imputed, ties_lean=suffix == ".pgen")
+        header = _header_lines(target_header, contigs, about, self._flags, flag_imputed)
+        self._contigs = {found[2] for line in header if (found := DEFINED.match(line)) and found[1] == "contig"}
+        self._per_allele = PER_ALLELE | {
+            found[2]
+            for line in header
+            if (found := DEFINED.match(line)) and (number := NUMBER.search(line)) and number[1] in {"A", "R", "G"}
+        }
+        columns = ["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT", *self._samples]
+        self._header = "\n".join([*header, "\t".join(columns)]) + "\n"
+        self._stack = ExitStack()
+        self._out: Output
+        self._left_out = 0
+
+    def __enter__(self) -> ImputedWriter:
+        with ExitStack() as stack:
+            self._out = stack.enter_context(vcf_output(self._path, self._threads))
+            self._out.write(self._header.encode())
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> bool | None:
+        if self._left_out and error is None:
+            logger.warning("%d records without exactly one ALT are not in %s", self._left_out, self._path)
+        return self._stack.__exit__(kind, error, at)
+
+    def write(self, block: ImputedSites) -> None:
+        """Write sites.
+
+        Raises:
+            ValueError: the block contradicts itself, its records or the header.
+            OSError: cannot be written; at the end of the `with` it becomes an InputError.
+        """
+        n_samples, n_sites = block.observed.shape
+        if n_samples != len(self._samples):
+            raise ValueError(f"{n_samples} samples, and {len(self._samples)} in the header")
+        self._require_contigs(block.sites.contig.unique().tolist())
+        step = max(CALLS_AT_A_TIME // n_samples, 1)
+        for start in range(0, n_sites, step):
+            part = slice(start, start + step)
+            piece = ImputedSites(
+                block.sites.iloc[part],
+                block.posterior[:, part],
+                block.observed[:, part],
+                block.records[part],
+                block.swapped[part],
+            )
+            self._out.write("".join(self._lines(piece)).encode())
+
+    def pass_through(self, record: str, flag: str = "") -> None:
+        """Write a record of the target as it is, `flag` (one of the `flags`) added to its INFO; errors as `write` has them."""
+        fields = record.rstrip("\n").split("\t", 8)
+        self._require_contigs([fields[0]])
+        if flag and flag not in self._flags:
+            raise ValueError(f"flag {flag} is not among {sorted(self._flags)}")
+        if self._plink and (
+            fields[4] == "." or "," in fields[4]
+        ):  # PLINK 1 has no such, and plink2 stops at their dosages
+            self._left_out += 1
+            return
+        if flag and flag not in fields[7].split(";"):
+            fields[7] = flag if fields[7] == "." else f"{fields[7]};{flag}"
+        self._out.write(("\t".join(fields) + "\n").encode())
+
+    def _require_contigs(self, contigs: Sequence[str]) -> None:
+        for contig in contigs:
+            if contig not in self._contigs:
+                raise ValueError(f"contig {contig} is not in the header")
+
+    def _lines(self, block: ImputedSites) -> list[str]:
+        observed = np.ascontiguousarray(block.observed.T)
+        keys = _imputed_keys(block.posterior)
+        records = [None if line is None else _Record(line, len(self._samples)) for line in block.records]
+        typed = (observed != MISSING).any(axis=1)
+        if typed.any():
+            keys = _put_observed(keys, observed, records, block.swapped)
+        calls = self._texts.of(keys).tolist()
+        frequencies, r2 = _summaries(block.posterior)
+        lines = []
+        for j, site in enumerate(zip(*(block.sites[name].tolist() for name in SITE_COLUMNS), strict=True)):
+            contig, pos, name, ref, alt = site
+            info = f"AF={frequencies[j]:.4g};DR2={r2[j]:.2f}" + ("" if typed[j] else ";IMP")
+            record, quality, passed, keys_of_format, texts = records[j], ".", "PASS", self._format, calls[j]
+            if record is not None:
+                record.require_at(contig, pos, (alt, ref) if block.swapped[j] else (ref, alt))
+                name = record.name if record.name != "." else name
+                quality, passed = record.quality, record.passed
+                if self._keep_fields:
+                    not_kept = self._per_allele if block.swapped[j] else set()
+                    info = ";".join([info, *record.other_info(COUNTED | {*INFO_LINES, *self._flags} | not_kept)])
+                    others, values = record.other_fields(OWN_FORMAT | not_kept)
+                    if others:
+                        keys_of_format = f"{self._format}:{others}"
+                        texts = [f"{text}:{value}" for text, value in zip(texts, values, strict=True)]
+            fixed = (contig, str(pos), name or ".", ref, alt, quality, passed, info, keys_of_format)
+            lines.append("\t".join([*fixed, *texts]) + "\n")
+        return lines
+
+
+class _Record:
+    """A VCF line of the target, taken apart as far as it is needed."""
+
+    def __init__(self, line: str, n_samples: int) -> None:
+        fixed = line.rstrip("\n").split("\t", 9)
+        self.contig, self.pos, self.name, self.ref, self.alt, self.quality, self.passed, self.info = fixed[:8]
+        self.format, self.samples = fixed[8:] if len(fixed) == 10 else ("", "\t" * (n_samples - 1))
+        self.n_samples = n_samples
+
+    def require_at(self, contig: str, pos: int, alleles: tuple[str, str]) -> None:
+        """ValueError unless the line is of this site."""
+        if (self.contig, self.pos) != (contig, str(pos)) or (self.ref.upper(), self.alt.upper()) != alleles:
+            found = f"{self.contig}:{self.pos}:{self.ref}:{self.alt}"
+            raise ValueError(f"the record of {contig}:{pos}:{':'.join(alleles)} is that of {found}")
+
+    def calls(self) -> np.ndarray:
+        """uint8 (n_samples,): which of CALLS each sample has, NO_CALL for any other text."""
+        if self.format.split(":", 1)[0] != "GT":
+            return np.full(self.n_samples, NO_CALL, dtype=np.uint8)
+        text = np.frombuffer(f"{self.samples}\t\t\t\t".encode(), dtype=np.uint8)
+        words = text[:-3].view("<u4") if len(text) == 4 * self.n_samples + 3 else None
+        if words is None or (words >> 24 != TAB).any():  # other fields beside GT, or a call that is not diploid
+            starts = np.concatenate([[0], np.flatnonzero(text[:-4] == TAB) + 1])
+            if len(starts) != self.n_samples:
+                raise ValueError(f"{self.contig}:{self.pos} has calls of {len(starts)} samples, not {self.n_samples}")
+            first, mark, second, end = (text[starts + i].astype(np.uint32) for i in range(4))
+            end = np.where(end == ord(":"), TAB, end)
+            words = first | mark << 8 | second << 16 | end << 24
+        codes = (words & 1) << 2 | (words >> 16 & 1) << 1 | words >> 14 & 1  # bit 6 of the mark is set in | alone
+        return np.where(words == _WORDS[codes], codes, NO_CALL).astype(np.uint8)
+
+    def other_info(self, without: set[str]) -> list[str]:
+        return [part for part in self.info.split(";") if part != "." and part.split("=", 1)[0] not in without]
+
+    def other_fields(self, without: set[str]) -> tuple[str, list[str]]:
+        """FORMAT keys but for these, and each sample's values; "." for those that a sample leaves out at its end."""
+        keys = self.format.split(":")
+        kept = [i for i, key in enumerate(keys) if key and key not in without]
+        if not kept:
+            return "", []
+        values = []
+        for sample in self.samples.split("\t"):
+            parts = sample.split(":")
+            parts += ["."] * (len(keys) - len(parts))
+            values.append(":".join([parts[i] for i in kept]))
+        return ":".join([keys[i] for i in kept]), values
+
+
+class _CallTexts:
+    """The text of calls by their numbers, each made when it is first needed."""
+
+    def __init__(self, flag_imputed: bool, ties_lean: bool) -> None:
+        self._imputed, self._observed = (":1", ":0") if flag_imputed else ("", "")
+        self._ties_lean = ties_lean
+        self._texts = np.full(OBSERVED + len(CALLS), None, dtype=object)
+        self._known = np.zeros(OBSERVED + len(CALLS), dtype=bool)
+
+    def of(self, keys: np.ndarray) -> np.ndarray:
+        """Texts (object, str) of keys of any shape."""
+        known = self._known[keys]
+        if not known.all():
+            for key in np.unique(keys[~known]).tolist():
+                self._texts[key] = self._text(key)
+                self._known[key] = True
+        return self._texts[keys]
+
+    def _text(self, key: int) -> str:
+        if key >= OBSERVED:
+            spelled = CALLS[key - OBSERVED]
+            genotype = spelled.count("1")
+            return f"{spelled}:{genotype}:{','.join('1' if g == genotype else '0' for g in range(3))}{self._observed}"
+        key, genotype = divmod(key, _GENOTYPES)
+        key, dose = divmod(key, _DOSES)
+        key, whole = divmod(key, _SUMS)
+        p1, p2 = divmod(key, 101)
+        dose += p1 + 2 * p2 - 2
+        probabilities = (99 + whole - p1 - p2, p1, p2)
+        dosage = _HUNDREDTHS[dose]
+        if self._ties_lean and dose in (50, 150):
+            dosage = f"{dose / 100 + (0.0001 if 100 * genotype > dose else -0.0001):.4f}"
+        return f"{CALLS[_UNPHASED[genotype]]}:{dosage}:{','.join(_HUNDREDTHS[p] for p in probabilities)}{self._imputed}"
+
+
+def _imputed_keys(posterior: np.ndarray) -> np.ndarray:
+    """int32 (n_sites, n_samples): the numbers of calls as imputed ones; ValueError if rows of the posterior do not sum to 1."""
+    p0, p1, p2 = (posterior[:, :, g] for g in range(3))
+    hundredths = np.rint(100 * posterior)
+    dose = np.rint(100 * (p1 + 2 * p2))
+    off = dose - hundredths[:, :, 1] - 2 * hundredths[:, :, 2]
+    whole = hundredths[:, :, 0] + hundredths[:, :, 1] + hundredths[:, :, 2] - 100
+    # not (… <= …), so that NaN is caught too
+    if not (np.abs(whole).max() <= 1 and np.abs(off).max() <= 2 and hundredths.min() >= 0):
+        raise ValueError("rows of the posterior must be probabilities that sum to 1")
+    keys = hundredths @ _WEIGHTS + _DOSE * dose + _SHIFT  # whole numbers below 2^24, which float32 holds exactly
+    keys += np.where(p2 > np.maximum(p0, p1), 2, p1 > p0)
+    return np.ascontiguousarray(keys.T.astype(np.int32))
+
+
+def _put_observed(
+    keys: np.ndarray, observed: np.ndarray, records: Sequence[_Record | None], swapped: np.ndarray
+) -> np.ndarray:
+    """Numbers (n_sites, n_samples) with those of observed calls put in; ValueError where the records say otherwise."""
+    seen = observed != MISSING
+    if (seen & (keys != _CERTAIN[observed])).any():
+        raise ValueError("an observed call must have all weight of its posterior")
+    codes = _UNPHASED[observed]
+    for j, (record, of_any) in enumerate(zip(records, seen.any(axis=1).tolist(), strict=True)):
+        if record is None or not of_any:
+            continue
+        codes[j] = record.calls()
+        if swapped[j]:
+            codes[j] = _EXCHANGED[codes[j]]
+        if (seen[j] & (_COUNTS[codes[j]] != observed[j])).any():
+            raise ValueError(f"observed calls at {record.contig}:{record.pos} are not those of the record")
+    return np.where(seen, OBSERVED + codes.astype(np.int32), keys)
+
+
+def _summaries(posterior: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """AF and DR2 of each site, float64 (n_sites,) each."""
+    p1, p2 = posterior[:, :, 1], posterior[:, :, 2]
+    n = len(posterior)
+    dosage = (p1 + 2 * p2).astype(np.float64)
+    total = dosage.sum(axis=0)
+    estimated = np.einsum("ij,ij->j", dosage, dosage) - total**2 / n
+    true = (p1 + 4 * p2).sum(axis=0, dtype=np.float64) - total**2 / n
+    varies = true > 1e-6 * n  # below, float32 has nothing but rounding
+    r2 = np.divide(estimated, true, out=np.zeros(len(true)), where=varies)
+    return total / (2 * n), np.clip(r2, 0.0, 1.0)
+
+
+def _header_lines(
+    target_header: str, contigs: Sequence[str], about: Mapping[str, str], flags: Mapping[str, str], flag_imputed: bool
+) -> list[str]:
+    """The ## lines: the target's, but for what is ours; then ours."""
+    own = {("INFO", name): line for name, line in INFO_LINES.items()}
+    own |= {
+        ("INFO", name): f'##INFO=<ID={name},Number=0,Type=Flag,Description="{text}">' for name, text in flags.items()
+    }
+    own |= {("FORMAT", name): line for name, line in FORMAT_LINES.items()}
+    if flag_imputed:
+        own["FORMAT", "IC"] = IC_LINE
+    kept, defined = [], set()
+    for line in target_header.splitlines():
+        found = DEFINED.match(line)
+        name = (found[1], found[2]) if found else None
+        if line.startswith("##") and not line.startswith((PREFIX, "##fileformat=")) and name not in own:
+            kept.append(line)
+            defined.add(name)
+    version = re.search(r"^##fileformat=.*$", target_header, re.MULTILINE)
+    lines = [version[0].strip() if version else "##fileformat=VCFv4.2"]
+    if ("FILTER", "PASS") not in defined:
+        lines.append('##FILTER=<ID=PASS,Description="All filters passed">')
+    lines += kept
+    lines += [f"##contig=<ID={contig}>" for contig in dict.fromkeys(contigs) if ("contig", contig) not in defined]
+    lines += own.values()
+    return lines + [f"{PREFIX}{key}={' '.join(str(value).split())}" for key, value in about.items()]
