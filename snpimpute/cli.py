@@ -17,6 +17,7 @@ from snpimpute.runtime import QUIET
 if TYPE_CHECKING:
     from snpimpute.config import ExperimentSettings
     from snpimpute.plan import Outcome
+    from snpimpute.tracking import Tracker
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -282,6 +283,196 @@ def concordance(
         typer.echo(f"\npage: {page}")
 
 
+@app.command()
+def fit(
+    panel: Annotated[
+        Path, typer.Argument(help="Reference panel: .vcf.gz, .bcf, or .bed with .bim and .fam beside it.")
+    ],
+    imputer: Annotated[str, typer.Option(help="What is fitted; see snpimpute imputers.")] = "softmax_regression",
+    name: Annotated[str | None, typer.Option(help="Of the model (the panel's file name if not given).")] = None,
+    region: Region = None,
+    samples: Samples = None,
+    params: Annotated[Path | None, typer.Option(help="Parameters (TOML), as a study wrote them.")] = None,
+    map_file: Annotated[
+        Path | None, typer.Option("--map", help="Genetic map, PLINK format (contig, id, cM, pos).")
+    ] = None,
+    window: Annotated[str, typer.Option(help="Length of a window: 500 (sites) or 5cM.")] = "500",
+    overlap: Annotated[str, typer.Option(help="What windows have in common with the next, at least 25%.")] = "25%",
+    holdout: Annotated[
+        str, typer.Option(help="Share of the samples to measure the model on; 0% measures nothing.")
+    ] = "10%",
+    typed_sites: Annotated[
+        Path | None,
+        typer.Option(help="Sites that targets will have: a list (contig:pos or id a line), or the VCF of a target."),
+    ] = None,
+    measure: Annotated[int, typer.Option(help="Windows that are measured; 0 for all.")] = 6,
+    runs: Runs = Path("runs"),
+    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 1,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit an imputer to a whole panel, window by window; measure, log and register it. Run again, it goes on.
+
+    Examples:
+
+      snpimpute fit panel.vcf.gz
+
+      snpimpute fit panel.vcf.gz --imputer beagle --map chr28.map --typed-sites chip.txt --holdout 20%
+    """
+    from snpimpute import config
+    from snpimpute.fit import FitSettings
+    from snpimpute.fit import fit as fit_panel
+    from snpimpute.tuning import read_params
+    from snpimpute.watch import watch
+
+    settings = FitSettings(
+        panel=panel,
+        name=name or config.name_of(panel),
+        imputer=imputer,
+        params={} if params is None else read_params(params),
+        region=region,
+        samples=samples,
+        window=window,
+        overlap=_share(overlap, "--overlap"),
+        genetic_map=map_file,
+        holdout=_share(holdout, "--holdout"),
+        typed=typed_sites,
+        pilots=measure,
+        seed=seed,
+        threads=threads or len(os.sched_getaffinity(0)),
+    )
+    with watch() as watching:
+        fitted = fit_panel(settings, runs, _tracker(runs), watching)
+    if as_json:
+        told = {"model": str(fitted.folder), "registered": fitted.registered}
+        typer.echo(json.dumps({**told, "scores": json.loads(fitted.scores.to_json(orient="records"))}, indent=1))
+        return
+    shown = fitted.scores[
+        fitted.scores.subset.isin(["all", "rare"]) & fitted.scores.metric.isin(["f1_macro", "dosage_r2"])
+    ]
+    if len(shown):
+        typer.echo(f"on the samples held out (95% intervals)\n{shown.round(4).to_string(index=False)}\n")
+    typer.echo(f"model: {fitted.folder}\nregistered: {fitted.registered}")
+
+
+@app.command()
+def impute(
+    target: Annotated[Path, typer.Argument(help="Genotypes with holes: .vcf.gz, .bcf, or .bed with .bim and .fam.")],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", help="File to write: .vcf.gz, .vcf, .bcf, .bed or .pgen; - for standard output."
+        ),
+    ],
+    model: Annotated[
+        str | None, typer.Option(help="A model's folder, or NAME, NAME@ALIAS or NAME/VERSION of the registry.")
+    ] = None,
+    no_panel: Annotated[bool, typer.Option("--no-panel", help="Learn from the target alone.")] = False,
+    imputer: Annotated[
+        str, typer.Option(help="With --no-panel: simpute, ld_knn or beagle (phased jointly).")
+    ] = "simpute",
+    keep_fields: Annotated[bool, typer.Option("--keep-fields", help="Keep other INFO and FORMAT fields.")] = False,
+    runs: Runs = Path("runs"),
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fill the holes of a genotype file, and the sites that it lacks and the model has.
+
+    Examples:
+
+      snpimpute impute target.vcf.gz -o imputed.vcf.gz
+
+      snpimpute impute target.vcf.gz -o imputed.bcf --model panel@champion
+
+      snpimpute impute target.vcf.gz -o imputed.vcf.gz --no-panel
+    """
+    import shlex
+
+    from snpimpute.impute import ImputeSettings, impute_file
+    from snpimpute.watch import watch
+
+    if model is not None and no_panel:
+        raise InputError("--model and --no-panel exclude each other")
+    settings = ImputeSettings(
+        target=target,
+        output=None if output == "-" else Path(output),
+        model=None if no_panel else _model_folder(model, runs),
+        imputer=imputer,
+        params={"mode": "joint"} if imputer == "beagle" else {},
+        keep_fields=keep_fields,
+        threads=threads or len(os.sched_getaffinity(0)),
+        command=shlex.join(["snpimpute", *sys.argv[1:]]),
+    )
+    with watch() as watching:
+        outcome = impute_file(settings, runs, watching)
+    told = {key: value for key, value in vars(outcome).items() if key != "check"}
+    typer.echo(json.dumps(told, indent=1) if as_json else "\n".join(outcome.told()), err=output == "-")
+
+
+models = typer.Typer(no_args_is_help=True, help="Registered models of whole panels: list, compare, promote, roll back.")
+app.add_typer(models, name="models")
+ModelName = Annotated[str, typer.Argument(help="NAME, NAME@ALIAS or NAME/VERSION; NAME alone is its champion.")]
+
+
+@models.command("list")
+def list_models(runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
+    """List the models that snpimpute fit made.
+
+    Example:
+
+      snpimpute models list
+    """
+    from snpimpute.promotion import listed
+
+    table = listed(_tracker(runs))
+    if as_json:
+        typer.echo(table.to_json(orient="records", indent=1))
+    else:
+        typer.echo(table.to_string(index=False) if len(table) else "no model is registered: snpimpute fit makes one")
+
+
+@models.command("compare")
+def compare_models(first: ModelName, second: ModelName, runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
+    """Hold two models against each other on the samples that both were measured on.
+
+    Example:
+
+      snpimpute models compare panel@champion panel/3
+    """
+    from snpimpute.promotion import compare, fetched, find
+
+    tracker = _tracker(runs)
+    one, other = (fetched(tracker, find(tracker, name), runs) for name in (first, second))
+    table = compare(one, other)
+    typer.echo(table.to_json(orient="records", indent=1) if as_json else table.round(4).to_string(index=False))
+
+
+@models.command("promote")
+def promote_model(name: ModelName, runs: Runs = Path("runs")) -> None:
+    """Make a model the champion of its name, if it is better with its whole interval.
+
+    Example:
+
+      snpimpute models promote panel/3
+    """
+    from snpimpute.promotion import promote
+
+    typer.echo(promote(_tracker(runs), name, runs))
+
+
+@models.command("rollback")
+def roll_back(name: ModelName, runs: Runs = Path("runs")) -> None:
+    """Give a name the champion back that it had before the last move.
+
+    Example:
+
+      snpimpute models rollback panel
+    """
+    from snpimpute.promotion import rollback
+
+    typer.echo(rollback(_tracker(runs), name))
+
+
 @app.command("imputers")
 def list_imputers(as_json: AsJson = False) -> None:
     """List the imputers, each with the rows that it has in a report.
@@ -336,7 +527,7 @@ def doctor(as_json: AsJson = False) -> None:
 @app.command(hidden=True)
 def step(name: str, arguments: Path, attached: bool = False) -> None:
     """One step in a process of its own: what the pipeline starts."""
-    from snpimpute.pipeline import do_step
+    from snpimpute.processes import do_step
 
     raise typer.Exit(do_step(name, arguments, attached))
 
@@ -371,6 +562,30 @@ def _settings(
     return config.changed(
         settings, trials=trials, seconds=seconds, seed=seed, threads=threads, retune=retune, only_data=data
     )
+
+
+def _share(text: str, option: str) -> float:
+    """A share given as 10% or 0.1."""
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise InputError(f"{option} {text!r} is no share: give 10% or 0.1") from None
+
+
+def _tracker(runs: Path) -> Tracker:
+    from snpimpute.tracking import Tracker, tracking_uri
+
+    return Tracker(tracking_uri(None, runs), runs)
+
+
+def _model_folder(model: str | None, runs: Path) -> Path:
+    """The folder of a model: one that is named, or a registered one, fetched."""
+    if model is not None and Path(model).is_dir():
+        return Path(model)
+    from snpimpute.promotion import fetched, find
+
+    tracker = _tracker(runs)
+    return fetched(tracker, find(tracker, model), runs).folder
 
 
 def _run(settings: ExperimentSettings, runs: Path, until: str, only: list[str] | None = None) -> Outcome:

@@ -264,12 +264,17 @@ def for_genotypes(
     source: Path, region: str | None = None, max_sites: int | None = None, samples: Path | None = None
 ) -> ExperimentSettings:
     """The default experiment on somebody's own genotype file."""
-    stem = re.sub(r"(\.vcf)?(\.gz|\.bgz|\.bcf|\.bed|\.vcf)$", "", source.name)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-") or "genotypes"
+    name = name_of(source)
     data: dict[str, Any] = {"source": str(source), "region": region, "samples": samples}
     if max_sites is not None:
         data["max_sites"] = max_sites
     return parse({"name": name, "data": {name: data}}, str(source))
+
+
+def name_of(source: Path) -> str:
+    """A name made of a genotype file's."""
+    stem = re.sub(r"(\.vcf)?(\.gz|\.bgz|\.bcf|\.bed|\.vcf)$", "", source.name)
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-") or "genotypes"
 
 
 def changed(

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -22,15 +17,14 @@ from snpimpute.evaluation import TABLE_LAYOUT, impute_scenarios, load_posteriors
 from snpimpute.imputers._base import Imputer, Report
 from snpimpute.io.dataset import PreparedDataset, dataset_in, read_about, save_dataset
 from snpimpute.plan import Done, Outcome, Row, Tuned, on_data, plan
+from snpimpute.processes import StepFailed, run_step
 from snpimpute.runtime import (
     digest,
-    end_group,
-    end_this_process,
     file_digest,
     git_revision,
     peak_memory_mb,
+    tell,
     versions,
-    worker_environment,
     write_text,
     written_beside,
 )
@@ -39,108 +33,9 @@ from snpimpute.tuning import StudyResult, StudySettings, TrialOutcome, TrialReco
 from snpimpute.watch import Watch
 
 TRIALS_PER_PROCESS = 10  # Keras keeps some 55 MB of every network it has fitted
-STEP_FAILED = 3  # exit status of a step's process that ended with an InputError, told in its last line
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-# ---------------------------------------------------------------------- a step in a process of its own
-
-
-class StepFailed(Exception):
-    """A step's process ended badly; the message is the reason in one line, `log` the file of what it printed."""
-
-    def __init__(self, reason: str, log: Path) -> None:
-        super().__init__(reason)
-        self.log = log
-
-
-def run_step(name: str, arguments: dict[str, Any], log: Path, threads: int, watch: Watch) -> None:
-    """Run one of STEPS in a process of its own, so that frameworks do not meet and memory is given back.
-
-    Args:
-        name: of the step.
-        arguments: of the step (JSON-able).
-        log: file that what it prints is kept in.
-        threads: processor threads it may use.
-        watch: told of its progress.
-
-    Raises:
-        StepFailed: it ended badly.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as handle, log.open("a") as printed:
-        json.dump(arguments, handle, default=str)
-        handle.flush()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "snpimpute", "step", name, handle.name, "--attached"],
-            stdin=subprocess.PIPE,  # closes when this process ends, however it does: the step then ends too
-            stdout=subprocess.PIPE,
-            stderr=printed,
-            text=True,
-            env=worker_environment(threads),
-            start_new_session=True,
-        )
-        reason = ""
-        try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                message = _message(line)
-                if "progress" in message:
-                    watch.progress(*message["progress"])
-                elif "reason" in message:
-                    reason = message["reason"]
-                else:
-                    printed.write(line)
-            process.wait()
-        except BaseException:
-            end_group(process)
-            raise
-    if process.returncode != 0:
-        raise StepFailed(reason or f"its process ended with status {process.returncode}; see {log}", log)
-
-
-def _message(line: str) -> dict[str, Any]:
-    """What a step's process says in a line of JSON; empty for anything else it prints."""
-    try:
-        message = json.loads(line)
-    except ValueError:
-        return {}
-    return message if isinstance(message, dict) else {}
-
-
-def tell(**message: Any) -> None:
-    """Say something to the process that runs this step."""
-    print(json.dumps(message), flush=True)
-
-
-def do_step(name: str, arguments_file: Path, attached: bool = False) -> int:
-    """Do a step here, in the process that `run_step` started; returns its exit status.
-
-    Args:
-        name: of the step.
-        arguments_file: JSON of its arguments.
-        attached: end when standard input closes.
-    """
-    if attached:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-    arguments = json.loads(arguments_file.read_text())
-    try:
-        STEPS[name](**arguments)
-    except InputError as error:
-        tell(reason=str(error))
-        return STEP_FAILED
-    except Exception as error:
-        tell(reason=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".strip())
-        raise
-    return 0
-
-
-def _end_with_parent() -> None:
-    sys.stdin.read()
-    end_this_process()
 
 
 # ---------------------------------------------------------------------- prepare
@@ -465,9 +360,6 @@ def step_impute(folder: str, home: str, variant: str) -> None:
     seconds = list(posteriors.seconds.values())
     about = {"seconds_impute": sum(seconds) / len(seconds), "scenarios": len(seconds), "memory_mb": peak_memory_mb()}
     write_text(Path(home) / "impute.json", json.dumps(about, indent=1) + "\n")
-
-
-STEPS: dict[str, Callable[..., None]] = {"fit": step_fit, "impute": step_impute}
 
 
 def score(

@@ -80,6 +80,11 @@ def cpu_flags() -> set[str]:
     return set()
 
 
+def tell(**message: Any) -> None:
+    """Say something to the process that runs this step."""
+    print(json.dumps(message), flush=True)
+
+
 def run_program(
     command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:

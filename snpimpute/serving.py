@@ -22,13 +22,17 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 
 class ServedImputer(PythonModel):
-    """A saved imputer (artifact "imputer") as an MLflow model; imports of the package wait until it is loaded."""
+    """A saved imputer, or a whole panel's (artifact "imputer"), as an MLflow model; imports wait until it is loaded."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the imputer that the artifact folder holds."""
         from snpimpute.imputers import load
+        from snpimpute.windows import ABOUT, WindowedModel
 
         folder = Path(context.artifacts["imputer"])
+        if (folder / ABOUT).exists():
+            self.imputer: Any = WindowedModel(folder)
+            return
         name = json.loads((folder / "imputer.json").read_text())["imputer"]
         self.imputer = load(name).load(folder)
 

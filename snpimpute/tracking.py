@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import fcntl
 import functools
+import getpass
 import hashlib
 import json
 import logging
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
@@ -45,6 +47,8 @@ KEY_TAG = "snpimpute.key"  # what a run is found again by
 SCORES_TAG = "snpimpute.scores"  # digest of the scores that a run holds
 ROOT_TAG = "snpimpute.artifacts"  # where an experiment's artifacts were when it was made, so that they can be moved
 CHAMPION = "champion"
+PANEL_VARIANT = "panel"  # of the versions that `snpimpute fit` makes
+MOVE_TAG = "snpimpute.move."  # and a number: a move of the champion, on the registered model
 CARD = "model-card.md"
 DECIDES = "val_f1_macro"
 
@@ -282,6 +286,7 @@ class Tracker:
         artifacts: Sequence[Path],
         model_folder: Path,
         example_target: pd.DataFrame,
+        champion_moves: bool = True,
     ) -> str:
         """Write a trained imputer as a run, register it as a version of `snpimpute-<dataset>`, and return the run's id.
 
@@ -298,6 +303,8 @@ class Tracker:
             model_folder: what `Imputer.save` wrote.
             example_target: a few samples as the model takes them (see serving.py): a row per sample, an integer column
                 per site (`contig:pos:ref:alt`), -1 = missing.
+            champion_moves: whether `champion` may move here; if not, it is set where there is none, and moved by
+                `move_champion` alone.
         """
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -326,8 +333,9 @@ class Tracker:
         card = model_card(dataset, dataset_digest, imputer, variant, n_sites, params, metrics)
         version = self._register(dataset, run, model_folder, example_target, version_tags, card)
         with self._lock():
-            for alias in (imputer, CHAMPION):
-                self._promote(alias, version, version_tags)
+            self._promote(imputer, version, version_tags)
+            if champion_moves or not self._at_alias(version.name, CHAMPION):
+                self._promote(CHAMPION, version, version_tags)
         self.client.set_terminated(run_id, "FINISHED")
         return run_id
 
@@ -412,6 +420,39 @@ class Tracker:
                 )
             )
         return sorted(found, key=lambda model: int(model.version))
+
+    @one_line
+    def panel_models(self) -> list[RegisteredModel]:
+        """Every registered version that `snpimpute fit` made, oldest first within its name."""
+        names = [name.name.removeprefix("snpimpute-") for name in self.client.search_registered_models()]
+        return [model for name in names for model in self.registered_models(name) if model.variant == PANEL_VARIANT]
+
+    @one_line
+    def aliases(self, name: str) -> dict[str, str]:
+        """Alias → version of a registered model."""
+        return {alias: str(version) for alias, version in self.client.get_registered_model(name).aliases.items()}
+
+    @one_line
+    def move_champion(self, name: str, version: str, why: str) -> None:
+        """Move `champion` of a registered model to a version, and note who did it, when, from what and why."""
+        with self._lock():
+            before = self.aliases(name).get(CHAMPION, "")
+            move = {
+                "when": datetime.now(UTC).isoformat(timespec="seconds"),
+                "who": getpass.getuser(),
+                "from": before,
+                "to": version,
+                "why": why,
+            }
+            number = len(self.moves(name)) + 1
+            self.client.set_registered_model_tag(name, f"{MOVE_TAG}{number:04d}", json.dumps(move))
+            self.client.set_registered_model_alias(name, CHAMPION, version)
+
+    @one_line
+    def moves(self, name: str) -> list[dict[str, str]]:
+        """The moves of a registered model's champion, oldest first: when (UTC), who, from, to (versions), why."""
+        tags = self.client.get_registered_model(name).tags
+        return [json.loads(tags[key]) for key in sorted(tags) if key.startswith(MOVE_TAG)]
 
     @one_line
     def fetch_model(self, model: RegisteredModel, folder: Path) -> None:

@@ -270,7 +270,13 @@ class Imputed:
     dosages: np.ndarray
 
 
-def impute(imputer: Imputer, target: GenotypeMatrix) -> Imputed:
+class GivesPosterior(Protocol):
+    """An imputer, or what is made of several."""
+
+    def posterior(self, target: GenotypeMatrix) -> np.ndarray: ...
+
+
+def impute(imputer: GivesPosterior, target: GenotypeMatrix) -> Imputed:
     """Fill the missing calls of `target`; observed calls stay as they are."""
     posterior = imputer.posterior(target)
     missing = target.calls == MISSING

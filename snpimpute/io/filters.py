@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from snpimpute.genotypes import MISSING, SITE_COLUMNS, GenotypeMatrix
 REASONS = ("multi-allelic", "indel", "FILTER", "duplicate", "monomorphic", "call rate", "MAF")
 BASES = frozenset("ACGT")
 CALLS_PER_BLOCK = 2_000_000
+CALLS_FILE, HAPLOTYPES_FILE = "calls.i8", "haplotypes.i8"  # of a spool: int8, site after site
 
 
 @dataclass(frozen=True)
@@ -159,10 +161,21 @@ class Gatherer:
 
     A record is counted under the first reason that holds, in the order of REASONS. Among SNPs at the same position
     the first one is kept, the others are duplicates.
+
+    With a folder `spool` calls and haplotypes are written there, site after site, and the matrix is made of arrays that
+    are mapped from these files: what is in memory is what is looked at.
     """
 
-    def __init__(self, source: str, n_samples: int, site_filter: SiteFilter | None, max_sites: int | None) -> None:
+    def __init__(
+        self,
+        source: str,
+        n_samples: int,
+        site_filter: SiteFilter | None,
+        max_sites: int | None,
+        spool: Path | None = None,
+    ) -> None:
         self.n_samples = n_samples
+        self._spool = spool
         self.block_size = max(1, CALLS_PER_BLOCK // n_samples)
         self._source = source
         self._filter = site_filter
@@ -224,13 +237,29 @@ class Gatherer:
             kept = reasons == ""
             self._left_out.update(reasons[~kept].tolist())
         self._sites += [site for site, keep in zip(sites, kept, strict=True) if keep]
-        self._calls.append(calls[:, kept])
+        self._keep(self._calls, CALLS_FILE, calls[:, kept])
         if haplotypes is None or (haplotypes[:, kept] < 0).any():
             self._haplotypes = None
         elif self._haplotypes is not None:
-            self._haplotypes.append(haplotypes[:, kept])
+            self._keep(self._haplotypes, HAPLOTYPES_FILE, haplotypes[:, kept])
         if self._max_sites is not None:
             self._require_selection(self._max_sites)
+
+    def _keep(self, blocks: list[np.ndarray], name: str, block: np.ndarray) -> None:
+        """Keep a block (n_samples, n, ...) in memory, or behind the others in the spool."""
+        if self._spool is None:
+            blocks.append(block)
+            return
+        blocks.append(block[:, :0])
+        with (self._spool / name).open("ab") as file:
+            file.write(np.ascontiguousarray(block.swapaxes(0, 1), dtype=np.int8).tobytes())
+
+    def _kept(self, blocks: list[np.ndarray], name: str) -> np.ndarray:
+        """All blocks as one int8 array (n_samples, n_sites, ...)."""
+        if self._spool is None or not self._sites:
+            return np.concatenate(blocks, axis=1)
+        shape = (len(self._sites), self.n_samples, *blocks[0].shape[2:])
+        return np.memmap(self._spool / name, dtype=np.int8, mode="r", shape=shape).swapaxes(0, 1)
 
     def _require_selection(self, max_sites: int) -> None:
         if len(self._sites) > max_sites:
@@ -244,7 +273,7 @@ class Gatherer:
     def finish(self, samples: pd.DataFrame) -> tuple[GenotypeMatrix, pd.DataFrame]:
         """The matrix of the kept sites, and the table of what was left out."""
         sites = pd.DataFrame(self._sites, columns=list(SITE_COLUMNS)).astype({"pos": np.int64})
-        calls = np.concatenate([np.empty((self.n_samples, 0), dtype=np.int8), *self._calls], axis=1)
-        haplotypes = np.concatenate(self._haplotypes, axis=1) if self._haplotypes else None
+        calls = self._kept([np.empty((self.n_samples, 0), dtype=np.int8), *self._calls], CALLS_FILE)
+        haplotypes = self._kept(self._haplotypes, HAPLOTYPES_FILE) if self._haplotypes else None
         table = left_out_table(self._read, self._left_out, len(sites))
         return GenotypeMatrix(calls, samples, sites, haplotypes), table

@@ -28,6 +28,7 @@ def read_plink(
     site_filter: SiteFilter | None = None,
     max_sites: int | None = None,
     min_samples: int = 1,
+    spool: Path | None = None,
 ) -> tuple[GenotypeMatrix, pd.DataFrame]:
     """Read the biallelic SNPs of a PLINK 1 file set.
 
@@ -41,6 +42,7 @@ def read_plink(
         site_filter: what a site must have to be kept; None keeps every biallelic SNP.
         max_sites: most sites to keep; more are refused. None = any number.
         min_samples: fewest samples that will do.
+        spool: an empty folder to keep the calls in, for files larger than memory; None = in memory.
 
     Returns:
         The matrix, and the table of what was left out (filters.left_out_table). The samples table has `sample` (the
@@ -75,7 +77,7 @@ def read_plink(
                 raise InputError(f"{path.name} has no records in {part.contig}:{part.start}-{part.end}")
             wanted |= within.to_numpy()
         bim = bim[wanted]
-    gatherer = Gatherer(path.name, len(rows), site_filter, max_sites)
+    gatherer = Gatherer(path.name, len(rows), site_filter, max_sites, spool)
     with open_bed(path, iid_count=len(fam), sid_count=n_sites, properties={}) as bed:
         _gather(gatherer, bed, bim, rows)
     return gatherer.finish(_sample_table(fam.iloc[rows]))

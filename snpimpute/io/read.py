@@ -24,7 +24,8 @@ def read_genotypes(
     region: str | None = None,
     samples: Sequence[str] | None = None,
     site_filter: SiteFilter | None = None,
-    max_sites: int = 500,
+    max_sites: int | None = 500,
+    spool: Path | None = None,
 ) -> tuple[GenotypeMatrix, pd.DataFrame]:
     """Read the genotypes for a comparison from a VCF, BCF or PLINK 1 file, by the end of its name.
 
@@ -33,7 +34,8 @@ def read_genotypes(
         region: `CONTIG` or `CONTIG:START-END` (1-based, both ends within), or several joined by `;`; None = all.
         samples: names of the samples to read, in the order wanted; None = all.
         site_filter: what a site must have to be kept; None = SiteFilter().
-        max_sites: most sites that may remain after filtering.
+        max_sites: most sites that may remain after filtering; None = any number.
+        spool: an empty folder to keep the calls in, for files larger than memory; None = in memory.
 
     Returns:
         The matrix, and the table of what was left out (columns `reason`, `n`; see filters.left_out_table).
@@ -52,7 +54,13 @@ def read_genotypes(
             f"{path} is not a file that can be read: give one ending in .vcf, .vcf.gz, .bcf or .bed (PLINK 1, with .bim and .fam)"
         )
     matrix, left_out = read(
-        path, region=region, samples=samples, site_filter=site_filter, max_sites=max_sites, min_samples=MIN_SAMPLES
+        path,
+        region=region,
+        samples=samples,
+        site_filter=site_filter,
+        max_sites=max_sites,
+        min_samples=MIN_SAMPLES,
+        spool=spool,
     )
     require_enough_sites(matrix, left_out, path.name)
     return matrix, left_out

@@ -23,6 +23,7 @@ from snpimpute.io.vcf import htslib_messages, open_vcf, require_whole, vcf_recor
 # What a call is, the codes of StreamedRecord.kinds.
 NO_CALL, HALF, HAPLOID, POLYPLOID, UNPHASED, PHASED = range(6)
 N_KINDS = 6
+PLINK_CALLS = np.array(["0/0", "0/1", "1/1", "./."])  # by the number of alternate alleles; -1 is the last
 # Names under which programs keep their own estimate of r², the first that is there is taken: Beagle, minimac, IMPUTE.
 QUALITY_KEYS = ("DR2", "R2", "INFO")
 
@@ -40,6 +41,7 @@ class StreamedRecord:
         dosage: float32 (n_samples,) FORMAT/DS, NaN = missing; None where the record has none or none was asked for.
         posterior: float32 (n_samples, 3) FORMAT/GP, NaN = missing; None likewise, or where it is not of three genotypes.
         quality: INFO/DR2 (or R2, or INFO), NaN where there is none.
+        line: the VCF line, without its end; empty where none was asked for. A bed's is made up, with GT alone.
     """
 
     contig: str
@@ -53,6 +55,7 @@ class StreamedRecord:
     dosage: np.ndarray | None = None
     posterior: np.ndarray | None = None
     quality: float = np.nan
+    line: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +67,7 @@ class Stream:
         path: of the file.
         samples: sample names, in order.
         contig_lengths: contig → length in bases, where the header gives it.
+        header: of a VCF or BCF; empty for a bed.
         records: in order of position, the records of a contig together.
     """
 
@@ -71,16 +75,18 @@ class Stream:
     path: Path
     samples: list[str]
     contig_lengths: dict[str, int]
+    header: str
     records: Iterator[StreamedRecord]
 
 
 @contextmanager
-def streamed(*paths: Path, dosages: bool = False) -> Iterator[tuple[Stream, ...]]:
+def streamed(*paths: Path, dosages: bool = False, lines: bool = False) -> Iterator[tuple[Stream, ...]]:
     """Open genotype files (VCF, BCF, or PLINK 1 by its .bed) to be read side by side, record by record.
 
     Args:
         paths: the files.
         dosages: whether to read DS, GP and the estimated r² as well.
+        lines: whether records come with their line of text.
 
     Raises:
         InputError: when opening, a file is missing, broken, of another kind, or names no samples or one twice; while
@@ -88,7 +94,7 @@ def streamed(*paths: Path, dosages: bool = False) -> Iterator[tuple[Stream, ...]
     """
     with ExitStack() as opened, warnings.catch_warnings():
         messages = opened.enter_context(htslib_messages())
-        yield tuple(_stream(Path(path), dosages, messages) for path in paths)
+        yield tuple(_stream(Path(path), dosages, lines, messages) for path in paths)
 
 
 def contigs_in_order(path: Path) -> list[str]:
@@ -103,27 +109,30 @@ def contigs_in_order(path: Path) -> list[str]:
         return list(dict.fromkeys(record.CHROM for record in vcf))
 
 
-def _stream(path: Path, dosages: bool, messages: Callable[[], list[str]]) -> Stream:
+def _stream(path: Path, dosages: bool, lines: bool, messages: Callable[[], list[str]]) -> Stream:
     if path.name.lower().endswith(VCF_SUFFIXES):
-        return _vcf_stream(path, dosages, messages)
+        return _vcf_stream(path, dosages, lines, messages)
     if path.name.lower().endswith(".bed"):
-        return _plink_stream(path)
+        return _plink_stream(path, lines)
     raise InputError(
         f"{path} is not a file that can be read: give one ending in .vcf, .vcf.gz, .bcf or .bed (PLINK 1, with .bim and .fam)"
     )
 
 
-def _vcf_stream(path: Path, dosages: bool, messages: Callable[[], list[str]]) -> Stream:
+def _vcf_stream(path: Path, dosages: bool, lines: bool, messages: Callable[[], list[str]]) -> Stream:
     require_whole(path)
     vcf = open_vcf(path, messages)
     names = list(vcf.samples)
     chosen_rows(names, None, path.name)
     lengths = re.findall(r"##contig=<ID=([^,>]+),(?:[^>\n]*,)?length=(\d+)", vcf.raw_header)
-    records = _decoded_records(vcf_records(vcf, path, None, messages), len(names), dosages, path.name)
-    return Stream(path.name, path, names, {contig: int(n) for contig, n in lengths}, _ordered(records, path.name))
+    records = _decoded_records(vcf_records(vcf, path, None, messages), len(names), dosages, lines, path.name)
+    by_contig = {contig: int(n) for contig, n in lengths}
+    return Stream(path.name, path, names, by_contig, vcf.raw_header, _ordered(records, path.name))
 
 
-def _decoded_records(records: Iterator[Any], n_samples: int, dosages: bool, source: str) -> Iterator[StreamedRecord]:
+def _decoded_records(
+    records: Iterator[Any], n_samples: int, dosages: bool, lines: bool, source: str
+) -> Iterator[StreamedRecord]:
     any_calls = False
     for record in records:
         formats = record.FORMAT
@@ -143,7 +152,7 @@ def _decoded_records(records: Iterator[Any], n_samples: int, dosages: bool, sour
         alts = tuple(alt.upper() for alt in record.ALT)
         yield StreamedRecord(
             record.CHROM, record.POS, record.ID or "", record.REF.upper(), alts, record.FILTER is None,
-            calls, kinds, dosage, posterior, quality,
+            calls, kinds, dosage, posterior, quality, str(record).rstrip("\n") if lines else "",
         )  # fmt: skip
     if not any_calls:
         raise InputError(f"{source} has no genotypes: its records have no GT")
@@ -182,16 +191,16 @@ def _decoded(record: Any, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
     return calls, kinds
 
 
-def _plink_stream(path: Path) -> Stream:
+def _plink_stream(path: Path, lines: bool) -> Stream:
     bim = plink_table(path.with_suffix(".bim"), BIM_COLUMNS)
     fam = plink_table(path.with_suffix(".fam"), FAM_COLUMNS)
     require_bed(path, len(fam), len(bim))
     names = fam["sample"].tolist()
     chosen_rows(names, None, path.name)
-    return Stream(path.name, path, names, {}, _ordered(_plink_records(path, bim, len(fam)), path.name))
+    return Stream(path.name, path, names, {}, "", _ordered(_plink_records(path, bim, len(fam), lines), path.name))
 
 
-def _plink_records(path: Path, bim: pd.DataFrame, n_samples: int) -> Iterator[StreamedRecord]:
+def _plink_records(path: Path, bim: pd.DataFrame, n_samples: int, lines: bool) -> Iterator[StreamedRecord]:
     """The records of a bed; A1 is the alternate allele, as in io.plink."""
     from bed_reader import open_bed
 
@@ -207,9 +216,10 @@ def _plink_records(path: Path, bim: pd.DataFrame, n_samples: int) -> Iterator[St
                 kinds = np.where(here == MISSING, NO_CALL, UNPHASED).astype(np.int8)
                 name = "" if row.id == "." else str(row.id)
                 alts = () if alt in {"0", "."} else (alt,)
-                yield StreamedRecord(
-                    str(row.contig), _position(row.pos, path), name, str(row.a2).upper(), alts, True, here, kinds
-                )
+                pos, ref = _position(row.pos, path), str(row.a2).upper()
+                fixed = [str(row.contig), str(pos), name or ".", ref, ",".join(alts) or ".", ".", "PASS", ".", "GT"]
+                line = "\t".join([*fixed, *PLINK_CALLS[here]]) if lines else ""
+                yield StreamedRecord(str(row.contig), pos, name, ref, alts, True, here, kinds, line=line)
 
 
 def _position(text: Any, path: Path) -> int:

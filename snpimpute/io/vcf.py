@@ -32,6 +32,7 @@ def read_vcf(
     site_filter: SiteFilter | None = None,
     max_sites: int | None = None,
     min_samples: int = 1,
+    spool: Path | None = None,
 ) -> tuple[GenotypeMatrix, pd.DataFrame]:
     """Read the biallelic SNPs of a VCF (plain, gzipped or bgzipped) or BCF.
 
@@ -45,6 +46,7 @@ def read_vcf(
         site_filter: what a site must have to be kept; None keeps every biallelic SNP.
         max_sites: most sites to keep; more are refused. None = any number.
         min_samples: fewest samples that will do.
+        spool: an empty folder to keep the calls in, for files larger than memory; None = in memory.
 
     Returns:
         The matrix (samples table: `sample` alone), and the table of what was left out (filters.left_out_table).
@@ -70,7 +72,7 @@ def read_vcf(
         if samples is not None:
             vcf.set_samples(names)
             rows = np.argsort(np.argsort(rows))
-        gatherer = Gatherer(path.name, len(rows), site_filter, max_sites)
+        gatherer = Gatherer(path.name, len(rows), site_filter, max_sites, spool)
         records = chain.from_iterable(vcf_records(vcf, path, part, messages) for part in (where or (None,)))
         _gather(gatherer, records, vcf.samples, rows, path.name)
     return gatherer.finish(pd.DataFrame({"sample": names}))

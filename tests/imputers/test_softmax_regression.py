@@ -93,6 +93,19 @@ def test_optimum_is_that_of_scikit_learn(missing: float) -> None:
         np.testing.assert_allclose(p[:, there.classes_], there.predict_proba(x), atol=0.01)
 
 
+def test_holes_at_sites_that_nearly_all_have_called() -> None:
+    """Samples with such holes alone, complete ones beside them: each hole from the sites near by, and well."""
+    panel = small_panel(300, missing=0.0)
+    train, target = panel.take_samples(np.arange(240)), panel.take_samples(np.arange(240, 300))
+    hidden = np.random.default_rng(1).random(target.calls.shape) < 0.02
+    hidden[:20] = False
+    posterior = SoftmaxRegression().fit(train).posterior(target.hide(hidden))
+    right = (posterior.argmax(axis=2) == target.calls)[hidden].mean()
+    common = np.broadcast_to(train.genotype_frequencies().argmax(axis=1), target.calls.shape)
+    assert hidden.mean(axis=0).max() < 0.05 + 1 / 60 and right > (common == target.calls)[hidden].mean() + 0.2
+    assert (posterior.argmax(axis=2) == target.calls)[~hidden].all()
+
+
 def test_heterozygote_input_adds_an_indicator() -> None:
     model = SoftmaxRegression(SoftmaxParams(inputs="heterozygote"))
     calls = np.array([[0, 1, 2, -1]], dtype=np.int8)

@@ -1,0 +1,354 @@
+"""Fit an imputer to a whole panel: windows, each measured on samples held out and then fitted on all, one model of them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from snpimpute import __version__, imputers
+from snpimpute.errors import InputError
+from snpimpute.genotypes import SITE_COLUMNS, GenotypeMatrix
+from snpimpute.imputers._base import Imputer
+from snpimpute.io.dataset import read_typed_sites
+from snpimpute.io.filters import SiteFilter
+from snpimpute.io.maps import GeneticMap
+from snpimpute.io.read import VCF_SUFFIXES
+from snpimpute.io.samples import attach_samples, read_samples
+from snpimpute.io.spool import spool_genotypes
+from snpimpute.io.vcf import read_vcf
+from snpimpute.masking import split_samples, unit_labels
+from snpimpute.metrics import interval, resample, resampling_weights, scores
+from snpimpute.processes import in_processes
+from snpimpute.runtime import (
+    digest,
+    file_digest,
+    git_revision,
+    peak_memory_mb,
+    versions,
+    write_text,
+)
+from snpimpute.tracking import PANEL_VARIANT
+from snpimpute.watch import Watch
+from snpimpute.window_steps import ARRAY, TYPED, measured_file, subsets
+from snpimpute.windows import Window, WindowedModel, cut_by_map, cut_by_sites
+
+PILOTS = 6  # windows that are measured, unless told otherwise
+RESAMPLES = 1000
+SHOWN = ("f1_macro", "f1_1", "f1_micro", "dosage_r2")
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What `snpimpute fit` is asked.
+
+    Attributes:
+        panel: VCF, BCF or PLINK 1 file.
+        name: of the model.
+        imputer: its name.
+        params: parameters that differ from its defaults.
+        region: of the panel; None = all.
+        samples: sample table (families are held out whole); None = none.
+        window: "500" sites or "5cM".
+        overlap: least share of a window that it has in common with the next.
+        genetic_map: PLINK map; for windows in cM, and for an imputer that takes a map.
+        holdout: share of the samples that the model is measured on; 0 measures nothing.
+        typed: sites that targets will have: a list, or a VCF of a target, whose share of missing calls is met too.
+        pilots: windows that are measured; 0 = all.
+        seed, threads: as everywhere.
+    """
+
+    panel: Path
+    name: str
+    imputer: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    region: str | None = None
+    samples: Path | None = None
+    window: str = "500"
+    overlap: float = 0.25
+    genetic_map: Path | None = None
+    holdout: float = 0.1
+    typed: Path | None = None
+    pilots: int = PILOTS
+    seed: int = 1
+    threads: int = 1
+
+    def digest(self) -> str:
+        """Of all that decides the model: the files' contents too, but not the number of threads."""
+        return self._digest_without("threads")
+
+    def measured_on(self) -> str:
+        """Of what the model is measured on: equal for models whose scores can be compared sample by sample."""
+        return self._digest_without("threads", "imputer", "params")
+
+    def _digest_without(self, *left_out: str) -> str:
+        files = [self.panel, self.samples, self.genetic_map, self.typed]
+        if self.panel.suffix == ".bed":
+            files += [self.panel.with_suffix(".bim"), self.panel.with_suffix(".fam")]
+        contents = [file_digest(path) if path is not None and path.is_file() else "" for path in files]
+        settings = {key: value for key, value in vars(self).items() if key not in left_out}
+        return digest([settings, contents, __version__])
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted model: its folder, the scores on the samples held out (empty if none were), and its registered version."""
+
+    folder: Path
+    scores: pd.DataFrame
+    registered: str = ""
+
+
+def fit(settings: FitSettings, runs: Path, tracker: Any = None, watch: Watch | None = None) -> Fitted:
+    """Fit an imputer to a panel, window by window, in processes side by side; what is done already is taken up.
+
+    Args:
+        settings: see FitSettings.
+        runs: the folder that everything is kept in.
+        tracker: tracking.Tracker that the model is logged to and registered with; None registers nothing.
+        watch: told of the progress.
+
+    Raises:
+        InputError: the panel or another file cannot be used, a parameter is wrong, or a window's fit failed.
+    """
+    watch = watch or Watch()
+    cls = imputers.load(settings.imputer)
+    cls.parse_params(_params(settings, cls))
+    home = runs / "models" / f"{settings.name}-{settings.imputer}-panel-{settings.digest()[:10]}"
+    if not (home / "fit.json").exists():
+        _fit(settings, cls, home, watch)
+    model = WindowedModel(home / "model")
+    measured = pd.read_csv(
+        home / "measured.csv", keep_default_na=False, na_values={key: [""] for key in ("value", "low", "high")}
+    )
+    registered = "" if tracker is None else _register(settings, home, model, measured, tracker)
+    return Fitted(home / "model", measured, registered)
+
+
+def _fit(settings: FitSettings, cls: type[Imputer], home: Path, watch: Watch) -> None:
+    started = time.monotonic()
+    genetic_map = None if settings.genetic_map is None else GeneticMap.read(settings.genetic_map)
+    watch.stage(f"read {settings.panel.name}")
+    panel = spool_genotypes(settings.panel, home / "panel", region=settings.region, site_filter=SiteFilter())
+    if settings.samples is not None:
+        panel = attach_samples(panel, read_samples(settings.samples))
+    windows = _windows(settings, panel.sites, genetic_map)
+    held = _held_out(settings, panel)
+    pilots = _pilots(len(windows), settings.pilots) if held.any() else []
+    plan: dict[str, Any] = {
+        "imputer": settings.imputer,
+        "params": _params(settings, cls),
+        "seed": settings.seed,
+        "windows": [[w.contig, w.start, w.stop] for w in windows],
+        "held_out": np.flatnonzero(held).tolist(),
+        "patterns": [TYPED if settings.typed else ARRAY],
+    }
+    write_text(home / "plan.json", json.dumps(plan) + "\n")
+    if settings.typed is not None:
+        np.save(home / "typed.npy", _typed(settings.typed, panel.sites), allow_pickle=False)
+
+    watch.stage(f"measure {settings.imputer} in {len(pilots)} of {len(windows)} windows")
+    in_processes("measure_windows", home, pilots, lambda n: measured_file(home, n).exists(), settings.threads, watch)
+    found = [json.loads(measured_file(home, number).with_suffix(".json").read_text()) for number in pilots]
+    plan["params"] = _agreed(cls, plan["params"], [one["params"] for one in found])
+    write_text(home / "plan.json", json.dumps(plan) + "\n")
+
+    watch.stage(f"fit {settings.imputer} in {len(windows)} windows")
+    everywhere = list(range(len(windows)))
+    in_processes("fit_windows", home, everywhere, lambda n: _window_done(home, n), settings.threads, watch)
+    frequency = np.concatenate([_alt_frequency(panel, at) for at in range(0, panel.n_sites, 1000)])
+    about = {
+        "name": settings.name,
+        "imputer": settings.imputer,
+        "params": plan["params"],
+        "panel": settings.panel.name,
+        "panel_digest": settings.digest(),
+        "n_samples": panel.n_samples,
+        "snpimpute": __version__,
+        "measured_on": settings.measured_on() if pilots else "",
+        "families": units_of(panel.samples[held].reset_index(drop=True)).tolist(),
+    }
+    table = _scores(home, pilots, panel, held, settings)
+    write_text(home / "measured.csv", table.to_csv(index=False))
+    sites = panel.sites[list(SITE_COLUMNS)].assign(alt_frequency=frequency)
+    WindowedModel.write(home / "model", about, sites, windows)
+    write_text(
+        home / "fit.json",
+        json.dumps(
+            {
+                "seconds_fit": time.monotonic() - started,
+                "seconds_impute_window": float(np.mean([one["seconds"] for one in found])) if found else None,
+                "windows": len(windows),
+                "windows_measured": len(pilots),
+                "samples_fit": panel.n_samples,
+                "samples_held_out": int(held.sum()),
+                "memory_mb": peak_memory_mb(),
+                "versions": versions(),
+                "revision": git_revision(),
+            },
+            indent=1,
+        )
+        + "\n",
+    )
+    shutil.rmtree(home / "panel")
+
+
+def _params(settings: FitSettings, cls: type[Imputer]) -> dict[str, Any]:
+    params = dict(settings.params)
+    if settings.genetic_map is not None and "map" in cls.Params.model_fields:
+        params.setdefault("map", str(settings.genetic_map.absolute()))
+    return params
+
+
+def _windows(settings: FitSettings, sites: pd.DataFrame, genetic_map: GeneticMap | None) -> list[Window]:
+    asked = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(cM)?", settings.window.strip(), re.IGNORECASE)
+    if asked is None or (asked[2] is None and "." in asked[1]):
+        raise InputError(f"{settings.window!r} is no window: give a number of sites, as in 500, or a length, as in 5cM")
+    if asked[2]:
+        return cut_by_map(sites, float(asked[1]), genetic_map, settings.overlap)
+    return cut_by_sites(sites, int(asked[1]), settings.overlap)
+
+
+def _held_out(settings: FitSettings, panel: GenotypeMatrix) -> np.ndarray:
+    """bool (n_samples,): those that the model is measured on; whole families where these are known."""
+    if not 0 <= settings.holdout < 0.5:
+        raise InputError(f"cannot hold out {settings.holdout:.0%} of the panel: give a share from 0% to below 50%")
+    n_held = round(settings.holdout * panel.n_samples)
+    if n_held == 0:
+        return np.zeros(panel.n_samples, dtype=bool)
+    known = "family" in panel.samples and (panel.samples["family"] != "").any()
+    return split_samples(panel.samples, n_held, "family" if known else "random", settings.seed)
+
+
+def _pilots(n_windows: int, wanted: int) -> list[int]:
+    if wanted == 0 or wanted >= n_windows:
+        return list(range(n_windows))
+    return sorted({int(i) for i in np.round(np.linspace(0, n_windows - 1, wanted))})
+
+
+def _typed(path: Path, sites: pd.DataFrame) -> np.ndarray:
+    """float32 (n_sites,): share of a target's calls that are missing at each site; 1 where it lacks the site."""
+    if not path.name.lower().endswith(VCF_SUFFIXES):
+        return (~read_typed_sites(path, sites)).astype(np.float32)
+    target, _ = read_vcf(path)
+    missing = dict(zip(target.site_keys(), (target.calls < 0).mean(axis=0), strict=True))
+    keys = GenotypeMatrix(np.empty((0, len(sites)), np.int8), pd.DataFrame({"sample": []}), sites).site_keys()
+    share = np.array([missing.get(key, 1.0) for key in keys], dtype=np.float32)
+    if (share == 1).all():
+        raise InputError(f"{path} has no site in common with the panel")
+    if (share == 0).all():
+        raise InputError(f"{path} has all of the panel's sites and calls: there would be nothing to impute")
+    return share
+
+
+def _alt_frequency(panel: GenotypeMatrix, at: int) -> np.ndarray:
+    return panel.take_sites(slice(at, at + 1000)).alt_frequency()
+
+
+def _window_done(home: Path, number: int) -> bool:
+    return WindowedModel.place(home / "model", number).exists()
+
+
+# ---------------------------------------------------------------------- what the measured windows say
+
+
+def _agreed(cls: type[Imputer], params: dict[str, Any], found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Parameters for all windows from what the fits of some of them found: medians of epochs, means of calibrations."""
+    if not found:
+        return params
+    agreed = dict(found[0])
+    if (stops := [one["stop_after"] for one in found if one.get("stop_after")]) and "stop_after" in agreed:
+        agreed["stop_after"] = int(np.median(stops))
+    if "calibration" in agreed and all(one.get("calibration") for one in found):
+        agreed["calibration"] = np.mean([one["calibration"] for one in found], axis=0).tolist()
+    return cls.parse_params(agreed).model_dump(mode="json")
+
+
+def _scores(
+    home: Path, pilots: list[int], panel: GenotypeMatrix, held: np.ndarray, settings: FitSettings
+) -> pd.DataFrame:
+    """Columns pattern, subset, metric, value, low, high, n: of the samples held out, over all measured windows.
+
+    95% bootstrap intervals resample samples (families, where known) and windows together.
+    """
+    columns = ["pattern", "subset", "metric", "value", "low", "high", "n"]
+    if not pilots:
+        return pd.DataFrame(columns=columns)
+    found = [np.load(measured_file(home, number)) for number in pilots]
+    samples = panel.samples[held].reset_index(drop=True)
+    weights = resampling_weights(units_of(samples), len(pilots), RESAMPLES, settings.seed)
+    rows = []
+    for pattern in found[0].files:
+        sums = np.stack([one[pattern] for one in found], axis=1)  # (n_samples, n_windows, n_subsets, N_SUMS)
+        np.save(home / "model" / f"sums-{pattern}.npy", sums.astype(np.float32), allow_pickle=False)
+        for i, subset in enumerate(subsets(np.zeros(1))):
+            point = scores(sums[:, :, i].sum(axis=(0, 1)))
+            drawn = scores(resample(sums[:, :, i], weights))
+            n = int(sum(point[f"truth_{g}"] for g in (0, 1, 2) if np.isfinite(point[f"truth_{g}"])))
+            for metric in (*SHOWN, "f1_0", "f1_2", "iqs", "log_loss", "ece"):
+                low, high = interval(drawn[metric])
+                rows.append((pattern, subset, metric, float(point[metric]), low, high, n))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def units_of(samples: pd.DataFrame) -> np.ndarray:
+    """int (n_samples,): number of the family of each sample; one without a family, or where none is known, is its own."""
+    if "family" not in samples:
+        return np.arange(len(samples))
+    return unit_labels(samples, "family")
+
+
+def registered_as(name: str) -> str:
+    """The name that a model of `snpimpute fit` has in the registry, behind `snpimpute-`."""
+    return f"{name}-panel"
+
+
+def _register(settings: FitSettings, home: Path, model: WindowedModel, measured: pd.DataFrame, tracker: Any) -> str:
+    """Log and register the model; returns its registered name and version."""
+    about = json.loads((home / "fit.json").read_text())
+    kept = (
+        "seconds_fit",
+        "seconds_impute_window",
+        "windows",
+        "windows_measured",
+        "samples_fit",
+        "samples_held_out",
+        "memory_mb",
+    )
+    metrics = {key: float(about[key]) for key in kept if about[key] is not None}
+    for row in measured.itertuples():
+        if row.subset in ("all", "rare") and np.isfinite(row.value):
+            metrics[f"{row.pattern}_{'' if row.subset == 'all' else 'rare_'}{row.metric}"] = float(row.value)
+    first = measured[(measured.subset == "all") & (measured.metric == "f1_macro")]
+    if len(first):
+        metrics["val_f1_macro"] = float(first["value"].iloc[0])
+    example = pd.DataFrame(np.full((1, len(model.sites)), -1), index=["sample"], columns=_site_columns(model.sites))
+    run_id = tracker.log_training(
+        key=home.name,
+        dataset=registered_as(settings.name),
+        dataset_folder=settings.panel.absolute(),
+        dataset_digest=settings.digest(),
+        imputer=settings.imputer,
+        variant=PANEL_VARIANT,
+        params={**model.about["params"], "seed": settings.seed, "window": settings.window, "overlap": settings.overlap},
+        metrics=metrics,
+        tags={**{f"version.{k}": v for k, v in about["versions"].items()}, "revision": about["revision"]},
+        artifacts=[home / "measured.csv", *sorted((home / "logs").glob("*.txt"))],
+        model_folder=home / "model",
+        example_target=example,
+        champion_moves=False,
+    )
+    version = next(m for m in tracker.registered_models(registered_as(settings.name)) if m.run_id == run_id)
+    return f"{version.name} version {version.version}"
+
+
+def _site_columns(sites: pd.DataFrame) -> list[str]:
+    return [f"{s.contig}:{s.pos}:{s.ref}:{s.alt}" for s in sites.itertuples()]

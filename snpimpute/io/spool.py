@@ -1,0 +1,74 @@
+"""Genotypes of a whole file on disk, site after site: read once, then taken a window at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from snpimpute.genotypes import MISSING, GenotypeMatrix
+from snpimpute.io.filters import CALLS_FILE, HAPLOTYPES_FILE, SiteFilter
+from snpimpute.io.read import read_genotypes
+from snpimpute.runtime import written_beside
+
+SITES_FILE, SAMPLES_FILE = "sites.tsv", "samples.tsv"
+
+
+def spool_genotypes(
+    path: Path, folder: Path, *, region: str | None = None, site_filter: SiteFilter | None = None
+) -> GenotypeMatrix:
+    """Read a VCF, BCF or PLINK 1 file into a folder, whole or not at all; what `spooled` gives.
+
+    Args:
+        path: the file.
+        folder: to make; kept if it is there already.
+        region: see read_genotypes.
+        site_filter: see read_genotypes.
+
+    Raises:
+        InputError: see read_genotypes.
+    """
+    if not folder.exists():
+        with written_beside(folder) as beside:
+            beside.mkdir()
+            matrix, left_out = read_genotypes(
+                path, region=region, site_filter=site_filter, max_sites=None, spool=beside
+            )
+            if matrix.haplotypes is None:
+                (beside / HAPLOTYPES_FILE).unlink(missing_ok=True)
+            left_out.to_csv(beside / "left_out.tsv", sep="\t", index=False)
+            _write_tables(beside, matrix.samples, matrix.sites)
+    return spooled(folder)
+
+
+def empty_spool(folder: Path, samples: pd.DataFrame, sites: pd.DataFrame) -> np.memmap:
+    """Make a spool of missing calls to be filled in: int8 (n_sites, n_samples), written through to the folder's file.
+
+    Args:
+        folder: there, and empty.
+        samples: table with the column `sample`.
+        sites: the sites table.
+    """
+    _write_tables(folder, samples, sites)
+    calls = np.memmap(folder / CALLS_FILE, dtype=np.int8, mode="w+", shape=(len(sites), len(samples)))
+    calls[:] = MISSING
+    return calls
+
+
+def spooled(folder: Path) -> GenotypeMatrix:
+    """The genotypes of a spool; calls and haplotypes are mapped from its files, so take a part before looking at them."""
+    samples = pd.read_csv(folder / SAMPLES_FILE, sep="\t", dtype=str, keep_default_na=False)
+    types = {"contig": str, "id": str, "ref": str, "alt": str}
+    sites = pd.read_csv(folder / SITES_FILE, sep="\t", dtype=types, keep_default_na=False)
+    shape = (len(sites), len(samples))
+    calls = np.memmap(folder / CALLS_FILE, dtype=np.int8, mode="r", shape=shape)
+    haplotypes = None
+    if (folder / HAPLOTYPES_FILE).exists():
+        haplotypes = np.memmap(folder / HAPLOTYPES_FILE, dtype=np.int8, mode="r", shape=(*shape, 2)).swapaxes(0, 1)
+    return GenotypeMatrix(calls.T, samples, sites, haplotypes)
+
+
+def _write_tables(folder: Path, samples: pd.DataFrame, sites: pd.DataFrame) -> None:
+    samples.to_csv(folder / SAMPLES_FILE, sep="\t", index=False)
+    sites.to_csv(folder / SITES_FILE, sep="\t", index=False)

@@ -1,0 +1,235 @@
+"""Imputing somebody's file: aligned with the model whatever the file is like, blended, nothing observed changed, nothing lost."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from snpimpute.errors import InputError
+from snpimpute.fit import FitSettings, fit
+from snpimpute.genotypes import GenotypeMatrix
+from snpimpute.impute import ImputeSettings, impute_file
+from snpimpute.io.filters import SiteFilter, apply_filter
+from snpimpute.io.vcf import read_vcf, write_vcf
+from snpimpute.windows import WindowedModel
+from tests.imputers.contract import small_panel
+
+N_SITES = 90
+N_TARGET = 12
+
+
+@pytest.fixture(scope="module")
+def calves() -> GenotypeMatrix:
+    kept, _ = apply_filter(small_panel(120 + N_TARGET, n_sites=180, missing=0.0), SiteFilter())
+    return kept.take_sites(slice(0, N_SITES))
+
+
+@pytest.fixture(scope="module")
+def model(calves, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    write_vcf(folder / "calves.vcf.gz", calves.take_samples(slice(0, 120)))
+    asked = {"imputer": "softmax_regression", "window": "40", "holdout": 0.0, "threads": 2}
+    return fit(FitSettings(panel=folder / "calves.vcf.gz", name="calves", **asked), folder).folder
+
+
+@pytest.fixture(scope="module")
+def truth(calves) -> GenotypeMatrix:
+    return calves.take_samples(slice(120, 120 + N_TARGET))
+
+
+def a_mess(truth: GenotypeMatrix) -> str:
+    """The target as geneticists have it: every third site, some calls missing, other contig names, and other records."""
+    rng = np.random.default_rng(4)
+    lines = [
+        "##fileformat=VCFv4.2",
+        "##contig=<ID=chr1>",
+        '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">',
+    ]
+    lines += ['##INFO=<ID=NS,Number=1,Type=Integer,Description="Samples">']
+    lines += ["\t".join(["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT", *truth.names])]
+    spelled = np.array(["0|0", "0/1", "1|1"])
+    for i in range(0, N_SITES, 3):
+        site = truth.sites.iloc[i]
+        calls = spelled[truth.calls[:, i]]
+        calls[rng.random(N_TARGET) < 0.1] = "./."
+        ref, alt = site.ref, site.alt
+        if i == 9:  # REF and ALT exchanged
+            ref, alt = alt, ref
+            calls = np.array([{"0|0": "1|1", "1|1": "0|0"}.get(call, call) for call in calls])
+        lines.append("\t".join(["chr1", str(site.pos), site.id, ref, alt, "50", "PASS", "NS=12", "GT", *calls]))
+        if i == 12:
+            lines.append(
+                "\t".join(["chr1", str(site.pos + 1), "tri", "A", "C,G", ".", "PASS", ".", "GT", *["1/2"] * N_TARGET])
+            )
+            lines.append(
+                "\t".join(["chr1", str(site.pos + 2), "del", "AT", "A", ".", "PASS", ".", "GT", *["0/1"] * N_TARGET])
+            )
+            lines.append(
+                "\t".join(["chr1", str(site.pos + 3), "own", "G", "T", ".", "PASS", ".", "GT", *["0/1"] * N_TARGET])
+            )
+    lines.append("\t".join(["chr1", "99999999", "end", "G", "T", ".", "PASS", ".", "GT", *["0/0"] * N_TARGET]))
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture(scope="module")
+def target(truth, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("target") / "target.vcf"
+    path.write_text(a_mess(truth))
+    return path
+
+
+def aligned(target: Path, truth: GenotypeMatrix) -> GenotypeMatrix:
+    """The target's calls at the model's sites, -1 where it has none, by a way of its own."""
+    calls = np.full(truth.calls.shape, -1, dtype=np.int8)
+    place = {int(pos): i for i, pos in enumerate(truth.sites["pos"])}
+    for line in target.read_text().splitlines():
+        row = line.split("\t")
+        if not line.startswith("#") and int(row[1]) in place and len(row[3] + row[4]) == 2:
+            i = place[int(row[1])]
+            found = [-1 if "." in call else call.count("1") for call in row[9:]]
+            calls[:, i] = found if row[3] == truth.sites.ref[i] else [c if c < 0 else 2 - c for c in found]
+    return GenotypeMatrix(calls, truth.samples, truth.sites)
+
+
+def records(path: Path) -> list[list[str]]:
+    text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
+    return [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
+
+
+@pytest.fixture(scope="module")
+def imputed(target, model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("imputed")
+    outcome = impute_file(ImputeSettings(target, folder / "out.vcf.gz", model=model, threads=2), folder)
+    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == ["out.vcf.gz", "out.vcf.gz.tbi"]
+    return outcome, folder / "out.vcf.gz"
+
+
+def test_every_call_is_the_models_or_the_targets_own(imputed, target, truth, model):
+    outcome, path = imputed
+    known = aligned(target, truth)
+    posterior = WindowedModel(model).posterior(known)
+    rows = {row[2]: row for row in records(path)}
+    assert outcome.case == "array to sequence" and outcome.n_sites == N_SITES and outcome.n_new_sites == 60
+    assert outcome.n_holes == (known.calls[:, ::3] < 0).sum()
+    n_right = n_called = 0
+    for i, site in enumerate(truth.sites.itertuples()):
+        row = rows[site.id]
+        assert row[0] == "chr1" and (row[3], row[4]) == (site.ref, site.alt)
+        assert ("IMP" in row[7].split(";")) == (i % 3 > 0)
+        for s, field in enumerate(row[9:]):
+            gt, dose, probabilities, *_ = field.split(":")
+            dosage = posterior[s, i] @ [0, 1, 2]
+            assert abs(float(dose) - dosage) <= 0.0051
+            np.testing.assert_allclose([float(p) for p in probabilities.split(",")], posterior[s, i], atol=0.0051)
+            call = gt.count("1")
+            if known.calls[s, i] >= 0:
+                assert call == known.calls[s, i]
+            elif np.sort(posterior[s, i])[-2] < posterior[s, i].max() - 0.01:
+                assert call == posterior[s, i].argmax() and "/" in gt
+                n_right += call == truth.calls[s, i]
+                n_called += 1
+    assert n_right / n_called > 0.7
+
+
+def test_phase_stays_and_other_records_are_untouched(imputed, target):
+    _, path = imputed
+    before = {row[2]: row for row in records(target)}
+    after = {row[2]: row for row in records(path)}
+    for name in ("tri", "del"):
+        assert after[name] == before[name]
+    for name in ("own", "end"):
+        assert after[name][7] == "NOPANEL" and after[name][8:] == before[name][8:]
+    phased = [(name, s) for name, row in before.items() for s, call in enumerate(row[9:]) if call == "0|0"]
+    kept = [after[name][9 + s].split(":")[0] for name, s in phased]
+    assert phased and set(kept) <= {"0|0", "1|1"} and kept.count("1|1") < 10  # 1|1 at the site that was turned round
+    positions = [int(row[1]) for row in records(path)]
+    assert positions == sorted(positions)
+
+
+def test_the_header_tells_what_was_done(imputed, model):
+    head = gzip.decompress(imputed[1].read_bytes()).decode().split("#CHROM")[0]
+    assert f"data_digest={WindowedModel(model).about['panel_digest']}" in head and "calves (softmax_regression)" in head
+
+
+def test_plink_bcf_and_text_give_the_same(target, model, imputed, tmp_path):
+    bcf = tmp_path / "t.bcf"
+    subprocess.run(["bcftools", "view", "-Ob", "-o", bcf, target], check=True, capture_output=True)
+    impute_file(ImputeSettings(bcf, tmp_path / "o.vcf", model=model), tmp_path / "runs")
+    assert records(tmp_path / "o.vcf") == records(imputed[1])
+
+
+def test_killed_and_run_again_it_goes_on(target, model, imputed, tmp_path):
+    command = [sys.executable, "-m", "snpimpute", "impute", str(target), "-o", str(tmp_path / "out.vcf.gz")]
+    command += ["--model", str(model), "--runs", str(tmp_path / "runs"), "--threads", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("runs/impute/*/posteriors/*.npy")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/impute/*/posteriors/*.npy")}
+    assert kept and not list(tmp_path.glob("out*"))
+    time.sleep(0.5)
+    subprocess.run(command, check=True, capture_output=True)
+    assert records(tmp_path / "out.vcf.gz") == records(imputed[1])
+    assert not list(tmp_path.glob("runs/impute/*")), "nothing is left of it"
+
+
+@pytest.mark.parametrize("imputer", ["simpute", "ld_knn"])
+def test_without_a_panel_the_targets_own_holes_are_filled(truth, calves, imputer, tmp_path):
+    """Linked sites tell more than frequencies: judged on calls that were hidden."""
+    hidden = np.random.default_rng(3).random(calves.calls.shape) < 0.03
+    write_vcf(tmp_path / "t.vcf.gz", calves.hide(hidden))
+    done = impute_file(
+        ImputeSettings(tmp_path / "t.vcf.gz", tmp_path / "o.vcf.gz", imputer=imputer, window=50), tmp_path / "runs"
+    )
+    assert done.case == "sporadic" and done.n_new_sites == 0 and done.n_holes == hidden.sum()
+    found, _ = read_vcf(tmp_path / "o.vcf.gz")
+    assert (found.calls[~hidden] == calves.calls[~hidden]).all()
+    common = np.broadcast_to(calves.genotype_frequencies().argmax(axis=1), calves.calls.shape)
+    right = (found.calls == calves.calls)[hidden].mean()
+    assert right > (common == calves.calls)[hidden].mean() + 0.05
+
+
+def test_standard_output_and_what_is_told(target, model, tmp_path):
+    command = [sys.executable, "-m", "snpimpute", "impute", str(target), "-o", "-", "--model", str(model), "--json"]
+    done = subprocess.run([*command, "--runs", str(tmp_path / "runs")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("##fileformat=VCF") and len(done.stdout.splitlines()) > N_SITES
+    told = json.loads(done.stderr[done.stderr.index("{") :])
+    assert told["case"] == "array to sequence" and told["n_passed"] == 4
+
+
+def test_what_would_give_nonsense_is_refused(target, model, tmp_path):
+    elsewhere = tmp_path / "elsewhere.vcf"
+    elsewhere.write_text(target.read_text().replace("\nchr1\t", "\nchr7\t").replace("ID=chr1", "ID=chr7"))
+    with pytest.raises(InputError, match=r"elsewhere\.vcf cannot be imputed with model calves"):
+        impute_file(ImputeSettings(elsewhere, tmp_path / "o.vcf.gz", model=model), tmp_path / "runs")
+    with pytest.raises(InputError, match="imputer dense learns from a reference panel"):
+        impute_file(ImputeSettings(target, tmp_path / "o.vcf.gz", imputer="dense"), tmp_path / "runs")
+    assert not list(tmp_path.glob("o.vcf*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--model", "nothing"], "no fitted model is registered"),
+        (["--model", "x", "--no-panel"], "exclude each other"),
+    ],
+)
+def test_bad_input_is_one_line(target, tmp_path, options, said):
+    command = [sys.executable, "-m", "snpimpute", "impute", str(target), "-o", str(tmp_path / "o.vcf"), *options]
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    done = subprocess.run([*command, "--runs", str(tmp_path / "runs")], capture_output=True, text=True, env=environment)
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and said in done.stderr
+    assert not (tmp_path / "o.vcf").exists()
