@@ -12,9 +12,9 @@ import pandas as pd
 
 from snpimpute.errors import InputError
 from snpimpute.genotypes import MISSING, SITE_COLUMNS, GenotypeMatrix
+from snpimpute.inheritance import Trios
 from snpimpute.io.builds import build_of, plain_contig
 from snpimpute.io.filters import BASES, shortened
-from snpimpute.io.samples import PARENTS
 from snpimpute.io.stream import HALF, HAPLOID, N_KINDS, PHASED, POLYPLOID, UNPHASED, Stream, StreamedRecord, streamed
 
 # What a record of the target is to the panel. The calls of the first two can be used; the others are left out.
@@ -185,7 +185,7 @@ def check_target(target: Path, panel: PanelSites, *, samples: pd.DataFrame | Non
     """
     with streamed(target) as (stream,):
         table = None if samples is None else _known_samples(samples, stream)
-        tally = _Tally(stream.samples, _Trios.of(stream.samples, table))
+        tally = _Tally(stream.samples, Trios.of(stream.samples, table))
         for record in stream.records:
             tally.add(record)
     sites = tally.sites()
@@ -200,14 +200,13 @@ def check_target(target: Path, panel: PanelSites, *, samples: pd.DataFrame | Non
 class _Tally:
     """Sums over the records of the target."""
 
-    def __init__(self, names: Sequence[str], trios: _Trios) -> None:
+    def __init__(self, names: Sequence[str], trios: Trios) -> None:
         self.trios = trios
         self._names = list(names)
         self._rows: list[tuple[str, str, str, str]] = []
         self._pos = array("q")
-        self._numbers = array(
-            "q"
-        )  # of each record: alternate copies, trios, conflicts, passed, then a count per kind of call
+        # of each record: alternate copies, trios, conflicts, passed, then a count per kind of call
+        self._numbers = array("q")
         self._of_samples = np.zeros((len(names), N_KINDS), dtype=np.int64)
         self._heterozygous = np.zeros(len(names), dtype=np.int64)
         self._fingerprint = np.zeros(len(names), dtype=np.uint64)
@@ -261,58 +260,6 @@ class _Tally:
         if table is not None and "group" in table:
             found.insert(1, "group", found["sample"].map(table.set_index("sample").group).fillna(""))
         return found
-
-
-def _conflicts_of_trios() -> np.ndarray:
-    """bool (4, 4, 4): whether the genotypes of sire, dam and child contradict inheritance; index 3 (or -1) is missing."""
-    gametes = ({0}, {0, 1}, {1}, {0, 1})
-    table = np.zeros((4, 4, 4), dtype=bool)
-    for sire in range(4):
-        for dam in range(4):
-            possible = {a + b for a in gametes[sire] for b in gametes[dam]}
-            for child in range(3):
-                table[sire, dam, child] = child not in possible
-    return table
-
-
-CONFLICTS = _conflicts_of_trios()
-
-
-class _Trios:
-    """Samples with genotyped parents, and how often their calls contradict inheritance."""
-
-    def __init__(self, names: Sequence[str], children: np.ndarray, sires: np.ndarray, dams: np.ndarray) -> None:
-        self._names = np.array([*names, ""], dtype=object)
-        self._of = (children, sires, dams)  # rows; that of a parent who is not there is the last one, never called
-        self._sums = np.zeros((4, len(children)), dtype=np.int64)
-
-    @classmethod
-    def of(cls, names: Sequence[str], table: pd.DataFrame | None) -> _Trios:
-        row = {name: i for i, name in enumerate(names)}
-        found: list[tuple[int, int, int]] = []
-        if table is not None and any(parent in table for parent in PARENTS):
-            empty = [""] * len(table)
-            for name, sire, dam in zip(table["sample"], table.get("sire", empty), table.get("dam", empty), strict=True):
-                if name in row and (sire in row or dam in row):
-                    found.append((row[name], row.get(sire, len(names)), row.get(dam, len(names))))
-        children, sires, dams = np.array(found, dtype=np.intp).reshape(-1, 3).T
-        return cls(names, children, sires, dams)
-
-    def add(self, calls: np.ndarray) -> tuple[int, int]:
-        """Take in the calls at a site; how many trios were compared there, and how many contradict inheritance."""
-        if not self._sums.shape[1]:
-            return 0, 0
-        child, sire, dam = (np.append(calls, np.int8(MISSING))[rows] for rows in self._of)
-        compared = (child != MISSING) & ((sire != MISSING) | (dam != MISSING))
-        conflict = compared & CONFLICTS[sire, dam, child]
-        nobody = np.int8(MISSING)
-        self._sums += [compared, conflict, CONFLICTS[sire, nobody, child], CONFLICTS[nobody, dam, child]]
-        return int(compared.sum()), int(conflict.sum())
-
-    def table(self) -> pd.DataFrame:
-        children, sires, dams = (self._names[rows] for rows in self._of)
-        sums = dict(zip(("sites", "conflicts", "sire_conflicts", "dam_conflicts"), self._sums, strict=True))
-        return pd.DataFrame({"sample": children, "sire": sires, "dam": dams, **sums})
 
 
 def _is_snp(record: StreamedRecord) -> bool:

@@ -15,7 +15,8 @@ from sklearn.metrics import f1_score
 from snpimpute.concordance import Concordance, compare_files
 from snpimpute.errors import InputError
 from snpimpute.genotypes import MISSING, GenotypeMatrix
-from snpimpute.io.vcf import write_vcf
+from snpimpute.io.vcf import read_vcf, write_vcf
+from snpimpute.runtime import beagle_jar
 from tests.io.test_vcf import PANELS, record, vcf_text, write
 from tests.test_qc import population
 
@@ -331,6 +332,32 @@ def test_what_dr2_is_worth(tmp_path, pair):
     assert lowest is not None and true[said >= lowest].mean() >= 0.9 > true[said >= lowest - 0.01].mean()
     shuffled = compare_files(pair[0], soft_file(tmp_path / "c.vcf", TRUTH, posterior, "GT:DS", mixed_up))
     assert abs(shuffled.quality["correlation"]) < 0.2 and shuffled.filters[0.95] is None
+
+
+def test_one_sample(tmp_path, pair):
+    found = compare_files(pair[0], stored(tmp_path / "one.vcf.gz", pair[2].take_samples([4])))
+    assert found.counts["samples"] == 1 and found.sites.dosage_r2.isna().all()
+    assert found.samples.correlation[0] == pytest.approx(compare_files(pair[0], pair[1]).samples.correlation[4])
+    alone = compare_files(tmp_path / "one.vcf.gz", tmp_path / "one.vcf.gz")
+    assert alone.overall["concordance"] == 1.0 and np.isnan(alone.overall["correlation"])
+
+
+@pytest.mark.panels
+@pytest.mark.skipif(PANELS is None, reason="SNPIMPUTE_PANELS is not set")
+def test_what_beagle_wrote(tmp_path):
+    assert PANELS is not None
+    folder = Path(PANELS) / "kg15-500"
+    truth, _ = read_vcf(folder / "test.vcf.gz")
+    sites = np.arange(500) % 3 == 0
+    typed = stored(tmp_path / "typed.vcf.gz", truth.take_sites(sites))
+    command = ["java", "-Xmx1g", "-jar", beagle_jar(), f"gt={typed}", f"ref={folder / 'train.vcf.gz'}", "gp=true"]
+    command += ["cluster=0.0001", "seed=1", "nthreads=1", f"out={tmp_path / 'out'}"]
+    subprocess.run(command, check=True, capture_output=True)
+    found = compare_files(folder / "test.vcf.gz", tmp_path / "out.vcf.gz", typed=typed)
+    assert found.fields == "GT, DS, GP" and found.counts["calls"] == 186 * (~sites).sum()
+    assert found.typed == {"calls": 186 * sites.sum(), "concordance": 1.0}
+    assert found.overall["f1_macro"] > 0.94 and found.quality["correlation"] > 0.7
+    assert found.thresholds.site_dosage_r2.is_monotonic_increasing
 
 
 @pytest.mark.panels

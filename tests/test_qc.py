@@ -15,7 +15,7 @@ from snpimpute.errors import InputError
 from snpimpute.genotypes import GenotypeMatrix
 from snpimpute.io.samples import read_samples
 from snpimpute.io.vcf import write_vcf
-from snpimpute.qc import CONFLICTS, PanelSites, TargetCheck, check_target
+from snpimpute.qc import PanelSites, TargetCheck, check_target
 from tests.io.test_vcf import PANELS, record, vcf_text, write
 
 COMPLEMENT = {"A": "T", "C": "G", "G": "C", "T": "A"}
@@ -292,17 +292,6 @@ def test_identical_samples(tmp_path):
 
 
 # ---------------------------------------------------------------------- parents
-
-
-def test_possible_children_of_all_parents():
-    crosses = {(0, 0): {0}, (0, 1): {0, 1}, (0, 2): {1}, (1, 1): {0, 1, 2}, (1, 2): {1, 2}, (2, 2): {2}}
-    for (sire, dam), children in crosses.items():
-        for child in range(3):
-            assert CONFLICTS[sire, dam, child] == CONFLICTS[dam, sire, child] == (child not in children)
-    for parent, child in ((0, 2), (2, 0)):
-        assert CONFLICTS[parent, -1, child] and CONFLICTS[-1, parent, child]
-    assert CONFLICTS[:, -1].sum() == CONFLICTS[-1].sum() == 2
-    assert not CONFLICTS[..., -1].any()
 
 
 def family(n_children: int, n_sites: int = 400) -> GenotypeMatrix:

@@ -102,11 +102,11 @@ def contigs_in_order(path: Path) -> list[str]:
     path = Path(path)
     if path.name.lower().endswith(".bed"):
         return list(dict.fromkeys(plink_table(path.with_suffix(".bim"), BIM_COLUMNS).contig))
-    from cyvcf2 import VCF
-
-    with htslib_messages():
-        vcf = VCF(str(path), samples=[])
-        return list(dict.fromkeys(record.CHROM for record in vcf))
+    with htslib_messages() as messages:
+        require_whole(path)
+        vcf = open_vcf(path, messages)
+        vcf.set_samples([])
+        return list(dict.fromkeys(record.CHROM for record in vcf_records(vcf, path, None, messages)))
 
 
 def _stream(path: Path, dosages: bool, lines: bool, messages: Callable[[], list[str]]) -> Stream:

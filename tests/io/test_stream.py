@@ -131,6 +131,8 @@ def test_a_file_broken_in_the_middle_is_named(tmp_path):
     with pytest.raises(InputError, match=r"bad\.vcf\.gz is broken"), streamed(good, tmp_path / "bad.vcf.gz") as streams:
         for _ in zip(*(stream.records for stream in streams), strict=True):
             pass
+    with pytest.raises(InputError, match=r"bad\.vcf\.gz is broken"):
+        contigs_in_order(tmp_path / "bad.vcf.gz")
 
 
 @pytest.mark.parametrize(
