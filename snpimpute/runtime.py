@@ -194,9 +194,9 @@ def installed() -> list[dict[str, Any]]:
             version = ""
         rows.append({"name": name, "version": version, "required": True, "needed_for": needed_for})
     for name, needed_for in (
-        ("bcftools", "tests"),
-        ("plink2", "tests"),
-        ("tabix", "indexing your own files"),
+        ("bcftools", "imputed .vcf.gz and .bcf, tests"),
+        ("plink2", "imputed .bed and .pgen, tests"),
+        ("tabix", "imputed .vcf.gz, indexing your own files"),
         ("chromium", "tests"),
     ):
         rows.append({"name": name, "version": _program_version(name), "required": False, "needed_for": needed_for})

@@ -57,12 +57,10 @@ _SHIFT = -99 * _SUM + 2 * _DOSE
 _CERTAIN = np.array([100 * w + _DOSE * 100 * g + g + _SHIFT for g, w in enumerate(_WEIGHTS.astype(int))], np.int32)
 # The GT of observed calls: 4 × first allele + 2 × second + 1 if phased.
 CALLS = tuple(f"{first}{mark}{second}" for first in "01" for second in "01" for mark in "/|")
-NO_CALL = 255
 TAB = ord("\t")
 _WORDS = np.frombuffer("".join(f"{text}\t" for text in CALLS).encode(), dtype="<u4")
 _UNPHASED = np.array([CALLS.index(text) for text in ("0/0", "0/1", "1/1")], dtype=np.uint8)
-_COUNTS = np.array([text.count("1") for text in CALLS] + [MISSING] * (256 - len(CALLS)), dtype=np.int8)
-_EXCHANGED = np.array([i ^ 0b110 for i in range(len(CALLS))] + [NO_CALL] * (256 - len(CALLS)), dtype=np.uint8)
+_COUNTS = np.array([text.count("1") for text in CALLS], dtype=np.int8)
 _HUNDREDTHS = [f"{i / 100:.2f}".rstrip("0").rstrip(".") for i in range(201)]
 
 
@@ -184,17 +182,18 @@ class ImputedWriter:
         if n_samples != len(self._samples):
             raise ValueError(f"{n_samples} samples, and {len(self._samples)} in the header")
         self._require_contigs(block.sites.contig.unique().tolist())
+        sites = list(zip(*(block.sites[name].tolist() for name in SITE_COLUMNS), strict=True))
         step = max(CALLS_AT_A_TIME // n_samples, 1)
         for start in range(0, n_sites, step):
             part = slice(start, start + step)
-            piece = ImputedSites(
-                block.sites.iloc[part],
+            lines = self._lines(
+                sites[part],
                 block.posterior[:, part],
-                block.observed[:, part],
+                np.ascontiguousarray(block.observed[:, part].T),
                 block.records[part],
                 block.swapped[part],
             )
-            self._out.write("".join(self._lines(piece)).encode())
+            self._out.write("".join(lines).encode())
 
     def pass_through(self, record: str, flag: str = "") -> None:
         """Write a record of the target as it is, `flag` (one of the `flags`) added to its INFO; errors as `write` has them."""
@@ -216,34 +215,40 @@ class ImputedWriter:
             if contig not in self._contigs:
                 raise ValueError(f"contig {contig} is not in the header")
 
-    def _lines(self, block: ImputedSites) -> list[str]:
-        observed = np.ascontiguousarray(block.observed.T)
-        keys = _imputed_keys(block.posterior)
-        records = [None if line is None else _Record(line, len(self._samples)) for line in block.records]
+    def _lines(
+        self,
+        sites: Sequence[tuple[str, int, str, str, str]],
+        posterior: np.ndarray,
+        observed: np.ndarray,
+        lines: Sequence[str | None],
+        swapped: np.ndarray,
+    ) -> list[str]:
+        """The text of sites; `observed` is (n_sites, n_samples), the rest as in ImputedSites."""
+        keys = _imputed_keys(posterior)
+        records = [None if line is None else _Record(line, len(self._samples)) for line in lines]
         typed = (observed != MISSING).any(axis=1)
         if typed.any():
-            keys = _put_observed(keys, observed, records, block.swapped)
+            keys = _put_observed(keys, observed, records, swapped)
         calls = self._texts.of(keys).tolist()
-        frequencies, r2 = _summaries(block.posterior)
-        lines = []
-        for j, site in enumerate(zip(*(block.sites[name].tolist() for name in SITE_COLUMNS), strict=True)):
-            contig, pos, name, ref, alt = site
+        frequencies, r2 = _summaries(posterior)
+        written = []
+        for j, (contig, pos, name, ref, alt) in enumerate(sites):
             info = f"AF={frequencies[j]:.4g};DR2={r2[j]:.2f}" + ("" if typed[j] else ";IMP")
             record, quality, passed, keys_of_format, texts = records[j], ".", "PASS", self._format, calls[j]
             if record is not None:
-                record.require_at(contig, pos, (alt, ref) if block.swapped[j] else (ref, alt))
+                record.require_at(contig, pos, (alt, ref) if swapped[j] else (ref, alt))
                 name = record.name if record.name != "." else name
                 quality, passed = record.quality, record.passed
                 if self._keep_fields:
-                    not_kept = self._per_allele if block.swapped[j] else set()
+                    not_kept = self._per_allele if swapped[j] else set()
                     info = ";".join([info, *record.other_info(COUNTED | {*INFO_LINES, *self._flags} | not_kept)])
                     others, values = record.other_fields(OWN_FORMAT | not_kept)
                     if others:
                         keys_of_format = f"{self._format}:{others}"
                         texts = [f"{text}:{value}" for text, value in zip(texts, values, strict=True)]
             fixed = (contig, str(pos), name or ".", ref, alt, quality, passed, info, keys_of_format)
-            lines.append("\t".join([*fixed, *texts]) + "\n")
-        return lines
+            written.append("\t".join([*fixed, *texts]) + "\n")
+        return written
 
 
 class _Record:
@@ -261,21 +266,17 @@ class _Record:
             found = f"{self.contig}:{self.pos}:{self.ref}:{self.alt}"
             raise ValueError(f"the record of {contig}:{pos}:{':'.join(alleles)} is that of {found}")
 
-    def calls(self) -> np.ndarray:
-        """uint8 (n_samples,): which of CALLS each sample has, NO_CALL for any other text."""
-        if self.format.split(":", 1)[0] != "GT":
-            return np.full(self.n_samples, NO_CALL, dtype=np.uint8)
+    def words(self) -> np.ndarray:
+        """uint32 (n_samples,): the four bytes that each sample's GT begins with, a tab for the colon behind it."""
         text = np.frombuffer(f"{self.samples}\t\t\t\t".encode(), dtype=np.uint8)
         words = text[:-3].view("<u4") if len(text) == 4 * self.n_samples + 3 else None
-        if words is None or (words >> 24 != TAB).any():  # other fields beside GT, or a call that is not diploid
-            starts = np.concatenate([[0], np.flatnonzero(text[:-4] == TAB) + 1])
-            if len(starts) != self.n_samples:
-                raise ValueError(f"{self.contig}:{self.pos} has calls of {len(starts)} samples, not {self.n_samples}")
-            first, mark, second, end = (text[starts + i].astype(np.uint32) for i in range(4))
-            end = np.where(end == ord(":"), TAB, end)
-            words = first | mark << 8 | second << 16 | end << 24
-        codes = (words & 1) << 2 | (words >> 16 & 1) << 1 | words >> 14 & 1  # bit 6 of the mark is set in | alone
-        return np.where(words == _WORDS[codes], codes, NO_CALL).astype(np.uint8)
+        if words is not None and (words >> 24 == TAB).all():  # GT alone, diploid
+            return words
+        starts = np.concatenate([[0], np.flatnonzero(text[:-4] == TAB) + 1])
+        if len(starts) != self.n_samples:
+            raise ValueError(f"{self.contig}:{self.pos} has calls of {len(starts)} samples, not {self.n_samples}")
+        first, mark, second, end = (text[starts + i].astype(np.uint32) for i in range(4))
+        return first | mark << 8 | second << 16 | np.where(end == ord(":"), TAB, end) << 24
 
     def other_info(self, without: set[str]) -> list[str]:
         return [part for part in self.info.split(";") if part != "." and part.split("=", 1)[0] not in without]
@@ -351,15 +352,21 @@ def _put_observed(
     seen = observed != MISSING
     if (seen & (keys != _CERTAIN[observed])).any():
         raise ValueError("an observed call must have all weight of its posterior")
-    codes = _UNPHASED[observed]
-    for j, (record, of_any) in enumerate(zip(records, seen.any(axis=1).tolist(), strict=True)):
-        if record is None or not of_any:
-            continue
-        codes[j] = record.calls()
-        if swapped[j]:
-            codes[j] = _EXCHANGED[codes[j]]
-        if (seen[j] & (_COUNTS[codes[j]] != observed[j])).any():
-            raise ValueError(f"observed calls at {record.contig}:{record.pos} are not those of the record")
+    words = _WORDS[_UNPHASED[observed]]
+    exchanged = swapped.copy()
+    for j, record in enumerate(records):
+        if record is None:
+            exchanged[j] = False
+        else:
+            words[j] = record.words()
+    codes = (words & 1) << 2 | (words >> 16 & 1) << 1 | words >> 14 & 1  # bit 6 of the mark is set in | alone
+    known = words == _WORDS[codes]
+    codes[exchanged] ^= 0b110
+    as_given = known & (_COUNTS[codes] == observed)
+    if (seen & ~as_given).any():
+        record = records[int((seen & ~as_given).any(axis=1).argmax())]
+        assert record is not None
+        raise ValueError(f"observed calls at {record.contig}:{record.pos} are not those of the record")
     return np.where(seen, OBSERVED + codes.astype(np.int32), keys)
 
 
