@@ -1,0 +1,184 @@
+"""What imputing whole panels from an array's sites gives: runs the commands on real panels, writes docs/results/impute.md.
+
+    python scripts/impute_panels.py [--work runs/impute-panels] [--only kg15] [--imputer dense]
+
+A fifth of each panel's samples are the target, of which a tenth of the sites is kept, evenly spaced and the most variable
+ones; the rest of the panel is fitted. Panels are those of $SNPIMPUTE_PANELS. What is finished is kept in the work folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from snpimpute.io.read import read_genotypes
+from snpimpute.masking import array_masks
+from snpimpute.report.tree import COLOURS
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "results"
+PANELS = {"kg15": "kg15/kg15.vcf.gz", "cattle": "cattle/cattle.vcf.gz"}
+KEPT_PERCENT = 10.0
+# imputer → its parameters on each panel; Beagle's are those that its studies found on a piece of the panel
+ROWS: dict[str, dict[str, dict[str, object]]] = {
+    "softmax_regression": {"kg15": {}, "cattle": {}},
+    "dense": {"kg15": {"epochs": 40, "batch_size": 64}, "cattle": {"epochs": 60}},
+    "beagle": {"kg15": {"cluster": 0.0001}, "cattle": {"ne": 1000.0}},
+}
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--work", type=Path, default=ROOT / "runs" / "impute-panels")
+    asked.add_argument("--only", choices=PANELS)
+    asked.add_argument("--imputer", choices=ROWS)
+    arguments = asked.parse_args()
+    for name in [arguments.only] if arguments.only else PANELS:
+        folder = arguments.work / name
+        cut(Path(os.environ["SNPIMPUTE_PANELS"]) / PANELS[name], folder)
+        for imputer in [arguments.imputer] if arguments.imputer else ROWS:
+            if not (folder / f"{imputer}.json").exists():
+                measure(folder, name, imputer)
+    write(arguments.work)
+
+
+def cut(source: Path, folder: Path) -> None:
+    """Make panel, truth and target of a file: panel.vcf.gz, truth.vcf.gz, target.vcf.gz."""
+    if (folder / "target.vcf.gz").exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    names = said("bcftools", "query", "-l", source).split()
+    test = np.random.default_rng(1).permutation(len(names)) < len(names) // 5
+    for part, chosen in (("truth", test), ("panel", ~test)):
+        (folder / f"{part}.txt").write_text("\n".join(np.array(names)[chosen]) + "\n")
+        said("bcftools", "view", "-S", folder / f"{part}.txt", "-Oz", "-o", folder / f"{part}.vcf.gz", source)
+    panel, _ = read_genotypes(folder / "panel.vcf.gz", max_sites=None)
+    typed = ~array_masks(panel, [100 - KEPT_PERCENT], 1, seed=1)[100 - KEPT_PERCENT, 0]
+    chip = "".join(f"{site.contig}\t{site.pos}\n" for site in panel.sites[typed].itertuples())
+    (folder / "chip.tsv").write_text(chip)
+    said("bcftools", "view", "-T", folder / "chip.tsv", "-Oz", "-o", folder / "part.vcf.gz", folder / "truth.vcf.gz")
+    (folder / "part.vcf.gz").rename(folder / "target.vcf.gz")
+
+
+def measure(folder: Path, name: str, imputer: str) -> None:
+    """Fit, impute and compare by the commands; keeps IMPUTER.json."""
+    lines = [f"{key} = {json.dumps(value)}\n" for key, value in ROWS[imputer][name].items()]
+    (folder / f"{imputer}.toml").write_text("".join(lines))
+    options = ["--imputer", imputer, "--params", folder / f"{imputer}.toml", "--runs", folder / "runs", "--json"]
+    started = time.monotonic()
+    fitted = json.loads(
+        run("fit", folder / "panel.vcf.gz", "--name", name, "--typed-sites", folder / "target.vcf.gz", *options)
+    )
+    fit_seconds = time.monotonic() - started
+    started = time.monotonic()
+    output = folder / f"{imputer}.vcf.gz"
+    told = json.loads(
+        run(
+            "impute",
+            folder / "target.vcf.gz",
+            "-o",
+            output,
+            "--model",
+            fitted["model"],
+            "--runs",
+            folder / "runs",
+            "--json",
+        )
+    )
+    impute_seconds = time.monotonic() - started
+    found = json.loads(
+        run("concordance", folder / "truth.vcf.gz", output, "--typed", folder / "target.vcf.gz", "--json")
+    )
+    about = json.loads((Path(fitted["model"]).parent / "fit.json").read_text())
+    kept = {"fit_seconds": fit_seconds, "impute_seconds": impute_seconds, "told": told, "fit": about}
+    kept |= {"measured": fitted["scores"], "concordance": found, "params": ROWS[imputer][name]}
+    (folder / f"{imputer}.json").write_text(json.dumps(kept, indent=1))
+
+
+def run(*arguments: object) -> str:
+    return said(sys.executable, "-m", "snpimpute", *arguments)
+
+
+def said(*command: object) -> str:
+    return subprocess.run([str(part) for part in command], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def write(work: Path) -> None:
+    """docs/results/impute.md and its figure, from what is in the work folder."""
+    found = {
+        name: {
+            imputer: json.loads(path.read_text())
+            for imputer in ROWS
+            if (path := work / name / f"{imputer}.json").exists()
+        }
+        for name in PANELS
+    }
+    found = {name: rows for name, rows in found.items() if rows}
+    text = [
+        "# Imputing whole panels from an array's sites\n",
+        "Made by `python scripts/impute_panels.py` with `snpimpute fit`, `impute` and `concordance`: a fifth of the samples are",
+        "the target, of which a tenth of the sites is kept (evenly spaced, the most variable ones); the others are the panel.",
+        "Scores are those of the calls at the other sites. Seconds are wall time on two processors that may have had other work.\n",
+    ]
+    for name, rows in found.items():
+        first = next(iter(rows.values()))
+        told, counts = first["told"], first["concordance"]["counts"]
+        text += [
+            f"## {name}\n",
+            f"{first['fit']['samples_fit']} samples in the panel, {told['n_samples']} imputed, {told['n_sites']} sites, "
+            f"{told['n_new_sites']} of them imputed, {first['fit']['windows']} windows.\n",
+            "| imputer | macro-F1 | dosage r² | concordance | non-reference | held out at fit: macro-F1 | fit | impute |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        ]
+        for imputer, row in rows.items():
+            overall = row["concordance"]["overall"]
+            measured = next(m for m in row["measured"] if m["subset"] == "all" and m["metric"] == "f1_macro")
+            settings = ", ".join(f"{key}={value}" for key, value in row["params"].items())
+            text.append(
+                f"| {imputer}{f' ({settings})' if settings else ''} | {overall['f1_macro']:.3f} | {overall['dosage_r2']:.3f} | "
+                f"{overall['concordance']:.3f} | {overall['non_reference_concordance']:.3f} | {measured['value']:.3f} "
+                f"({measured['low']:.3f} to {measured['high']:.3f}) | {row['fit_seconds']:.0f} s | {row['impute_seconds']:.0f} s |"
+            )
+        bins = [row["maf"] for row in first["concordance"]["bins"]]
+        text += ["", "Macro-F1 / dosage r² by the true MAF:\n", "| MAF | calls | " + " | ".join(rows) + " |"]
+        text += ["| --- " * (2 + len(rows)) + "|"]
+        for i, label in enumerate(bins):
+            cells = [row["concordance"]["bins"][i] for row in rows.values()]
+            shown = [f"{_shown(cell['f1_macro'])} / {_shown(cell['dosage_r2'])}" for cell in cells]
+            text.append(f"| {label} | {cells[0]['calls']:,} | " + " | ".join(shown) + " |")
+        text += ["", f"![{name}: dosage r² against MAF](impute-{name}.png)\n"]
+        draw(name, rows)
+    (RESULTS / "impute.md").write_text("\n".join(text).rstrip() + "\n")
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def draw(name: str, rows: dict[str, dict]) -> None:
+    """Dosage r² against MAF, a line per imputer."""
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    for (imputer, row), colour, marker in zip(rows.items(), COLOURS, "osD^", strict=False):
+        bins = pd.DataFrame(row["concordance"]["bins"])
+        axes.plot(bins["maf"], bins["dosage_r2"].astype(float), color=colour, marker=marker, label=imputer)
+    axes.set(xlabel="true minor allele frequency", ylabel="dosage r² (calls pooled)", ylim=(0, 1), title=name)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(RESULTS / f"impute-{name}.png", dpi=120)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()
