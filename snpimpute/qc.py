@@ -44,6 +44,9 @@ KINDS = {
 
 # What stops an imputation.
 MAX_OTHER_ALLELES = 0.1  # share of the SNPs at the panel's positions whose alleles the panel does not know
+MIN_SHARED = (
+    0.01  # share of the target's SNPs, or of the panel's sites; positions of another build meet by chance below it
+)
 MIN_FREQUENCY_CORRELATION = 0.2  # of alternate allele frequencies, target and panel; wrong alleles give 0 or below
 MIN_SITES_TO_JUDGE = 20  # below so many sites a share of them stops nothing
 MIN_SITES_FOR_CORRELATION = 100
@@ -452,8 +455,13 @@ def _problems(
         found.append(f"no site in common: {_why_none(counts)}")
     elif not counts["calls_at_usable"]:
         found.append(f"not one call at the {counts['usable']:,} sites that both have: there is nothing to impute from")
-    matched = counts["usable"] + counts["flipped"] + counts["palindromic"]
-    known = matched + counts["other_alleles"]
+    known = counts["usable"] + counts["flipped"] + counts["palindromic"] + counts["other_alleles"]
+    snps = known + counts["outside"]
+    if 0 < counts["usable"] < MIN_SHARED * min(snps, counts["panel_sites"]):
+        found.append(
+            f"only {_n(counts['usable'], 'site')} in common, of {snps:,} SNPs of the target and {counts['panel_sites']:,} sites of "
+            f"the panel: another genome build or region"
+        )
     if known >= MIN_SITES_TO_JUDGE and counts["other_alleles"] > MAX_OTHER_ALLELES * known:
         found.append(
             f"{counts['other_alleles']:,} of the {known:,} SNPs at positions of the panel have alleles that the panel does not "

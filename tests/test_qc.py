@@ -214,6 +214,19 @@ def test_no_site_in_common(tmp_path):
     assert found.problems == ("no site in common: of 400 records 400 outside",)
 
 
+def test_sites_that_meet_by_chance_stop(tmp_path):
+    target = population(20, 400, 3)
+    pos = np.where(np.arange(400) < 3, target.sites.pos, target.sites.pos + 1)
+    found = checked(tmp_path, replace(target, sites=target.sites.assign(pos=pos)))
+    assert found.counts["usable"] == 3
+    assert found.problems == (
+        "only 3 sites in common, of 400 SNPs of the target and 400 sites of the panel: another genome build or region",
+    )
+    few = checked(tmp_path, target.take_sites(slice(0, 3)))
+    array = checked(tmp_path, target, PANEL.take_sites(slice(0, 3)))
+    assert not few.problems and not array.problems
+
+
 def test_alleles_that_the_panel_does_not_know_stop(tmp_path):
     target = population(20, 400, 3)
     rows = np.arange(0, 120)
