@@ -23,8 +23,8 @@ PACKAGES = {"bgzip": "tabix", "bcftools": "bcftools", "plink2": "plink2"}  # Deb
 # largest threshold it takes is below 0.5, so that dosages of exactly 0.5 and 1.5 must not reach it.
 HARD_CALL_THRESHOLD = "0.49999"
 PLINK_MEMORY_MB = 2048  # of itself plink2 takes half of the machine's
-# Before contig names on their way through plink2: it would take 28 for a part of the human X, and refuse 40 or an X
-# without sexes. A name it does not know is an unplaced contig, diploid like the calls.
+# Before contig names on their way through plink2: it would take 28 for a part of the human X, and refuse 40. A name
+# it does not know is an unplaced contig, diploid like the calls.
 MARK = b"_"
 PROBE = bytes(1 << 20)
 PIPE_SIZE = 1 << 20  # bytes: the most that Linux gives without privileges
