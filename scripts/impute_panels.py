@@ -45,6 +45,8 @@ def main() -> None:
     asked.add_argument("--only", choices=PANELS)
     asked.add_argument("--imputer", choices=ROWS)
     arguments = asked.parse_args()
+    if "SNPIMPUTE_PANELS" not in os.environ:
+        sys.exit("SNPIMPUTE_PANELS is not set: it names the folder of the real panels")
     for name in [arguments.only] if arguments.only else PANELS:
         folder = arguments.work / name
         cut(Path(os.environ["SNPIMPUTE_PANELS"]) / PANELS[name], folder)
@@ -134,7 +136,7 @@ def write(work: Path) -> None:
     ]
     for name, rows in found.items():
         first = next(iter(rows.values()))
-        told, counts = first["told"], first["concordance"]["counts"]
+        told = first["told"]
         text += [
             f"## {name}\n",
             f"{first['fit']['samples_fit']} samples in the panel, {told['n_samples']} imputed, {told['n_sites']} sites, "
