@@ -1,0 +1,102 @@
+"""How long a served model takes to answer for one sample of 500 sites, once warm: percentiles of single requests.
+
+    python benchmarks/serving.py [--imputer dense] [--requests 1000]
+
+The imputer is fitted on simulated bulls (networks for two epochs: weights do not change how long they take), registered
+in a store of its own and served by `mlflow models serve` on this machine; every request has its own sample, 90% of the
+sites missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import requests
+
+from snpimpute import imputers
+from snpimpute.fit import FitSettings, fit
+from snpimpute.io.simulate import parse_settings, simulate_bulls
+from snpimpute.io.vcf import write_vcf
+from snpimpute.masking import array_masks
+from snpimpute.runtime import end_group
+from snpimpute.tracking import Tracker
+
+WARM_UP = 20
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--imputer", default="dense")
+    asked.add_argument("--requests", type=int, default=1000)
+    arguments = asked.parse_args()
+    bulls = simulate_bulls(parse_settings({}), 1).called
+    hidden = array_masks(bulls, [90.0], 1, 1)[90.0, 0]
+    masked = bulls.hide(hidden)
+    with tempfile.TemporaryDirectory() as name:
+        runs = Path(name)
+        write_vcf(runs / "bulls.vcf.gz", bulls)
+        params = {"epochs": 2} if imputers.load(arguments.imputer).framework in ("tensorflow", "torch") else {}
+        settings = FitSettings(runs / "bulls.vcf.gz", "bulls", arguments.imputer, params, holdout=0.0, threads=2)
+        uri = f"sqlite:///{runs / 'mlflow.db'}"
+        fitted = fit(settings, runs, Tracker(uri, runs))
+        sites = [f"{s.contig}:{s.pos}:{s.ref}:{s.alt}" for s in masked.sites.itertuples()]
+        kept = {key: i for i, key in enumerate(sites)}
+        columns = pd.read_csv(fitted.folder / "sites.tsv", sep="\t", dtype=str, keep_default_na=False)
+        order = [f"{s.contig}:{s.pos}:{s.ref}:{s.alt}" for s in columns.itertuples()]
+        calls = masked.calls[:, [kept[key] for key in order]]
+        process, address = serve(uri, runs)
+        try:
+            seconds = [ask(address, calls[i % len(calls)], order) for i in range(WARM_UP + arguments.requests)][
+                WARM_UP:
+            ]
+        finally:
+            end_group(process)
+    shown = {p: 1000 * float(np.percentile(seconds, p)) for p in (50, 90, 95, 99)}
+    told = ", ".join(f"{p}%: {value:.0f} ms" for p, value in shown.items())
+    print(
+        f"{arguments.imputer}, {len(order)} sites, {len(seconds)} requests: {told}, most {1000 * max(seconds):.0f} ms"
+    )
+
+
+def serve(uri: str, runs: Path) -> tuple[subprocess.Popen[bytes], str]:
+    """The server's process, once it answers, and the address to ask."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/snpimpute-bulls-panel@champion"]
+    command += ["--env-manager", "local", "-p", str(port), "-h", "127.0.0.1"]
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    with (runs / "serve.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=runs, start_new_session=True)
+    while True:
+        try:
+            if requests.get(f"http://127.0.0.1:{port}/ping", timeout=2).ok:
+                return process, f"http://127.0.0.1:{port}/invocations"
+        except requests.ConnectionError:
+            if process.poll() is not None:
+                sys.exit((runs / "serve.log").read_text()[-2000:])
+            time.sleep(0.2)
+
+
+def ask(address: str, calls: np.ndarray, columns: list[str]) -> float:
+    """Seconds of a request for one sample: int8 (n_sites,)."""
+    body = {"dataframe_split": {"index": ["one"], "columns": columns, "data": [calls.tolist()]}}
+    started = time.perf_counter()
+    answer = requests.post(address, json=body, timeout=60)
+    seconds = time.perf_counter() - started
+    answer.raise_for_status()
+    return seconds
+
+
+if __name__ == "__main__":
+    main()
