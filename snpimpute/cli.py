@@ -306,6 +306,8 @@ def fit(
         typer.Option(help="Sites that targets will have: a list (contig:pos or id a line), or the VCF of a target."),
     ] = None,
     measure: Annotated[int, typer.Option(help="Windows that are measured; 0 for all.")] = 6,
+    trials: Annotated[int, typer.Option(help="Trials of a study that looks for parameters; 0 for no study.")] = 0,
+    budget: BudgetTime = None,
     runs: Runs = Path("runs"),
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 1,
     threads: Threads = None,
@@ -338,6 +340,8 @@ def fit(
         holdout=_share(holdout, "--holdout"),
         typed=typed_sites,
         pilots=measure,
+        trials=trials,
+        seconds=600.0 if budget is None else config.seconds_of(budget),
         seed=seed,
         threads=threads or len(os.sched_getaffinity(0)),
     )

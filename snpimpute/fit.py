@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
@@ -17,7 +18,7 @@ import pandas as pd
 from snpimpute import __version__, imputers
 from snpimpute.errors import InputError
 from snpimpute.genotypes import SITE_COLUMNS, GenotypeMatrix
-from snpimpute.imputers._base import Imputer
+from snpimpute.imputers._base import Imputer, Report
 from snpimpute.io.dataset import read_typed_sites
 from snpimpute.io.filters import SiteFilter
 from snpimpute.io.maps import GeneticMap
@@ -27,6 +28,7 @@ from snpimpute.io.spool import spool_genotypes
 from snpimpute.io.vcf import read_vcf
 from snpimpute.masking import split_samples, unit_labels
 from snpimpute.metrics import interval, resample, resampling_weights, scores
+from snpimpute.pipeline import TRIALS_PER_PROCESS, suggested
 from snpimpute.processes import in_processes
 from snpimpute.runtime import (
     digest,
@@ -37,10 +39,12 @@ from snpimpute.runtime import (
     write_text,
 )
 from snpimpute.tracking import PANEL_VARIANT
+from snpimpute.tuning import StudySettings, TrialOutcome, read_params, run_study, write_params
 from snpimpute.watch import Watch
-from snpimpute.window_steps import ARRAY, TYPED, measured_file, subsets
+from snpimpute.window_steps import ARRAY, TYPED, measured_file, score_in_windows, subsets
 from snpimpute.windows import Window, WindowedModel, cut_by_map, cut_by_sites
 
+TUNED_IN = 2  # windows that a study judges parameters in
 PILOTS = 6  # windows that are measured, unless told otherwise
 RESAMPLES = 1000
 SHOWN = ("f1_macro", "f1_1", "f1_micro", "dosage_r2")
@@ -63,6 +67,8 @@ class FitSettings:
         holdout: share of the samples that the model is measured on; 0 measures nothing.
         typed: sites that targets will have: a list, or a VCF of a target, whose share of missing calls is met too.
         pilots: windows that are measured; 0 = all.
+        trials: of the study that looks for parameters, the same for all windows; 0 = no study.
+        seconds: that the study may take; None = any time.
         seed, threads: as everywhere.
     """
 
@@ -78,6 +84,8 @@ class FitSettings:
     holdout: float = 0.1
     typed: Path | None = None
     pilots: int = PILOTS
+    trials: int = 0
+    seconds: float | None = 600.0
     seed: int = 1
     threads: int = 1
 
@@ -87,7 +95,7 @@ class FitSettings:
 
     def measured_on(self) -> str:
         """Of what the model is measured on: equal for models whose scores can be compared sample by sample."""
-        return self._digest_without("threads", "imputer", "params")
+        return self._digest_without("threads", "imputer", "params", "trials", "seconds")
 
     def _digest_without(self, *left_out: str) -> str:
         files = [self.panel, self.samples, self.genetic_map, self.typed]
@@ -155,6 +163,11 @@ def _fit(settings: FitSettings, cls: type[Imputer], home: Path, watch: Watch) ->
     if settings.typed is not None:
         np.save(home / "typed.npy", _typed(settings.typed, panel.sites), allow_pickle=False)
 
+    if settings.trials and cls.tunable():
+        judged_in = _pilots(len(windows), TUNED_IN)
+        watch.stage(f"tune {settings.imputer} in {len(judged_in)} windows")
+        plan["params"] = _tuned(settings, cls, plan["params"], home, judged_in, watch)
+        write_text(home / "plan.json", json.dumps(plan) + "\n")
     watch.stage(f"measure {settings.imputer} in {len(pilots)} of {len(windows)} windows")
     in_processes("measure_windows", home, pilots, lambda n: measured_file(home, n).exists(), settings.threads, watch)
     found = [json.loads(measured_file(home, number).with_suffix(".json").read_text()) for number in pilots]
@@ -199,6 +212,40 @@ def _fit(settings: FitSettings, cls: type[Imputer], home: Path, watch: Watch) ->
         + "\n",
     )
     shutil.rmtree(home / "panel")
+
+
+def _tuned(
+    settings: FitSettings, cls: type[Imputer], params: dict[str, Any], home: Path, numbers: list[int], watch: Watch
+) -> dict[str, Any]:
+    """What a study finds in some windows, with `params` as they are; a killed one goes on where it was."""
+    if (home / "study.toml").exists():
+        return {**read_params(home / "study.toml"), **params}
+    defaults = cls.parse_params(params).model_dump(mode="json")
+    published = {key: value for key, value in defaults.items() if key not in params}
+    found = run_study(
+        "fit",
+        suggest=functools.partial(suggested, cls, params),
+        first=published,
+        starts=[{**published, **start} for start in cls.starts],
+        evaluate=functools.partial(_evaluate_trial, home, numbers),
+        settings=StudySettings(
+            n_trials=settings.trials,
+            seconds=settings.seconds,
+            workers=settings.threads,
+            threads=1,
+            seed=settings.seed,
+            storage=str(home / "study.journal"),
+            trials_per_process=TRIALS_PER_PROCESS,
+        ),
+        on_progress=lambda counted, wanted, best: watch.progress(counted, wanted),
+    )
+    about = {"found": f"by the study of {settings.name}, {len(found.trials)} trials, ended by {found.ended_by}"}
+    write_params(home / "study.toml", found.best.params, about)
+    return {**found.best.params, **params}
+
+
+def _evaluate_trial(home: Path, numbers: list[int], params: dict[str, Any], report: Report) -> TrialOutcome:
+    return TrialOutcome(score_in_windows(home, numbers, params), {})
 
 
 def _params(settings: FitSettings, cls: type[Imputer]) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def tune(
     published = {key: value for key, value in defaults.items() if key not in row.params}
     found = run_study(
         name,
-        suggest=functools.partial(_suggest, cls, row.params),
+        suggest=functools.partial(suggested, cls, row.params),
         first=published,
         starts=[{**published, **start} for start in cls.starts],
         evaluate=functools.partial(_evaluate_trial, folder, row.imputer, row.mask, settings.seed, threads),
@@ -159,7 +159,8 @@ def tune(
     return tuned
 
 
-def _suggest(cls: type[Imputer], fixed: dict[str, Any], trial: Any) -> dict[str, Any]:
+def suggested(cls: type[Imputer], fixed: dict[str, Any], trial: Any) -> dict[str, Any]:
+    """Parameters (JSON-able) that a trial of an imputer's study suggests, those in `fixed` as they are."""
     suggested = cls.search_space(trial).model_dump(mode="json")  # type: ignore[attr-defined]
     return cls.parse_params({**suggested, **fixed}).model_dump(mode="json")
 

@@ -46,10 +46,8 @@ def step_measure_windows(home: str, numbers: list[int]) -> None:
         rest, target = part.take_samples(~held), part.take_samples(held)
         mask = _training_mask(place, plan, windows[number])
         if cls.framework in ("tensorflow", "torch"):
-            judged = split_samples(rest.samples, round(VALIDATION_SHARE * rest.n_samples), "random", plan["seed"])
-            matrix = rest.take_samples(judged)
-            hidden = tuple(_hidden(place, plan, name, rest, number, matrix.n_samples) for name in plan["patterns"])
-            imputer.fit(rest.take_samples(~judged), Validation(matrix, hidden), mask)
+            learned_from, validation = _validation(place, plan, rest, number)
+            imputer.fit(learned_from, validation, mask)
         else:
             imputer.fit(rest, None, mask)
         maf, own = part.maf(), owned_by(windows, number)
@@ -70,6 +68,32 @@ def step_measure_windows(home: str, numbers: list[int]) -> None:
         with written_beside(file) as beside, beside.open("wb") as handle:
             np.savez_compressed(handle, **sums)
         tell(progress=[1, 1])
+
+
+def score_in_windows(home: Path, numbers: list[int], params: dict[str, Any]) -> float:
+    """Mean macro-F1 of some windows' imputers at calls hidden from samples that they have not seen, nor are held out."""
+    plan = _plan(str(home))
+    panel = spooled(home / "panel")
+    held = np.isin(np.arange(panel.n_samples), plan["held_out"])
+    cls = imputers.load(plan["imputer"])
+    scores = []
+    for number in numbers:
+        window = Window(*plan["windows"][number])
+        learned_from, validation = _validation(home, plan, panel.take_sites(window.sites).take_samples(~held), number)
+        imputer = cls(cls.parse_params(params), seed=plan["seed"])
+        imputer.fit(learned_from, validation, _training_mask(home, plan, window))
+        scores.append(validation.score(imputer.posterior))
+    return float(np.mean(scores))
+
+
+def _validation(
+    home: Path, plan: dict[str, Any], rest: GenotypeMatrix, number: int
+) -> tuple[GenotypeMatrix, Validation]:
+    """The samples that are not held out, split: what is learned from, and what that is judged on."""
+    judged = split_samples(rest.samples, round(VALIDATION_SHARE * rest.n_samples), "random", plan["seed"])
+    matrix = rest.take_samples(judged)
+    hidden = tuple(_hidden(home, plan, name, rest, number, matrix.n_samples) for name in plan["patterns"])
+    return rest.take_samples(~judged), Validation(matrix, hidden)
 
 
 def step_fit_windows(home: str, numbers: list[int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from snpimpute.io.vcf import write_vcf
 from snpimpute.metrics import f1_macro
 from snpimpute.promotion import compare, fetched, find, listed, promote, rollback
 from snpimpute.tracking import Tracker
+from snpimpute.tuning import read_params
 from snpimpute.windows import WindowedModel, owned_by
 from tests.imputers.contract import small_panel
 from tests.test_tracking import load_in_clean_process
@@ -174,6 +176,20 @@ def test_networks_take_epochs_and_calibration_from_the_measured_windows(panel, t
     assert params["stop_after"] == int(np.median([one["stop_after"] for one in found])) <= 3
     np.testing.assert_allclose(params["calibration"], np.mean([one["calibration"] for one in found], axis=0))
     assert WindowedModel(fitted.folder).imputer(1).params.stop_after == params["stop_after"]
+
+
+def test_a_study_in_some_windows_serves_all(panel, tmp_path):
+    asked = settings(panel, params={"iterations": 5}, trials=3, pilots=1)
+    fitted = fit(asked, tmp_path)
+    home = fitted.folder.parent
+    found = read_params(home / "study.toml")
+    model = WindowedModel(fitted.folder)
+    assert {model.imputer(i).params.l2 for i in range(3)} == {found["l2"]} and model.about["params"]["iterations"] == 5
+    (home / "fit.json").unlink()
+    shutil.rmtree(home / "model")
+    before = (home / "study.journal").read_bytes()
+    fit(asked, tmp_path)
+    assert (home / "study.journal").read_bytes() == before, "the study is not run again"
 
 
 def test_calls_are_hidden_as_a_target_lacks_them(panel, calves, tmp_path):
