@@ -410,7 +410,7 @@ def impute(
     with watch() as watching:
         outcome = impute_file(settings, runs, watching)
     told = {key: value for key, value in vars(outcome).items() if key != "check"}
-    typer.echo(json.dumps(told, indent=1) if as_json else "\n".join(outcome.told()), err=output == "-")
+    typer.echo(json.dumps(told, indent=1, default=str) if as_json else "\n".join(outcome.told()), err=output == "-")
 
 
 models = typer.Typer(no_args_is_help=True, help="Registered models of whole panels: list, compare, promote, roll back.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,9 @@ class Outcome:
         n_new_sites: of these, sites that the target lacks.
         n_holes: missing calls at the target's own sites, all imputed.
         n_passed: records kept as they were.
-        n_left_out: records of the target that are not in the output: see `check.excluded`.
+        n_left_out: records of the target that are not in the output.
+        left_out_list: table of these beside the output (contig, pos, id, ref, alt, reason, explanation); None if there
+            are none, or nothing beside which it could stand.
     """
 
     case: str
@@ -90,6 +92,7 @@ class Outcome:
     n_holes: int
     n_passed: int
     n_left_out: int
+    left_out_list: Path | None = None
 
     def told(self) -> list[str]:
         """The outcome in lines for a person."""
@@ -104,7 +107,8 @@ class Outcome:
                 f"{self.n_passed} records kept as they were: no site of the panel, or more than a biallelic SNP"
             )
         if self.n_left_out:
-            lines.append(f"{self.n_left_out} records left out: another strand, or a site given twice")
+            where = f", listed in {self.left_out_list}" if self.left_out_list else ""
+            lines.append(f"{self.n_left_out} records left out: another strand, or a site given twice{where}")
         return lines
 
 
@@ -143,6 +147,11 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
     in_processes("impute_windows", work, asked, lambda n: imputed_file(work, n).exists(), settings.threads, watch)
     watch.stage("write")
     outcome = _write(settings, model, check, windows, work, watch)
+    if outcome.n_left_out and settings.output is not None:
+        listed = settings.output.with_name(f"{settings.output.name}.left-out.tsv")
+        excluded = check.excluded[~check.excluded["reason"].isin(KEPT)]
+        write_text(listed, excluded.to_csv(sep="\t", index=False))
+        outcome = replace(outcome, left_out_list=listed)
     shutil.rmtree(work)
     return outcome
 

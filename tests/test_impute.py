@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from snpimpute.errors import InputError
@@ -208,6 +209,23 @@ def test_standard_output_and_what_is_told(target, model, tmp_path):
     assert done.stdout.startswith("##fileformat=VCF") and len(done.stdout.splitlines()) > N_SITES
     told = json.loads(done.stderr[done.stderr.index("{") :])
     assert told["case"] == "array to sequence" and told["n_passed"] == 4
+
+
+def test_records_left_out_are_listed(target, model, truth, tmp_path):
+    """A site given twice and one of the other strand: in neither case in the output twice, and both told of."""
+    lines = target.read_text().splitlines()
+    of_site = {line.split("\t")[2]: n for n, line in enumerate(lines) if not line.startswith("#")}
+    twice, flipped = truth.sites["id"][30], truth.sites["id"][33]
+    row = lines[of_site[flipped]].split("\t")
+    lines[of_site[flipped]] = "\t".join([*row[:3], "T", "G", *row[5:]])  # A and C of the other strand
+    lines.insert(of_site[twice] + 1, lines[of_site[twice]])
+    (tmp_path / "t.vcf").write_text("\n".join(lines) + "\n")
+    outcome = impute_file(ImputeSettings(tmp_path / "t.vcf", tmp_path / "o.vcf", model=model), tmp_path / "runs")
+    listed = pd.read_csv(tmp_path / "o.vcf.left-out.tsv", sep="\t")
+    assert outcome.n_left_out == 2 and outcome.left_out_list == tmp_path / "o.vcf.left-out.tsv"
+    assert dict(zip(listed.reason, listed.id, strict=True)) == {"duplicate": twice, "flipped": flipped}
+    names = [row[2] for row in records(tmp_path / "o.vcf")]
+    assert names.count(twice) == 1 and names.count(flipped) == 1
 
 
 def test_what_would_give_nonsense_is_refused(target, model, tmp_path):
