@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
+import time
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
+from dashboards.places import places
 from snpimpute.errors import InputError
 from snpimpute.evaluation import load_posteriors
 from snpimpute.inspection import HiddenCalls, hidden_calls
@@ -19,33 +18,14 @@ from snpimpute.kept import KeptDataset, KeptScores, kept_datasets, kept_posterio
 from snpimpute.pipeline import read_scores
 from snpimpute.store import EmptyStoreError, Store, TrainingRun, Version, read_only
 from snpimpute.studies import SeenStudy, importances, journals, names_in, read_study
-from snpimpute.tracking import tracking_uri
 
 MOMENT = 5.0  # seconds that what the store said is taken to hold
 WHAT_TO_RUN = "run `make demo`, or `snpimpute experiment my.vcf.gz`, and load this page again"
 
 
-@dataclass(frozen=True)
-class Told:
-    """What the command line said."""
-
-    runs: Path
-    store: str
-    studies: str | None
-
-
-def told() -> Told:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--store")
-    parser.add_argument("--studies")
-    given = parser.parse_args(sys.argv[1:])
-    return Told(given.runs, given.store or tracking_uri(None, given.runs), given.studies)
-
-
 def store() -> Store:
     """The MLflow store; raises InputError, in a line that says what to do, if there is none or it cannot be reached."""
-    return _store(told().store)
+    return _store(places().store)
 
 
 def _store(uri: str) -> Store:
@@ -82,16 +62,16 @@ def versions() -> list[Version]:
 
 def datasets() -> list[KeptDataset]:
     """The prepared datasets, newest first; EmptyStoreError where there is none."""
-    found = kept_datasets(told().runs)
+    found = kept_datasets(places().runs)
     if not found:
         store()  # says what is the matter, if something is
-        raise EmptyStoreError(f"there is no prepared dataset in {told().runs}")
+        raise EmptyStoreError(f"there is no prepared dataset in {places().runs}")
     return found
 
 
 def scores_of(dataset: KeptDataset) -> list[KeptScores]:
     """The tables of scores of a prepared dataset, newest first."""
-    found = kept_scores(told().runs, kept_datasets(told().runs), dataset.name)
+    found = kept_scores(places().runs, kept_datasets(places().runs), dataset.name)
     return [table for table in found if table.dataset_digest == dataset.digest]
 
 
@@ -122,7 +102,7 @@ def imputed_runs(dataset: KeptDataset) -> dict[str, tuple[TrainingRun, Path]]:
 
     Where several runs have the same imputer and variant, the name says when each was started.
     """
-    kept = kept_posteriors(told().runs)
+    kept = kept_posteriors(places().runs)
     runs = [run for run in training_runs() if run.dataset_digest == dataset.digest and run.key_tag in kept]
     return {name: (run, kept[run.key_tag]) for name, run in named(runs).items()}
 
@@ -142,7 +122,9 @@ def masks_of(dataset: KeptDataset, posteriors: Path, keys: Collection[str]) -> l
     try:
         found = load_posteriors(posteriors, keys)
     except OSError:
-        raise InputError(f"the posteriors of {posteriors.parent.name} were removed meanwhile: load this page again") from None
+        raise InputError(
+            f"the posteriors of {posteriors.parent.name} were removed meanwhile: load this page again"
+        ) from None
     masks = hidden_calls(genotypes(dataset), found)
     if not masks:
         raise InputError(f"{posteriors.parent.name} holds no posteriors of the masks {', '.join(keys)}")
@@ -151,8 +133,8 @@ def masks_of(dataset: KeptDataset, posteriors: Path, keys: Collection[str]) -> l
 
 def studies() -> dict[str, str]:
     """Name of each study → the storage that it is in, the one written last first."""
-    found = {path.stem: str(path) for path in journals(told().runs)}
-    if (database := told().studies) is not None:
+    found = {path.stem: str(path) for path in journals(places().runs)}
+    if (database := places().studies) is not None:
         found |= {name: database for name in names_in(database) if name not in found}
     return found
 
@@ -179,8 +161,6 @@ def _importance(name: str, storage: str, _counted: int) -> dict[str, float]:
 
 def _when(storage: str) -> float:
     """When a journal was last written; for a database and for a running study: now, to the second."""
-    import time
-
     if "://" in storage:
         return round(time.time())
     try:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import socket
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from dashboards.places import places, set_places
 from snpimpute.errors import InputError
+from snpimpute.report.tree import COLOURS
 
-LOCALHOST = "127.0.0.1"
-PORT = 8501
-# what `streamlit run` would be told by flags
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
 OPTIONS = {
     "browser.gatherUsageStats": False,
     "client.showErrorDetails": "type",
+    "client.showErrorLinks": False,
     "client.toolbarMode": "viewer",
     "global.developmentMode": False,
     "server.fileWatcherType": "none",
     "server.headless": True,
     "server.showEmailPrompt": False,
-    "theme.chartCategoricalColors": [],
+    "theme.primaryColor": COLOURS[0],
 }
 
 
@@ -35,15 +41,33 @@ def serve(runs: Path, store: str | None, studies: str | None, host: str, port: i
         InputError: the address cannot be listened at.
     """
     _require_free(host, port)
-    from streamlit.web import bootstrap
+    set_places(runs, store, studies)
+    import streamlit
+    from starlette.middleware import Middleware
 
-    _import_what_pages_need()
-    options = {name: value for name, value in OPTIONS.items() if value != []}
-    flags = {name.replace(".", "_"): value for name, value in options.items()}
-    flags |= {"server_address": host, "server_port": port, "browser_serverAddress": host}
-    bootstrap.load_config_options(flags)
-    told = ["--runs", str(runs), *(["--store", store] if store else []), *(["--studies", studies] if studies else [])]
-    bootstrap.run(str(Path(__file__).with_name("app.py")), False, told, flags)
+    _warm_up()
+    app = streamlit.App(Path(__file__).with_name("app.py"), middleware=[Middleware(QuietProbes)])
+    app.run(config={**OPTIONS, "server.address": host, "server.port": port, "browser.serverAddress": host})
+
+
+class QuietProbes:
+    """Says no to a page that asks below its own address where the server is, in a way that no browser logs as an error.
+
+    Streamlit's page asks there first (/studies/_stcore/health), and at the root when it hears no. Its own no is a 404,
+    which stands in the console of whoever opens a link to a page.
+    """
+
+    PROBE = re.compile(r"/[a-z]+/_stcore/(health|host-config)")
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self.PROBE.fullmatch(scope["path"]):
+            await send({"type": "http.response.start", "status": 300, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        await self.app(scope, receive, send)
 
 
 def _require_free(host: str, port: int) -> None:
@@ -56,9 +80,19 @@ def _require_free(host: str, port: int) -> None:
         raise InputError(f"cannot listen at {host}:{port}: {error.strerror}; give another --port or --host") from None
 
 
-def _import_what_pages_need() -> None:
-    """So that the first page to be opened does not wait for it: MLflow alone takes seconds."""
-    import mlflow
-    import optuna.importance
+def _warm_up() -> None:
+    """Do once what the first page to be opened would have to wait for: MLflow and its database layer take seconds."""
     import plotly.graph_objects
-    import streamlit.elements.plotly_chart  # noqa: F401
+
+    import snpimpute.inspection
+    import snpimpute.kept
+    import snpimpute.pipeline
+    import snpimpute.report.sections
+    import snpimpute.studies  # noqa: F401
+    from snpimpute.store import Store
+
+    plotly.graph_objects.Figure([{"y": [0]}], {"height": 100})
+    with suppress(InputError):  # the pages say what is the matter
+        store = Store(places().store)
+        store.training_runs()
+        store.versions()

@@ -11,7 +11,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from dashboards.reading import WHAT_TO_RUN, told
+from dashboards.places import places
+from dashboards.reading import WHAT_TO_RUN
 from snpimpute import __version__
 from snpimpute.errors import InputError
 from snpimpute.report.html import as_plotly, plotly_text
@@ -54,8 +55,13 @@ def sidebar() -> None:
             "Pictures are saved as", ["PNG", "SVG"], default="PNG", required=True, key="pictures", bind="query-params"
         )
         st.caption("The camera above a figure saves it. The address of a page keeps what was chosen on it.")
-        shown = re.sub(r"//([^/@:]*):[^/@]*@", r"//\1:***@", told().store)
-        st.caption(f"Results: {plain(told().runs)}  \nStore: {plain(shown)}  \nsnpimpute {plain(__version__)}")
+        shown = re.sub(r"//([^/@:]*):[^/@]*@", r"//\1:***@", places().store)
+        st.caption(f"Results: {plain(places().runs)}  \nStore: {plain(shown)}  \nsnpimpute {plain(__version__)}")
+
+
+def mask_kind(mechanism: str) -> str:
+    """How calls are hidden, in short."""
+    return {"independent": "independent", "nested": "nested", "file": "from a file"}.get(mechanism, mechanism)
 
 
 # ---------------------------------------------------------------------- choices
@@ -97,9 +103,7 @@ def panel(key: str, drawn: Panel, *, how: str, table: pd.DataFrame, faded: Seque
     figure(key, traces, layout, how=how, table=table, alt=f"{drawn.y_title} against {drawn.x_title}")
 
 
-def figure(
-    key: str, traces: Sequence[Any], layout: dict[str, Any], *, how: str, table: pd.DataFrame, alt: str
-) -> None:
+def figure(key: str, traces: Sequence[Any], layout: dict[str, Any], *, how: str, table: pd.DataFrame, alt: str) -> None:
     """A figure of plotly, how to read it, and its numbers as CSV."""
     common = {"legend": LEGEND, "margin": {"l": 8, "r": 12, "t": 36, "b": 8}, "height": 460}
     drawn = go.Figure(list(traces), {**common, **layout})
@@ -110,7 +114,7 @@ def figure(
 
 def table(key: str, shown: pd.DataFrame, *, how: str, whole: pd.DataFrame | None = None, **more: Any) -> None:
     """A table, how to read it, and as CSV (`whole`, if that has more than is shown)."""
-    st.dataframe(shown, key=f"table-{key}", hide_index=True, **more)
+    st.dataframe(shown, key=f"table-{key}", hide_index=True, placeholder="–", **more)
     _below(key, how, shown if whole is None else whole)
 
 

@@ -129,9 +129,7 @@ def by_sample(dataset: PreparedDataset, masks: Sequence[HiddenCalls]) -> pd.Data
         A row per sample with a call that was scored: `sample`, `group` (empty if there is none), `n` (calls scored),
         `wrong`, `right` (share), `f1_macro`, `row` (its place among the test samples).
     """
-    counts = sum(
-        np.stack([confusion(t, c) for t, c in zip(mask.truth, mask.calls, strict=True)]) for mask in masks
-    )
+    counts = sum(np.stack([confusion(t, c) for t, c in zip(mask.truth, mask.calls, strict=True)]) for mask in masks)
     assert isinstance(counts, np.ndarray)
     n, right = counts.sum(axis=(1, 2)), np.trace(counts, axis1=1, axis2=2)
     samples = dataset.test.samples
@@ -202,7 +200,9 @@ def window(dataset: PreparedDataset, mask: HiddenCalls, samples: Sequence[int], 
     return Window([names[i] for i in rows], [keys[i] for i in columns], truth, calls, confidence)
 
 
-def right_and_wrong(dataset: PreparedDataset, first: Sequence[HiddenCalls], second: Sequence[HiddenCalls]) -> pd.DataFrame:
+def right_and_wrong(
+    dataset: PreparedDataset, first: Sequence[HiddenCalls], second: Sequence[HiddenCalls]
+) -> pd.DataFrame:
     """At which sites one imputer is right and another wrong, call by call on the same masks.
 
     Args:

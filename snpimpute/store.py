@@ -147,7 +147,9 @@ class Store:
 
     def experiments(self) -> list[str]:
         """Names of the experiments that an experiment of this package made."""
-        return [found.name for found in self._ask(self.client.search_experiments, filter_string="name LIKE 'snpimpute/%'")]
+        return [
+            found.name for found in self._ask(self.client.search_experiments, filter_string="name LIKE 'snpimpute/%'")
+        ]
 
     def versions(self) -> list[Version]:
         """Every version of the models that are registered under this package's names, oldest first."""
@@ -249,13 +251,13 @@ def _training(run: Run) -> TrainingRun | None:
 def read_only(uri: str) -> str:
     """The URI by which an SQLite store is opened so that nothing can be written; that of any other store as it is.
 
-    It names the file's inode, which SQLite ignores: MLflow keeps connections by URI, and a file that was removed and
-    made again needs new ones.
+    It names the driver, because of a plain `sqlite:///file:` MLflow makes a folder, and the file's inode, which SQLite
+    ignores: MLflow keeps connections by URI, and a file that was removed and made again needs new ones.
     """
     database = sqlite_file(uri)
     if database is None:
         return uri
-    return f"sqlite:///{database.as_uri()}?mode=ro&uri=true&inode={database.stat().st_ino}"
+    return f"sqlite+pysqlite:///{database.as_uri()}?mode=ro&uri=true&inode={database.stat().st_ino}"
 
 
 def _utc(milliseconds: int) -> datetime:

@@ -10,10 +10,9 @@ import pandas as pd
 import streamlit as st
 
 from dashboards import reading
-from dashboards.shown import axis, figure, one_of, page, plain, table
+from dashboards.shown import axis, figure, mask_kind, one_of, page, plain, table
 from snpimpute.inspection import right_and_wrong
 from snpimpute.kept import KeptDataset, KeptScores
-from snpimpute.report.charts import MECHANISM_NAMES
 from snpimpute.report.html import plotly_text
 from snpimpute.report.rows import BETTER, WORSE, said
 from snpimpute.report.text import Score
@@ -32,7 +31,9 @@ def main() -> None:
         raise EmptyStoreError("there are not two training runs yet")
     kept = {dataset.digest: dataset for dataset in reading.datasets()}
     digests = list(dict.fromkeys(run.dataset_digest for run in runs))
-    names = {digest: f"{next(r.dataset for r in runs if r.dataset_digest == digest)} ({digest[:8]})" for digest in digests}
+    names = {
+        digest: f"{next(r.dataset for r in runs if r.dataset_digest == digest)} ({digest[:8]})" for digest in digests
+    }
     most = max(range(len(digests)), key=lambda i: min(sum(r.dataset_digest == digests[i] for r in runs), 2))
     digest = one_of("Prepared dataset", digests, "dataset", most, format_func=lambda d: names[d])
     listed = reading.named([run for run in runs if run.dataset_digest == digest])
@@ -86,7 +87,8 @@ def metrics(a: TrainingRun, b: TrainingRun) -> None:
     st.subheader("Cost, validation and headline metrics", anchor=False)
     names = [name for name in dict.fromkeys([*a.metrics, *b.metrics]) if not CURVE.fullmatch(name)]
     shown = pd.DataFrame(
-        [(name, a.metrics.get(name), b.metrics.get(name)) for name in sorted(names)], columns=["Metric", "First", "Second"]
+        [(name, a.metrics.get(name), b.metrics.get(name)) for name in sorted(names)],
+        columns=["Metric", "First", "Second"],
     ).astype({"First": float, "Second": float})
     shown["Difference"] = shown["Second"] - shown["First"]
     table(
@@ -109,7 +111,7 @@ def scores(dataset: KeptDataset, a: TrainingRun, b: TrainingRun) -> None:
     columns = st.columns(2)
     mechanisms = sorted(rows["mechanism"].unique(), key=lambda m: m != dataset.mechanism)
     with columns[0]:
-        mechanism = one_of("Masks", mechanisms, "masks", format_func=lambda m: MECHANISM_NAMES.get(m, m))
+        mechanism = one_of("Masks", mechanisms, "masks", format_func=mask_kind)
     levels = sorted(rows.loc[rows["mechanism"] == mechanism, "level"].unique().tolist())
     near = min(range(len(levels)), key=lambda i: abs(levels[i] - dataset.level))
     with columns[1]:
@@ -155,7 +157,9 @@ def differences(rows: pd.DataFrame, a: TrainingRun, b: TrainingRun) -> pd.DataFr
     shown["Low"] = [score.low if score else None for score in found]
     shown["High"] = [score.high if score else None for score in found]
     words = [said(score) if score else "–" for score in found]
-    shown["Second is"] = [word if word in (BETTER, WORSE) or score else "–" for word, score in zip(words, found, strict=True)]
+    shown["Second is"] = [
+        word if word in (BETTER, WORSE) or score else "–" for word, score in zip(words, found, strict=True)
+    ]
     return shown.rename(columns={"subset": "Calls", "metric": "Metric"}).astype({"Low": float, "High": float})
 
 
@@ -185,22 +189,31 @@ def sites(dataset: KeptDataset, first: str, second: str, a: TrainingRun, b: Trai
     boxes = st.columns(4)
     for box, (name, words) in zip(
         boxes,
-        {"both_right": "Both right", "only_first": "Only the first", "only_second": "Only the second", "both_wrong": "Both wrong"}.items(),
+        {
+            "both_right": "Both right",
+            "only_first": "Only the first",
+            "only_second": "Only the second",
+            "both_wrong": "Both wrong",
+        }.items(),
         strict=True,
     ):
         box.metric(words, f"{totals[name]:,}", f"{totals[name] / n:.1%} of calls", delta_color="off", delta_arrow="off")
     text = [
-        plotly_text(f"{s.site}\nMAF {s.maf_test:.3f}\nonly first right {s.only_first}, only second {s.only_second} of {s.n}")
+        plotly_text(
+            f"{s.site}\nMAF {s.maf_test:.3f}\nonly first right {s.only_first}, only second {s.only_second} of {s.n}"
+        )
         for s in here.itertuples()
     ]
     x = (here["pos"] / 1e6).tolist()
     common = {"mode": "markers+lines", "x": x, "text": text, "hovertemplate": "%{text}<extra></extra>"}
     traces = [
         stems(x, here["only_first"].tolist(), COLOURS[0]),
-        common | {"y": here["only_first"].tolist(), "mode": "markers", "name": plotly_text(f"only {first} is right")}
+        common
+        | {"y": here["only_first"].tolist(), "mode": "markers", "name": plotly_text(f"only {first} is right")}
         | {"marker": {"color": COLOURS[0], "size": 6}},
         stems(x, (-here["only_second"]).tolist(), COLOURS[1]),
-        common | {"y": (-here["only_second"]).tolist(), "mode": "markers", "name": plotly_text(f"only {second} is right")}
+        common
+        | {"y": (-here["only_second"]).tolist(), "mode": "markers", "name": plotly_text(f"only {second} is right")}
         | {"marker": {"color": COLOURS[1], "size": 6, "symbol": "square"}},
     ]
     most = max(int(here["only_first"].max()), int(here["only_second"].max()), 1)

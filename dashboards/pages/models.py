@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboards import reading
 from dashboards.shown import axis, figure, one_of, page, table
+from snpimpute import imputers
 from snpimpute.kept import KeptDataset
 from snpimpute.report.html import plotly_text
 from snpimpute.report.text import plain as shown_plain
@@ -79,7 +80,9 @@ def scores(mine: list[Version], moves: list[Promotion]) -> None:
                     "size": 10,
                 },
                 "text": [
-                    plotly_text("\n".join([f"version {v.number}: {v.label}", f"{v.created:%Y-%m-%d %H:%M}", *v.aliases]))
+                    plotly_text(
+                        "\n".join([f"version {v.number}: {v.label}", f"{v.created:%Y-%m-%d %H:%M}", *v.aliases])
+                    )
                     for v in own
                 ],
                 "hovertemplate": "%{text}<br>%{y:.4f}<extra></extra>",
@@ -101,7 +104,10 @@ def scores(mine: list[Version], moves: list[Promotion]) -> None:
     figure(
         "versions",
         traces,
-        {"xaxis": axis("Version (number)", dtick=1 if len(mine) < 25 else None), "yaxis": axis("Validation macro-F1 (0 to 1)")},
+        {
+            "xaxis": axis("Version (number)", dtick=1 if len(mine) < 25 else None),
+            "yaxis": axis("Validation macro-F1 (0 to 1)"),
+        },
         how="Each point is a version; the line is the champion's score. It may fall where another prepared dataset begins: scores "
         "on different data do not compare.",
         table=pd.DataFrame(
@@ -117,7 +123,9 @@ def scores(mine: list[Version], moves: list[Promotion]) -> None:
 
 def promoted(moves: list[Promotion], mine: list[Version], runs: Mapping[str, TrainingRun]) -> None:
     st.subheader("What changed at each promotion", anchor=False)
-    chosen = one_of("Alias", sorted({m.alias for m in moves}, key=lambda a: (a != CHAMPION, a)), "alias") if moves else None
+    chosen = (
+        one_of("Alias", sorted({m.alias for m in moves}, key=lambda a: (a != CHAMPION, a)), "alias") if moves else None
+    )
     rows = [
         {
             "When": f"{move.version.created:%Y-%m-%d %H:%M}",
@@ -179,7 +187,7 @@ def seen(mine: list[Version], runs: Mapping[str, TrainingRun]) -> None:
                 "Prepared dataset": dataset.label if dataset else f"{version.dataset_digest[:8]} (not kept here)",
                 "Made from": source_of(dataset),
                 "Samples learned from": run.metrics.get("samples_fit") if run else None,
-                "Training masks": shown_plain(run.params.get("mask")) if run else GONE,
+                "Training masks": masks_of(run) if run else GONE,
                 "Trained": f"{version.created:%Y-%m-%d %H:%M}",
                 "Digest": version.dataset_digest,
             }
@@ -191,6 +199,13 @@ def seen(mine: list[Version], runs: Mapping[str, TrainingRun]) -> None:
         "samples here. A model may contain the genotypes it learned from.",
         column_config={"Samples learned from": st.column_config.NumberColumn(format="localized")},
     )
+
+
+def masks_of(run: TrainingRun) -> str:
+    """What a network had hidden while it learned; nothing else hides anything."""
+    known = run.imputer in imputers.names()
+    network = known and imputers.load(run.imputer).framework in ("tensorflow", "torch")
+    return shown_plain(run.params.get("mask")) if network else "–"
 
 
 def kept_datasets() -> list[KeptDataset]:

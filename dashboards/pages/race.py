@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from dashboards import reading
-from dashboards.shown import one_of, page, panel, some_of, table
+from dashboards.shown import mask_kind, one_of, page, panel, some_of, table
 from snpimpute.kept import KeptDataset, KeptScores
 from snpimpute.report.about import ReportContext
-from snpimpute.report.charts import MECHANISM_NAMES, lines_of, point_of, shown_at_first
+from snpimpute.report.charts import lines_of, point_of, shown_at_first
 from snpimpute.report.rows import Rows
 from snpimpute.report.sections import styles_of
 from snpimpute.report.text import capital, known, plain
@@ -90,7 +91,7 @@ def main() -> None:
     with columns[1]:
         subset = one_of("Calls", subsets_of(rows), "calls", format_func=subset_name)
     with columns[2]:
-        mechanism = one_of("Masks", rows.mechanisms(), "masks", format_func=lambda m: MECHANISM_NAMES.get(m, m))
+        mechanism = one_of("Masks", rows.mechanisms(), "masks", format_func=mask_kind)
     levels = [level for _, level in rows.scenarios(mechanism, "all", "f1_macro")]
     near = min(range(len(levels)), key=lambda i: abs(levels[i] - dataset.level))
     with columns[3]:
@@ -177,7 +178,7 @@ def lines_for(
     lines = []
     for result in results:
         own = {label: styles[result.name(label)] for label in result.rows.ranked}
-        found = lines_of(result.rows, own, lambda label, result=result: points(result, label))
+        found = lines_of(result.rows, own, partial(points, result))
         lines += [replace(line, label=result.name(line.label)) for line in found]
     return lines
 
@@ -188,7 +189,11 @@ def curve_lines(
     def points(result: Results, label: str) -> list[Point | None]:
         return [
             point_of(
-                at[1], result.rows.get(label, subset, metric, at), result.name(label), f"{at[1]:g}% missing", METRICS[metric]
+                at[1],
+                result.rows.get(label, subset, metric, at),
+                result.name(label),
+                f"{at[1]:g}% missing",
+                METRICS[metric],
             )
             for at in result.rows.scenarios(mechanism, subset, metric)
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ STATES = {
     "failed": (COLOURS[5], "triangle-down"),
     "running": (COLOURS[2], "diamond"),
 }
+SCALE = [[0, COLOURS[3]], [1, COLOURS[0]]]  # seen on white and on black
 MOST_AXES = 8  # parallel coordinates
 
 
@@ -115,7 +117,9 @@ def progress(study: SeenStudy) -> None:
     columns[2].metric("Time spent", duration(study.seconds))
     left = study.seconds_left
     shown = duration(left) if study.alive else "–"
-    columns[3].metric("Time left, about", shown, help="If trials go on to take as long as they took; – if it does not run")
+    columns[3].metric(
+        "Time left, about", shown, help="If trials go on to take as long as they took; – if it does not run"
+    )
     if study.alive and study.n_trials:
         st.progress(min(study.counted / study.n_trials, 1.0), text=plain(f"{study.counted} of {study.n_trials} trials"))
     if best is not None:
@@ -125,7 +129,9 @@ def progress(study: SeenStudy) -> None:
 
 def history(study: SeenStudy) -> None:
     st.subheader("Optimisation history", anchor=False)
-    against = one_of("Against", ["trial", "time"], "against", format_func={"trial": "Trial number", "time": "Time spent"}.get)
+    against = one_of(
+        "Against", ["trial", "time"], "against", format_func={"trial": "Trial number", "time": "Time spent"}.get
+    )
     by_time = against == "time"
     traces: list[dict[str, Any]] = []
     for state, (colour, symbol) in STATES.items():
@@ -148,7 +154,7 @@ def history(study: SeenStudy) -> None:
     traces.append(
         {
             "x": [t.spent / 60 if by_time else t.number for t in complete],
-            "y": np.maximum.accumulate([t.score for t in complete] or [np.nan]).tolist(),
+            "y": list(accumulate((t.score for t in complete if t.score is not None), max)),
             "mode": "lines",
             "line": {"shape": "hv", "color": GREY, "width": 2},
             "name": "best so far",
@@ -250,7 +256,11 @@ def importance(study: SeenStudy, storage: str) -> None:
                 "showlegend": False,
             }
         ],
-        {"xaxis": axis("Share of the score's variance (0 to 1)"), "yaxis": axis("Parameter"), "height": 160 + 26 * len(names)},
+        {
+            "xaxis": axis("Share of the score's variance (0 to 1)"),
+            "yaxis": axis("Parameter"),
+            "height": 160 + 26 * len(names),
+        },
         how="How much of the differences between the trials' scores a parameter explains (functional ANOVA). Hardly to be "
         "trusted below some twenty complete trials.",
         table=pd.DataFrame({"parameter": list(shares), "importance": list(shares.values())}),
@@ -282,7 +292,7 @@ def slices(study: SeenStudy) -> None:
                 "marker": {
                     "size": 9,
                     "color": [t.number for t in trials],
-                    "colorscale": "Cividis",
+                    "colorscale": SCALE,
                     "colorbar": {"title": {"text": "Trial<br>(number)"}, "thickness": 12},
                 },
                 "text": [hover(t) for t in trials],
@@ -290,7 +300,7 @@ def slices(study: SeenStudy) -> None:
             }
         ],
         {"xaxis": x if numeric else x | {"type": "category"}, "yaxis": axis(SCORE)},
-        how="Each point is a complete trial; later trials (lighter) crowd where the study expects high scores.",
+        how="Each point is a complete trial; later trials (bluer) crowd where the study expects high scores.",
         table=pd.DataFrame({"trial": [t.number for t in trials], chosen: values, "score": [t.score for t in trials]}),
         alt=f"Score against {chosen}",
     )
@@ -314,13 +324,17 @@ def parallel(study: SeenStudy) -> None:
             {
                 "type": "parcoords",
                 "dimensions": dimensions,
-                "line": {"color": scores, "colorscale": "Cividis", "colorbar": {"title": {"text": "Score"}, "thickness": 12}},
+                "line": {
+                    "color": scores,
+                    "colorscale": SCALE,
+                    "colorbar": {"title": {"text": "Score"}, "thickness": 12},
+                },
                 "labelangle": -25,
                 "labelside": "bottom",
             }
         ],
         {"margin": {"l": 50, "r": 20, "t": 30, "b": 90}, "height": 480},
-        how="Each line is a complete trial, lighter the better. Drag along an axis to keep only the trials that pass there. Shown are "
+        how="Each line is a complete trial, bluer the better. Drag along an axis to keep only the trials that pass there. Shown are "
         f"the first {MOST_AXES} parameters that differ between trials; those that span decades on a logarithmic axis.",
         table=trials_table(study),
         alt="Parameters and score of each trial",
@@ -333,7 +347,12 @@ def dimension(name: str, values: list[Any]) -> dict[str, Any]:
     if any(isinstance(v, bool) or not isinstance(v, int | float) for v in values):
         kinds = sorted({str(v) for v in values})
         places = [kinds.index(str(v)) for v in values]
-        return {"label": label, "values": places, "tickvals": list(range(len(kinds))), "ticktext": [plotly_text(k) for k in kinds]}
+        return {
+            "label": label,
+            "values": places,
+            "tickvals": list(range(len(kinds))),
+            "ticktext": [plotly_text(k) for k in kinds],
+        }
     if spans_decades(values):
         decades = range(int(np.floor(np.log10(min(values)))), int(np.ceil(np.log10(max(values)))) + 1)
         return {
@@ -345,5 +364,7 @@ def dimension(name: str, values: list[Any]) -> dict[str, Any]:
     return {"label": label, "values": values}
 
 
-with page("Studies", "The search for each imputer's parameters. A study that runs is looked at again every few seconds."):
+with page(
+    "Studies", "The search for each imputer's parameters. A study that runs is looked at again every few seconds."
+):
     main()

@@ -9,18 +9,24 @@ import pandas as pd
 import streamlit as st
 
 from dashboards import reading
-from dashboards.shown import GREY, axis, figure, one_of, page, table
+from dashboards.shown import GREY, axis, figure, mask_kind, one_of, page, table
 from snpimpute.inspection import HiddenCalls, by_sample, by_site, calibration_of, confusion_of, window
 from snpimpute.io.dataset import PreparedDataset
 from snpimpute.kept import KeptDataset
-from snpimpute.report.charts import MECHANISM_NAMES
 from snpimpute.report.html import plotly_text
 from snpimpute.report.text import number
 from snpimpute.report.tree import COLOURS
 from snpimpute.store import EmptyStoreError
 
 BLUES = [[0, "#d6e6f4"], [0.5, "#6aaed6"], [1, "#08306b"]]
-THREE_BLUES = [[0, "#d6e6f4"], [1 / 3, "#d6e6f4"], [1 / 3, "#6aaed6"], [2 / 3, "#6aaed6"], [2 / 3, "#08306b"], [1, "#08306b"]]
+THREE_BLUES = [
+    [0, "#d6e6f4"],
+    [1 / 3, "#d6e6f4"],
+    [1 / 3, "#6aaed6"],
+    [2 / 3, "#6aaed6"],
+    [2 / 3, "#08306b"],
+    [1, "#08306b"],
+]
 ALL_MASKS = "all masks together"
 N_WORST = 15
 
@@ -51,7 +57,7 @@ def mask_choice(prepared: PreparedDataset, dataset: KeptDataset, columns: Any) -
     scenarios = prepared.test_scenarios()
     mechanisms = sorted({s.mechanism for s in scenarios}, key=lambda m: m != dataset.mechanism)
     with columns[0]:
-        mechanism = one_of("Masks", mechanisms, "masks", format_func=lambda m: MECHANISM_NAMES.get(m, m))
+        mechanism = one_of("Masks", mechanisms, "masks", format_func=mask_kind)
     levels = sorted({s.level for s in scenarios if s.mechanism == mechanism})
     near = min(range(len(levels)), key=lambda i: abs(levels[i] - dataset.level))
     with columns[1]:
@@ -83,12 +89,14 @@ def along(prepared: PreparedDataset, masks: list[HiddenCalls], name: str) -> Non
     one = len(masks) == 1
     traces = [
         dots | {"y": listed(sites["right"]), "name": "right calls", "marker": {"color": COLOURS[0], "size": 5}},
-        dots | {"y": listed(sites["maf_test"]), "name": "MAF", "yaxis": "y2"}
+        dots
+        | {"y": listed(sites["maf_test"]), "name": "MAF", "yaxis": "y2"}
         | {"marker": {"color": COLOURS[1], "size": 4, "symbol": "square"}},
     ]
     if one:
         traces.append(
-            dots | {"y": listed(sites["r2"]), "name": "r² to the nearest observed site", "yaxis": "y3"}
+            dots
+            | {"y": listed(sites["r2"]), "name": "r² to the nearest observed site", "yaxis": "y3"}
             | {"marker": {"color": COLOURS[2], "size": 5, "symbol": "diamond"}}
         )
     traces += [
@@ -205,7 +213,14 @@ def worst(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
     shown = samples.drop(columns="row").head(N_WORST)
     if not (samples["group"] != "").any():
         shown = shown.drop(columns="group")
-    names = {"sample": "Sample", "group": "Group", "n": "Calls", "wrong": "Wrong", "right": "Right (share)", "f1_macro": "Macro-F1"}
+    names = {
+        "sample": "Sample",
+        "group": "Group",
+        "n": "Calls",
+        "wrong": "Wrong",
+        "right": "Right (share)",
+        "f1_macro": "Macro-F1",
+    }
     three = st.column_config.NumberColumn(format="%.3f")
     table(
         "samples",
@@ -247,7 +262,11 @@ def closer(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
     surer = {"zmin": 1 / 3, "zmax": 1, "colorscale": "Cividis"}
     surer["colorbar"] = {"title": {"text": "Confidence"}, "thickness": 12, "len": 0.45, "y": 0.26}
     traces: list[dict[str, Any]] = []
-    panels = (("truth", seen.truth, "", genotype), ("call", seen.calls, "2", genotype), ("confidence", seen.confidence, "3", surer))
+    panels = (
+        ("truth", seen.truth, "", genotype),
+        ("call", seen.calls, "2", genotype),
+        ("confidence", seen.confidence, "3", surer),
+    )
     for what, values, which, look in panels:
         traces.append(
             {
@@ -287,9 +306,19 @@ def closer(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
         low, high = i * 0.345, i * 0.345 + 0.31
         which = "" if i == 0 else str(i + 1)
         title = "Site (number in file order)" if i == 1 else ""
-        layout[f"xaxis{which}"] = axis(title, domain=[low, high], showgrid=False, **({} if i == 0 else {"matches": "x"}))
+        layout[f"xaxis{which}"] = axis(
+            title, domain=[low, high], showgrid=False, **({} if i == 0 else {"matches": "x"})
+        )
         layout["annotations"].append(
-            {"text": what.capitalize(), "x": (low + high) / 2, "y": 1, "xref": "paper", "yref": "paper", "showarrow": False, "yanchor": "bottom"}
+            {
+                "text": what.capitalize(),
+                "x": (low + high) / 2,
+                "y": 1,
+                "xref": "paper",
+                "yref": "paper",
+                "showarrow": False,
+                "yanchor": "bottom",
+            }
         )
     cells = [
         (name, key, seen.truth[r, c], seen.calls[r, c], seen.confidence[r, c])
