@@ -36,7 +36,7 @@ def _store(uri: str) -> Store:
 
 
 @st.cache_resource(ttl=MOMENT, show_spinner=False)
-def _opened(uri: str, _place: str) -> Store:
+def _opened(uri: str, place: str) -> Store:
     return Store(uri)
 
 
@@ -84,7 +84,7 @@ def score_rows(table: KeptScores) -> pd.DataFrame:
 
 
 @st.cache_data(max_entries=12, show_spinner="Reading the scores")
-def _score_rows(path: Path, _when: float) -> pd.DataFrame:
+def _score_rows(path: Path, when: float) -> pd.DataFrame:
     table = read_scores(path)
     return table[(table["split"] == "test") & (table["decision"] == "argmax")]
 
@@ -145,7 +145,7 @@ def study(name: str, storage: str) -> SeenStudy:
 
 
 @st.cache_data(ttl=3600, max_entries=500, show_spinner=False)
-def _study(name: str, storage: str, _written: float) -> SeenStudy:
+def _study(name: str, storage: str, written: float) -> SeenStudy:
     return read_study(storage, name)
 
 
@@ -155,7 +155,7 @@ def importance_of(name: str, storage: str, counted: int) -> dict[str, float]:
 
 
 @st.cache_data(max_entries=100, show_spinner="Taking the importance of the parameters")
-def _importance(name: str, storage: str, _counted: int) -> dict[str, float]:
+def _importance(name: str, storage: str, counted: int) -> dict[str, float]:
     return importances(storage, name)
 
 

@@ -24,7 +24,9 @@ OPTIONS = {
     "server.fileWatcherType": "none",
     "server.headless": True,
     "server.showEmailPrompt": False,
-    "theme.primaryColor": COLOURS[0],
+    # of each theme by itself: a colour of all themes would take the page's own choice of light or dark away
+    "theme.light.primaryColor": COLOURS[0],
+    "theme.dark.primaryColor": COLOURS[4],
 }
 
 

@@ -1,5 +1,6 @@
 """A store is read as it is, promotions follow the rule that moved the aliases, and nothing is ever written."""
 
+# ruff: noqa: F401, F811 (fixtures that come from another module)
 from __future__ import annotations
 
 import hashlib
@@ -10,7 +11,7 @@ import pytest
 from snpimpute.errors import InputError
 from snpimpute.store import EmptyStoreError, Store, promotions
 from snpimpute.tracking import Tracker, tracking_uri, training_tag
-from tests.test_tracking import aliases, elsewhere, fresh_database, model_folder, runs, train, tracker  # noqa: F401
+from tests.test_tracking import aliases, elsewhere, fresh_database, model_folder, runs, tracker, train
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -19,7 +20,7 @@ def content(folder: Path) -> dict[str, str]:
     }
 
 
-def test_training_runs_are_read_and_deleted_ones_are_gone(tracker: Tracker, model_folder: Path) -> None:  # noqa: F811
+def test_training_runs_are_read_and_deleted_ones_are_gone(tracker: Tracker, model_folder: Path) -> None:
     first = train(tracker, model_folder, "one", variant="<b>odd</b>", tags={"revision": "abc"})
     second = train(tracker, model_folder, "two", dataset="y")
     tracker.log_trial(
@@ -39,7 +40,7 @@ def test_training_runs_are_read_and_deleted_ones_are_gone(tracker: Tracker, mode
     assert [run.run_id for run in store.training_runs()] == [second]
 
 
-def test_promotions_are_those_that_moved_the_aliases(tracker: Tracker, model_folder: Path) -> None:  # noqa: F811
+def test_promotions_are_those_that_moved_the_aliases(tracker: Tracker, model_folder: Path) -> None:
     for i, (imputer, score, data) in enumerate(
         [("mode", 0.5, "d"), ("bert", 0.7, "d"), ("mode", 0.6, "d"), ("mode", 0.55, "d"), ("bert", 0.4, "e")]
     ):
@@ -85,7 +86,7 @@ def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
 
 def test_a_store_made_anew_at_the_same_place_is_read_anew(
     tracker: Tracker, fresh_database: Path, model_folder: Path
-) -> None:  # noqa: F811
+) -> None:
     train(tracker, model_folder)
     assert len(Store(tracker.uri).training_runs()) == 1
     database = tracker.runs / "mlflow.db"

@@ -41,7 +41,7 @@ def test_what_a_study_says_of_itself(journal: Path) -> None:
         t.state == "complete" for t in seen.trials
     )
     spent = [trial.spent for trial in seen.trials]
-    assert spent == sorted(spent) and 0 < spent[0] and spent[-1] <= seen.seconds + 1
+    assert spent == sorted(spent) and spent[0] > 0 and spent[-1] <= seen.seconds + 1
     assert journal.read_bytes() == before, "looking changes nothing"
 
 

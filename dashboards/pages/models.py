@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboards import reading
-from dashboards.shown import axis, figure, one_of, page, table
+from dashboards.shown import GREY, axis, figure, one_of, page, table
 from snpimpute import imputers
 from snpimpute.kept import KeptDataset
 from snpimpute.report.html import plotly_text
@@ -97,7 +97,7 @@ def scores(mine: list[Version], moves: list[Promotion]) -> None:
                 "y": [*(v.score for v in champions), champions[-1].score],
                 "mode": "lines",
                 "name": CHAMPION,
-                "line": {"shape": "hv", "color": COLOURS[-1], "width": 2},
+                "line": {"shape": "hv", "color": GREY, "width": 2, "dash": "dot"},
                 "hoverinfo": "skip",
             }
         )
@@ -108,7 +108,7 @@ def scores(mine: list[Version], moves: list[Promotion]) -> None:
             "xaxis": axis("Version (number)", dtick=1 if len(mine) < 25 else None),
             "yaxis": axis("Validation macro-F1 (0 to 1)"),
         },
-        how="Each point is a version; the line is the champion's score. It may fall where another prepared dataset begins: scores "
+        how="Each point is a version; the dotted line is the champion's score. It may fall where another prepared dataset begins: scores "
         "on different data do not compare.",
         table=pd.DataFrame(
             [

@@ -111,7 +111,7 @@ def name_of(kept: KeptScores) -> str:
 
 
 def n_imputers(kept: KeptScores) -> int:
-    return len(reading.score_rows(kept)[["imputer", "variant"]].drop_duplicates())
+    return len(kept.models) or len(reading.score_rows(kept)[["imputer", "variant"]].drop_duplicates())
 
 
 def results_of(

@@ -329,11 +329,10 @@ def parallel(study: SeenStudy) -> None:
                     "colorscale": SCALE,
                     "colorbar": {"title": {"text": "Score"}, "thickness": 12},
                 },
-                "labelangle": -25,
-                "labelside": "bottom",
+                "labelangle": -15,
             }
         ],
-        {"margin": {"l": 50, "r": 20, "t": 30, "b": 90}, "height": 480},
+        {"margin": {"l": 60, "r": 20, "t": 90, "b": 30}, "height": 480},
         how="Each line is a complete trial, bluer the better. Drag along an axis to keep only the trials that pass there. Shown are "
         f"the first {MOST_AXES} parameters that differ between trials; those that span decades on a logarithmic axis.",
         table=trials_table(study),
