@@ -17,8 +17,8 @@ from snpimpute.kept import kept_datasets, kept_scores  # noqa: E402
 
 # file → page, the heading that the picture begins at, its height in pixels
 PICTURES = {
-    "dashboard-race.png": ("", "Race", 1010),
-    "dashboard-wrong.png": ("wrong", "Along the chromosome", 800),
+    "dashboard-race.png": ("", "Race", 1040),
+    "dashboard-wrong.png": ("wrong", "Along the chromosome", 815),
 }
 
 
@@ -48,7 +48,7 @@ def take(url: str, dataset: str, out: Path) -> None:
             page.goto(f"{url}/{path}?{urlencode({'dataset': dataset})}")
             page.locator(".js-plotly-plot .main-svg").nth(2).wait_for()
             page.wait_for_timeout(5000)
-            top = page.get_by_role("heading", name=heading, exact=True).first.bounding_box()["y"] - 20
+            top = page.get_by_role("heading", name=heading, exact=True).first.bounding_box()["y"] - 2
             left = page.get_by_test_id("stMain").bounding_box()["x"]
             page.screenshot(path=out / file, clip={"x": left, "y": top, "width": 1180 - left, "height": height})
             print(out / file)

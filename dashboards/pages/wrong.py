@@ -238,13 +238,15 @@ def closer(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
         st.info("Choose one mask above to see single calls.")
         return
     n_sites = prepared.test.n_sites
-    columns = st.columns(3)
+    columns = st.columns(4)
     with columns[0]:
         width = one_of("Sites in the window", [w for w in (20, 40, 80, 160) if w < n_sites] or [n_sites], "width", 1)
     with columns[1]:
         order = one_of("Samples", ["worst first", "best first", "in file order"], "order")
     with columns[2]:
         n_samples = one_of("Number of samples", [15, 30, 60, 120], "rows", 1)
+    with columns[3]:
+        side_by_side = one_of("Panels", ["side by side", "one below the other"], "panels") == "side by side"
     start = 0
     if n_sites > width:
         start = st.slider("First site (number in file order)", 0, n_sites - width, 0, key="start", bind="query-params")
@@ -255,12 +257,12 @@ def closer(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
     numbers = list(range(start + 1, start + 1 + len(keys)))
     wrong = np.argwhere((seen.calls != seen.truth) & ~np.isnan(seen.calls) & ~np.isnan(seen.truth))
     places = list(range(len(names)))
-    genotype = {"zmin": 0, "zmax": 2, "colorscale": THREE_BLUES}
-    genotype["colorbar"] = {
-        "title": {"text": "Genotype"}, "tickvals": [0.33, 1, 1.67], "ticktext": ["0", "1", "2"], "thickness": 12, "len": 0.45, "y": 0.78,
-    }  # fmt: skip
-    surer = {"zmin": 1 / 3, "zmax": 1, "colorscale": "Cividis"}
-    surer["colorbar"] = {"title": {"text": "Confidence"}, "thickness": 12, "len": 0.45, "y": 0.26}
+    genotype: dict[str, Any] = {"zmin": 0, "zmax": 2, "colorscale": THREE_BLUES}
+    bar: dict[str, Any] = {"orientation": "h", "thickness": 12, "len": 0.42, "y": 0, "yref": "container", "yanchor": "bottom"}
+    genotype["colorbar"] = {**bar, "title": {"text": "Genotype", "side": "top"}, "x": 0.25}
+    genotype["colorbar"] |= {"tickvals": [0.33, 1, 1.67], "ticktext": ["0", "1", "2"]}
+    surer: dict[str, Any] = {"zmin": 1 / 3, "zmax": 1, "colorscale": "Cividis"}
+    surer["colorbar"] = {**bar, "title": {"text": "Confidence (posterior)", "side": "top"}, "x": 0.75}
     traces: list[dict[str, Any]] = []
     panels = (
         ("truth", seen.truth, "", genotype),
@@ -279,7 +281,7 @@ def closer(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
                 "hovertemplate": f"%{{customdata}}<br>{what} %{{z}}<extra></extra>",
                 "xaxis": f"x{which}",
                 "yaxis": f"y{which}",
-                "showscale": which != "2",
+                "showscale": what != "call",
                 "xgap": 0.5,
                 "ygap": 0.5,
                 **look,
@@ -297,29 +299,19 @@ def closer(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
             "hoverinfo": "skip",
         }
     )
-    rows = axis("Test sample", tickvals=places, ticktext=names, autorange="reversed", showgrid=False)
-    bare = {"autorange": "reversed", "showticklabels": False, "matches": "y", "showgrid": False, "zeroline": False}
-    layout: dict[str, Any] = {"height": 240 + 15 * len(names), "yaxis": rows, "yaxis2": {**bare, "anchor": "x2"}}
-    layout["yaxis3"] = {**bare, "anchor": "x3"}
-    layout["annotations"] = []
+    layout: dict[str, Any] = {"height": (240 if side_by_side else 330) + (15 if side_by_side else 45) * len(names)}
+    layout |= {"showlegend": False, "annotations": [], "margin": {"l": 8, "r": 12, "t": 40, "b": 100}}
     for i, (what, *_rest) in enumerate(panels):
-        low, high = i * 0.345, i * 0.345 + 0.31
         which = "" if i == 0 else str(i + 1)
-        title = "Site (number in file order)" if i == 1 else ""
-        layout[f"xaxis{which}"] = axis(
-            title, domain=[low, high], showgrid=False, **({} if i == 0 else {"matches": "x"})
-        )
-        layout["annotations"].append(
-            {
-                "text": what.capitalize(),
-                "x": (low + high) / 2,
-                "y": 1,
-                "xref": "paper",
-                "yref": "paper",
-                "showarrow": False,
-                "yanchor": "bottom",
-            }
-        )
+        across, down = [i * 0.345, i * 0.345 + 0.31], [0.7 - i * 0.35, 1 - i * 0.35]
+        wide, high = (across, [0.0, 1.0]) if side_by_side else ([0.0, 1.0], down)
+        x = axis("Site (number in file order)" if i == 1 or not side_by_side else "", showgrid=False)
+        y = axis("Test sample" if i == 0 or not side_by_side else "", showgrid=False, autorange="reversed")
+        y |= {"tickvals": places, "ticktext": names, "showticklabels": i == 0 or not side_by_side}
+        layout[f"xaxis{which}"] = {**x, "domain": wide, "anchor": f"y{which}", **({} if i == 0 else {"matches": "x"})}
+        layout[f"yaxis{which}"] = {**y, "domain": high, "anchor": f"x{which}", **({} if i == 0 else {"matches": "y"})}
+        title = {"text": what.capitalize(), "x": sum(wide) / 2, "y": high[1], "showarrow": False, "yanchor": "bottom"}
+        layout["annotations"].append({**title, "xref": "paper", "yref": "paper"})
     cells = [
         (name, key, seen.truth[r, c], seen.calls[r, c], seen.confidence[r, c])
         for r, name in enumerate(seen.samples)

@@ -124,11 +124,10 @@ class Visit:
         self.page.keyboard.press("Escape")
         return found
 
-    def add(self, label: str, option: str) -> Visit:
+    def add(self, label: str, option: str | re.Pattern[str]) -> Visit:
         """Choose one more in a choice of several."""
-        box = self.page.get_by_test_id("stMultiSelect").filter(has_text=label)
-        box.locator("input").first.click()
-        self.page.get_by_role("option", name=option, exact=True).click()
+        self._pull_down(label)
+        self.page.get_by_role("option", name=option, exact=isinstance(option, str)).click()
         self.page.keyboard.press("Escape")
         return self.settle()
 
