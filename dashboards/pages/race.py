@@ -96,9 +96,9 @@ def main() -> None:
     near = min(range(len(levels)), key=lambda i: abs(levels[i] - dataset.level))
     with columns[3]:
         level = one_of("Level of the tables", levels, "level", near, format_func=lambda v: f"{v:g}% missing")
-    labels = [r.name(label) for r in results for label in r.rows.ranked]
-    drawn = some_of("Imputers", labels, "imputers", first_shown(results, styles, mechanism), placeholder="All")
-    drawn = drawn or labels
+    labels = list(dict.fromkeys(label for r in results for label in r.rows.ranked))
+    wanted = some_of("Imputers", labels, "imputers", first_shown(results[0], styles, mechanism), placeholder="All")
+    drawn = [r.name(label) for r in results for label in wanted or labels]
     curves(results, styles, drawn, metric, subset, mechanism)
     league(results, metric, subset, (mechanism, level))
     bins(results, styles, drawn, metric, (mechanism, level))
@@ -157,15 +157,13 @@ def subset_name(subset: str) -> str:
     return f"{capital(KINDS[kind])} {subset.removeprefix(kind)}"
 
 
-def first_shown(results: list[Results], styles: dict[str, Style], mechanism: str) -> list[str]:
-    """The lines that the report draws at first."""
-    found = []
-    for result in results:
-        lines = curve_lines([result], styles, "f1_macro", "all", mechanism)
-        if lines:
-            (shown,), _ = shown_at_first([Panel("", "", "", lines)])
-            found += [line.label for line in shown.lines if line.shown]
-    return found
+def first_shown(result: Results, styles: dict[str, Style], mechanism: str) -> list[str]:
+    """The imputers that the report draws at first."""
+    lines = curve_lines([result], styles, "f1_macro", "all", mechanism)
+    if not lines:
+        return []
+    (shown,), _ = shown_at_first([Panel("", "", "", lines)])
+    return [line.label for line in shown.lines if line.shown]
 
 
 # ---------------------------------------------------------------------- figures

@@ -258,7 +258,14 @@ def closer(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
     wrong = np.argwhere((seen.calls != seen.truth) & ~np.isnan(seen.calls) & ~np.isnan(seen.truth))
     places = list(range(len(names)))
     genotype: dict[str, Any] = {"zmin": 0, "zmax": 2, "colorscale": THREE_BLUES}
-    bar: dict[str, Any] = {"orientation": "h", "thickness": 12, "len": 0.42, "y": 0, "yref": "container", "yanchor": "bottom"}
+    bar: dict[str, Any] = {
+        "orientation": "h",
+        "thickness": 12,
+        "len": 0.42,
+        "y": 0,
+        "yref": "container",
+        "yanchor": "bottom",
+    }
     genotype["colorbar"] = {**bar, "title": {"text": "Genotype", "side": "top"}, "x": 0.25}
     genotype["colorbar"] |= {"tickvals": [0.33, 1, 1.67], "ticktext": ["0", "1", "2"]}
     surer: dict[str, Any] = {"zmin": 1 / 3, "zmax": 1, "colorscale": "Cividis"}

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -202,7 +202,14 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def visit(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..., Visit]]:
+def serve() -> Iterator[Callable[..., str]]:
+    """Starts dashboards over other folders of runs; they end after the visits to them."""
+    with ExitStack() as servers:
+        yield lambda runs, *options: servers.enter_context(serving(runs, *options))
+
+
+@pytest.fixture
+def visit(browser: Any, serve: Callable[..., str], request: pytest.FixtureRequest) -> Iterator[Callable[..., Visit]]:
     """Opens pages; at the end none of them may have complained."""
     name = re.sub(r"\W+", "-", request.node.name).strip("-")
     visits: list[Visit] = []

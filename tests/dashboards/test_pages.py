@@ -28,10 +28,11 @@ from snpimpute.store import Store, promotions
 from snpimpute.studies import importances, read_study
 from snpimpute.tracking import Tracker, tracking_uri
 from tests import tuning_objectives as objectives
-from tests.dashboards.conftest import SMOKE, STUDY, Visit, serving
+from tests.dashboards.conftest import SMOKE, STUDY, Visit
 from tests.test_tuning import make_settings, run
 
 Go = Callable[..., Visit]
+Serve = Callable[..., str]
 PAGES = ("race", "studies", "wrong", "models", "compare")
 LEVELS = [20.0, 60.0, 90.0]
 LABELS = {row.label for row in plan(read(SMOKE))}
@@ -121,7 +122,9 @@ def test_race_every_control_and_a_link_that_keeps_them(visit: Go, dashboard: str
     assert visit(dashboard).open().picture("robustness").startswith(b"\x89PNG")
 
 
-def test_race_lays_results_of_other_dates_under_each_other(visit: Go, copied: Path, table: pd.DataFrame) -> None:
+def test_race_lays_results_of_other_dates_under_each_other(
+    serve: Serve, visit: Go, copied: Path, table: pd.DataFrame
+) -> None:
     (scores,) = (copied / "scores").glob("*.csv")
     older = read_scores(scores)
     older["value"] -= 0.1
@@ -130,16 +133,16 @@ def test_race_lays_results_of_other_dates_under_each_other(visit: Go, copied: Pa
     beside = json.loads(scores.with_suffix(".json").read_text())
     beside["models"] = [model for model in beside["models"] if "-bert-" not in model]
     other.with_suffix(".json").write_text(json.dumps(beside))
-    with serving(copied) as url:
-        seen = visit(url).open()
-        box = seen.page.get_by_test_id("stMultiSelect").filter(has_text="Results, by date")
-        assert f"{len(LABELS)} rows" in box.inner_text(), "the fullest table comes first"
-        seen.add("Results, by date and revision", re.compile(f"{len(LABELS) - 1} rows"))
-        lines = seen.figure("robustness")
-        (under,) = [name for name in lines if name.startswith("beagle/default ·")]
-        close(lines[under]["y"], [value - 0.1 for value in curve(table, "beagle/default", "f1_macro")])
-        close(lines["beagle/default"]["y"], curve(table, "beagle/default", "f1_macro"))
-        seen.keep()
+    url = serve(copied)
+    seen = visit(url).open()
+    box = seen.page.get_by_test_id("stMultiSelect").filter(has_text="Results, by date")
+    assert f"{len(LABELS)} rows" in box.inner_text(), "the fullest table comes first"
+    seen.add("Results, by date and revision", re.compile(f"{len(LABELS) - 1} rows"))
+    lines = seen.figure("robustness")
+    (under,) = [name for name in lines if name.startswith("beagle/default ·")]
+    close(lines[under]["y"], [value - 0.1 for value in curve(table, "beagle/default", "f1_macro")])
+    close(lines["beagle/default"]["y"], curve(table, "beagle/default", "f1_macro"))
+    seen.keep()
 
 
 # ---------------------------------------------------------------------- studies
@@ -176,27 +179,27 @@ def test_studies_draw_the_trials(visit: Go, dashboard: str, runs: Path) -> None:
     seen.keep()
 
 
-def test_a_study_that_runs_is_seen_to_go_on(visit: Go, copied: Path) -> None:
+def test_a_study_that_runs_is_seen_to_go_on(serve: Serve, visit: Go, copied: Path) -> None:
     name = STUDY.format(digest="f" * 12)
     storage = str(copied / "studies" / f"{name}.journal")
     settings = make_settings(copied, storage=storage, n_trials=400, seconds=100.0)
     running = threading.Thread(target=run, args=(partial(objectives.slow, seconds=0.5), settings, name), daemon=True)
-    with serving(copied) as url:
-        running.start()
-        while not Path(storage).exists() or read_study(storage, name).counted < 3:
-            running.join(0.5)
-        seen = visit(url).open("studies")
-        number = seen.page.get_by_test_id("stMetricValue").first
-        before = int(number.inner_text().split()[0])
-        assert number.inner_text().endswith("of 400")
-        assert "running" in seen.csv("studies")["State"].tolist()
-        assert seen.page.get_by_test_id("stMetricValue").nth(3).inner_text() not in ("–", "")
-        seen.page.wait_for_function(
-            f"parseInt(document.querySelector('[data-testid=stMetricValue]').innerText) > {before + 2}"
-        )
-        assert len(seen.figure("history")["complete"]["x"]) >= before
-        running.join()
-        assert read_study(storage, name).counted <= 400
+    url = serve(copied)
+    running.start()
+    while not Path(storage).exists() or read_study(storage, name).counted < 3:
+        running.join(0.5)
+    seen = visit(url).open("studies")
+    number = seen.page.get_by_test_id("stMetricValue").first
+    before = int(number.inner_text().split()[0])
+    assert number.inner_text().endswith("of 400")
+    assert "running" in seen.csv("studies")["State"].tolist()
+    assert seen.page.get_by_test_id("stMetricValue").nth(3).inner_text() not in ("–", "")
+    seen.page.wait_for_function(
+        f"parseInt(document.querySelector('[data-testid=stMetricValue]').innerText) > {before + 2}"
+    )
+    assert len(seen.figure("history")["complete"]["x"]) >= before
+    running.join()
+    assert read_study(storage, name).counted <= 400
 
 
 # ---------------------------------------------------------------------- where it goes wrong
@@ -347,53 +350,53 @@ def test_every_axis_has_a_title(visit: Go, dashboard: str, page: str) -> None:
     assert len(titles) >= 2 and all(titles) and "Click to enter" not in "".join(titles)
 
 
-def test_an_empty_folder_says_what_to_run_and_stays_empty(visit: Go, tmp_path: Path) -> None:
+def test_an_empty_folder_says_what_to_run_and_stays_empty(serve: Serve, visit: Go, tmp_path: Path) -> None:
     runs = tmp_path / "none"
-    with serving(runs) as url:
-        for page in PAGES:
-            (said,) = visit(url).open("" if page == "race" else page).said()
-            assert "make demo" in said and "snpimpute experiment my.vcf.gz" in said
+    url = serve(runs)
+    for page in PAGES:
+        (said,) = visit(url).open("" if page == "race" else page).said()
+        assert "make demo" in said and "snpimpute experiment my.vcf.gz" in said
     assert not runs.exists()
 
 
-def test_a_store_that_cannot_be_reached_says_so(visit: Go, runs: Path) -> None:
-    with serving(runs, "--store", "postgresql://me:secret@127.0.0.1:9/db") as url:
-        for page in ("race", "wrong", "models", "compare"):
-            seen = visit(url).open("" if page == "race" else page)
-            (said,) = seen.said()
-            assert "cannot be used" in said and "refused" in said
-            assert "secret" not in seen.page.content()
-            if page == "race":
-                seen.keep()
+def test_a_store_that_cannot_be_reached_says_so(serve: Serve, visit: Go, runs: Path) -> None:
+    url = serve(runs, "--store", "postgresql://me:secret@127.0.0.1:9/db")
+    for page in ("race", "wrong", "models", "compare"):
+        seen = visit(url).open("" if page == "race" else page)
+        (said,) = seen.said()
+        assert "cannot be used" in said and "refused" in said
+        assert "secret" not in seen.page.content()
+        if page == "race":
+            seen.keep()
 
 
-def test_what_was_removed_meanwhile_is_a_line(visit: Go, copied: Path) -> None:
-    with serving(copied) as url:
-        seen = visit(url).open("compare").choose("First run", "bert/random").choose("Second run", "dense/fixed")
-        tracker = Tracker(tracking_uri(None, copied), copied)
-        gone = next(r for r in Store(tracker.uri).training_runs() if r.label == "bert/random")
-        tracker.client.delete_run(gone.run_id)
-        (home,) = (copied / "models").glob("calves-dense-fixed-*")
-        shutil.rmtree(home)
-        seen.page.wait_for_timeout(6000)  # what was read holds for five seconds
-        seen.page.reload()
-        seen.page.get_by_test_id("stMain").locator("h2").first.wait_for()
-        seen.settle()
-        assert "bert/random" not in seen.options("First run")
-        assert any("No posteriors are kept of dense/fixed" in said for said in seen.said()), seen.said()
-        league = visit(url).open().csv("league").set_index("Imputer")
-        assert "bert/random" in league.index and pd.isna(league.loc["bert/random", "Seconds to fit"])
-        assert "deleted" in json.dumps(visit(url).open("models").csv("data").to_dict())
-        (scores,) = (copied / "scores").glob("*.csv")
-        seen.open("studies")
-        for path in (copied / "studies").glob("*.journal"):
-            path.unlink()
-        scores.unlink()
-        assert "there is no study yet" in visit(url).open("studies").said()[0].lower()
-        assert "nothing is scored" in visit(url).open().said()[0].lower()
+def test_what_was_removed_meanwhile_is_a_line(serve: Serve, visit: Go, copied: Path) -> None:
+    url = serve(copied)
+    seen = visit(url).open("compare").choose("First run", "bert/random").choose("Second run", "dense/fixed")
+    tracker = Tracker(tracking_uri(None, copied), copied)
+    gone = next(r for r in Store(tracker.uri).training_runs() if r.label == "bert/random")
+    tracker.client.delete_run(gone.run_id)
+    (home,) = (copied / "models").glob("calves-dense-fixed-*")
+    shutil.rmtree(home)
+    seen.page.wait_for_timeout(6000)  # what was read holds for five seconds
+    seen.page.reload()
+    seen.page.get_by_test_id("stMain").locator("h2").first.wait_for()
+    seen.settle()
+    assert "bert/random" not in seen.options("First run")
+    assert any("No posteriors are kept of dense/fixed" in said for said in seen.said()), seen.said()
+    league = visit(url).open().csv("league").set_index("Imputer")
+    assert "bert/random" in league.index and pd.isna(league.loc["bert/random", "Seconds to fit"])
+    assert "deleted" in json.dumps(visit(url).open("models").csv("data").to_dict())
+    (scores,) = (copied / "scores").glob("*.csv")
+    seen.open("studies")
+    for path in (copied / "studies").glob("*.journal"):
+        path.unlink()
+    scores.unlink()
+    assert "there is no study yet" in visit(url).open("studies").said()[0].lower()
+    assert "nothing is scored" in visit(url).open().said()[0].lower()
 
 
-def test_names_with_markup_are_shown_as_text(visit: Go, copied: Path) -> None:
+def test_names_with_markup_are_shown_as_text(serve: Serve, visit: Go, copied: Path) -> None:
     odd = "<img src=x onerror=alert(1)> **b** $x^2$ :red[r] _i_ `c`"
     (scores,) = (copied / "scores").glob("*.csv")
     table = read_scores(scores)
@@ -404,18 +407,17 @@ def test_names_with_markup_are_shown_as_text(visit: Go, copied: Path) -> None:
         if trained.imputer == "softmax_regression":
             tracker.client.set_tag(trained.run_id, "variant", odd)
     label = f"softmax_regression/{odd}"
-    with serving(copied) as url:
-        seen = visit(url).open()
-        if label not in seen.figure("robustness"):
-            seen.add("Imputers", label)
-        legend = seen.page.locator(".st-key-figure-robustness .legendtext").all_text_contents()
-        assert label in legend
-        assert seen.page.get_by_test_id("stMultiSelect").get_by_text(label, exact=True).count() >= 1
-        seen.keep()
-        seen = visit(url).open("compare").choose("First run", label).choose("Second run", "dense/fixed")
-        assert seen.page.get_by_text(f"First: {label}").count() == 1
-        assert seen.page.locator("img[src=x], .katex").count() == 0
-        seen.keep("-compare")
+    url = serve(copied)
+    seen = visit(url).open()
+    seen.figure("robustness")
+    legend = seen.page.locator(".st-key-figure-robustness .legendtext").all_text_contents()
+    assert label in legend
+    assert seen.page.get_by_test_id("stMultiSelect").get_by_text(label, exact=True).count() >= 1
+    seen.keep()
+    seen = visit(url).open("compare").choose("First run", label).choose("Second run", "dense/fixed")
+    assert seen.page.get_by_text(f"First: {label}").count() == 1
+    assert seen.page.locator("img[src=x], .katex").count() == 0
+    seen.keep("-compare")
 
 
 def test_it_listens_on_localhost_and_says_when_a_port_is_taken(dashboard: str, runs: Path) -> None:
