@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +18,7 @@ from snpimpute.io.dataset import PreparedDataset, dataset_in
 from snpimpute.kept import KeptDataset, KeptScores, kept_datasets, kept_posteriors, kept_scores
 from snpimpute.pipeline import read_scores
 from snpimpute.store import EmptyStoreError, Store, TrainingRun, Version, read_only
-from snpimpute.studies import SeenStudy, importances, journals, names_in, read_study
+from snpimpute.studies import SILENT, SeenStudy, importances, journals, names_in, read_study
 
 MOMENT = 5.0  # seconds that what the store said is taken to hold
 WHAT_TO_RUN = "run `make demo`, or `snpimpute experiment my.vcf.gz`, and load this page again"
@@ -141,7 +142,9 @@ def studies() -> dict[str, str]:
 
 def study(name: str, storage: str) -> SeenStudy:
     """A study as it stands now."""
-    return _study(name, storage, _when(storage))
+    written = _written(storage)
+    found = _study(name, storage, written)
+    return replace(found, alive=found.alive and time.time() - written < SILENT)
 
 
 @st.cache_data(ttl=3600, max_entries=500, show_spinner=False)
@@ -159,12 +162,11 @@ def _importance(name: str, storage: str, counted: int) -> dict[str, float]:
     return importances(storage, name)
 
 
-def _when(storage: str) -> float:
-    """When a journal was last written; for a database and for a running study: now, to the second."""
+def _written(storage: str) -> float:
+    """When a journal was last written; for a database: now, to the second."""
     if "://" in storage:
-        return round(time.time())
+        return float(round(time.time()))
     try:
-        written = Path(storage).stat().st_mtime
+        return Path(storage).stat().st_mtime
     except OSError:
         raise InputError(f"the journal {Path(storage).name} was removed meanwhile: load this page again") from None
-    return round(time.time()) if time.time() - written < 120 else written

@@ -84,17 +84,24 @@ def _require_free(host: str, port: int) -> None:
 
 def _warm_up() -> None:
     """Do once what the first page to be opened would have to wait for: MLflow and its database layer take seconds."""
+    import pandas
     import plotly.graph_objects
+    import pyarrow
+    from optuna.importance import FanovaImportanceEvaluator
 
     import snpimpute.inspection
     import snpimpute.kept
     import snpimpute.pipeline
-    import snpimpute.report.sections
-    import snpimpute.studies  # noqa: F401
+    import snpimpute.report.sections  # noqa: F401
     from snpimpute.store import Store
+    from snpimpute.studies import journals, read_study
 
     plotly.graph_objects.Figure([{"y": [0]}], {"height": 100})
+    pyarrow.Table.from_pandas(pandas.DataFrame({"a": [0]}))
+    FanovaImportanceEvaluator(seed=1)
     with suppress(InputError):  # the pages say what is the matter
+        for journal in journals(places().runs)[:1]:
+            read_study(str(journal), journal.stem)
         store = Store(places().store)
         store.training_runs()
         store.versions()
