@@ -8,7 +8,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo test lint panels reference panels-test ui clean-runs lock
+.PHONY: help setup system demo test lint panels reference panels-test ui dashboard pictures clean-runs lock
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -52,6 +52,12 @@ panels-test: setup ## Slow checks on the real panels that SNPIMPUTE_PANELS names
 
 ui: setup ## The MLflow UI on http://127.0.0.1:5000
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/runs/mlflow.db
+
+dashboard: setup ## The dashboard on http://127.0.0.1:8501
+	$(BIN)/snpimpute dashboard
+
+pictures: setup ## The README's pictures of the dashboard, from what `make demo` left in runs/
+	$(BIN)/python scripts/dashboard_pictures.py
 
 clean-runs: ## Remove everything that experiments have made in runs/
 	rm -rf runs

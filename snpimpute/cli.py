@@ -528,6 +528,30 @@ def doctor(as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
+@app.command()
+def dashboard(
+    runs: Runs = Path("runs"),
+    store: Annotated[
+        str | None,
+        typer.Option(help="MLflow store to read (the one in the folder of runs if not given).", metavar="URI"),
+    ] = None,
+    studies: Annotated[
+        str | None, typer.Option(help="Database of Optuna studies to read beside the journals of runs.", metavar="URL")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65535)] = 8501,
+) -> None:
+    """Look at races, studies, calls and models in a browser; reads only. Ends with Ctrl+C.
+
+    Example:
+
+      snpimpute dashboard --port 8600
+    """
+    from dashboards.serve import serve
+
+    serve(runs, store, studies, host, port)
+
+
 @app.command(hidden=True)
 def step(name: str, arguments: Path, attached: bool = False) -> None:
     """One step in a process of its own: what the pipeline starts."""

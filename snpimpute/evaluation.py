@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -127,11 +127,12 @@ def save_posteriors(posteriors: Posteriors, path: Path) -> None:
         np.savez_compressed(handle, **arrays)
 
 
-def load_posteriors(path: Path) -> Posteriors:
-    """Read what `save_posteriors` wrote."""
+def load_posteriors(path: Path, only: Collection[str] | None = None) -> Posteriors:
+    """Read what `save_posteriors` wrote, or of it `only` the scenarios with these keys."""
     with np.load(path, allow_pickle=False) as archive:
         about = json.loads(str(archive["about"]))
-        values = {key: archive[key] for key in archive.files if key != "about"}
+        wanted = (key for key in archive.files if key != "about" and (only is None or key in only))
+        values = {key: archive[key] for key in wanted}
     return Posteriors(
         about["imputer"], about["variant"], about["seed"], values, frozenset(about["smoothed"]), about["seconds"]
     )

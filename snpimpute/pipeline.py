@@ -383,6 +383,9 @@ def score(
         results = [load_posteriors(home / "posteriors.npz") for home in homes]
         table = score_table(dataset, results, settings.scoring.resamples, settings.seed, watch.progress)
         write_text(kept, table.to_csv(index=False))
+    if not (beside := kept.with_suffix(".json")).exists():
+        told = {"dataset_digest": dataset.digest, "models": [home.name for home in homes], "revision": git_revision()}
+        write_text(beside, json.dumps(told, indent=1) + "\n")
     return kept
 
 

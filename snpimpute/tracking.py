@@ -114,7 +114,7 @@ def _filled_in_by_mlflow_run(uri: str) -> bool:
     import psutil
 
     project_run = os.environ.get("MLFLOW_RUN_ID")
-    database = _sqlite_file(uri)
+    database = sqlite_file(uri)
     if project_run is None or database is None or database.name != DATABASE:
         return False
     for process in psutil.Process().parents():
@@ -151,7 +151,7 @@ def one_line(method: Callable[P, T]) -> Callable[P, T]:
         try:
             return method(*args, **kwargs)
         except (MlflowException, OSError) as error:
-            raise _unreachable(cast(Tracker, args[0]).uri, error) from error
+            raise unreachable(cast(Tracker, args[0]).uri, error) from error
 
     return told
 
@@ -187,13 +187,13 @@ class Tracker:
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
         with self._lock():
-            if _sqlite_file(uri) == self.runs / DATABASE:
+            if sqlite_file(uri) == self.runs / DATABASE:
                 _follow_moved_artifacts(self.runs)
             try:
                 self.client = MlflowClient(uri, uri)
                 self.client.search_experiments(max_results=1)
             except Exception as error:  # whatever a driver or a server may raise
-                raise _unreachable(uri, error) from None
+                raise unreachable(uri, error) from None
 
     # ------------------------------------------------------------------ studies
 
@@ -379,11 +379,8 @@ class Tracker:
 
     def _promote(self, alias: str, version: ModelVersion, tags: Mapping[str, str]) -> None:
         """Move an alias to a version, unless the one it is at is as good on the same prepared dataset."""
-        present = self._at_alias(version.name, alias)
-        comparable = present.get("dataset_digest") == tags["dataset_digest"]
-        if comparable and float(present[DECIDES]) >= float(tags[DECIDES]):
-            return
-        self.client.set_registered_model_alias(version.name, alias, version.version)
+        if takes_over(self._at_alias(version.name, alias), tags):
+            self.client.set_registered_model_alias(version.name, alias, version.version)
 
     def _at_alias(self, name: str, alias: str) -> dict[str, str]:
         """Tags of the version that an alias is at; none if it is nowhere."""
@@ -550,7 +547,7 @@ class Tracker:
     @contextmanager
     def _lock(self) -> Iterator[None]:
         """Held by one process at a time: creating a database, an experiment or a run, and moving an alias, race."""
-        database = _sqlite_file(self.uri)
+        database = sqlite_file(self.uri)
         path = self.runs / ".mlflow.lock" if database is None else database.with_name(f".{database.name}.lock")
         with path.open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -622,6 +619,17 @@ class Tracker:
                 self.client.log_artifact(run_id, str(path))
 
 
+def takes_over(present: Mapping[str, str], new: Mapping[str, str]) -> bool:
+    """Whether an alias moves to a new version: its score is higher, or the present one's is of another prepared dataset.
+
+    Args:
+        present: tags of the version that the alias is at; empty if it is nowhere.
+        new: tags of the new version.
+    """
+    comparable = present.get("dataset_digest") == new["dataset_digest"]
+    return not (comparable and float(present[DECIDES]) >= float(new[DECIDES]))
+
+
 # ---------------------------------------------------------------------- reaching the store
 
 
@@ -630,11 +638,11 @@ def _require_reachable(uri: str) -> None:
     scheme = urlsplit(uri).scheme
     try:
         if scheme in ("http", "https"):
-            _ask_server(uri)
-        elif (database := _sqlite_file(uri)) is not None:
+            ask_server(uri)
+        elif (database := sqlite_file(uri)) is not None:
             _try_to_write(database)
         elif (dialect := scheme.split("+")[0]) in DATABASE_PORTS:
-            _connect_to_database(uri, DATABASE_PORTS[dialect])
+            connect_to_database(uri, DATABASE_PORTS[dialect])
         else:
             raise InputError(
                 f"MLflow store {uri!r}: give a database URL such as sqlite:////folder/mlflow.db, or a server's address"
@@ -642,17 +650,17 @@ def _require_reachable(uri: str) -> None:
     except InputError:
         raise
     except Exception as error:  # whatever a driver may raise
-        raise _unreachable(uri, error) from None
+        raise unreachable(uri, error) from None
 
 
-def _ask_server(uri: str) -> None:
+def ask_server(uri: str) -> None:
     import requests
 
     # any answer will do: what the server thinks of us is found out by the first request to its API
     requests.get(f"{uri.rstrip('/')}/health", timeout=SECONDS_TO_ANSWER)
 
 
-def _sqlite_file(uri: str) -> Path | None:
+def sqlite_file(uri: str) -> Path | None:
     """The file of an SQLite store; None if the store is none, or has no file."""
     if not re.match(r"sqlite(\+\w+)?:///(?!:memory:).", uri):
         return None
@@ -666,7 +674,7 @@ def _try_to_write(database: Path) -> None:
         connection.execute("ROLLBACK")
 
 
-def _connect_to_database(uri: str, port: int) -> None:
+def connect_to_database(uri: str, port: int) -> None:
     from sqlalchemy import create_engine
     from sqlalchemy.engine import make_url
 
@@ -679,7 +687,7 @@ def _connect_to_database(uri: str, port: int) -> None:
     engine.dispose()
 
 
-def _unreachable(uri: str, error: Exception) -> InputError:
+def unreachable(uri: str, error: Exception) -> InputError:
     shown = re.sub(r"//([^/@:]*):[^/@]*@", r"//\1:***@", uri)
     reason = " ".join(str(getattr(error, "reason", None) or error).split())[:200] or type(error).__name__
     return InputError(

@@ -167,7 +167,7 @@ def run_study(
         try:
             return _Run(study, suggest, first, starts, evaluate, settings, on_trial, on_progress).result()
         except optuna.exceptions.StorageInternalError as error:
-            raise _storage_error(settings.storage, error.__cause__ or error) from None
+            raise storage_error(settings.storage, error.__cause__ or error) from None
 
 
 class _Run:
@@ -199,6 +199,7 @@ class _Run:
         self.started = self.kept = time.monotonic()
 
     def result(self) -> StudyResult:
+        self.study.set_user_attr("budget", {"trials": self.settings.n_trials, "seconds": self.settings.seconds})
         self._take_up()
         try:
             while self._start_trials():
@@ -223,7 +224,7 @@ class _Run:
             self.study.tell(trial.number, state=TrialState.FAIL)
         waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         for trial in self.study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)):
-            self._add(_record(trial))
+            self._add(record_of(trial))
         if not waiting and not any(record.first and record.state != "stopped" for record in self.records.values()):
             self.study.enqueue_trial(self.first, user_attrs={"first": True})
         stopped = {number for number, record in self.records.items() if record.state == "stopped"}
@@ -328,7 +329,7 @@ class _Run:
         if worker.process.poll() is not None or worker.n_trials >= self.settings.trials_per_process:
             _end_workers([worker])
             self.workers.remove(worker)
-        self._add(_record(frozen))
+        self._add(record_of(frozen))
         self._show_progress()
         self.failures = self.failures + 1 if state == "failed" else 0
         if self.failures >= FAILURES_IN_A_ROW:
@@ -365,7 +366,7 @@ class _Run:
         self.study.set_user_attr("seconds", round(self.spent_before + self.kept - self.started, 3))
 
 
-def _record(trial: optuna.trial.FrozenTrial) -> TrialRecord:
+def record_of(trial: optuna.trial.FrozenTrial) -> TrialRecord:
     """A trial as the storage has it; one that failed without a reason was running when the study was killed."""
     from optuna.trial import TrialState
 
@@ -539,7 +540,7 @@ def _open_study(name: str, settings: StudySettings) -> optuna.Study:
         KeyError,
         TypeError,
     ) as error:
-        raise _storage_error(settings.storage, error) from None
+        raise storage_error(settings.storage, error) from None
     # The sampler's draws are not stored: a resumed study would draw again what it drew at its start.
     study.sampler = optuna.samplers.TPESampler(seed=settings.seed + len(study.get_trials(deepcopy=False)))
     return study
@@ -566,7 +567,7 @@ def _journal_storage(path: Path) -> optuna.storages.BaseStorage:
             try:
                 super().append_logs(logs)
             except OSError as error:
-                raise _storage_error(str(path), error) from None
+                raise storage_error(str(path), error) from None
 
     return JournalStorage(Journal(str(path), lock_obj=_JournalLock(path)))  # type: ignore[arg-type]
 
@@ -666,7 +667,7 @@ def _held_in_database(url: str, key: str, patience: float) -> Iterator[bool]:
     try:
         connection = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect()
     except (SQLAlchemyError, ImportError) as error:
-        raise _storage_error(url, error) from None
+        raise storage_error(url, error) from None
     with connection:
         while not (held := bool(connection.scalar(select(func.pg_try_advisory_lock(number))))):
             if time.monotonic() > deadline:
@@ -675,7 +676,7 @@ def _held_in_database(url: str, key: str, patience: float) -> Iterator[bool]:
         yield held
 
 
-def _storage_error(storage: str, error: BaseException) -> InputError:
+def storage_error(storage: str, error: BaseException) -> InputError:
     shown = re.sub(r"://([^:/@]*):[^@]*@", r"://\1:***@", storage)
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return InputError(f"study storage {shown} cannot be used: {first}")

@@ -28,7 +28,7 @@ def noisy(dataset, variant: str, right: float, seed: int) -> Posteriors:
     rng = np.random.default_rng(seed)
     values = {}
     for scenario in dataset.test_scenarios():
-        truth = dataset.test.calls[:, scenario.hidden]
+        truth = at_hidden(dataset.test.calls, scenario.hidden)
         calls = np.where(rng.random(truth.shape) < right, truth, rng.integers(0, 3, truth.shape))
         values[scenario.key] = (0.8 * np.eye(3)[calls] + 0.2 / 3).astype(np.float16)
     return Posteriors("noisy", variant, 1, values, frozenset(), dict.fromkeys(values, 0.1))

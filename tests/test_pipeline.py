@@ -83,6 +83,11 @@ def test_scores_cover_levels_and_mechanisms(smoke):
         (mechanism, level) for mechanism in ("independent", "nested") for level in (20.0, 60.0, 90.0)
     }
     assert headline.value.between(0, 1).all()
+    beside = json.loads(Path(told["scores"]["calves"]).with_suffix(".json").read_text())
+    assert {f"calves-{label.replace('/', '-')}" for label in labels(read(SMOKE))} == {
+        name.rsplit("-", 1)[0] for name in beside["models"]
+    }
+    assert beside["dataset_digest"] == load_dataset(Path(told["datasets"]["calves"])).digest
 
 
 def test_the_store_holds_runs_trials_models_and_curves(smoke):

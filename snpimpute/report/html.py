@@ -30,7 +30,7 @@ def _rendered(template: str, figures: Iterable[Figure], **content: Any) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
-    plots = {f"{figure.key}-{i}": _plotly(panel) for figure in figures for i, panel in enumerate(figure.panels)}
+    plots = {f"{figure.key}-{i}": as_plotly(panel) for figure in figures for i, panel in enumerate(figure.panels)}
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -45,7 +45,7 @@ def _rendered(template: str, figures: Iterable[Figure], **content: Any) -> str:
     )
 
 
-def _plotly(panel: Panel) -> dict[str, Any]:
+def as_plotly(panel: Panel) -> dict[str, Any]:
     """The panel as plotly's data and layout, without colours of the page: the page sets those."""
     data: list[dict[str, Any]] = []
     if panel.diagonal:
@@ -60,13 +60,13 @@ def _plotly(panel: Panel) -> dict[str, Any]:
         "showlegend": False,
         "hovermode": "closest",
         "margin": {"l": 8, "r": 12, "t": 36 if panel.title else 12, "b": 8},
-        "title": {"text": _plotly_text(panel.title), "x": 0.5, "xanchor": "center", "font": {"size": 15}},
-        "xaxis": axis | {"title": {"text": _plotly_text(panel.x_title)}},
-        "yaxis": axis | {"title": {"text": _plotly_text(panel.y_title)}},
+        "title": {"text": plotly_text(panel.title), "x": 0.5, "xanchor": "center", "font": {"size": 15}},
+        "xaxis": axis | {"title": {"text": plotly_text(panel.x_title)}},
+        "yaxis": axis | {"title": {"text": plotly_text(panel.y_title)}},
         "height": 380,
     }
     if panel.categories:
-        ticks = [_plotly_text(category) for category in panel.categories]
+        ticks = [plotly_text(category) for category in panel.categories]
         layout["xaxis"] |= {"tickvals": list(range(len(ticks))), "ticktext": ticks, "showgrid": False}
     if panel.log_x:
         layout["xaxis"] |= {"type": "log", "dtick": 1}
@@ -90,7 +90,7 @@ def _plotly_traces(panel: Panel, line: Line) -> list[dict[str, Any]]:
         "mode": "lines+markers" if panel.joined and not panel.categories else "markers",
         "line": {"color": style.colour, "dash": Style.PLOTLY_DASH[style.dash], "width": 2},
         "marker": {"color": style.colour, "symbol": Style.PLOTLY_SYMBOL[style.dash], "size": panel.symbol_size},
-        "text": [_plotly_text(point.hover) for point in line.points],
+        "text": [plotly_text(point.hover) for point in line.points],
         "hovertemplate": "%{text}<extra></extra>",
         "yaxis": "y2" if line.lower else "y",
     }
@@ -114,6 +114,6 @@ def _plotly_traces(panel: Panel, line: Line) -> list[dict[str, Any]]:
     return [band, marks]
 
 
-def _plotly_text(text: str) -> str:
+def plotly_text(text: str) -> str:
     """Plotly reads a little markup in its texts: names must not become markup."""
     return html.escape(text, quote=False).replace("\n", "<br>")

@@ -1,0 +1,189 @@
+"""How long the dashboard takes to open on a large store: 20 studies of 50 trials, and what was trained with them.
+
+    python benchmarks/dashboard_store.py [--runs FOLDER] [--studies 20] [--trials 50] [--opens 5]
+
+Makes the store in FOLDER (a temporary one if none is given; one that is there is used as it is): a small dataset is
+prepared, trained and scored as always, then studies with instant trials are run in journals and logged to MLflow. The
+dashboard is started by its command, and each page is opened in a browser with an empty cache, and again. Printed are, per
+page, seconds from the address to the first control and to the first figure drawn, the load of the machine, which they
+hang on, and seconds of processor time of server and browser together until then, which hold on a busy machine too: with
+two processors to itself, a page takes between half of them and all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from statistics import median
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import psutil
+
+from snpimpute.config import parse
+from snpimpute.plan import plan
+from snpimpute.runtime import QUIET
+
+ROOT = Path(__file__).parents[1]
+CHROMIUM = "/usr/bin/chromium"
+PAGES = ("", "studies", "wrong", "models", "compare")
+EXPERIMENT = {
+    "name": "many",
+    "threads": 1,
+    "imputers": ["mode", "softmax_regression"],
+    "scoring": {"resamples": 100},
+    "data": {"calves": {"simulation": {"n_samples": 200, "n_sites": 100}}},
+}
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--runs", type=Path)
+    asked.add_argument("--studies", type=int, default=20)
+    asked.add_argument("--trials", type=int, default=50)
+    asked.add_argument("--opens", type=int, default=5)
+    arguments = asked.parse_args()
+    os.environ.update(QUIET)
+    with tempfile.TemporaryDirectory() as folder:
+        runs = arguments.runs or Path(folder) / "runs"
+        if not (runs / "mlflow.db").exists():
+            make_store(runs, arguments.studies, arguments.trials)
+        started = time.monotonic()
+        with dashboard(runs) as url:
+            print(f"the server was ready after {time.monotonic() - started:.1f} s", flush=True)
+            measure(url, arguments.opens)
+
+
+def make_store(runs: Path, n_studies: int, n_trials: int) -> None:
+    """An experiment's results, and studies beside them."""
+    from snpimpute import pipeline
+    from snpimpute.tracking import Tracker, tracking_uri
+
+    settings = parse(EXPERIMENT, "benchmark")
+    outcome = pipeline.run(settings, runs)
+    dataset = outcome.datasets["calves"].name
+    tracker = Tracker(tracking_uri(None, runs), runs)
+    row = plan(settings)[0]
+    for number in range(n_studies):
+        name = f"{dataset}-dense-random{number:02d}-{number:08x}"
+        make_study(runs, name, number, n_trials, tracker, row)
+        print(f"study {number + 1} of {n_studies}", end="\r", flush=True)
+    print()
+
+
+def make_study(runs: Path, name: str, seed: int, n_trials: int, tracker: Any, row: Any) -> None:
+    """A study as `tuning.run_study` keeps it, its trials without a worker: they take no time."""
+    import optuna
+    from optuna.storages.journal import JournalFileBackend, JournalStorage
+
+    from snpimpute.tuning import record_of
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    path = runs / "studies" / f"{name}.journal"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    study = optuna.create_study(
+        study_name=name,
+        storage=JournalStorage(JournalFileBackend(str(path))),
+        direction="maximize",
+        sampler=optuna.samplers.RandomSampler(seed),
+    )
+    study.set_user_attr("budget", {"trials": n_trials, "seconds": 600.0})
+    for number in range(n_trials):
+        trial = study.ask()
+        rate = trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True)
+        width = trial.suggest_int("hidden_1", 128, 1024, step=128)
+        kind = trial.suggest_categorical("activation", ["relu", "elu", "linear"])
+        score = 0.9 - 0.05 * abs(math.log10(rate) + 3) + width / 20_000 - 0.02 * (kind == "linear")
+        pruned = number % 4 == 3
+        for step in range(5 if pruned else 20):
+            trial.report(score * (1 - math.exp(-(step + 1) / 4)), step)
+        trial.set_user_attr("end", {"attributes": {}, "seconds": 3.0, "reason": ""})
+        state = optuna.trial.TrialState.PRUNED if pruned else optuna.trial.TrialState.COMPLETE
+        frozen = study.tell(trial, None if pruned else score, state=state)
+        tracker.log_trial(
+            dataset="calves", study=name, imputer=row.imputer, variant=row.variant, record=vars(record_of(frozen))
+        )
+    study.set_user_attr("seconds", 3.0 * n_trials)
+
+
+@contextmanager
+def dashboard(runs: Path) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "snpimpute", "dashboard", "--runs", str(runs), "--port", str(port)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        while True:
+            assert process.poll() is None, "the dashboard ended"
+            try:
+                urlopen(f"{url}/_stcore/health", timeout=5)
+                break
+            except (URLError, OSError):
+                time.sleep(0.2)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def measure(url: str, opens: int) -> None:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as started:
+        for page in PAGES:
+            taken: list[tuple[float, float, float]] = []
+            browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+            context = browser.new_context(viewport={"width": 1280, "height": 900})
+            for _ in range(opens):
+                taken.append(opened(context, f"{url}/{page}"))
+            browser.close()
+            first, again = taken[0], [median(times) for times in zip(*taken[1:], strict=True)]
+            load = os.getloadavg()[0]
+            for times, which in ((first, "first opened"), (again, f"again (median of {opens - 1})")):
+                print(
+                    f"{page or 'race':8} {which:18} first control {times[0]:5.2f} s, first figure {times[1]:5.2f} s, "
+                    f"processor time {times[2]:5.2f} s; load {load:.1f} on {os.cpu_count()} processors",
+                    flush=True,
+                )
+
+
+def opened(context: Any, address: str) -> tuple[float, float, float]:
+    """Seconds until the page has its first control, until its first figure is drawn, and of processor time until then."""
+    page = context.new_page()
+    before = processor_seconds()
+    page.set_default_timeout(120_000)
+    started = time.monotonic()
+    page.goto(address, wait_until="commit")
+    page.get_by_test_id("stSelectbox").first.wait_for()
+    control = time.monotonic() - started
+    page.locator(".js-plotly-plot .main-svg").first.wait_for()
+    figure = time.monotonic() - started
+    spent = processor_seconds() - before
+    page.close()
+    return control, figure, spent
+
+
+def processor_seconds() -> float:
+    """Of all processes that this one has started."""
+    total = 0.0
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,342 @@
+"""Which imputer is best where, and at what cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from dashboards import reading
+from dashboards.shown import mask_kind, one_of, page, panel, some_of, table
+from snpimpute.kept import KeptDataset, KeptScores
+from snpimpute.report.about import ReportContext
+from snpimpute.report.charts import lines_of, point_of, shown_at_first
+from snpimpute.report.rows import Rows
+from snpimpute.report.sections import styles_of
+from snpimpute.report.text import capital, known, plain
+from snpimpute.report.tree import Line, Panel, Point, Style
+from snpimpute.store import EmptyStoreError, TrainingRun
+from snpimpute.tracking import training_tag
+
+METRICS = {
+    "f1_macro": "macro-F1",
+    "f1_micro": "share of correct calls",
+    "f1_0": "F1 of genotype 0",
+    "f1_1": "F1 of genotype 1 (heterozygotes)",
+    "f1_2": "F1 of genotype 2",
+    "dosage_r2": "dosage r²",
+    "iqs": "imputation quality score",
+    "log_loss": "log-loss (nats)",
+    "ece": "calibration error",
+}
+BOUNDED = ("log_loss", "iqs")  # do not run from 0 to 1
+SUBSETS = {
+    "all": "all sites",
+    "rare": "rare sites (MAF < 0.05), as published",
+    "rare_minor": "rare sites, minor-allele coding",
+    "true:all": "all sites, against the simulated truth",
+    "true:rare": "rare sites, against the simulated truth",
+}
+KINDS = {"maf:": "MAF", "group:": "group", "relation:": "closest relationship to train"}
+COSTS = {
+    "seconds_fit": "Seconds to fit",
+    "seconds_impute": "Seconds to impute one mask",
+    "seconds_tune": "Seconds of the study",
+    "parameters": "Parameters (number)",
+    "memory_mb": "Peak memory (MB)",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """One table of scores: the first one chosen, or one that is laid under it."""
+
+    rows: Rows
+    runs: dict[str, TrainingRun | None]
+    suffix: str
+
+    def name(self, label: str) -> str:
+        return label + self.suffix
+
+
+def main() -> None:
+    kept = reading.datasets()
+    dataset = one_of("Prepared dataset", kept, "dataset", format_func=lambda d: d.label)
+    tables = reading.scores_of(dataset)
+    if not tables:
+        raise EmptyStoreError(f"nothing is scored on {dataset.label} yet")
+    runs = [run for run in reading.training_runs() if run.dataset_digest == dataset.digest]
+    names = {name_of(t): t for t in tables}
+    fullest = max(range(len(tables)), key=lambda i: (n_imputers(tables[i]), -i))
+    chosen = some_of(
+        "Results, by date and revision",
+        list(names),
+        "results",
+        [list(names)[fullest]],
+        help="Several are laid over each other: those after the first are drawn pale.",
+    )
+    if not chosen:
+        st.info("Choose at least one table of results.")
+        return
+    styles: dict[str, Style] = {}
+    results = [results_of(dataset, names[name], runs, i, styles) for i, name in enumerate(chosen)]
+    rows = results[0].rows
+    columns = st.columns(4)
+    with columns[0]:
+        metric = one_of("Metric", list(METRICS), "metric", format_func=lambda m: capital(METRICS[m]))
+    with columns[1]:
+        subset = one_of("Calls", subsets_of(rows), "calls", format_func=subset_name)
+    with columns[2]:
+        mechanism = one_of("Masks", rows.mechanisms(), "masks", format_func=mask_kind)
+    levels = [level for _, level in rows.scenarios(mechanism, "all", "f1_macro")]
+    near = min(range(len(levels)), key=lambda i: abs(levels[i] - dataset.level))
+    with columns[3]:
+        level = one_of("Level of the tables", levels, "level", near, format_func=lambda v: f"{v:g}% missing")
+    labels = list(dict.fromkeys(label for r in results for label in r.rows.ranked))
+    wanted = some_of("Imputers", labels, "imputers", first_shown(results[0], styles, mechanism), placeholder="All")
+    drawn = [r.name(label) for r in results for label in wanted or labels]
+    curves(results, styles, drawn, metric, subset, mechanism)
+    league(results, metric, subset, (mechanism, level))
+    bins(results, styles, drawn, metric, (mechanism, level))
+    cost(results, styles, drawn, metric, subset, (mechanism, level))
+
+
+def name_of(kept: KeptScores) -> str:
+    revision = f", {kept.revision[:7]}" if kept.revision else ""
+    return f"{kept.made:%Y-%m-%d %H:%M:%S}{revision}, {n_imputers(kept)} rows"
+
+
+def n_imputers(kept: KeptScores) -> int:
+    return len(kept.models) or len(reading.score_rows(kept)[["imputer", "variant"]].drop_duplicates())
+
+
+def results_of(
+    dataset: KeptDataset, kept: KeptScores, runs: list[TrainingRun], place: int, styles: dict[str, Style]
+) -> Results:
+    """The rows of a table of scores, and for each the training run that it came from, as far as that is still there."""
+    scores = reading.score_rows(kept)
+    pooled = (scores["repeat"] == "all") & ~scores["subset"].str.match("site:|sample:|confidence:")
+    scores = scores[pooled]
+    context = ReportContext(
+        title="",
+        notes=[],
+        datasets=[],
+        imputers=scores[["dataset", "imputer", "variant"]].drop_duplicates(),
+        primary_mechanism=dataset.mechanism,
+        headline_level=dataset.level,
+        versions={},
+        mlflow_links={},
+    )
+    rows = Rows(scores, context, dataset.name)
+    scored = {training_tag(model) for model in kept.models}
+    found: dict[str, TrainingRun | None] = {}
+    for label in rows.listed:
+        mine = [run for run in runs if run.label == label and run.started <= kept.made]
+        exact = [run for run in mine if run.key_tag in scored]
+        found[label] = next(iter(exact or mine), None)
+    suffix = "" if place == 0 else f" · {kept.made:%d %b %H:%M}"
+    for label, style in styles_of(scores, context).items():
+        styles[label + suffix] = replace(style, dash=(style.dash + place) % len(Style.PLOTLY_DASH))
+    return Results(rows, found, suffix)
+
+
+def subsets_of(rows: Rows) -> list[str]:
+    """Those of the headline that have macro-F1: all, rare, MAF bins, groups."""
+    plain_ones = [subset for subset in SUBSETS if rows.best(subset, "f1_macro")]
+    return plain_ones + [kind + name for kind in KINDS for name in sorted(rows.subsets(kind, "f1_macro"))]
+
+
+def subset_name(subset: str) -> str:
+    if subset in SUBSETS:
+        return capital(SUBSETS[subset])
+    kind = next(kind for kind in KINDS if subset.startswith(kind))
+    return f"{capital(KINDS[kind])} {subset.removeprefix(kind)}"
+
+
+def first_shown(result: Results, styles: dict[str, Style], mechanism: str) -> list[str]:
+    """The imputers that the report draws at first."""
+    lines = curve_lines([result], styles, "f1_macro", "all", mechanism)
+    if not lines:
+        return []
+    (shown,), _ = shown_at_first([Panel("", "", "", lines)])
+    return [line.label for line in shown.lines if line.shown]
+
+
+# ---------------------------------------------------------------------- figures
+
+
+def lines_for(
+    results: list[Results], styles: dict[str, Style], points: Callable[[Results, str], list[Point | None]]
+) -> list[Line]:
+    """A line for every row of every table that has a point."""
+    lines = []
+    for result in results:
+        own = {label: styles[result.name(label)] for label in result.rows.ranked}
+        found = lines_of(result.rows, own, partial(points, result))
+        lines += [replace(line, label=result.name(line.label)) for line in found]
+    return lines
+
+
+def curve_lines(
+    results: list[Results], styles: dict[str, Style], metric: str, subset: str, mechanism: str
+) -> list[Line]:
+    def points(result: Results, label: str) -> list[Point | None]:
+        return [
+            point_of(
+                at[1],
+                result.rows.get(label, subset, metric, at),
+                result.name(label),
+                f"{at[1]:g}% missing",
+                METRICS[metric],
+            )
+            for at in result.rows.scenarios(mechanism, subset, metric)
+        ]
+
+    return lines_for(results, styles, points)
+
+
+def pale(results: list[Results]) -> list[str]:
+    return [result.name(label) for result in results[1:] for label in result.rows.ranked]
+
+
+def y_title(metric: str) -> str:
+    return capital(METRICS[metric]) + ("" if metric in BOUNDED else " (0 to 1)")
+
+
+def curves(
+    results: list[Results], styles: dict[str, Style], drawn: list[str], metric: str, subset: str, mechanism: str
+) -> None:
+    st.subheader("Robustness to missing calls", anchor=False)
+    lines = [line for line in curve_lines(results, styles, metric, subset, mechanism) if line.label in drawn]
+    if not lines:
+        st.info("None of the imputers chosen was scored so.")
+        return
+    panel(
+        "robustness",
+        Panel("", "Missing genotype calls (%)", y_title(metric), lines),
+        how="A line that stays high to the right withstands missing calls; bands are 95% intervals. "
+        "Where no band is drawn, no interval was taken at that level.",
+        table=points_table(lines, "missing_percent").assign(metric=metric, calls=subset, masks=mechanism),
+        faded=pale(results),
+    )
+
+
+def points_table(lines: list[Line], x: str) -> pd.DataFrame:
+    return pd.DataFrame(
+        [(line.label, p.x, p.y, p.low, p.high) for line in lines for p in line.points],
+        columns=["imputer", x, "value", "low", "high"],
+    )
+
+
+def league(results: list[Results], metric: str, subset: str, at: tuple[str, float]) -> None:
+    st.subheader(f"League table at {at[1]:g}% missing", anchor=False)
+    lower_is_better = metric in ("log_loss", "ece")
+    listed: list[dict[str, Any]] = []
+    for result in results:
+        rows = result.rows
+        for label in rows.ranked:
+            if (score := rows.get(label, subset, metric, at)) is None or not known(score.value):
+                continue
+            verdict, found = rows.verdict(label, subset, metric, at)
+            run = result.runs[label]
+            listed.append(
+                {
+                    "Imputer": result.name(label),
+                    "Score": score.value,
+                    "Low": score.low,
+                    "High": score.high,
+                    "To the best": found and found.value,
+                    "From": found and found.low,
+                    "To": found and found.high,
+                    "Verdict": plain(verdict) if metric in ("f1_macro", "f1_1", "dosage_r2") else "–",
+                    "Calls": score.n,
+                    **{name: run and run.metrics.get(key) for key, name in COSTS.items()},
+                    "Revision": run.revision[:7] if run else "–",
+                }
+            )
+    if not listed:
+        st.info("Nothing was scored so.")
+        return
+    ranked = pd.DataFrame(listed).sort_values("Score", ascending=lower_is_better, ignore_index=True)
+    three = st.column_config.NumberColumn(format="%.3f")
+    signed = st.column_config.NumberColumn(format="%+.3f")
+    whole = st.column_config.NumberColumn(format="localized")
+    tenth = st.column_config.NumberColumn(format="%.1f")
+    table(
+        "league",
+        ranked,
+        how=f"{capital(METRICS[metric])}, {subset_name(subset).lower() if subset in SUBSETS else subset_name(subset)}, with its 95% "
+        "interval (low, high). To the best: the paired difference to the best of the same table, with its interval "
+        "(from, to); “worse” is said only where the interval lies below zero. Paired differences are kept for macro-F1, "
+        "F1 of genotype 1 and dosage r². A dash: the training run is no longer in the store.",
+        column_config={
+            **dict.fromkeys(("Score", "Low", "High"), three),
+            **dict.fromkeys(("To the best", "From", "To"), signed),
+            "Calls": whole,
+            "Parameters (number)": whole,
+            **dict.fromkeys([name for key, name in COSTS.items() if key != "parameters"], tenth),
+        },
+    )
+
+
+def bins(
+    results: list[Results], styles: dict[str, Style], drawn: list[str], metric: str, at: tuple[str, float]
+) -> None:
+    kinds = [kind for kind in KINDS if results[0].rows.subsets(kind, "f1_macro")]
+    if not kinds:
+        return
+    st.subheader(f"By MAF and group at {at[1]:g}% missing", anchor=False)
+    kind = one_of("By", kinds, "by", format_func=lambda k: capital(KINDS[k]))
+    names = results[0].rows.subsets(kind, "f1_macro")
+
+    def points(result: Results, label: str) -> list[Point | None]:
+        return [
+            point_of(name, result.rows.get(label, kind + name, metric, at), result.name(label), name, METRICS[metric])
+            for name in names
+        ]
+
+    lines = [line for line in lines_for(results, styles, points) if line.label in drawn]
+    if not lines:
+        st.info("None of the imputers chosen was scored so.")
+        return
+    panel(
+        "bins",
+        Panel("", f"{capital(KINDS[kind])} of the test samples", y_title(metric), lines, names),
+        how="In each bin a point per imputer; bars are 95% intervals (taken at the level of the headline), long where calls are few.",
+        table=points_table(lines, kind.rstrip(":")).assign(metric=metric, masks=at[0], missing_percent=at[1]),
+        faded=pale(results),
+    )
+
+
+def cost(
+    results: list[Results], styles: dict[str, Style], drawn: list[str], metric: str, subset: str, at: tuple[str, float]
+) -> None:
+    st.subheader("Cost against accuracy", anchor=False)
+    against = one_of("Cost", list(COSTS), "cost", format_func=lambda c: COSTS[c])
+
+    def points(result: Results, label: str) -> list[Point | None]:
+        run, score = result.runs[label], result.rows.get(label, subset, metric, at)
+        x = run.metrics.get(against) if run else None
+        if not x or score is None:
+            return []
+        return [point_of(x, score, result.name(label), f"{COSTS[against]}: {x:,.4g}", METRICS[metric])]
+
+    lines = [line for line in lines_for(results, styles, points) if line.label in drawn]
+    if not lines:
+        st.info("The store knows of no such cost of the imputers chosen.")
+        return
+    panel(
+        "cost",
+        Panel("", f"{COSTS[against]}, logarithmic", y_title(metric), lines, joined=False, log_x=True),
+        how="Up and to the left is better: more accurate for less. Bars are 95% intervals.",
+        table=points_table(lines, against).assign(metric=metric, calls=subset, masks=at[0], missing_percent=at[1]),
+        faded=pale(results),
+    )
+
+
+with page("Race", "Imputers on the same hidden calls: who is ahead, where, and at what cost."):
+    main()

@@ -1,0 +1,252 @@
+"""The real application over the store of the smoke experiment, and a browser that visits it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pandas as pd
+import pytest
+
+from tests import tuning_objectives as objectives
+from tests.test_report import CHROMIUM, CHROMIUM_ARGS
+from tests.test_tuning import make_settings, run
+
+ROOT = Path(__file__).parents[2]
+SMOKE = ROOT / "experiments" / "smoke.toml"
+PICTURES = ROOT / "build" / "pictures"
+PATIENCE = 90_000  # milliseconds: two busy cores
+NO_STORE = {"MLFLOW_TRACKING_URI", "SNPIMPUTE_RUNS", "SNPIMPUTE_STUDIES", "MLFLOW_RUN_ID"}
+STUDY = "calves-{digest}-dense-long-0a1b2c3d"
+
+
+@contextmanager
+def serving(runs: Path, *options: str) -> Iterator[str]:
+    """The address of a dashboard over a folder of runs, started by the command that the README gives."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "snpimpute", "dashboard", "--runs", str(runs), "--port", str(port), *options]
+    environment = {name: value for name, value in os.environ.items() if name not in NO_STORE}
+    log = runs.parent / f"dashboard-{port}.log"
+    with log.open("w") as printed:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=printed, stderr=subprocess.STDOUT)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            deadline = time.monotonic() + 180
+            while True:
+                assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+                try:
+                    urlopen(f"{url}/_stcore/health", timeout=5)
+                    break
+                except (URLError, OSError):
+                    time.sleep(0.3)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(30)
+    assert "Traceback" not in log.read_text(), log.read_text()
+
+
+def too_late() -> type[Exception]:
+    from playwright.sync_api import TimeoutError as Late
+
+    return Late
+
+
+class Visit:
+    """A page in a browser; what goes wrong in it is kept in `complaints`, whoever else is asked in `strangers`."""
+
+    def __init__(self, context: Any, url: str, name: str) -> None:
+        self.url = url
+        self.name = name
+        self.page = context.new_page()
+        self.complaints: list[str] = []
+        self.strangers: set[str] = set()
+        self.page.set_default_timeout(PATIENCE)
+        self.page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", self._asked)
+
+    def _asked(self, request: Any) -> None:
+        if not request.url.startswith((self.url, "data:", "blob:", self.url.replace("http", "ws"))):
+            self.strangers.add(request.url)
+
+    def open(self, path: str = "") -> Visit:
+        self.page.goto(f"{self.url}/{path}")
+        self.page.get_by_test_id("stMain").locator("h2").first.wait_for()
+        return self.settle()
+
+    def settle(self) -> Visit:
+        """Wait until the page has said all that it has to say."""
+        for _ in range(2):
+            self.page.wait_for_function(
+                "document.querySelector('[data-testid=stApp]')?.getAttribute('data-test-script-state') === 'notRunning'"
+            )
+            self.page.wait_for_timeout(400)
+        return self
+
+    def choose(self, label: str, option: str) -> Visit:
+        self._pull_down(label)
+        self.page.get_by_role("option", name=option, exact=True).click()
+        return self.settle()
+
+    def _pull_down(self, label: str) -> None:
+        box = self.page.get_by_role("combobox", name=label, exact=True)
+        box.scroll_into_view_if_needed()
+        for _ in range(5):  # a figure that is drawn meanwhile moves the box away, or closes its list
+            box.click()
+            try:
+                self.page.get_by_role("option").first.wait_for(timeout=5000)
+                return
+            except too_late():
+                continue
+        raise AssertionError(f"the choices of {label} do not open")
+
+    def chosen(self, label: str) -> str:
+        return self.page.get_by_role("combobox", name=label, exact=True).input_value()
+
+    def options(self, label: str) -> list[str]:
+        self._pull_down(label)
+        found = self.page.get_by_role("option").all_inner_texts()
+        self.page.keyboard.press("Escape")
+        return found
+
+    def add(self, label: str, option: str | re.Pattern[str]) -> Visit:
+        """Choose one more in a choice of several."""
+        self._pull_down(label)
+        self.page.get_by_role("option", name=option, exact=isinstance(option, str)).click()
+        self.page.keyboard.press("Escape")
+        return self.settle()
+
+    def drop_last(self, label: str) -> Visit:
+        """Take back the last of several that are chosen."""
+        box = self.page.get_by_test_id("stMultiSelect").filter(has_text=label).locator("input").first
+        box.click()
+        box.press("Backspace")
+        self.page.keyboard.press("Escape")
+        return self.settle()
+
+    def figure(self, key: str) -> Any:
+        """A figure's traces by name, as plotly has them in the page."""
+        plot = self.page.locator(f".st-key-figure-{key} .js-plotly-plot")
+        plot.scroll_into_view_if_needed()
+        plot.locator(".main-svg").first.wait_for()
+        data = plot.evaluate(
+            """plot => {
+                const plain = v => ArrayBuffer.isView(v) ? Array.from(v) : v && v._inputArray ? Array.from(v._inputArray) : v;
+                const tidy = t => Object.fromEntries(['name','type','mode','x','y','z','text','visible','dimensions'].map(k => [k, plain(t[k])]));
+                return plot.data.map(tidy);
+            }"""
+        )
+        return {trace.get("name") or f"{i}": trace for i, trace in enumerate(data)}
+
+    def axes(self, key: str) -> list[str]:
+        """Titles of a figure's axes, and whether all have one."""
+        plot = self.page.locator(f".st-key-figure-{key} .js-plotly-plot")
+        return plot.evaluate(
+            "plot => Object.entries(plot._fullLayout).filter(([k]) => /^[xy]axis\\d*$/.test(k)).map(([k, a]) => a.title.text)"
+        )
+
+    def csv(self, key: str) -> pd.DataFrame:
+        with self.page.expect_download() as got:
+            self.page.locator(f".st-key-csv-{key} button").click()
+        assert got.value.suggested_filename == f"{key}.csv"
+        return pd.read_csv(StringIO(Path(got.value.path()).read_text()))
+
+    def picture(self, key: str) -> bytes:
+        """What the camera above a figure saves."""
+        with self.page.expect_download() as got:
+            self.page.locator(f".st-key-figure-{key} .modebar-btn[data-title^=Download]").click()
+        return Path(got.value.path()).read_bytes()
+
+    def said(self) -> list[str]:
+        return self.page.get_by_test_id("stAlert").all_inner_texts()
+
+    def keep(self, what: str = "") -> None:
+        """A picture of the whole page, kept for whoever wants to look at it."""
+        width = self.page.viewport_size["width"]
+        height = self.page.get_by_test_id("stMain").evaluate("main => main.scrollHeight")
+        self.page.set_viewport_size({"width": width, "height": min(max(height + 10, 800), 7000)})
+        self.page.wait_for_timeout(2500)  # every figure draws itself anew
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=PICTURES / f"{self.name}{what}.png")
+
+    def check(self) -> None:
+        assert self.complaints == []
+        assert self.strangers == set()
+        assert self.page.get_by_test_id("stException").count() == 0
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not CHROMIUM.exists():
+        pytest.skip(f"{CHROMIUM} is not installed")
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_ARGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., str]]:
+    """Starts dashboards over other folders of runs; they end after the visits to them."""
+    with ExitStack() as servers:
+        yield lambda runs, *options: servers.enter_context(serving(runs, *options))
+
+
+@pytest.fixture
+def visit(browser: Any, serve: Callable[..., str], request: pytest.FixtureRequest) -> Iterator[Callable[..., Visit]]:
+    """Opens pages; at the end none of them may have complained."""
+    name = re.sub(r"\W+", "-", request.node.name).strip("-")
+    visits: list[Visit] = []
+
+    def go(url: str, width: int = 1280, scheme: str = "light") -> Visit:
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        visits.append(Visit(context, url, name))
+        return visits[-1]
+
+    yield go
+    for done in visits:
+        done.check()
+        done.page.context.close()
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smoke experiment's folder of runs, with one longer study in it."""
+    runs = tmp_path_factory.mktemp("smoke") / "my runs"
+    command = [sys.executable, "-m", "snpimpute", "experiment", str(SMOKE), "--runs", str(runs)]
+    environment = {name: value for name, value in os.environ.items() if name not in NO_STORE}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    (dataset,) = (runs / "datasets").iterdir()
+    name = STUDY.format(digest=dataset.name.removeprefix("calves-"))
+    storage = str(runs / "studies" / f"{name}.journal")
+    run(objectives.stepwise, make_settings(runs, storage=storage, n_trials=20), name)
+    return runs
+
+
+@pytest.fixture(scope="session")
+def dashboard(runs: Path) -> Iterator[str]:
+    with serving(runs) as url:
+        yield url
+
+
+@pytest.fixture
+def copied(runs: Path, tmp_path: Path) -> Path:
+    """A copy of the folder of runs, to do harm to."""
+    return Path(shutil.copytree(runs, tmp_path / "copied runs", ignore=shutil.ignore_patterns("mlartifacts", "model")))
