@@ -266,10 +266,9 @@ def closer(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
         "yref": "container",
         "yanchor": "bottom",
     }
-    genotype["colorbar"] = {**bar, "title": {"text": "Genotype", "side": "top"}, "x": 0.25}
-    genotype["colorbar"] |= {"tickvals": [0.33, 1, 1.67], "ticktext": ["0", "1", "2"]}
+    genotype["colorbar"] = {**bar, "x": 0.25, "tickvals": [0.33, 1, 1.67], "ticktext": ["genotype 0", "1", "2"]}
     surer: dict[str, Any] = {"zmin": 1 / 3, "zmax": 1, "colorscale": "Cividis"}
-    surer["colorbar"] = {**bar, "title": {"text": "Confidence (posterior)", "side": "top"}, "x": 0.75}
+    surer["colorbar"] = {**bar, "x": 0.75, "tickvals": [0.4, 0.7, 1], "ticktext": ["confidence 0.4", "0.7", "1"]}
     traces: list[dict[str, Any]] = []
     panels = (
         ("truth", seen.truth, "", genotype),
@@ -312,7 +311,7 @@ def closer(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
         which = "" if i == 0 else str(i + 1)
         across, down = [i * 0.345, i * 0.345 + 0.31], [0.7 - i * 0.35, 1 - i * 0.35]
         wide, high = (across, [0.0, 1.0]) if side_by_side else ([0.0, 1.0], down)
-        x = axis("Site (number in file order)" if i == 1 or not side_by_side else "", showgrid=False)
+        x = axis("Site (number)", showgrid=False)
         y = axis("Test sample" if i == 0 or not side_by_side else "", showgrid=False, autorange="reversed")
         y |= {"tickvals": places, "ticktext": names, "showticklabels": i == 0 or not side_by_side}
         layout[f"xaxis{which}"] = {**x, "domain": wide, "anchor": f"y{which}", **({} if i == 0 else {"matches": "x"})}
@@ -328,7 +327,7 @@ def closer(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
         "calls",
         traces,
         layout,
-        how="A row per sample, a column per site; columns that are empty in call and confidence were observed. Crosses are "
+        how="A row per sample, a column per site (numbered in file order); columns that are empty in call and confidence were observed. Crosses are "
         "wrong calls: with high confidence beside them they are those that no threshold would catch.",
         table=pd.DataFrame(cells, columns=["sample", "site", "truth", "call", "confidence"]),
         alt="Truth, call and confidence of each sample at each site",
