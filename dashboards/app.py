@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboards.shown import sidebar
 
-PAGES = Path(__file__).parent / "pages"
+PAGES = Path(__file__).parent / "views"  # a folder "pages" Streamlit would serve by itself, past this file
 
 st.set_page_config(page_title="snpimpute", layout="wide")
 page = st.navigation(
