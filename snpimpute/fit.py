@@ -7,8 +7,8 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ from snpimpute.tracking import PANEL_VARIANT
 from snpimpute.tuning import StudySettings, TrialOutcome, read_params, run_study, write_params
 from snpimpute.watch import Watch
 from snpimpute.window_steps import ARRAY, TYPED, measured_file, score_in_windows, subsets
-from snpimpute.windows import Window, WindowedModel, cut_by_map, cut_by_sites
+from snpimpute.windows import ABOUT, Window, WindowedModel, cut_by_map, cut_by_sites, sha256
 
 TUNED_IN = 2  # windows that a study judges parameters in
 PILOTS = 6  # windows that are measured, unless told otherwise
@@ -192,7 +192,7 @@ def _fit(settings: FitSettings, cls: type[Imputer], home: Path, watch: Watch) ->
     table = _scores(home, pilots, panel, held, settings)
     write_text(home / "measured.csv", table.to_csv(index=False))
     sites = panel.sites[list(SITE_COLUMNS)].assign(alt_frequency=frequency)
-    WindowedModel.write(home / "model", about, sites, windows)
+    write_model(home / "model", about, sites, windows)
     write_text(
         home / "fit.json",
         json.dumps(
@@ -212,6 +212,22 @@ def _fit(settings: FitSettings, cls: type[Imputer], home: Path, watch: Watch) ->
         + "\n",
     )
     shutil.rmtree(home / "panel")
+
+
+def write_model(folder: Path, about: dict[str, Any], sites: pd.DataFrame, windows: Sequence[Window]) -> None:
+    """Write what makes the saved imputers of all windows one model; model.json, with the files' checksums, comes last.
+
+    Args:
+        folder: with an imputer saved for each window at `WindowedModel.place`.
+        about: what model.json holds besides: `name` and `imputer` at least.
+        sites: the sites table with the column `alt_frequency`.
+        windows: in order.
+    """
+    write_text(folder / "sites.tsv", sites.to_csv(sep="\t", index=False, float_format="%.6g"))
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ABOUT)
+    checksums = {str(path.relative_to(folder)): sha256(path) for path in files}
+    text = {**about, "windows": [astuple(window) for window in windows], "checksums": checksums}
+    write_text(folder / ABOUT, json.dumps(text, indent=1) + "\n")
 
 
 def _tuned(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from snpimpute.errors import InputError
 from snpimpute.genotypes import MISSING, GenotypeMatrix, require_same_sites
 from snpimpute.imputers._base import Imputer
 from snpimpute.io.maps import GeneticMap
-from snpimpute.runtime import file_digest, write_text
 
 LEAST_OVERLAP = 0.25  # of a window's length
 FEWEST_SITES = 10  # of a window, where its contig has so many
@@ -176,21 +176,11 @@ class WindowedModel:
         """Where the imputer of window `number` is saved."""
         return Path(folder) / "windows" / f"{number:05d}"
 
-    @staticmethod
-    def write(folder: Path, about: dict[str, Any], sites: pd.DataFrame, windows: Sequence[Window]) -> None:
-        """Write what makes the saved imputers of all windows one model; model.json comes last."""
-        folder = Path(folder)
-        write_text(folder / "sites.tsv", sites.to_csv(sep="\t", index=False, float_format="%.6g"))
-        files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ABOUT)
-        checksums = {str(path.relative_to(folder)): file_digest(path) for path in files}
-        text = {**about, "windows": [astuple(window) for window in windows], "checksums": checksums}
-        write_text(folder / ABOUT, json.dumps(text, indent=1) + "\n")
-
     def verify(self) -> None:
         """Raise InputError that names the first file which is not as it was when the model was fitted."""
         for name, checksum in self.about["checksums"].items():
             path = self.folder / name
-            if not path.is_file() or file_digest(path) != checksum:
+            if not path.is_file() or sha256(path) != checksum:
                 what = "is not as it was when the model was fitted" if path.is_file() else "is missing"
                 raise InputError(f"model {self.about['name']}: {path} {what}: fit it again, or fetch it anew")
 
@@ -213,6 +203,12 @@ class WindowedModel:
             part = target.take_sites(window.sites)
             out[:, window.sites] += window_posterior(self, number, part) * weights_in(self.windows, number)[:, None]
         return out
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 (hex) of a file; here, and not in `runtime`, so that serving a model needs no framework for it."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def window_posterior(model: WindowedModel, number: int, target: GenotypeMatrix) -> np.ndarray:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from snpimpute.errors import InputError
+from snpimpute.fit import write_model
 from snpimpute.imputers.softmax_regression import SoftmaxRegression
 from snpimpute.io.maps import GeneticMap
 from snpimpute.windows import Window, WindowedModel, cut_by_map, cut_by_sites, owned_by, weights_in
@@ -119,7 +120,7 @@ def model(tmp_path_factory):
     for number, window in enumerate(windows):
         SoftmaxRegression().fit(panel.take_sites(window.sites)).save(WindowedModel.place(folder, number))
     about = {"name": "calves", "imputer": "softmax_regression", "params": {}}
-    WindowedModel.write(folder, about, panel.sites.assign(alt_frequency=panel.alt_frequency()), windows)
+    write_model(folder, about, panel.sites.assign(alt_frequency=panel.alt_frequency()), windows)
     return folder
 
 

@@ -141,7 +141,9 @@ class Visit:
 
     def figure(self, key: str) -> Any:
         """A figure's traces by name, as plotly has them in the page."""
-        plot = self.page.locator(f".st-key-figure-{key} .js-plotly-plot")
+        plot = self.page.locator(
+            f".st-key-figure-{key} .js-plotly-plot"
+        ).last  # while a figure is drawn anew, the old one is still there
         plot.scroll_into_view_if_needed()
         plot.locator(".main-svg").first.wait_for()
         data = plot.evaluate(
@@ -155,7 +157,9 @@ class Visit:
 
     def axes(self, key: str) -> list[str]:
         """Titles of a figure's axes, and whether all have one."""
-        plot = self.page.locator(f".st-key-figure-{key} .js-plotly-plot")
+        plot = self.page.locator(
+            f".st-key-figure-{key} .js-plotly-plot"
+        ).last  # while a figure is drawn anew, the old one is still there
         return plot.evaluate(
             "plot => Object.entries(plot._fullLayout).filter(([k]) => /^[xy]axis\\d*$/.test(k)).map(([k, a]) => a.title.text)"
         )
