@@ -141,10 +141,20 @@ class Visit:
 
     def figure(self, key: str) -> Any:
         """A figure's traces by name, as plotly has them in the page."""
-        plot = self.page.locator(
-            f".st-key-figure-{key} .js-plotly-plot"
-        ).last  # while a figure is drawn anew, the old one is still there
-        plot.scroll_into_view_if_needed()
+        from playwright.sync_api import Error
+
+        for attempt in range(10):  # one that is drawn anew meanwhile takes the old one's place
+            try:
+                return self._traces(key)
+            except Error:
+                if attempt == 9:
+                    raise
+                self.page.wait_for_timeout(500)
+        raise AssertionError
+
+    def _traces(self, key: str) -> Any:
+        plot = self.page.locator(f".st-key-figure-{key} .js-plotly-plot").last
+        plot.scroll_into_view_if_needed(timeout=5000)
         plot.locator(".main-svg").first.wait_for()
         data = plot.evaluate(
             """plot => {
@@ -157,9 +167,7 @@ class Visit:
 
     def axes(self, key: str) -> list[str]:
         """Titles of a figure's axes, and whether all have one."""
-        plot = self.page.locator(
-            f".st-key-figure-{key} .js-plotly-plot"
-        ).last  # while a figure is drawn anew, the old one is still there
+        plot = self.page.locator(f".st-key-figure-{key} .js-plotly-plot").last
         return plot.evaluate(
             "plot => Object.entries(plot._fullLayout).filter(([k]) => /^[xy]axis\\d*$/.test(k)).map(([k, a]) => a.title.text)"
         )
