@@ -19,16 +19,17 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import requests
 
 from snpimpute import imputers
 from snpimpute.fit import FitSettings, fit
+from snpimpute.genotypes import site_keys
 from snpimpute.io.simulate import parse_settings, simulate_bulls
 from snpimpute.io.vcf import write_vcf
 from snpimpute.masking import array_masks
 from snpimpute.runtime import end_group
 from snpimpute.tracking import Tracker
+from snpimpute.windows import WindowedModel
 
 WARM_UP = 20
 
@@ -48,10 +49,8 @@ def main() -> None:
         settings = FitSettings(runs / "bulls.vcf.gz", "bulls", arguments.imputer, params, holdout=0.0, threads=2)
         uri = f"sqlite:///{runs / 'mlflow.db'}"
         fitted = fit(settings, runs, Tracker(uri, runs))
-        sites = [f"{s.contig}:{s.pos}:{s.ref}:{s.alt}" for s in masked.sites.itertuples()]
-        kept = {key: i for i, key in enumerate(sites)}
-        columns = pd.read_csv(fitted.folder / "sites.tsv", sep="\t", dtype=str, keep_default_na=False)
-        order = [f"{s.contig}:{s.pos}:{s.ref}:{s.alt}" for s in columns.itertuples()]
+        kept = {key: i for i, key in enumerate(masked.site_keys())}
+        order = site_keys(WindowedModel(fitted.folder).sites)
         calls = masked.calls[:, [kept[key] for key in order]]
         process, address = serve(uri, runs)
         try:

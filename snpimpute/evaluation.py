@@ -18,13 +18,13 @@ from snpimpute.imputers._base import Imputer
 from snpimpute.io.dataset import PreparedDataset
 from snpimpute.masking import Scenario, at_hidden, unit_labels
 from snpimpute.metrics import (
-    MAF_BINS,
     N_CALIBRATION_BINS,
     N_SUMS,
     RARE_MAF,
     calibration_bins,
     hard_confusion,
     interval,
+    maf_subsets,
     minor_coding,
     resample,
     resampling_weights,
@@ -264,10 +264,7 @@ class _LevelSums:
         self.relationship = np.asarray(dataset.test.samples.get("relationship", without_pedigree), dtype=float)
         self.alt_is_major = dataset.test.alt_frequency() > 0.5
         self.rare = maf < RARE_MAF
-        self.bins = {
-            f"maf:{low:.2f}-{high:.2f}": (maf >= low) & ((maf < high) | (high == MAF_BINS[-1]))
-            for low, high in pairwise(MAF_BINS)
-        }
+        self.bins = maf_subsets(maf)
         self.by_sample = np.zeros((dataset.test.n_samples, N_SUMS))
         self.by_site = np.zeros((dataset.test.n_sites, N_SUMS))
         self.sums = {subset: self._nothing() for subset in ("all", "rare", "rare_minor")}

@@ -17,12 +17,12 @@ import pandas as pd
 
 from snpimpute import __version__, imputers
 from snpimpute.errors import InputError
-from snpimpute.genotypes import SITE_COLUMNS, GenotypeMatrix
+from snpimpute.genotypes import SITE_COLUMNS, GenotypeMatrix, site_keys
 from snpimpute.imputers._base import Imputer, Report
 from snpimpute.io.dataset import read_typed_sites
 from snpimpute.io.filters import SiteFilter
 from snpimpute.io.maps import GeneticMap
-from snpimpute.io.read import VCF_SUFFIXES
+from snpimpute.io.read import VCF_SUFFIXES, files_of
 from snpimpute.io.samples import attach_samples, read_samples
 from snpimpute.io.spool import spool_genotypes
 from snpimpute.io.vcf import read_vcf
@@ -47,7 +47,7 @@ from snpimpute.windows import ABOUT, Window, WindowedModel, cut_by_map, cut_by_s
 TUNED_IN = 2  # windows that a study judges parameters in
 PILOTS = 6  # windows that are measured, unless told otherwise
 RESAMPLES = 1000
-SHOWN = ("f1_macro", "f1_1", "f1_micro", "dosage_r2")
+METRICS = ("f1_macro", "f1_1", "f1_micro", "dosage_r2", "f1_0", "f1_2", "iqs", "log_loss", "ece")
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,7 @@ class FitSettings:
         return self._digest_without("threads", "imputer", "params", "trials", "seconds")
 
     def _digest_without(self, *left_out: str) -> str:
-        files = [self.panel, self.samples, self.genetic_map, self.typed]
-        if self.panel.suffix == ".bed":
-            files += [self.panel.with_suffix(".bim"), self.panel.with_suffix(".fam")]
+        files = [*files_of(self.panel), self.samples, self.genetic_map, self.typed]
         contents = [file_digest(path) if path is not None and path.is_file() else "" for path in files]
         settings = {key: value for key, value in vars(self).items() if key not in left_out}
         return digest([settings, contents, __version__])
@@ -187,7 +185,7 @@ def _fit(settings: FitSettings, cls: type[Imputer], home: Path, watch: Watch) ->
         "n_samples": panel.n_samples,
         "snpimpute": __version__,
         "measured_on": settings.measured_on() if pilots else "",
-        "families": units_of(panel.samples[held].reset_index(drop=True)).tolist(),
+        "families": unit_labels(panel.samples[held].reset_index(drop=True), "family").tolist(),
     }
     table = _scores(home, pilots, panel, held, settings)
     write_text(home / "measured.csv", table.to_csv(index=False))
@@ -303,8 +301,7 @@ def _typed(path: Path, sites: pd.DataFrame) -> np.ndarray:
         return (~read_typed_sites(path, sites)).astype(np.float32)
     target, _ = read_vcf(path)
     missing = dict(zip(target.site_keys(), (target.calls < 0).mean(axis=0), strict=True))
-    keys = GenotypeMatrix(np.empty((0, len(sites)), np.int8), pd.DataFrame({"sample": []}), sites).site_keys()
-    share = np.array([missing.get(key, 1.0) for key in keys], dtype=np.float32)
+    share = np.array([missing.get(key, 1.0) for key in site_keys(sites)], dtype=np.float32)
     if (share == 1).all():
         raise InputError(f"{path} has no site in common with the panel")
     if (share == 0).all():
@@ -347,7 +344,7 @@ def _scores(
         return pd.DataFrame(columns=columns)
     found = [np.load(measured_file(home, number)) for number in pilots]
     samples = panel.samples[held].reset_index(drop=True)
-    weights = resampling_weights(units_of(samples), len(pilots), RESAMPLES, settings.seed)
+    weights = resampling_weights(unit_labels(samples, "family"), len(pilots), RESAMPLES, settings.seed)
     rows = []
     for pattern in found[0].files:
         sums = np.stack([one[pattern] for one in found], axis=1)  # (n_samples, n_windows, n_subsets, N_SUMS)
@@ -356,17 +353,10 @@ def _scores(
             point = scores(sums[:, :, i].sum(axis=(0, 1)))
             drawn = scores(resample(sums[:, :, i], weights))
             n = int(sum(point[f"truth_{g}"] for g in (0, 1, 2) if np.isfinite(point[f"truth_{g}"])))
-            for metric in (*SHOWN, "f1_0", "f1_2", "iqs", "log_loss", "ece"):
+            for metric in METRICS:
                 low, high = interval(drawn[metric])
                 rows.append((pattern, subset, metric, float(point[metric]), low, high, n))
     return pd.DataFrame(rows, columns=columns)
-
-
-def units_of(samples: pd.DataFrame) -> np.ndarray:
-    """int (n_samples,): number of the family of each sample; one without a family, or where none is known, is its own."""
-    if "family" not in samples:
-        return np.arange(len(samples))
-    return unit_labels(samples, "family")
 
 
 def registered_as(name: str) -> str:
@@ -393,7 +383,7 @@ def _register(settings: FitSettings, home: Path, model: WindowedModel, measured:
     first = measured[(measured.subset == "all") & (measured.metric == "f1_macro")]
     if len(first):
         metrics["val_f1_macro"] = float(first["value"].iloc[0])
-    example = pd.DataFrame(np.full((1, len(model.sites)), -1), index=["sample"], columns=_site_columns(model.sites))
+    example = pd.DataFrame(np.full((1, len(model.sites)), -1), index=["sample"], columns=site_keys(model.sites))
     run_id = tracker.log_training(
         key=home.name,
         dataset=registered_as(settings.name),
@@ -411,7 +401,3 @@ def _register(settings: FitSettings, home: Path, model: WindowedModel, measured:
     )
     version = next(m for m in tracker.registered_models(registered_as(settings.name)) if m.run_id == run_id)
     return f"{version.name} version {version.version}"
-
-
-def _site_columns(sites: pd.DataFrame) -> list[str]:
-    return [f"{s.contig}:{s.pos}:{s.ref}:{s.alt}" for s in sites.itertuples()]

@@ -16,6 +16,7 @@ from snpimpute import __version__, imputers
 from snpimpute.errors import InputError
 from snpimpute.genotypes import MISSING, SITE_COLUMNS
 from snpimpute.io.imputed import ImputedSites, ImputedWriter
+from snpimpute.io.read import files_of
 from snpimpute.io.spool import empty_spool, spooled
 from snpimpute.io.stream import streamed
 from snpimpute.processes import in_processes
@@ -167,10 +168,7 @@ def _require_no_panel(settings: ImputeSettings) -> None:
 
 
 def _work_digest(settings: ImputeSettings, model: WindowedModel | None) -> str:
-    files = [settings.target]
-    if settings.target.suffix == ".bed":
-        files += [settings.target.with_suffix(".bim"), settings.target.with_suffix(".fam")]
-    contents = [file_digest(path) if path.is_file() else "" for path in files]
+    contents = [file_digest(path) if path.is_file() else "" for path in files_of(settings.target)]
     alone = [settings.imputer, dict(settings.params), settings.window, settings.seed]
     return digest([contents, model.about if model is not None else alone, __version__])
 

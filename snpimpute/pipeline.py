@@ -16,6 +16,7 @@ from snpimpute.errors import InputError
 from snpimpute.evaluation import TABLE_LAYOUT, impute_scenarios, load_posteriors, save_posteriors, score_table
 from snpimpute.imputers._base import Imputer, Report
 from snpimpute.io.dataset import PreparedDataset, dataset_in, read_about, save_dataset
+from snpimpute.io.read import files_of
 from snpimpute.plan import Done, Outcome, Row, Tuned, on_data, plan
 from snpimpute.processes import StepFailed, run_step
 from snpimpute.runtime import (
@@ -67,9 +68,7 @@ def prepare(settings: ExperimentSettings, name: str, runs: Path, watch: Watch | 
 def _input_files(data: DataSettings) -> list[Path]:
     named = [data.train, data.test, data.samples, data.pedigree, data.scenarios.masks, data.scenarios.typed]
     if data.source != SIMULATED:
-        named.append(Path(data.source))
-        if data.source.endswith(".bed"):
-            named += [Path(data.source).with_suffix(".bim"), Path(data.source).with_suffix(".fam")]
+        named += files_of(Path(data.source))
     return [path for path in named if path is not None]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from snpimpute.genotypes import GenotypeMatrix
 from snpimpute.imputers._base import Validation
 from snpimpute.io.spool import spooled
 from snpimpute.masking import TrainingMask, array_masks, split_samples
-from snpimpute.metrics import MAF_BINS, N_SUMS, RARE_MAF, site_sums
+from snpimpute.metrics import N_SUMS, RARE_MAF, maf_subsets, site_sums
 from snpimpute.runtime import tell, write_text, written_beside
 from snpimpute.windows import Window, WindowedModel, owned_by, window_posterior
 
@@ -136,11 +135,7 @@ def _hidden(
 
 def subsets(maf: np.ndarray) -> dict[str, np.ndarray]:
     """Subset → bool (n_sites,), by the panel's MAF float64 (n_sites,)."""
-    bins = {
-        f"maf:{low:.2f}-{high:.2f}": (maf >= low) & ((maf < high) | (high == MAF_BINS[-1]))
-        for low, high in pairwise(MAF_BINS)
-    }
-    return {"all": np.ones(len(maf), dtype=bool), "rare": maf < RARE_MAF, **bins}
+    return {"all": np.ones(len(maf), dtype=bool), "rare": maf < RARE_MAF, **maf_subsets(maf)}
 
 
 def _sums_by_subset(truth: np.ndarray, posterior: np.ndarray, maf: np.ndarray) -> np.ndarray:

@@ -18,6 +18,11 @@ MIN_SITES = 10
 MIN_SAMPLES = 2
 
 
+def files_of(path: Path) -> list[Path]:
+    """The files that the content of a genotype file lies in: itself and, of a .bed, its .bim and .fam."""
+    return [path, path.with_suffix(".bim"), path.with_suffix(".fam")] if path.suffix == ".bed" else [path]
+
+
 def read_genotypes(
     path: Path,
     *,

@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 
 from tests import tuning_objectives as objectives
-from tests.test_report import CHROMIUM, CHROMIUM_ARGS
+from tests.test_report import browser  # noqa: F401
 from tests.test_tuning import make_settings, run
 
 ROOT = Path(__file__).parents[2]
@@ -202,17 +202,6 @@ class Visit:
         assert self.page.get_by_test_id("stException").count() == 0
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is not installed")
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_ARGS)
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
 def serve() -> Iterator[Callable[..., str]]:
     """Starts dashboards over other folders of runs; they end after the visits to them."""
@@ -221,7 +210,11 @@ def serve() -> Iterator[Callable[..., str]]:
 
 
 @pytest.fixture
-def visit(browser: Any, serve: Callable[..., str], request: pytest.FixtureRequest) -> Iterator[Callable[..., Visit]]:
+def visit(
+    browser: Any,  # noqa: F811
+    serve: Callable[..., str],
+    request: pytest.FixtureRequest,
+) -> Iterator[Callable[..., Visit]]:
     """Opens pages; at the end none of them may have complained."""
     name = re.sub(r"\W+", "-", request.node.name).strip("-")
     visits: list[Visit] = []
