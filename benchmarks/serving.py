@@ -87,9 +87,9 @@ def serve(uri: str, runs: Path) -> tuple[subprocess.Popen[bytes], str]:
             time.sleep(0.2)
 
 
-def ask(address: str, calls: np.ndarray, columns: list[str]) -> float:
+def ask(address: str, calls: np.ndarray, sites: list[str]) -> float:
     """Seconds of a request for one sample: int8 (n_sites,)."""
-    body = {"dataframe_split": {"index": ["one"], "columns": columns, "data": [calls.tolist()]}}
+    body = {"inputs": [calls.tolist()], "params": {"sites": sites}}
     started = time.perf_counter()
     answer = requests.post(address, json=body, timeout=60)
     seconds = time.perf_counter() - started

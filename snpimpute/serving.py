@@ -1,10 +1,13 @@
 """The models-from-code script behind every registered model: MLflow runs it to load an imputer and to impute with it.
 
-Input: a table with one row per sample (its index names the sample) and one whole-number column per site, named
-`contig:pos:ref:alt`, in the order of the model's sites; values 0, 1, 2 alternate alleles, -1 missing.
+Input: a matrix of calls, float64 (n_samples, n_columns): 0, 1, 2 alternate alleles, -1 or NaN missing. The parameter
+`sites` names the site of each column, `contig:pos:ref:alt`, in any order; sites of the model that it leaves out are
+missing in all samples. A matrix, not a table of named columns: MLflow converts and checks such columns one by one, which
+takes longer than most imputers do.
 
-Output: a table with one row per sample and site, samples in the order of the input: `sample`, `site` (str), `call`
-(0, 1, 2; an observed call as it was), `dosage` (0 to 2) and the posterior `p0`, `p1`, `p2` (sums to 1).
+Output: `site`, str (n_sites,), the model's sites in its order, and for each sample and site `call`, int64 (n_samples,
+n_sites) (an observed call as it was), `dosage`, float64 (n_samples, n_sites), 0 to 2, and `posterior`, float64
+(n_samples, n_sites, 3), which sums to 1.
 
 This file must import MLflow at its top, because MLflow runs it as a script; nothing else imports it.
 """
@@ -13,12 +16,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
+
+if TYPE_CHECKING:
+    from snpimpute.genotypes import GenotypeMatrix
+
+KEEP_LOADED = 64  # windows of a panel's model whose imputers stay in memory
 
 
 class ServedImputer(PythonModel):
@@ -26,70 +35,66 @@ class ServedImputer(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the imputer that the artifact folder holds."""
+        from snpimpute.genotypes import site_keys
         from snpimpute.imputers import load
         from snpimpute.windows import ABOUT, WindowedModel
 
         folder = Path(context.artifacts["imputer"])
         if (folder / ABOUT).exists():
-            self.imputer: Any = WindowedModel(folder)
-            return
-        name = json.loads((folder / "imputer.json").read_text())["imputer"]
-        self.imputer = load(name).load(folder)
+            self.imputer: Any = WindowedModel(folder, keep_loaded=KEEP_LOADED)
+        else:
+            self.imputer = load(json.loads((folder / "imputer.json").read_text())["imputer"]).load(folder)
+        self.sites = self.imputer.sites[["contig", "pos", "id", "ref", "alt"]]
+        self.column = {name: i for i, name in enumerate(site_keys(self.sites))}
 
     def predict(
-        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
-    ) -> pd.DataFrame:
-        """Impute a table of calls; see the top of this file for both tables.
+        self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Impute a matrix of calls; see the top of this file for input and output.
 
         Raises:
-            InputError: a value that is not a call, or sites that are not the model's (names the first).
+            MlflowException: a value that is not a call, a site that the model does not have or that is named twice, or
+                another number of names than columns (names the first); a server answers with 400.
         """
-        from snpimpute.genotypes import GenotypeMatrix
+        from snpimpute.errors import InputError
         from snpimpute.imputers._base import impute
 
-        target = GenotypeMatrix(
-            _calls(model_input),
-            pd.DataFrame({"sample": model_input.index.astype(str)}),
-            _sites(model_input.columns),
-        )
-        imputed = impute(self.imputer, target)
-        posterior = imputed.posterior.reshape(-1, 3).astype(float)
-        return pd.DataFrame(
-            {
-                "sample": np.repeat(target.samples["sample"].to_numpy(object), target.n_sites),
-                "site": np.tile(np.array(target.site_keys(), dtype=object), target.n_samples),
-                "call": imputed.calls.ravel().astype(np.int64),
-                "dosage": imputed.dosages.ravel().astype(float),
-                **{f"p{g}": posterior[:, g] for g in (0, 1, 2)},
-            }
-        )
+        try:
+            imputed = impute(self.imputer, self._target(model_input, list((params or {}).get("sites", []))))
+        except InputError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from error
+        return {
+            "site": np.array(list(self.column), dtype=object),
+            "call": imputed.calls.astype(np.int64),
+            "dosage": imputed.dosages.astype(float),
+            "posterior": imputed.posterior.astype(float),
+        }
 
+    def _target(self, matrix: np.ndarray, names: list[str]) -> GenotypeMatrix:
+        """All sites of the model, in its order, with the calls of the request."""
+        from snpimpute.errors import InputError
+        from snpimpute.genotypes import GenotypeMatrix
 
-def _calls(table: pd.DataFrame) -> np.ndarray:
-    """int8 (n_samples, n_sites) from the input table."""
-    from snpimpute.errors import InputError
-
-    values = table.to_numpy()
-    wrong = np.argwhere(~np.isin(values, (-1, 0, 1, 2)))
-    if len(wrong):
-        row, column = wrong[0]
-        raise InputError(
-            f"sample {table.index[row]}, site {table.columns[column]}: {values[row, column]} is not a call; "
-            "give 0, 1 or 2 alternate alleles, -1 for missing"
-        )
-    return values.astype(np.int8)
-
-
-def _sites(columns: pd.Index) -> pd.DataFrame:
-    """A sites table from column names; contig names may hold colons themselves."""
-    from snpimpute.errors import InputError
-
-    parts = [str(name).rsplit(":", 3) for name in columns]
-    for name, part in zip(columns, parts, strict=True):
-        if len(part) != 4 or not part[1].isdigit():
-            raise InputError(f"column {name!r} does not name a site: give contig:pos:ref:alt")
-    contig, pos, ref, alt = zip(*parts, strict=True)
-    return pd.DataFrame({"contig": contig, "pos": [int(p) for p in pos], "id": "", "ref": ref, "alt": alt})
+        if len(names) != matrix.shape[1]:
+            raise InputError(
+                f"{matrix.shape[1]} columns, and {len(names)} names in the parameter `sites`; give contig:pos:ref:alt for each column"
+            )
+        if unknown := [name for name in names if name not in self.column]:
+            raise InputError(f"site {unknown[0]} is not the model's; it has {len(self.column)}, {next(iter(self.column))} first")
+        if len(set(names)) < len(names):
+            raise InputError(f"site {next(name for name in names if names.count(name) > 1)} is named twice")
+        given = np.where(np.isnan(matrix), -1, matrix)
+        wrong = np.argwhere(~np.isin(given, (-1, 0, 1, 2)))
+        if len(wrong):
+            row, column = wrong[0]
+            raise InputError(
+                f"row {row + 1}, site {names[column]}: {matrix[row, column]:g} is not a call; give 0, 1 or 2 alternate "
+                "alleles, -1 for missing"
+            )
+        calls = np.full((len(matrix), len(self.column)), -1, np.int8)
+        calls[:, [self.column[name] for name in names]] = given
+        samples = pd.DataFrame({"sample": [f"row{i + 1}" for i in range(len(matrix))]})
+        return GenotypeMatrix(calls, samples, self.sites)
 
 
 set_model(ServedImputer())

@@ -771,10 +771,15 @@ def _save_model(path: Path, description: Any, model_folder: Path, example: pd.Da
     """
     from mlflow.models import ModelSignature
     from mlflow.pyfunc import save_model
-    from mlflow.types import ColSpec, Schema
+    from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
-    outputs = {"sample": "string", "site": "string", "call": "long", "dosage": "double"}
-    outputs |= {f"p{g}": "double" for g in (0, 1, 2)}
+    n_sites = example.shape[1]
+    outputs = {
+        "site": (np.dtype(str), (n_sites,)),
+        "call": (np.dtype(np.int64), (-1, n_sites)),
+        "dosage": (np.dtype(float), (-1, n_sites)),
+        "posterior": (np.dtype(float), (-1, n_sites, 3)),
+    }
     save_model(
         path,
         mlflow_model=description,
@@ -782,10 +787,12 @@ def _save_model(path: Path, description: Any, model_folder: Path, example: pd.Da
         artifacts={"imputer": str(model_folder)},
         code_paths=[str(PACKAGE)],
         signature=ModelSignature(
-            Schema([ColSpec("long", name) for name in example.columns]),
-            Schema([ColSpec(kind, name) for name, kind in outputs.items()]),
+            # any number of columns: the model itself says which sites it does not have
+            Schema([TensorSpec(np.dtype(float), (-1, -1))]),
+            Schema([TensorSpec(kind, shape, name) for name, (kind, shape) in outputs.items()]),
+            ParamSchema([ParamSpec("sites", "string", [], shape=(-1,))]),
         ),
-        input_example=example.astype(np.int64),
+        input_example=(example.to_numpy(float), {"sites": list(example.columns)}),
         pip_requirements=_requirements(model_folder),
     )
 

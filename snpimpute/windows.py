@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -161,8 +162,18 @@ class WindowedModel:
         windows: the windows, in order.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keep_loaded: int = 0) -> None:
+        """Open a fitted model.
+
+        Args:
+            folder: where it is kept.
+            keep_loaded: imputers of this many windows stay in memory once they were asked for: a server wants them.
+
+        Raises:
+            InputError: the folder holds no fitted model.
+        """
         self.folder = Path(folder)
+        self._loaded = lru_cache(keep_loaded)(self._load)
         try:
             self.about: dict[str, Any] = json.loads((self.folder / ABOUT).read_text())
         except (OSError, ValueError):
@@ -186,6 +197,9 @@ class WindowedModel:
 
     def imputer(self, number: int) -> Imputer:
         """The fitted imputer of window `number`, loaded."""
+        return self._loaded(number)
+
+    def _load(self, number: int) -> Imputer:
         return imputers.load(self.about["imputer"]).load(self.place(self.folder, number))
 
     def posterior(self, target: GenotypeMatrix) -> np.ndarray:

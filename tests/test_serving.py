@@ -59,42 +59,50 @@ def served(calves, tmp_path_factory):
         end_group(process)
 
 
-def request_of(target: GenotypeMatrix) -> dict:
-    return {"dataframe_split": {"index": target.names, "columns": target.site_keys(), "data": target.calls.tolist()}}
+def ask(address: str, matrix: list, sites: list[str]) -> requests.Response:
+    return requests.post(address, json={"inputs": matrix, "params": {"sites": sites}}, timeout=60)
 
 
 def test_it_answers_as_the_model_does(served, calves):
     address, folder = served
     target = calves.take_samples(slice(70, 73)).hide(np.arange(calves.n_sites) % 3 > 0)
-    answer = requests.post(address, json=request_of(target), timeout=60)
+    answer = ask(address, target.calls.tolist(), calves.site_keys())
     assert answer.status_code == 200, answer.text
-    rows = answer.json()["predictions"]
-    assert [row["site"] for row in rows[: calves.n_sites]] == calves.site_keys()
-    found = np.array([[row["p0"], row["p1"], row["p2"]] for row in rows]).reshape(3, calves.n_sites, 3)
+    found = answer.json()["predictions"]
+    assert found["site"] == calves.site_keys()
     expected = WindowedModel(folder).posterior(target)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-    np.testing.assert_allclose([row["dosage"] for row in rows], (expected @ [0, 1, 2]).ravel(), atol=1e-5)
-    assert [row["call"] for row in rows] == expected.argmax(axis=2).ravel().tolist()
+    np.testing.assert_allclose(found["posterior"], expected, atol=1e-6)
+    np.testing.assert_allclose(found["dosage"], expected @ [0, 1, 2], atol=1e-5)
+    assert found["call"] == expected.argmax(axis=2).tolist()
+
+
+def test_sites_may_come_in_any_order_and_be_left_out(served, calves):
+    """What is named decides, not the place: typed sites alone, backwards, are the same request."""
+    address, _ = served
+    target = calves.take_samples(slice(70, 72)).hide(np.arange(calves.n_sites) % 3 > 0)
+    typed = np.flatnonzero(np.arange(calves.n_sites) % 3 == 0)[::-1]
+    keys = [calves.site_keys()[i] for i in typed]
+    whole = ask(address, target.calls.tolist(), calves.site_keys())
+    part = ask(address, target.calls[:, typed].tolist(), keys)
+    nulls = ask(address, [[c if c >= 0 else None for c in row] for row in target.calls.tolist()], calves.site_keys())
+    assert part.status_code == 200, part.text
+    assert part.json() == whole.json() == nulls.json()
 
 
 def test_what_is_wrong_with_a_request_is_said_in_a_400(served, calves):
     address, _ = served
-    target = calves.take_samples(slice(70, 71))
-    good = request_of(target)["dataframe_split"]
-    value = {**good, "data": [[3, *good["data"][0][1:]]]}
-    text = {**good, "data": [["A", *good["data"][0][1:]]]}
-    swapped = {**good, "columns": [good["columns"][1], good["columns"][0], *good["columns"][2:]]}
-    fewer = {**good, "columns": good["columns"][:-1], "data": [good["data"][0][:-1]]}
-    shape = {**good, "data": [good["data"][0][:-1]]}
-    for wrong, said in (
-        (value, "3 is not a call"),
-        (text, good["columns"][0]),
-        (fewer, good["columns"][-1]),
-        (shape, ""),
+    keys, row = calves.site_keys(), calves.calls[70].tolist()
+    for matrix, sites, said in (
+        ([[3, *row[1:]]], keys, f"row 1, site {keys[0]}: 3 is not a call; give 0, 1 or 2 alternate alleles"),
+        ([row, [0.5, *row[1:]]], keys, f"row 2, site {keys[0]}: 0.5 is not a call"),
+        ([["A", *row[1:]]], keys, "could not convert string to float"),
+        ([row[:-1]], keys, f"{len(keys) - 1} columns, and {len(keys)} names"),
+        ([row], [], "0 names in the parameter `sites`"),
+        ([row, row[1:]], keys, "inhomogeneous shape"),
+        ([row], ["99:1:A:C", *keys[1:]], "site 99:1:A:C is not the model's"),
+        ([row], [keys[1], *keys[1:]], f"site {keys[1]} is named twice"),
+        (row, keys, "Shape of input"),
     ):
-        answer = requests.post(address, json={"dataframe_split": wrong}, timeout=60)
+        answer = ask(address, matrix, sites)
         assert answer.status_code == 400, (said, answer.status_code, answer.text[:300])
-        assert said in answer.text
-    # columns in another order are the same request: the signature puts them right
-    one, other = (requests.post(address, json={"dataframe_split": t}, timeout=60) for t in (good, swapped))
-    assert one.status_code == 200 and other.status_code == 200
+        assert said in answer.text, answer.text[:600]

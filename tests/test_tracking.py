@@ -317,24 +317,24 @@ except ModuleNotFoundError:
     pass
 else:
     raise SystemExit("the package is importable without the model")
-import mlflow, pandas as pd
+import mlflow, numpy as np, pandas as pd
 model = mlflow.pyfunc.load_model(sys.argv[3])
 import snpimpute
 table = pd.read_csv(sys.argv[1], index_col=0)
-model.predict(table).to_csv(sys.argv[2], index=False)
+np.savez(sys.argv[2], **model.predict(table.to_numpy(float), params={{"sites": list(table.columns)}}))
 print(json.dumps({{"package": snpimpute.__file__, "heavy": sorted({{"tensorflow", "torch"}} & set(sys.modules))}}))
 """
 
 
 def load_in_clean_process(uri: str, model: str, table: pd.DataFrame, folder: Path) -> dict:
-    """Load a registered model with neither the repository nor pickle, and impute a target with it (imputed.csv)."""
+    """Load a registered model with neither the repository nor pickle, and impute a target with it (imputed.npz)."""
     folder.mkdir()
     table.to_csv(folder / "target.csv")
     code = CLEAN.format(repository=str(Path(__file__).parents[1]))
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     environment |= {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     done = subprocess.run(
-        [sys.executable, "-I", "-c", code, "target.csv", "imputed.csv", model],
+        [sys.executable, "-I", "-c", code, "target.csv", "imputed.npz", model],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -359,14 +359,13 @@ def test_model_loads_by_alias_in_a_clean_process_after_a_move(
     assert Path(loaded["package"]).is_relative_to(moved / "mlartifacts") and loaded["heavy"] == []
     assert [a.path for a in tracker.client.list_artifacts(run_id)] == ["imputer.json"]
 
-    served = pd.read_csv(tmp_path / "clean" / "imputed.csv", dtype={"sample": str})
+    served = np.load(tmp_path / "clean" / "imputed.npz", allow_pickle=True)
     panel = small_panel().take_samples(np.arange(3))
     expected = impute(Mode.load(model_folder), panel.hide(np.arange(panel.n_sites) % 2 == 0))
-    assert served["sample"].tolist() == np.repeat(panel.names, panel.n_sites).tolist()
-    assert served["site"].tolist() == panel.site_keys() * 3
-    assert (served["call"].to_numpy().reshape(3, -1) == expected.calls).all()
-    np.testing.assert_allclose(served["dosage"].to_numpy().reshape(3, -1), expected.dosages, atol=1e-6)
-    np.testing.assert_allclose(served[["p0", "p1", "p2"]].to_numpy().reshape(3, -1, 3), expected.posterior, atol=1e-6)
+    assert served["site"].tolist() == panel.site_keys()
+    assert (served["call"] == expected.calls).all()
+    np.testing.assert_allclose(served["dosage"], expected.dosages, atol=1e-6)
+    np.testing.assert_allclose(served["posterior"], expected.posterior, atol=1e-6)
 
 
 def test_registered_model_says_what_it_takes_and_needs(
@@ -380,23 +379,20 @@ def test_registered_model_says_what_it_takes_and_needs(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracker.uri)
     info = mlflow.models.get_model_info("models:/snpimpute-x@champion")
     assert info.run_id == run_id
-    assert info.signature.inputs.input_names() == small_panel().site_keys()
-    assert info.signature.outputs.input_names() == ["sample", "site", "call", "dosage", "p0", "p1", "p2"]
+    assert info.signature.inputs.inputs[0].shape == (-1, -1) and info.signature.params.params[0].name == "sites"
+    assert info.signature.outputs.input_names() == ["site", "call", "dosage", "posterior"]
     model = mlflow.pyfunc.load_model("models:/snpimpute-x@champion")
-    assert model.input_example.astype(int).to_numpy().tolist() == target().to_numpy().tolist()
+    matrix, sites = target().to_numpy(float), list(target().columns)
+    assert model.input_example.tolist() == matrix.tolist()
     folder = Path(mlflow.artifacts.download_artifacts("models:/snpimpute-x@champion"))
     needed = {line.split("==")[0] for line in (folder / "requirements.txt").read_text().split()}
     assert {"mlflow", "numpy", "pandas", "pydantic"} <= needed and not {"tensorflow", "torch", "optuna"} & needed
     assert not [p for p in folder.rglob("*") if p.suffix in {".pkl", ".pickle", ".joblib"} or p.name == "__pycache__"]
-    payload = {"dataframe_split": json.loads(target().to_json(orient="split"))}
-    answer = TestClient(scoring_server.init(model)).post("/invocations", json=payload)
-    by_json = pd.DataFrame(answer.json()["predictions"])
-    pd.testing.assert_frame_equal(by_json, model.predict(target()), check_dtype=False)
-    reordered = target()[target().columns[::-1]]
-    assert (model.predict(reordered)["call"] == model.predict(target())["call"]).all()
-    for bad, message in ((target().replace(1, 7), "7 is not a call"), (target().iloc[:, 1:], "1:1000:A:C")):
-        with pytest.raises(Exception, match=message):
-            model.predict(bad)
+    example = json.loads((folder / "serving_input_example.json").read_text())
+    answer = TestClient(scoring_server.init(model)).post("/invocations", json=example)
+    by_json, here = answer.json()["predictions"], model.predict(matrix, params={"sites": sites})
+    assert by_json["site"] == here["site"].tolist() and by_json["call"] == here["call"].tolist()
+    np.testing.assert_allclose(by_json["posterior"], here["posterior"])
 
 
 def test_requirements_follow_what_an_imputer_imports(tmp_path: Path) -> None:

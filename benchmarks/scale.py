@@ -1,0 +1,162 @@
+"""Time and memory of an imputation by the number of sites, with Beagle beside it: is memory bounded, is time linear?
+
+    python benchmarks/scale.py [--sites 25000 100000] [--samples 2000] [--panel 500] [--imputer softmax_regression]
+                               [--typed 0.1] [--threads 2] [--work FOLDER] [--no-beagle]
+
+For each number of sites a panel and a target are simulated (msprime: a population of 10,000, pieces of 10,000 sites laid
+end to end). The target has every tenth site; `snpimpute fit` learns from the panel, `snpimpute impute` gives back all sites,
+and Beagle does the same from the same files in the same run. Printed are seconds that passed, seconds of the processor,
+the largest memory of the command with all its processes (resident, summed: what they share counts for each of them), and
+how many times Beagle's throughput ours has. Fitting is done once for a panel, imputing for every target. With --work,
+files stay, and what is there is not made anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from snpimpute.runtime import QUIET, beagle_jar
+
+PIECE = 10_000  # sites that are simulated together
+PIECE_BP = 12_000_000
+TICK = 0.1  # seconds between looks at the memory
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--sites", type=int, nargs="+", default=[25_000, 100_000])
+    asked.add_argument("--samples", type=int, default=2000)
+    asked.add_argument("--panel", type=int, default=500)
+    asked.add_argument("--imputer", default="softmax_regression")
+    asked.add_argument("--typed", type=float, default=0.1)
+    asked.add_argument("--threads", type=int, default=2)
+    asked.add_argument("--work", type=Path)
+    asked.add_argument("--no-beagle", action="store_true")
+    arguments = asked.parse_args()
+    os.environ.update(QUIET)
+    print(f"{'sites':>8} {'command':16} {'seconds':>8} {'processor':>10} {'MB':>7} {'× Beagle':>9}", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        for n_sites in arguments.sites:
+            folder = (arguments.work or Path(name)) / f"{n_sites}"
+            if not (folder / "target.vcf.gz").exists():
+                simulate(folder, n_sites, arguments.panel, arguments.samples, round(1 / arguments.typed))
+            measure(folder, n_sites, arguments)
+
+
+def measure(folder: Path, n_sites: int, arguments: argparse.Namespace) -> None:
+    """Run and time the commands; print a line for each."""
+    ours, threads = [sys.executable, "-m", "snpimpute"], ["--threads", str(arguments.threads)]
+    panel, target = str(folder / "panel.vcf.gz"), str(folder / "target.vcf.gz")
+    runs = ["--runs", str(folder / "runs")]
+    name = f"scale-{arguments.imputer}"
+    commands = {
+        "fit": [*ours, "fit", panel, "--imputer", arguments.imputer, "--name", name, "--holdout", "0%", *runs],
+        "impute": [*ours, "impute", target, "-o", str(folder / "ours.vcf.gz"), "--model", name, *runs],
+    }
+    if not arguments.no_beagle:
+        memory = f"-Xmx{psutil.virtual_memory().total * 3 // 4 >> 20}m"
+        beagle = ["java", memory, "-jar", str(beagle_jar()), f"gt={target}", f"ref={panel}", f"out={folder / 'beagle'}"]
+        commands["Beagle"] = [*beagle, f"nthreads={arguments.threads}", "gp=true"]
+    kept = folder / "measured.json"
+    measured = json.loads(kept.read_text()) if kept.exists() else {}
+    for what, command in commands.items():
+        key = what if what == "Beagle" else f"{arguments.imputer} {what}"
+        if key not in measured:
+            measured[key] = watched(command if what == "Beagle" else [*command, *threads])
+            kept.write_text(json.dumps(measured))
+    beagle_used = measured.get("Beagle", (np.nan,) * 3)[1]
+    for what in commands:
+        key = what if what == "Beagle" else f"{arguments.imputer} {what}"
+        passed, used, memory_mb = measured[key]
+        ratio = f"{beagle_used / used:9.1f}" if what == "impute" else ""
+        print(f"{n_sites:8} {what:16} {passed:8.0f} {used:10.0f} {memory_mb:7.0f} {ratio}", flush=True)
+
+
+def watched(command: list[str]) -> tuple[float, float, float]:
+    """Seconds passed, processor seconds and largest memory (MB) of a command with all that it starts."""
+    started = time.perf_counter()
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdout=said, stderr=said)
+        root, most, seconds_of = psutil.Process(process.pid), 0.0, {}
+        while process.poll() is None:
+            resident = 0
+            with suppress(psutil.NoSuchProcess):
+                for one in [root, *root.children(recursive=True)]:
+                    with suppress(psutil.NoSuchProcess):
+                        times = one.cpu_times()
+                        seconds_of[one.pid, one.create_time()] = times.user + times.system
+                        resident += one.memory_info().rss
+            most = max(most, resident / 1e6)
+            time.sleep(TICK)
+        if process.returncode:
+            said.seek(0)
+            sys.exit(f"{' '.join(command)}:\n{said.read().decode()[-2000:]}")
+    return time.perf_counter() - started, sum(seconds_of.values()), most
+
+
+def simulate(folder: Path, n_sites: int, n_panel: int, n_target: int, every: int) -> None:
+    """Write panel.vcf.gz (phased, all sites) and target.vcf.gz (unphased, every `every`th site)."""
+    import msprime
+
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {"panel": (0, n_panel, 1), "target": (n_panel, n_panel + n_target, every)}
+    pipes = {}
+    for part, (first, last, _) in parts.items():
+        out = (folder / f"{part}.part").open("wb")
+        pipes[part] = subprocess.Popen(["bgzip", "-c"], stdin=subprocess.PIPE, stdout=out)
+        names = "\t".join(f"s{i}" for i in range(first, last))
+        head = "##fileformat=VCFv4.2\n##contig=<ID=1>\n"
+        head += '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">\n'
+        head += f"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\t{names}\n"
+        pipes[part].stdin.write(head.encode())
+    written = 0
+    for piece in range(-(-n_sites // PIECE)):
+        trees = msprime.sim_ancestry(
+            n_panel + n_target,
+            population_size=10_000,
+            recombination_rate=1e-8,
+            sequence_length=PIECE_BP,
+            random_seed=piece + 1,
+        )
+        trees = msprime.sim_mutations(trees, rate=2.5e-8, model=msprime.BinaryMutationModel(), random_seed=piece + 1)
+        kept = 0
+        for variant in trees.variants():
+            alleles = variant.genotypes
+            count = int(alleles[: 2 * n_panel].sum())
+            if not 0.01 * 2 * n_panel <= count <= 0.99 * 2 * n_panel:
+                continue
+            for part, (first, last, step) in parts.items():
+                if written % step == 0:
+                    own = alleles[2 * first : 2 * last].astype(np.uint8) + ord("0")
+                    text = np.empty((last - first, 4), dtype=np.uint8)
+                    text[:, 0], text[:, 2] = own[::2], own[1::2]
+                    text[:, 1], text[:, 3] = ord("|" if part == "panel" else "/"), ord("\t")
+                    position = piece * PIECE_BP + int(variant.site.position) + 1
+                    line = f"1\t{position}\t.\tA\tC\t.\tPASS\t.\tGT\t".encode() + text.tobytes()[:-1] + b"\n"
+                    pipes[part].stdin.write(line)
+            written, kept = written + 1, kept + 1
+            if kept == PIECE or written == n_sites:
+                break
+        else:
+            sys.exit(f"a piece of {PIECE_BP} bases has {kept} sites, not {PIECE}")
+    for part, pipe in pipes.items():
+        pipe.stdin.close()
+        if pipe.wait():
+            sys.exit("bgzip failed")
+        (folder / f"{part}.part").rename(folder / f"{part}.vcf.gz")
+        subprocess.run(["bcftools", "index", "-f", "-t", folder / f"{part}.vcf.gz"], check=True)
+
+
+if __name__ == "__main__":
+    main()
