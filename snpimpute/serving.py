@@ -80,7 +80,9 @@ class ServedImputer(PythonModel):
                 f"{matrix.shape[1]} columns, and {len(names)} names in the parameter `sites`; give contig:pos:ref:alt for each column"
             )
         if unknown := [name for name in names if name not in self.column]:
-            raise InputError(f"site {unknown[0]} is not the model's; it has {len(self.column)}, {next(iter(self.column))} first")
+            raise InputError(
+                f"site {unknown[0]} is not the model's; it has {len(self.column)}, {next(iter(self.column))} first"
+            )
         if len(set(names)) < len(names):
             raise InputError(f"site {next(name for name in names if names.count(name) > 1)} is named twice")
         given = np.where(np.isnan(matrix), -1, matrix)

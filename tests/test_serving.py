@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -21,6 +23,8 @@ from snpimpute.runtime import end_group
 from snpimpute.tracking import Tracker
 from snpimpute.windows import WindowedModel
 from tests.imputers.contract import small_panel
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +78,23 @@ def test_it_answers_as_the_model_does(served, calves):
     np.testing.assert_allclose(found["posterior"], expected, atol=1e-6)
     np.testing.assert_allclose(found["dosage"], expected @ [0, 1, 2], atol=1e-5)
     assert found["call"] == expected.argmax(axis=2).tolist()
+
+
+def test_the_documented_request_is_answered(served, calves, tmp_path):
+    """The Python of docs/serving.md, with this server's address and a target of its own."""
+    address, folder = served
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "serving.md").read_text(), re.DOTALL)[1]
+    assert "http://127.0.0.1:5001/invocations" in code
+    target = calves.take_samples(slice(70, 75)).take_sites(slice(1, None, 3))
+    write_vcf(tmp_path / "target.vcf.gz", target)
+    code = code.replace("http://127.0.0.1:5001/invocations", address)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    hidden = ~np.isin(np.arange(calves.n_sites), np.arange(1, calves.n_sites, 3))
+    expected = WindowedModel(folder).posterior(calves.take_samples(slice(70, 75)).hide(hidden))[0, 0]
+    site, call, dosage, posterior = done.stdout.split(maxsplit=3)
+    assert site == calves.site_keys()[0] and int(call) == expected.argmax()
+    np.testing.assert_allclose(json.loads(posterior), expected, atol=1e-6)
+    assert float(dosage) == pytest.approx(expected @ [0, 1, 2], abs=1e-5)
 
 
 def test_sites_may_come_in_any_order_and_be_left_out(served, calves):
