@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from snpimpute import __version__, imputers
+from snpimpute.digests import digest, file_digest
 from snpimpute.errors import InputError
 from snpimpute.genotypes import SITE_COLUMNS, GenotypeMatrix, site_keys
 from snpimpute.imputers._base import Imputer, Report
@@ -31,8 +32,6 @@ from snpimpute.metrics import interval, resample, resampling_weights, scores
 from snpimpute.pipeline import TRIALS_PER_PROCESS, suggested
 from snpimpute.processes import in_processes
 from snpimpute.runtime import (
-    digest,
-    file_digest,
     git_revision,
     peak_memory_mb,
     versions,
@@ -42,7 +41,7 @@ from snpimpute.tracking import PANEL_VARIANT
 from snpimpute.tuning import StudySettings, TrialOutcome, read_params, run_study, write_params
 from snpimpute.watch import Watch
 from snpimpute.window_steps import ARRAY, TYPED, measured_file, score_in_windows, subsets
-from snpimpute.windows import ABOUT, Window, WindowedModel, cut_by_map, cut_by_sites, sha256
+from snpimpute.windows import ABOUT, Window, WindowedModel, cut_by_map, cut_by_sites
 
 TUNED_IN = 2  # windows that a study judges parameters in
 PILOTS = 6  # windows that are measured, unless told otherwise
@@ -223,7 +222,7 @@ def write_model(folder: Path, about: dict[str, Any], sites: pd.DataFrame, window
     """
     write_text(folder / "sites.tsv", sites.to_csv(sep="\t", index=False, float_format="%.6g"))
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ABOUT)
-    checksums = {str(path.relative_to(folder)): sha256(path) for path in files}
+    checksums = {str(path.relative_to(folder)): file_digest(path) for path in files}
     text = {**about, "windows": [astuple(window) for window in windows], "checksums": checksums}
     write_text(folder / ABOUT, json.dumps(text, indent=1) + "\n")
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from snpimpute import __version__, imputers
+from snpimpute.digests import digest, file_digest
 from snpimpute.errors import InputError
 from snpimpute.genotypes import MISSING, SITE_COLUMNS
 from snpimpute.io.imputed import ImputedSites, ImputedWriter
@@ -31,7 +32,7 @@ from snpimpute.qc import (
     TargetCheck,
     check_target,
 )
-from snpimpute.runtime import digest, file_digest, write_text, written_beside
+from snpimpute.runtime import write_text, written_beside
 from snpimpute.watch import Watch
 from snpimpute.window_steps import imputed_file
 from snpimpute.windows import Window, WindowedModel, cut_by_sites, weights_in

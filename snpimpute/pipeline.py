@@ -12,6 +12,7 @@ import pandas as pd
 
 from snpimpute import __version__, imputers
 from snpimpute.config import SIMULATED, DataSettings, ExperimentSettings
+from snpimpute.digests import digest, file_digest
 from snpimpute.errors import InputError
 from snpimpute.evaluation import TABLE_LAYOUT, impute_scenarios, load_posteriors, save_posteriors, score_table
 from snpimpute.imputers._base import Imputer, Report
@@ -20,8 +21,6 @@ from snpimpute.io.read import files_of
 from snpimpute.plan import Done, Outcome, Row, Tuned, on_data, plan
 from snpimpute.processes import StepFailed, run_step
 from snpimpute.runtime import (
-    digest,
-    file_digest,
     git_revision,
     peak_memory_mb,
     tell,

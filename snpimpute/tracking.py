@@ -29,8 +29,9 @@ import numpy as np
 import pandas as pd
 
 from snpimpute import imputers
+from snpimpute.digests import digest
 from snpimpute.errors import InputError
-from snpimpute.runtime import QUIET, digest, written_beside
+from snpimpute.runtime import QUIET, written_beside
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

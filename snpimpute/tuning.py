@@ -22,8 +22,9 @@ from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
+from snpimpute.digests import digest
 from snpimpute.errors import InputError
-from snpimpute.runtime import digest, end_this_process, kill_descendants, worker_environment, write_text
+from snpimpute.runtime import end_this_process, kill_descendants, worker_environment, write_text
 
 if TYPE_CHECKING:  # a worker starts without pandas if its evaluation needs none
     import optuna

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from snpimpute import imputers
+from snpimpute.digests import file_digest
 from snpimpute.errors import InputError
 from snpimpute.genotypes import MISSING, GenotypeMatrix, require_same_sites
 from snpimpute.imputers._base import Imputer
@@ -191,7 +191,7 @@ class WindowedModel:
         """Raise InputError that names the first file which is not as it was when the model was fitted."""
         for name, checksum in self.about["checksums"].items():
             path = self.folder / name
-            if not path.is_file() or sha256(path) != checksum:
+            if not path.is_file() or file_digest(path) != checksum:
                 what = "is not as it was when the model was fitted" if path.is_file() else "is missing"
                 raise InputError(f"model {self.about['name']}: {path} {what}: fit it again, or fetch it anew")
 
@@ -217,12 +217,6 @@ class WindowedModel:
             part = target.take_sites(window.sites)
             out[:, window.sites] += window_posterior(self, number, part) * weights_in(self.windows, number)[:, None]
         return out
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 (hex) of a file; here, and not in `runtime`, so that serving a model needs no framework for it."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def window_posterior(model: WindowedModel, number: int, target: GenotypeMatrix) -> np.ndarray:

@@ -12,7 +12,6 @@ import pytest
 from snpimpute.errors import InputError
 from snpimpute.runtime import (
     beagle_jar,
-    digest,
     end_group,
     run_program,
     worker_environment,
@@ -64,10 +63,6 @@ def test_threads_are_set_for_every_library():
         "3"
     }
     assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
-
-
-def test_a_digest_does_not_depend_on_the_order_of_keys():
-    assert digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1}) != digest({"a": 1, "b": [3]})
 
 
 def test_a_wrong_jar_is_named(monkeypatch, tmp_path):

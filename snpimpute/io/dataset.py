@@ -13,11 +13,12 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from snpimpute.digests import digest
 from snpimpute.errors import InputError
 from snpimpute.genotypes import GenotypeMatrix, site_keys
 from snpimpute.io.vcf import read_vcf, write_vcf
 from snpimpute.masking import Scenario, TrainingMask
-from snpimpute.runtime import digest, written_beside
+from snpimpute.runtime import written_beside
 
 LAYOUT = 1
 CHANGED = "{} was changed after it was made: remove the folder and prepare it again"
