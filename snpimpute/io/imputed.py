@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from snpimpute.genotypes import MISSING, SITE_COLUMNS
+from snpimpute.io.bcf import Field, genotypes
 from snpimpute.io.output import PLINK_FILES, Output, suffix_of, vcf_output
 
 logger = logging.getLogger(__name__)
@@ -144,6 +146,7 @@ class ImputedWriter:
         suffix = ".vcf" if path is None else suffix_of(path)
         self._plink = suffix in PLINK_FILES
         self._texts = _CallTexts(flag_imputed, ties_lean=suffix == ".pgen")
+        self._numbers = _CallNumbers(flag_imputed) if suffix == ".bcf" else None
         header = _header_lines(target_header, contigs, about, self._flags, flag_imputed)
         self._contigs = {found[2] for line in header if (found := DEFINED.match(line)) and found[1] == "contig"}
         self._per_allele = PER_ALLELE | {
@@ -186,14 +189,13 @@ class ImputedWriter:
         step = max(CALLS_AT_A_TIME // n_samples, 1)
         for start in range(0, n_sites, step):
             part = slice(start, start + step)
-            lines = self._lines(
+            self._write(
                 sites[part],
                 block.posterior[:, part],
                 np.ascontiguousarray(block.observed[:, part].T),
                 block.records[part],
                 block.swapped[part],
             )
-            self._out.write("".join(lines).encode())
 
     def pass_through(self, record: str, flag: str = "") -> None:
         """Write a record of the target as it is, `flag` (one of the `flags`) added to its INFO; errors as `write` has them."""
@@ -215,26 +217,25 @@ class ImputedWriter:
             if contig not in self._contigs:
                 raise ValueError(f"contig {contig} is not in the header")
 
-    def _lines(
+    def _write(
         self,
         sites: Sequence[tuple[str, int, str, str, str]],
         posterior: np.ndarray,
         observed: np.ndarray,
         lines: Sequence[str | None],
         swapped: np.ndarray,
-    ) -> list[str]:
-        """The text of sites; `observed` is (n_sites, n_samples), the rest as in ImputedSites."""
+    ) -> None:
+        """Write sites; `observed` is (n_sites, n_samples), the rest as in ImputedSites."""
         keys = _imputed_keys(posterior)
         records = [None if line is None else _Record(line, len(self._samples)) for line in lines]
         typed = (observed != MISSING).any(axis=1)
         if typed.any():
             keys = _put_observed(keys, observed, records, swapped)
-        calls = self._texts.of(keys).tolist()
+        calls = self._texts.of(keys).tolist() if self._numbers is None else None
         frequencies, r2 = _summaries(posterior)
-        written = []
         for j, (contig, pos, name, ref, alt) in enumerate(sites):
             info = f"AF={frequencies[j]:.4g};DR2={r2[j]:.2f}" + ("" if typed[j] else ";IMP")
-            record, quality, passed, keys_of_format, texts = records[j], ".", "PASS", self._format, calls[j]
+            record, quality, passed, others, values = records[j], ".", "PASS", "", [""]
             if record is not None:
                 record.require_at(contig, pos, (alt, ref) if swapped[j] else (ref, alt))
                 name = record.name if record.name != "." else name
@@ -243,12 +244,15 @@ class ImputedWriter:
                     not_kept = self._per_allele if swapped[j] else set()
                     info = ";".join([info, *record.other_info(COUNTED | {*INFO_LINES, *self._flags} | not_kept)])
                     others, values = record.other_fields(OWN_FORMAT | not_kept)
-                    if others:
-                        keys_of_format = f"{self._format}:{others}"
-                        texts = [f"{text}:{value}" for text, value in zip(texts, values, strict=True)]
-            fixed = (contig, str(pos), name or ".", ref, alt, quality, passed, info, keys_of_format)
-            written.append("\t".join([*fixed, *texts]) + "\n")
-        return written
+            fixed = "\t".join((contig, str(pos), name or ".", ref, alt, quality, passed, info))
+            if self._numbers is not None and not others:
+                self._out.write_calls(fixed.encode(), len(keys[j]), partial(self._numbers.of, keys[j]))
+                continue
+            texts, keys_of_format = self._texts.of(keys[j]).tolist() if calls is None else calls[j], self._format
+            if others:
+                keys_of_format = f"{self._format}:{others}"
+                texts = [f"{text}:{value}" for text, value in zip(texts, values, strict=True)]
+            self._out.write(("\t".join([fixed, keys_of_format, *texts]) + "\n").encode())
 
 
 class _Record:
@@ -293,6 +297,34 @@ class _Record:
             parts += ["."] * (len(keys) - len(parts))
             values.append(":".join([parts[i] for i in kept]))
         return ":".join([keys[i] for i in kept]), values
+
+
+class _CallNumbers:
+    """The FORMAT fields of calls by their numbers, as BCF has them."""
+
+    def __init__(self, flag_imputed: bool) -> None:
+        key, genotype = np.divmod(np.arange(OBSERVED), _GENOTYPES)
+        key, dose = np.divmod(key, _DOSES)
+        key, whole = np.divmod(key, _SUMS)
+        p1, p2 = np.divmod(key, 101)
+        observed = np.array([[int(text[0]), int(text[2]), text[1] == "|"] for text in CALLS])
+        counts = observed[:, 0] + observed[:, 1]
+        dosage = np.concatenate([dose + p1 + 2 * p2 - 2, 100 * counts])
+        imputed = np.stack([99 + whole - p1 - p2, p1, p2], axis=1)
+        posterior = np.concatenate([imputed, 100 * np.eye(3, dtype=int)[counts]])
+        first, second = np.concatenate([[genotype == 2, genotype > 0], observed[:, :2].T], axis=1).astype(int)
+        phased = np.concatenate([np.zeros(OBSERVED, dtype=int), observed[:, 2]])
+        self._fields = {
+            "GT": genotypes(first, second, phased),
+            "DS": (dosage / 100).astype(np.float32),
+            "GP": (posterior / 100).astype(np.float32),
+        }
+        if flag_imputed:
+            self._fields["IC"] = (np.arange(len(dosage)) < OBSERVED).astype(np.int8)
+
+    def of(self, keys: np.ndarray) -> list[Field]:
+        """The fields of a site, from keys (n_samples,)."""
+        return [(name, table[keys]) for name, table in self._fields.items()]
 
 
 class _CallTexts:

@@ -8,12 +8,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import BufferedWriter
 from pathlib import Path
 from typing import IO
 
 from snpimpute.errors import InputError
+from snpimpute.io.bcf import CallsPutIn, Field
 from snpimpute.runtime import end_group, run_program, written_beside
 
 SUFFIXES = (".vcf", ".vcf.gz", ".bcf", ".bed", ".pgen")
@@ -37,9 +39,16 @@ class Output:
         suffix: of the file, one of SUFFIXES; ".vcf" for standard output.
     """
 
-    def __init__(self, file: IO[bytes], suffix: str) -> None:
+    def __init__(self, file: IO[bytes], suffix: str, put_in: CallsPutIn | None = None) -> None:
         self._file = file
         self.suffix = suffix
+        self._put_in = put_in
+
+    def write_calls(self, fixed: bytes, n_samples: int, fields: Callable[[], Sequence[Field]]) -> None:
+        """Write a record: the columns of its line up to INFO, and what gives the calls as numbers; errors as `write`."""
+        assert self._put_in is not None
+        self._put_in.put(fields)
+        self._write(fixed + b"\t." * (1 + n_samples) + b"\n")
 
     def write(self, lines: bytes) -> None:
         """Write whole lines of VCF text: the header first, then records.
@@ -49,6 +58,12 @@ class Output:
         """
         if self.suffix in PLINK_FILES and not lines.startswith(b"#"):
             lines = MARK + lines[:-1].replace(b"\n", b"\n" + MARK) + lines[-1:]
+        if self._put_in is not None and not lines.startswith(b"#"):
+            for _ in range(lines.count(b"\n")):
+                self._put_in.put(None)
+        self._write(lines)
+
+    def _write(self, lines: bytes) -> None:
         rest = memoryview(lines)
         while rest:
             rest = rest[self._file.write(rest) :]
@@ -75,7 +90,11 @@ def vcf_output(path: Path | None, threads: int = 1) -> Iterator[Output]:
         return
     suffix = suffix_of(path)
     _require_writable(path)
-    make = {".vcf": _plain, ".vcf.gz": _bgzipped, ".bcf": _bcf}.get(suffix, _plink)
+    if suffix == ".bcf":
+        with _bcf(path, threads) as (file, put_in):
+            yield Output(file, suffix, put_in)
+        return
+    make = {".vcf": _plain, ".vcf.gz": _bgzipped}.get(suffix, _plink)
     with make(path, threads) as file:
         yield Output(file, suffix)
 
@@ -111,10 +130,17 @@ def _bgzipped(path: Path, threads: int) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _bcf(path: Path, threads: int) -> Iterator[IO[bytes]]:
-    command = [_program("bcftools"), "view", "--no-version", "-Ob", "--threads", str(threads), "-"]
-    with _indexed(path, threads, ("csi",)) as beside, _piped(command, beside) as pipe:
-        yield pipe
+def _bcf(path: Path, threads: int) -> Iterator[tuple[IO[bytes], CallsPutIn]]:
+    """A pipe for VCF text to bcftools, and what puts calls into what comes out of it, on its way to bgzip."""
+    command = [_program("bcftools"), "view", "--no-version", "-Ou", "-"]
+    with _indexed(path, threads, ("csi",)) as beside, _piped(_bgzip(threads), beside) as packed:
+        out, into = os.pipe()
+        put_in = CallsPutIn(os.fdopen(out, "rb", PIPE_SIZE), BufferedWriter(packed, PIPE_SIZE))
+        try:
+            with _piped(command, beside, into) as text:
+                yield text, put_in
+        finally:
+            put_in.finish()
 
 
 @contextmanager
@@ -181,13 +207,15 @@ def _unmark(marked: Path, unmarked: Path) -> None:
 
 
 @contextmanager
-def _piped(command: Sequence[str], path: Path) -> Iterator[IO[bytes]]:
-    """The standard input of a program that writes to `path`; InputError in one line if it fails."""
-    with path.open("wb") as file, tempfile.TemporaryFile() as said:
+def _piped(command: Sequence[str], path: Path, into: int | None = None) -> Iterator[IO[bytes]]:
+    """The standard input of a program that writes to `path`, at once or by the pipe `into`; InputError in one line if it fails."""
+    with path.open("wb") if into is None else os.fdopen(into, "wb") as file, tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=file, stderr=said, bufsize=0, start_new_session=True
         )
         assert process.stdin is not None
+        if into is not None:
+            file.close()  # the other end is to see when the program has ended
         with suppress(OSError):  # refused where a user's pipes hold too much already
             fcntl.fcntl(process.stdin, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
         broken = None

@@ -285,6 +285,31 @@ def test_a_posterior_that_is_none_is_refused(tmp_path: Path, wrong: float) -> No
         written_line(tmp_path / "x.vcf", observed)
 
 
+@pytest.mark.parametrize("options", [{}, {"flag_imputed": True}, {"keep_fields": True, "flag_imputed": True}])
+def test_a_bcf_is_byte_for_byte_what_bcftools_makes_of_the_text(tmp_path: Path, options: dict) -> None:
+    """Also beyond 128 definitions in the header, where a field's number needs two bytes."""
+    many = "".join(f'##INFO=<ID=X{i},Number=1,Type=Float,Description="x">\n' for i in range(200))
+    header = "".join(f"{line}\n" for line in HEADER.splitlines() if line.startswith("##")) + many
+    for theirs in (HEADER, header):
+        text, binary = write(tmp_path / "out.vcf", header=theirs, **options), tmp_path / "out.bcf"
+        write(binary, header=theirs, **options)
+        made = subprocess.check_output(["bcftools", "view", "--no-version", "-Ou", text])
+        assert subprocess.check_output(["bgzip", "-dc", binary]) == made
+
+
+def test_a_bcf_of_many_small_records_comes_out_whole(tmp_path: Path) -> None:
+    """bcftools keeps 64 KiB back: what it keeps must not keep us waiting."""
+    n_sites = 5_000
+    sites = pd.DataFrame({"contig": "28", "pos": np.arange(n_sites) + 1, "id": "", "ref": "A", "alt": "C"})
+    posterior = np.random.default_rng(1).dirichlet([1, 1, 1], (1, n_sites)).astype(np.float32)
+    block = ImputedSites(
+        sites, posterior, np.full((1, n_sites), -1, np.int8), [None] * n_sites, np.zeros(n_sites, bool)
+    )
+    with ImputedWriter(tmp_path / "out.bcf", "", ["one"], contigs=["28"], about={}) as writer:
+        writer.write(block)
+    np.testing.assert_allclose(values(tmp_path / "out.bcf", "GP").reshape(n_sites, 3), posterior[0], atol=0.00501)
+
+
 # ------------------------------------------------------------------ the header
 
 
