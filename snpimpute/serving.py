@@ -11,7 +11,6 @@ This file must import MLflow at its top, because MLflow runs it as a script; not
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +25,14 @@ class ServedImputer(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the imputer that the artifact folder holds."""
-        from snpimpute.imputers import load
+        from snpimpute.imputers import class_in
         from snpimpute.windows import ABOUT, WindowedModel
 
         folder = Path(context.artifacts["imputer"])
         if (folder / ABOUT).exists():
             self.imputer: Any = WindowedModel(folder)
             return
-        name = json.loads((folder / "imputer.json").read_text())["imputer"]
-        self.imputer = load(name).load(folder)
+        self.imputer = class_in(folder).load(folder)
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None

@@ -186,7 +186,8 @@ class WindowedModel:
 
     def imputer(self, number: int) -> Imputer:
         """The fitted imputer of window `number`, loaded."""
-        return imputers.load(self.about["imputer"]).load(self.place(self.folder, number))
+        place = self.place(self.folder, number)
+        return imputers.class_in(place).load(place)
 
     def posterior(self, target: GenotypeMatrix) -> np.ndarray:
         """Posterior probability of genotypes 0, 1, 2 for every sample and site of `target`, blended over the windows.
