@@ -22,7 +22,7 @@ $(VENV)/.done: requirements.lock pyproject.toml
 	touch $@
 
 system:
-	@sh scripts/system-packages.sh beagle plink2 bcftools tabix chromium
+	@sh scripts/system-packages.sh beagle minimac4 plink plink2 bcftools tabix chromium
 
 demo: setup ## Five imputers on the simulated bulls, with a small budget: about ten minutes on 2 cores
 	$(BIN)/snpimpute experiment experiments/demo.toml

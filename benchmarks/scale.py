@@ -1,7 +1,7 @@
 """Time and memory of an imputation by the number of sites, with Beagle beside it: is memory bounded, is time linear?
 
     python benchmarks/scale.py [--sites 25000 100000] [--samples 2000] [--panel 500] [--imputer softmax_regression]
-                               [--typed 0.1] [--threads 2] [--work FOLDER] [--no-beagle]
+                               [--params FILE] [--typed 0.1] [--threads 2] [--work FOLDER] [--no-beagle]
 
 For each number of sites a panel and a target are simulated (msprime: a population of 10,000, pieces of 10,000 sites laid
 end to end). The target has every tenth site; `snpimpute fit` learns from the panel, `snpimpute impute` gives back all sites,
@@ -39,6 +39,7 @@ def main() -> None:
     asked.add_argument("--samples", type=int, default=2000)
     asked.add_argument("--panel", type=int, default=500)
     asked.add_argument("--imputer", default="softmax_regression")
+    asked.add_argument("--params", type=Path, help="TOML; a network's epochs do not change how long it imputes")
     asked.add_argument("--typed", type=float, default=0.1)
     asked.add_argument("--threads", type=int, default=2)
     asked.add_argument("--work", type=Path)
@@ -64,6 +65,8 @@ def measure(folder: Path, n_sites: int, arguments: argparse.Namespace) -> None:
         "fit": [*ours, "fit", panel, "--imputer", arguments.imputer, "--name", name, "--holdout", "0%", *runs],
         "impute": [*ours, "impute", target, "-o", str(folder / "ours.vcf.gz"), "--model", name, *runs],
     }
+    if arguments.params:
+        commands["fit"] += ["--params", str(arguments.params)]
     if not arguments.no_beagle:
         memory = f"-Xmx{psutil.virtual_memory().total * 3 // 4 >> 20}m"
         beagle = ["java", memory, "-jar", str(beagle_jar()), f"gt={target}", f"ref={panel}", f"out={folder / 'beagle'}"]

@@ -4,6 +4,7 @@ set -eu
 missing=""
 for package in "$@"; do
     case "$package" in
+        plink) program=plink1 ;;
         tabix) program=bgzip ;;
         postgresql) program=pg_ctlcluster ;;
         *) program=$package ;;

@@ -33,6 +33,10 @@ Source = Annotated[
 ]
 Runs = Annotated[Path, typer.Option(help="Folder that everything is kept in.", envvar="SNPIMPUTE_RUNS")]
 Imputers = Annotated[list[str] | None, typer.Option("--imputer", help="Only this imputer; may be given several times.")]
+ImputersFrom = Annotated[
+    list[Path] | None,
+    typer.Option("--imputers-from", help="Folder with descriptions of more imputers; may be given several times."),
+]
 Region = Annotated[
     str | None, typer.Option(help="CONTIG or CONTIG:START-END, several joined by ';'; needs an index beside the file.")
 ]
@@ -62,6 +66,7 @@ def experiment(
     source: Source,
     runs: Runs = Path("runs"),
     imputer: Imputers = None,
+    imputers_from: ImputersFrom = None,
     region: Region = None,
     max_sites: MaxSites = None,
     samples: Samples = None,
@@ -84,7 +89,17 @@ def experiment(
       snpimpute experiment experiments/demo.toml
     """
     settings = _settings(
-        source, region, max_sites, samples, trials, budget, retune=retune, data=data, seed=seed, threads=threads
+        source,
+        region,
+        max_sites,
+        samples,
+        trials,
+        budget,
+        retune=retune,
+        data=data,
+        seed=seed,
+        threads=threads,
+        imputers_from=imputers_from,
     )
     _finish(_run(settings, runs, "compare", imputer), as_json)
 
@@ -113,6 +128,7 @@ def tune(
     source: Source,
     runs: Runs = Path("runs"),
     imputer: Imputers = None,
+    imputers_from: ImputersFrom = None,
     trials: Trials = None,
     budget: BudgetTime = None,
     retune: Retune = False,
@@ -125,9 +141,8 @@ def tune(
 
       snpimpute tune experiments/demo.toml --imputer beagle --trials 100
     """
-    _finish(
-        _run(_settings(source, trials=trials, budget=budget, retune=retune, data=data), runs, "tune", imputer), as_json
-    )
+    settings = _settings(source, trials=trials, budget=budget, retune=retune, data=data, imputers_from=imputers_from)
+    _finish(_run(settings, runs, "tune", imputer), as_json)
 
 
 @app.command()
@@ -135,6 +150,7 @@ def train(
     source: Source,
     runs: Runs = Path("runs"),
     imputer: Imputers = None,
+    imputers_from: ImputersFrom = None,
     data: Datasets = None,
     as_json: AsJson = False,
 ) -> None:
@@ -144,7 +160,7 @@ def train(
 
       snpimpute train experiments/demo.toml --imputer dense
     """
-    _finish(_run(_settings(source, data=data), runs, "train", imputer), as_json)
+    _finish(_run(_settings(source, data=data, imputers_from=imputers_from), runs, "train", imputer), as_json)
 
 
 @app.command()
@@ -152,6 +168,7 @@ def evaluate(
     source: Source,
     runs: Runs = Path("runs"),
     imputer: Imputers = None,
+    imputers_from: ImputersFrom = None,
     data: Datasets = None,
     registered: Registered = False,
     as_json: AsJson = False,
@@ -167,7 +184,7 @@ def evaluate(
 
       snpimpute evaluate experiments/demo.toml --registered
     """
-    settings = _settings(source, data=data)
+    settings = _settings(source, data=data, imputers_from=imputers_from)
     if not registered:
         _finish(_run(settings, runs, "evaluate", imputer), as_json)
         return
@@ -184,6 +201,7 @@ def compare(
     source: Source,
     runs: Runs = Path("runs"),
     imputer: Imputers = None,
+    imputers_from: ImputersFrom = None,
     data: Datasets = None,
     as_json: AsJson = False,
 ) -> None:
@@ -193,7 +211,7 @@ def compare(
 
       snpimpute compare experiments/demo.toml
     """
-    _finish(_run(_settings(source, data=data), runs, "compare", imputer), as_json)
+    _finish(_run(_settings(source, data=data, imputers_from=imputers_from), runs, "compare", imputer), as_json)
 
 
 @app.command()
@@ -289,6 +307,7 @@ def fit(
         Path, typer.Argument(help="Reference panel: .vcf.gz, .bcf, or .bed with .bim and .fam beside it.")
     ],
     imputer: Annotated[str, typer.Option(help="What is fitted; see snpimpute imputers.")] = "softmax_regression",
+    imputers_from: ImputersFrom = None,
     name: Annotated[str | None, typer.Option(help="Of the model (the panel's file name if not given).")] = None,
     region: Region = None,
     samples: Samples = None,
@@ -321,12 +340,13 @@ def fit(
 
       snpimpute fit panel.vcf.gz --imputer beagle --map chr28.map --typed-sites chip.txt --holdout 20%
     """
-    from snpimpute import config
+    from snpimpute import config, imputers
     from snpimpute.fit import FitSettings
     from snpimpute.fit import fit as fit_panel
     from snpimpute.tuning import read_params
     from snpimpute.watch import watch
 
+    imputers.look_in(imputers_from or [])
     settings = FitSettings(
         panel=panel,
         name=name or config.name_of(panel),
@@ -375,6 +395,7 @@ def impute(
     imputer: Annotated[
         str, typer.Option(help="With --no-panel: simpute, ld_knn or beagle (phased jointly).")
     ] = "simpute",
+    imputers_from: ImputersFrom = None,
     keep_fields: Annotated[bool, typer.Option("--keep-fields", help="Keep other INFO and FORMAT fields.")] = False,
     runs: Runs = Path("runs"),
     threads: Threads = None,
@@ -392,11 +413,13 @@ def impute(
     """
     import shlex
 
+    from snpimpute import imputers
     from snpimpute.impute import ImputeSettings, impute_file
     from snpimpute.watch import watch
 
     if model is not None and no_panel:
         raise InputError("--model and --no-panel exclude each other")
+    imputers.look_in(imputers_from or [])
     settings = ImputeSettings(
         target=target,
         output=None if output == "-" else Path(output),
@@ -478,7 +501,7 @@ def roll_back(name: ModelName, runs: Runs = Path("runs")) -> None:
 
 
 @app.command("imputers")
-def list_imputers(as_json: AsJson = False) -> None:
+def list_imputers(imputers_from: ImputersFrom = None, as_json: AsJson = False) -> None:
     """List the imputers, each with the rows that it has in a report.
 
     Example:
@@ -487,6 +510,7 @@ def list_imputers(as_json: AsJson = False) -> None:
     """
     from snpimpute import imputers
 
+    imputers.look_in(imputers_from or [])
     rows: list[dict[str, Any]] = []
     for name in imputers.names():
         cls = imputers.load(name)
@@ -574,6 +598,7 @@ def _settings(
     threads: int | None = None,
     retune: bool = False,
     data: list[str] | None = None,
+    imputers_from: list[Path] | None = None,
 ) -> ExperimentSettings:
     """The experiment that the arguments describe: a TOML file's, or the default one on a genotype file."""
     from snpimpute import config
@@ -588,7 +613,14 @@ def _settings(
         settings = config.for_genotypes(source, region=region, max_sites=max_sites, samples=samples)
     seconds = None if budget is None else config.seconds_of(budget)
     return config.changed(
-        settings, trials=trials, seconds=seconds, seed=seed, threads=threads, retune=retune, only_data=data
+        settings,
+        trials=trials,
+        seconds=seconds,
+        seed=seed,
+        threads=threads,
+        retune=retune,
+        only_data=data,
+        imputers_from=imputers_from,
     )
 
 

@@ -160,7 +160,8 @@ class ScoringSettings(Settings):
 class ExperimentSettings(Settings):
     """A whole experiment.
 
-    `imputers` lists names (every one there is by default) and `variants` narrows or adds rows of an imputer; the rows an
+    `imputers` lists names (every one there is by default), `imputers_from` folders with descriptions of more
+    (docs/external.md), and `variants` narrows or adds rows of an imputer; the rows an
     imputer declares are taken where `variants` says nothing of them, unless `only_listed_variants` is set.
     """
 
@@ -170,6 +171,7 @@ class ExperimentSettings(Settings):
     note: str = ""
     data: dict[str, DataSettings] = {"bulls": DataSettings()}
     imputers: tuple[str, ...] | None = None
+    imputers_from: tuple[Path, ...] = ()
     variants: dict[str, dict[str, VariantSettings]] = {}
     only_listed_variants: bool = False
     tuning: TuningSettings = TuningSettings()
@@ -239,7 +241,8 @@ def read(path: Path) -> ExperimentSettings:
     tuning = settings.tuning.model_copy(
         update={"parameters": settings.tuning.parameters and _resolved(settings.tuning.parameters, path)}
     )
-    return settings.model_copy(update={"data": data, "variants": variants, "tuning": tuning})
+    folders = tuple(_resolved(folder, path) for folder in settings.imputers_from)
+    return settings.model_copy(update={"data": data, "variants": variants, "tuning": tuning, "imputers_from": folders})
 
 
 def _with_paths(entry: DataSettings, config: Path) -> DataSettings:
@@ -285,6 +288,7 @@ def changed(
     threads: int | None = None,
     retune: bool = False,
     only_data: list[str] | None = None,
+    imputers_from: list[Path] | None = None,
 ) -> ExperimentSettings:
     """The settings with what the command line says instead: budgets given there hold for every study.
 
@@ -301,6 +305,7 @@ def changed(
         if value is not None:
             table[key] = value
     table["tuning"]["retune"] |= retune
+    table["imputers_from"] = [*table["imputers_from"], *(imputers_from or [])]
     if unknown := set(only_data or []) - set(table["data"]):
         raise InputError(f"no dataset {min(unknown)!r} in this experiment: it has {', '.join(table['data'])}")
     table["data"] = {name: data for name, data in table["data"].items() if not only_data or name in only_data}

@@ -100,7 +100,8 @@ class FitSettings:
         files = [*files_of(self.panel), self.samples, self.genetic_map, self.typed]
         contents = [file_digest(path) if path is not None and path.is_file() else "" for path in files]
         settings = {key: value for key, value in vars(self).items() if key not in left_out}
-        return digest([settings, contents, __version__])
+        recipe = imputers.load(self.imputer).recipe if "imputer" not in left_out else ""
+        return digest([settings, contents, __version__, *([recipe] if recipe else [])])
 
 
 @dataclass(frozen=True)

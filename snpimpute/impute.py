@@ -170,7 +170,8 @@ def _require_no_panel(settings: ImputeSettings) -> None:
 
 def _work_digest(settings: ImputeSettings, model: WindowedModel | None) -> str:
     contents = [file_digest(path) if path.is_file() else "" for path in files_of(settings.target)]
-    alone = [settings.imputer, dict(settings.params), settings.window, settings.seed]
+    recipe = imputers.load(settings.imputer).recipe
+    alone = [settings.imputer, dict(settings.params), settings.window, settings.seed, *([recipe] if recipe else [])]
     return digest([contents, model.about if model is not None else alone, __version__])
 
 

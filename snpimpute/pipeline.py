@@ -76,8 +76,14 @@ def _input_files(data: DataSettings) -> list[Path]:
 
 def study_name(dataset: PreparedDataset, row: Row, seed: int) -> str:
     """Name of a row's study: all that changes a score is in it, budgets and threads are not."""
-    decides = digest([row.params, row.mask, seed, __version__])
+    decides = digest([row.params, row.mask, seed, __version__, *_recipe(row)])
     return f"{dataset.name}-{dataset.digest[:12]}-{row.imputer}-{row.variant}-{decides[:8]}"
+
+
+def _recipe(row: Row) -> list[str]:
+    """What else decides the results of the row's imputer: nothing, or its description."""
+    recipe = imputers.load(row.imputer).recipe
+    return [recipe] if recipe else []
 
 
 def tune(
@@ -217,7 +223,8 @@ def _read_tuned(path: Path, dataset: PreparedDataset, row: Row) -> Tuned:
 def model_folder(settings: ExperimentSettings, dataset: PreparedDataset, row: Row, tuned: Tuned, runs: Path) -> Path:
     """Where a row's fitted imputer is kept: named by all that it depends on."""
     params = tuned.params_of(row)
-    decides = digest([dataset.digest, row.imputer, params, row.mask, settings.seed, settings.n_threads(), __version__])
+    about = [dataset.digest, row.imputer, params, row.mask, settings.seed, settings.n_threads(), __version__]
+    decides = digest([*about, *_recipe(row)])
     return runs / "models" / f"{dataset.name}-{row.imputer}-{row.variant}-{decides[:10]}"
 
 
@@ -348,8 +355,8 @@ def evaluate(settings: ExperimentSettings, folder: Path, row: Row, home: Path, w
 
 def step_impute(folder: str, home: str, variant: str) -> None:
     """The step "impute": all test scenarios."""
-    imputer = imputers.load(json.loads((Path(home) / "model" / "imputer.json").read_text())["imputer"])
-    fitted = imputer.load(Path(home) / "model")
+    model = Path(home) / "model"
+    fitted = imputers.class_in(model).load(model)
     posteriors = impute_scenarios(
         fitted, variant, dataset_in(Path(folder)), progress=lambda done, total: tell(progress=[done, total])
     )

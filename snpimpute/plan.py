@@ -11,7 +11,6 @@ import pandas as pd
 from snpimpute import imputers
 from snpimpute.config import DataSettings, ExperimentSettings, VariantSettings
 from snpimpute.errors import InputError
-from snpimpute.runtime import beagle_jar, java
 from snpimpute.training import MaskPolicy
 from snpimpute.tuning import read_params
 
@@ -105,6 +104,7 @@ def plan(settings: ExperimentSettings) -> list[Row]:
     Raises:
         InputError: unknown imputer (names the valid ones), wrong parameters, a program that an imputer needs is missing.
     """
+    imputers.look_in(settings.imputers_from)
     chosen = imputers.names() if settings.imputers is None else settings.imputers
     for name in [
         *chosen,
@@ -147,9 +147,7 @@ def plan(settings: ExperimentSettings) -> list[Row]:
                     )
                 own[label] = replace(own[label], params_from=own[change.params_from])
         rows += own.values()
-        if cls.framework == "java":
-            java()
-            beagle_jar()
+        cls.require_programs()
     return rows
 
 

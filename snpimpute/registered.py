@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from snpimpute import pipeline
+from snpimpute import imputers, pipeline
 from snpimpute.config import ExperimentSettings
 from snpimpute.errors import InputError
 from snpimpute.evaluation import load_posteriors, save_posteriors
@@ -42,6 +42,7 @@ def evaluate_registered(
         InputError: no registered model was fitted on any of the datasets (says what to run).
     """
     watch = watch or Watch()
+    imputers.look_in(settings.imputers_from)
     folders = {name: pipeline.prepare(settings, name, runs, watch) for name in settings.data}
     tracker = Tracker(tracking_uri(settings.tracking_uri, runs), runs)
     outcome = Outcome(mlflow_uri=tracker.uri)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import resource
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -138,6 +140,32 @@ def kill_descendants(pid: int) -> None:
                 process.kill()
 
 
+def program(name: str, needed_by: str, install: str) -> str:
+    """Path of a program ($SNPIMPUTE_NAME in capitals, or on the PATH).
+
+    Args:
+        name: of the program.
+        needed_by: what does not go without it.
+        install: how to get it.
+
+    Raises:
+        InputError: it is not there (names it, and says how to get it).
+    """
+    variable = _names_the_place_of(name)
+    chosen = os.environ.get(variable)
+    if chosen and not os.access(chosen, os.X_OK):
+        raise InputError(f"{variable} names {chosen}, which is not a program")
+    found = chosen or shutil.which(name)
+    if found is None:
+        raise InputError(f"{name} is missing: {needed_by} needs it ({install}), or set {variable} to where it is")
+    return found
+
+
+def _names_the_place_of(name: str) -> str:
+    """The environment variable that may say where a program is."""
+    return f"SNPIMPUTE_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}"
+
+
 def java() -> str:
     """Path of the Java program; InputError if there is none."""
     found = shutil.which("java")
@@ -193,6 +221,8 @@ def installed() -> list[dict[str, Any]]:
             version = ""
         rows.append({"name": name, "version": version, "required": True, "needed_for": needed_for})
     for name, needed_for in (
+        ("minimac4", "the imputer minimac4"),
+        ("plink1", "the imputer plink_proxy"),
         ("bcftools", "imputed .vcf.gz and .bcf, tests"),
         ("plink2", "imputed .bed and .pgen, tests"),
         ("tabix", "imputed .vcf.gz, indexing your own files"),
@@ -223,11 +253,22 @@ def beagle_version() -> str:
 
 
 def _program_version(name: str) -> str:
-    program = shutil.which(name)
-    if program is None:
+    place = os.environ.get(_names_the_place_of(name)) or shutil.which(name)
+    if place is None or not os.access(place, os.X_OK):
         return ""
-    result = run_program([program, "--version"])
-    return next(iter((result.stdout + result.stderr).splitlines()), "there")
+    options = ["--noweb"] if name == "plink1" else ["--version"]
+    with tempfile.TemporaryDirectory() as folder:  # PLINK 1.07 leaves a log where it is run
+        result = run_program([place, *options], cwd=Path(folder))
+    said = (result.stdout + result.stderr).strip()
+    if name == "plink1":
+        return plink1_version(said) or "there"
+    return next(iter(said.splitlines()), "there")
+
+
+def plink1_version(said: str) -> str:
+    """Version in the banner that PLINK 1.07 prints at each run; empty if there is none."""
+    found = re.search(r"PLINK!\s*\|\s*(v\S+)\s*\|\s*(\S+)", said)
+    return f"PLINK {found[1]} ({found[2]})" if found else ""
 
 
 def git_revision() -> str:

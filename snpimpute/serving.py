@@ -14,7 +14,6 @@ This file must import MLflow at its top, because MLflow runs it as a script; not
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,14 +35,14 @@ class ServedImputer(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         """Load the imputer that the artifact folder holds."""
         from snpimpute.genotypes import site_keys
-        from snpimpute.imputers import load
+        from snpimpute.imputers import class_in
         from snpimpute.windows import ABOUT, WindowedModel
 
         folder = Path(context.artifacts["imputer"])
         if (folder / ABOUT).exists():
             self.imputer: Any = WindowedModel(folder, keep_loaded=KEEP_LOADED)
         else:
-            self.imputer = load(json.loads((folder / "imputer.json").read_text())["imputer"]).load(folder)
+            self.imputer = class_in(folder).load(folder)
         self.sites = self.imputer.sites[["contig", "pos", "id", "ref", "alt"]]
         self.column = {name: i for i, name in enumerate(site_keys(self.sites))}
 

@@ -759,8 +759,8 @@ def model_card(
     table = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
     return (
         f"# {_registered_name(dataset)}: {imputer}/{variant}\n\n| | |\n| --- | --- |\n{table}\n"
-        "**This model may contain the genotypes of the samples it learned from.** Softmax regression and whatever is "
-        "built with Beagle keep them, a network may memorise them. Treat it like the data: whoever may not have the "
+        "**This model may contain the genotypes of the samples it learned from.** Softmax regression and whatever runs "
+        "another program keep them, a network may memorise them. Treat it like the data: whoever may not have the "
         "genotypes may not have the model.\n"
     )
 
@@ -801,9 +801,9 @@ def _save_model(path: Path, description: Any, model_folder: Path, example: pd.Da
 def _requirements(model_folder: Path) -> list[str]:
     """Pins of the distributions that serving a saved imputer imports, found by reading its source and what that imports."""
     installed = metadata.packages_distributions()
-    names = {json.loads(path.read_text())["imputer"] for path in model_folder.rglob("imputer.json")}
-    wanted = {imputers.load(name).framework or "" for name in names}
-    waiting = ["snpimpute.serving", *(f"snpimpute.imputers.{name}" for name in names)]
+    classes = {imputers.class_in(path.parent) for path in model_folder.rglob("imputer.json")}
+    wanted = {cls.framework or "" for cls in classes}
+    waiting = ["snpimpute.serving", *(cls.__module__ for cls in classes)]
     read: set[str] = set()
     while waiting:
         module = waiting.pop()

@@ -200,7 +200,8 @@ class WindowedModel:
         return self._loaded(number)
 
     def _load(self, number: int) -> Imputer:
-        return imputers.load(self.about["imputer"]).load(self.place(self.folder, number))
+        place = self.place(self.folder, number)
+        return imputers.class_in(place).load(place)
 
     def posterior(self, target: GenotypeMatrix) -> np.ndarray:
         """Posterior probability of genotypes 0, 1, 2 for every sample and site of `target`, blended over the windows.

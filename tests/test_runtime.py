@@ -13,6 +13,7 @@ from snpimpute.errors import InputError
 from snpimpute.runtime import (
     beagle_jar,
     end_group,
+    installed,
     run_program,
     worker_environment,
     write_text,
@@ -69,3 +70,9 @@ def test_a_wrong_jar_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("SNPIMPUTE_BEAGLE_JAR", str(tmp_path / "beagle.jar"))
     with pytest.raises(InputError, match=r"beagle\.jar, which is not a file"):
         beagle_jar()
+
+
+def test_versions_of_programs_that_only_some_need():
+    found = {row["name"]: row for row in installed()}
+    assert found["minimac4"]["version"].startswith("minimac v4") and not found["minimac4"]["required"]
+    assert found["plink1"]["version"] == "PLINK v1.07 (10/Aug/2009)"

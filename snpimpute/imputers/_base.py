@@ -98,6 +98,9 @@ class Imputer(ABC):
     needs_panel: bool = True  # False: it learns from the target, and a panel without samples will do
     starts: ClassVar[Sequence[Mapping[str, Any]]] = ()  # settings known to do well somewhere: what studies try early
     variants: ClassVar[Mapping[str, Variant]] = {"default": Variant()}
+    recipe: ClassVar[str] = (
+        ""  # what else decides its results, beside parameters and this package: a description's text
+    )
 
     params: Any
     sites: pd.DataFrame
@@ -135,6 +138,11 @@ class Imputer(ABC):
     @abstractmethod
     def _load(self, folder: Path) -> None:
         """Read what `_save` wrote."""
+
+    @classmethod
+    def require_programs(cls) -> None:
+        """Raise InputError that names a program which it needs and which is not there."""
+        return
 
     @classmethod
     def n_parameters(cls, params: Any, n_sites: int) -> int | None:

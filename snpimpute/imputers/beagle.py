@@ -157,6 +157,11 @@ class Beagle(Imputer):
         found = re.search(r"^beagle\S* \(version .+?\)", self.logs[-1], re.MULTILINE) if self.logs else None
         return found[0] if found else ""
 
+    @classmethod
+    def require_programs(cls) -> None:
+        java()
+        beagle_jar()
+
     # ------------------------------------------------------------------ learning and imputing
 
     def _fit(
@@ -187,7 +192,25 @@ class Beagle(Imputer):
         probabilities = probabilities / whole
         if self.params.calls_from == "haplotypes":
             probabilities = _led_by(probabilities, imputed.sum(axis=2))
-        return np.where(hidden[:, None], probabilities, _smoothed(imputed))
+        return np.where(hidden[:, None], probabilities, smoothed(imputed.sum(axis=2)))
+
+    def phased_panel(self) -> np.ndarray:
+        """int8 (n_samples, n_sites, 2): the panel's haplotypes, as given or as Beagle phased and completed them."""
+        assert self._haplotypes is not None
+        return self._haplotypes[0]
+
+    def phase(self, target: GenotypeMatrix) -> np.ndarray:
+        """Phase calls with the panel as reference, for another program.
+
+        Args:
+            target: calls at some of the panel's sites, at least two on each contig that has any.
+
+        Returns:
+            int8 (n_samples, n_sites, 2): haplotypes at the target's sites, missing calls filled.
+        """
+        panel = self._matrix(self.phased_panel().sum(axis=2, dtype=np.int8), "p", self.phased_panel())
+        samples = pd.DataFrame({"sample": [f"t{i}" for i in range(target.n_samples)]})
+        return self._run(self.seed, GenotypeMatrix(target.calls, samples, target.sites), panel, impute=False)[0]
 
     def _jointly(self, target: GenotypeMatrix, seed: int) -> np.ndarray:
         """float32 (n_samples, n_sites, 3): one run over panel and target in one file."""
@@ -195,7 +218,7 @@ class Beagle(Imputer):
         samples = [f"p{i}" for i in range(len(self._calls))] + [f"t{i}" for i in range(target.n_samples)]
         calls = np.concatenate([self._calls, target.calls])
         imputed, _ = self._run(seed, GenotypeMatrix(calls, pd.DataFrame({"sample": samples}), self.sites))
-        posterior = _smoothed(imputed[len(self._calls) :])
+        posterior = smoothed(imputed[len(self._calls) :].sum(axis=2))
         untold = (target.calls != MISSING).sum(axis=1) < MIN_SEEN
         posterior[untold] = frequencies_in(calls, self.frequencies)
         return posterior
@@ -216,9 +239,12 @@ class Beagle(Imputer):
         target: GenotypeMatrix,
         panel: GenotypeMatrix | None = None,
         leave_out: np.ndarray | None = None,
+        impute: bool = True,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Run Beagle once on files in a folder that is gone afterwards; what `_read_output` gives."""
         arguments = {"gt": "target.vcf.gz", "out": "imputed", "gp": "true", "seed": seed, "nthreads": self.threads}
+        if not impute:
+            arguments["impute"] = "false"
         given = self.params.model_dump()
         arguments |= {ARGUMENTS[name]: given[name] for name in ARGUMENTS if given[name] is not None}
         with tempfile.TemporaryDirectory(prefix="snpimpute-beagle-") as name:
@@ -321,11 +347,10 @@ def _led_by(probabilities: np.ndarray, calls: np.ndarray) -> np.ndarray:
     return led
 
 
-def _smoothed(haplotypes: np.ndarray) -> np.ndarray:
-    """float32 (n_samples, n_sites, 3): hard calls as a posterior of .98 and twice .01."""
-    calls = haplotypes.sum(axis=2)
+def smoothed(calls: np.ndarray) -> np.ndarray:
+    """float32 (..., 3): hard calls (0, 1, 2) as a posterior of .98 and twice .01."""
     rest = (1 - HARD_CALL) / 2
-    return np.where(np.arange(3) == calls[:, :, None], HARD_CALL, rest).astype(np.float32)
+    return np.where(np.arange(3) == calls[..., None], HARD_CALL, rest).astype(np.float32)
 
 
 def _read_output(path: Path, target: GenotypeMatrix) -> tuple[np.ndarray, np.ndarray]:

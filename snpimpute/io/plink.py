@@ -1,4 +1,4 @@
-"""PLINK 1: reading bed, bim and fam into a GenotypeMatrix."""
+"""PLINK 1: reading bed, bim and fam into a GenotypeMatrix, and writing them."""
 
 from __future__ import annotations
 
@@ -139,3 +139,37 @@ def require_bed(path: Path, n_samples: int, n_sites: int) -> None:
             f"{path.name} has {path.stat().st_size} bytes where {n_samples} samples × {n_sites} sites take {expected}: "
             f"it is truncated, or .bim and .fam are of another file set"
         )
+
+
+def write_bed(
+    path: Path,
+    matrix: GenotypeMatrix,
+    *,
+    site_names: Sequence[str] | None = None,
+    contigs: Sequence[str] | None = None,
+    phenotypes: Sequence[str] | None = None,
+) -> None:
+    """Write calls as a PLINK 1 file set; A1 is the alternate allele.
+
+    Args:
+        path: the .bed file; .bim and .fam are written beside it. Families are the samples themselves.
+        matrix: the calls.
+        site_names: names of the sites; the sites' ids (`.` where empty) if None.
+        contigs: what the sites' contigs are called; their own names if None.
+        phenotypes: of the samples; missing (-9) if None.
+    """
+    from bed_reader import to_bed
+
+    sites = matrix.sites
+    calls = np.where(matrix.calls == MISSING, np.int8(BED_MISSING), matrix.calls)
+    properties = {
+        "fid": matrix.names,
+        "iid": matrix.names,
+        "pheno": ["-9"] * matrix.n_samples if phenotypes is None else list(phenotypes),
+        "chromosome": sites["contig"].tolist() if contigs is None else list(contigs),
+        "sid": [name or "." for name in sites["id"]] if site_names is None else list(site_names),
+        "bp_position": sites["pos"].tolist(),
+        "allele_1": sites["alt"].tolist(),
+        "allele_2": sites["ref"].tolist(),
+    }
+    to_bed(path, calls, properties=properties, count_A1=True, num_threads=1)

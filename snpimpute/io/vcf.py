@@ -237,7 +237,7 @@ def htslib_messages() -> Iterator[Callable[[], list[str]]]:
 
 
 def write_vcf(path: Path, matrix: GenotypeMatrix, leave_out: np.ndarray | None = None, *, index: bool = False) -> None:
-    """Write calls as GT in a bgzipped VCF 4.2, phased where the matrix has haplotypes, `./.` where missing.
+    """Write calls as GT in a bgzipped VCF 4.2, phased where the matrix has haplotypes, `./.` or `.|.` where missing.
 
     Args:
         path: file to write, ending in .vcf.gz.
@@ -258,8 +258,9 @@ def write_vcf(path: Path, matrix: GenotypeMatrix, leave_out: np.ndarray | None =
         spelled = np.array(["0/0", "0/1", "1/1", "./."])
         codes = written.calls
     else:
-        spelled = np.array(["0|0", "0|1", "1|0", "1|1"])
+        spelled = np.array(["0|0", "0|1", "1|0", "1|1", ".|."])
         codes = 2 * written.haplotypes[:, :, 0] + written.haplotypes[:, :, 1]
+        codes = np.where(written.calls == MISSING, 4, codes)
     constant = [".", "PASS", ".", "GT"]
     with BgzfWriter(path) as out:
         out.write(("\n".join(header) + "\n").encode())

@@ -175,6 +175,18 @@ def test_single_sample(fitted: Beagle, target: GenotypeMatrix) -> None:
     assert (calls == one.calls).mean() > 0.75
 
 
+def test_phase_for_other_programs(fitted: Beagle, target: GenotypeMatrix) -> None:
+    """Some of the sites, single holes filled, calls as they were, the panel's haplotypes followed."""
+    some = target.take_sites(np.arange(1, 40, 2))
+    holes = np.zeros(some.calls.shape, dtype=bool)
+    holes[2, 5] = True
+    haplotypes = fitted.phase(some.hide(holes))
+    assert haplotypes.shape == (10, 20, 2) and set(np.unique(haplotypes)) <= {0, 1}
+    assert (haplotypes.sum(axis=2)[~holes] == some.calls[~holes]).all()
+    assert "impute=false" in fitted.logs[-1] and "ref=panel.vcf.gz" in fitted.logs[-1]
+    assert fitted.phased_panel().shape == (60, 40, 2)
+
+
 def test_genetic_map_is_kept_with_the_model(
     fitted: Beagle, panel: GenotypeMatrix, target: GenotypeMatrix, tmp_path: Path
 ) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from snpimpute.errors import InputError
 from snpimpute.io.filters import SiteFilter
-from snpimpute.io.plink import read_plink
+from snpimpute.io.plink import read_plink, write_bed
 from snpimpute.io.read import read_genotypes
 from snpimpute.io.vcf import read_vcf
+from tests.imputers.contract import small_panel
 from tests.io.test_vcf import mixed_vcf, record, vcf_text, write
 
 
@@ -166,3 +167,16 @@ def test_unsorted_bim(copy: Path) -> None:
     copy.with_suffix(".bim").write_text("\n".join(lines) + "\n")
     with pytest.raises(InputError, match="not in order of position"):
         read_plink(copy)
+
+
+def test_written_is_read_back(tmp_path: Path) -> None:
+    matrix = small_panel(11, n_sites=9, missing=0.1)
+    write_bed(tmp_path / "m.bed", matrix)
+    back, _ = read_plink(tmp_path / "m.bed")
+    assert (back.calls == matrix.calls).all() and back.names == matrix.names
+    assert back.sites[["contig", "pos", "id", "ref", "alt"]].equals(matrix.sites[["contig", "pos", "id", "ref", "alt"]])
+    names = [f"s{j}" for j in range(9)]
+    write_bed(tmp_path / "n.bed", matrix, site_names=names, contigs=["7"] * 9, phenotypes=["2"] * 11)
+    back, _ = read_plink(tmp_path / "n.bed")
+    assert back.sites.id.tolist() == names and set(back.sites.contig) == {"7"}
+    assert {line.split()[5] for line in (tmp_path / "n.fam").read_text().splitlines()} == {"2"}

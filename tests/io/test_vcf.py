@@ -399,6 +399,17 @@ def test_written_is_read_back(phased: bool, tmp_path: Path) -> None:
     assert {"|" in call for call in spelled[0]} == {phased}
 
 
+def test_a_missing_call_among_phased_ones(tmp_path: Path) -> None:
+    haplotypes = np.array([[[0, 1], [1, 1]], [[1, 0], [0, 0]]], dtype=np.int8)
+    calls = np.array([[1, -1], [1, 0]], dtype=np.int8)
+    sites = pd.DataFrame({"contig": "1", "pos": [5, 9], "id": "", "ref": "A", "alt": "C"})
+    matrix = GenotypeMatrix(calls, pd.DataFrame({"sample": ["a", "b"]}), sites, haplotypes)
+    write_vcf(tmp_path / "m.vcf.gz", matrix)
+    with gzip.open(tmp_path / "m.vcf.gz", "rt") as handle:
+        lines = [line.split()[9:] for line in handle if not line.startswith("#")]
+    assert lines == [["0|1", "1|0"], [".|.", "0|0"]]
+
+
 def test_sites_left_out_when_written(tmp_path: Path) -> None:
     matrix = random_matrix(phased=True, n_sites=50)
     hidden = np.arange(50) % 3 == 0

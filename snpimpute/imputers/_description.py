@@ -1,0 +1,244 @@
+"""Descriptions of other people's programs: what a TOML file may say of one, read and checked."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+
+from snpimpute.errors import InputError
+
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
+OF_EVERY_RUN = {"program", "threads", "seed"}
+OF_THE_PANEL = {"panel"}
+OF_A_TARGET = {"target", "n_target"}
+OF_A_CONTIG = {"contig", "start", "end"}
+OWN_PARAMS = {"map", "phasing"}
+
+Value = bool | int | float | str
+
+
+class Table(BaseModel):
+    """Base of all tables: frozen, unknown keys refused, no value taken for one of another kind."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Program(Table):
+    """The program.
+
+    Attributes:
+        name: looked for on the PATH; an environment variable (SNPIMPUTE_MINIMAC4 for minimac4) may say where it is.
+        install: how to get it, for the message that it is missing.
+        version: command that prints its version.
+        version_pattern: regular expression that finds the version in what is printed; without it, the first line.
+        also: other programs that its commands use, and how to get them.
+    """
+
+    name: str
+    install: str
+    version: str
+    version_pattern: str = r"\S.*"
+    also: dict[str, str] = {}
+
+    @field_validator("version_pattern")
+    @classmethod
+    def _pattern(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        return pattern
+
+
+class Panel(Table):
+    """The form that the program wants the panel in: bgzipped and indexed VCF, or PLINK 1 bed, bim and fam.
+
+    `phased`: an unphased or incomplete panel is phased and completed by Beagle first.
+    """
+
+    form: Literal["vcf", "plink"] = "vcf"
+    phased: bool = False
+
+    @model_validator(mode="after")
+    def _phase_has_a_place(self) -> Panel:
+        if self.phased and self.form == "plink":
+            raise ValueError('a PLINK file has no phase: form = "vcf" goes with phased = true')
+        return self
+
+
+class Target(Panel):
+    """The form that the program wants the target in.
+
+    Attributes:
+        phased: Beagle phases it first, with the panel as reference. Missing calls that this fills are opened again.
+        hidden_sites: sites without any call: "left_out" of the file, or in it as "missing".
+        single_holes: calls that some samples lack at a site: "filled" by the program, or "refused" in one line.
+        complete_first: the panel's first sample stands first, for a program that fails where the first sample lacks a
+            call. What comes back for it is not read.
+    """
+
+    hidden_sites: Literal["left_out", "missing"] = "left_out"
+    single_holes: Literal["filled", "refused"] = "filled"
+    complete_first: bool = False
+
+
+class Run(Table):
+    """The commands, run by `sh -e` in a folder of their own that is gone afterwards.
+
+    Attributes:
+        fit: run once when the imputer is fitted.
+        keep: files that these leave behind, kept with the model and put back for the commands that impute.
+        impute: run for each target.
+        one_contig: the program takes one contig at a time: each has runs of its own.
+    """
+
+    fit: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    impute: tuple[str, ...] = Field(min_length=1)
+    one_contig: bool = False
+
+    @field_validator("keep")
+    @classmethod
+    def _plain(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if "/" in name or name in {"", ".", ".."}:
+                raise ValueError(f"{name!r} is no plain file name")
+        return names
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists(cls, table: Any) -> Any:
+        return {key: tuple(value) if isinstance(value, list) else value for key, value in dict(table).items()}
+
+
+class Output(Table):
+    """What comes back: the file, its form, and the FORMAT field that is read ("GT" alone from PLINK files)."""
+
+    file: str
+    form: Literal["vcf", "plink"] = "vcf"
+    field: Literal["HDS", "GP", "DS", "GT"]
+
+    @model_validator(mode="after")
+    def _field_is_there(self) -> Output:
+        if self.form == "plink" and self.field != "GT":
+            raise ValueError('a PLINK file has calls only: field = "GT" goes with form = "plink"')
+        return self
+
+
+class Range(Table):
+    """Where a study looks for a parameter."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+
+
+class Description(Table):
+    """A program that imputes, as an imputer.
+
+    Attributes:
+        description: one line for the list of imputers.
+        untried: no test of this project runs it.
+        program, panel, target, run, output: see there. Without `panel` the program gets none.
+        params: parameters of the imputer with their defaults; a command has a parameter's value where it says {NAME}.
+        search: parameters that a study looks for, and where.
+    """
+
+    description: str
+    untried: bool = False
+    program: Program
+    panel: Panel | None = None
+    target: Target = Target()
+    run: Run
+    output: Output
+    params: dict[str, Value] = {}
+    search: dict[str, Range] = {}
+
+    @field_validator("params")
+    @classmethod
+    def _free_names(cls, params: dict[str, Value]) -> dict[str, Value]:
+        reserved = OF_EVERY_RUN | OF_THE_PANEL | OF_A_TARGET | OF_A_CONTIG | OWN_PARAMS
+        for name in params:
+            if name in reserved or not name.isidentifier() or name.startswith("_"):
+                raise ValueError(f"{name!r} cannot be a parameter's name: {', '.join(sorted(reserved))} are taken")
+        return params
+
+    @field_validator("search")
+    @classmethod
+    def _of_a_number(cls, search: dict[str, Range], info: ValidationInfo) -> dict[str, Range]:
+        params = info.data.get("params", {})
+        for name, where in search.items():
+            value = params.get(name)
+            if not isinstance(value, (int, float)) or isinstance(value, bool):
+                raise ValueError(f"{name!r} is no parameter that is a number")
+            if not where.low <= value <= where.high:
+                raise ValueError(f"the default of {name!r}, {value}, is not from {where.low} to {where.high}")
+        return search
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Description:
+        if self.panel is None and (self.run.fit or self.target.phased or self.target.complete_first):
+            raise ValueError("run.fit, target.phased and target.complete_first need a table [panel]")
+        if self.target.complete_first and self.target.phased != bool(self.panel and self.panel.phased):
+            raise ValueError("target.complete_first needs panel and target both phased, or neither")
+        if self.target.phased and not (self.panel and self.panel.phased):
+            raise ValueError("target.phased needs panel.phased too: Beagle phases a target with a phased panel")
+        if self.run.keep and not self.run.fit:
+            raise ValueError("run.keep names files, but no command in run.fit makes any")
+        common = OF_EVERY_RUN | {"map"} | set(self.params)
+        common |= OF_THE_PANEL if self.panel else set()
+        common |= OF_A_CONTIG if self.run.one_contig else set()
+        self._know("program.version", (self.program.version,), {"program"})
+        self._know("run.fit", self.run.fit, common)
+        self._know("run.impute", self.run.impute, common | OF_A_TARGET)
+        return self
+
+    @staticmethod
+    def _know(where: str, commands: tuple[str, ...], known: set[str]) -> None:
+        for command in commands:
+            for name in PLACEHOLDER.findall(command):
+                if name not in known:
+                    raise ValueError(
+                        f"{where}: {{{name}}} stands for nothing here; there are {', '.join(sorted(known))}"
+                    )
+
+    @property
+    def uses_map(self) -> bool:
+        return any("{map}" in command for command in (*self.run.fit, *self.run.impute))
+
+
+def parse_description(text: str, where: str) -> Description:
+    """A description from TOML.
+
+    Args:
+        text: of the file.
+        where: its name, for messages.
+
+    Raises:
+        InputError: not TOML, or a table, key or value is wrong (names it).
+    """
+    try:
+        return Description.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{where} is not TOML: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise InputError(f"{where}: unknown key {key!r}; docs/external.md has those there are") from None
+        message = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
+        raise InputError(f"{where}: {key}: {message}" if key else f"{where}: {message}") from None
+
+
+def filled_in(command: str, values: Mapping[str, Any]) -> str:
+    """A command with its placeholders filled in, each value quoted for the shell."""
+    return PLACEHOLDER.sub(lambda found: shlex.quote(_spelled(values[found[1]])), command)
+
+
+def _spelled(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,459 @@
+"""A program that a TOML file describes, as an imputer: files written for it, its commands run, its answer read back."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import itertools
+import os
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, create_model, field_validator
+
+from snpimpute.errors import InputError
+from snpimpute.genotypes import MISSING, GenotypeMatrix, site_keys
+from snpimpute.imputers._base import MIN_SEEN, Imputer, Params, Report, Trial, Validation, Variant
+from snpimpute.imputers._description import Description, filled_in, parse_description
+from snpimpute.imputers.beagle import Beagle, smoothed
+from snpimpute.io.maps import GeneticMap
+from snpimpute.io.plink import BED_MISSING, write_bed
+from snpimpute.io.vcf import write_vcf
+from snpimpute.masking import TrainingMask
+from snpimpute.runtime import program, run_program
+
+DESCRIPTION = "description.toml"  # in the folder of a saved model
+PROBABILITIES = ("HDS", "GP")  # fields that a posterior can be made of without smoothing
+TELLING = re.compile(r"\berror\b|\bfailed\b|\bcannot\b|assertion", re.IGNORECASE)
+
+
+class ExternalParams(Params):
+    """What every described imputer can be told, beside the parameters of its own.
+
+    Attributes:
+        map: genetic map in PLINK format, for Beagle's phasing and commands that take {map}; None = 1 cM per Mb.
+        phasing: parameters of Beagle where it phases panel and target for the program.
+    """
+
+    map: Path | None = None
+    phasing: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("phasing")
+    @classmethod
+    def _of_beagle(cls, table: dict[str, Any]) -> dict[str, Any]:
+        for name in ("mode", "phasings", "calls_from", "map"):
+            if name in table:
+                raise ValueError(f"{name} is not for phasing (a map is given to the imputer itself)")
+        try:
+            Beagle.parse_params(table)
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        return table
+
+
+class External(Imputer):
+    """What all described programs share; `described` makes the class of one.
+
+    A contig on which the target has no call at all is not given to the program: the panel's genotype frequencies are
+    its posterior, as they are wherever the program gives no call. HDS and GP become the posterior as they are; from DS
+    it is the two nearest genotypes, from GT alone .98 for the call: then `gives_posterior` says False.
+
+    Attributes:
+        about: the description.
+        recipe: its text, which is saved with the model.
+        logs: commands and what they printed, run by run, oldest first; saved with the model as program.log.
+    """
+
+    Params = ExternalParams
+    about: ClassVar[Description]
+
+    logs: list[str]
+    _panel: GenotypeMatrix  # under names of our own, with haplotypes where the program wants them; no samples without a panel
+    _map: str
+    _kept: list[dict[str, bytes]]  # name → content of the files that the commands of the fit made, part by part
+
+    @classmethod
+    def require_programs(cls) -> None:
+        cls._program()
+        for name, install in cls.about.program.also.items():
+            program(name, f"imputer {cls.name}", install)
+        if cls._phases():
+            Beagle.require_programs()
+
+    @classmethod
+    def _program(cls) -> str:
+        return program(cls.about.program.name, f"imputer {cls.name}", cls.about.program.install)
+
+    @classmethod
+    def _phases(cls) -> bool:
+        return cls.about.panel is not None and cls.about.panel.phased
+
+    def gives_posterior(self, target: GenotypeMatrix) -> bool:
+        """False where the program gives dosages or calls alone."""
+        return self.about.output.field in PROBABILITIES
+
+    @property
+    def version(self) -> str:
+        """What the program calls itself, from the last log; empty before the first run."""
+        found = re.findall(r"^# version: (.*)$", "\n".join(self.logs), re.MULTILINE)
+        return found[-1] if found else ""
+
+    # ------------------------------------------------------------------ learning and imputing
+
+    def _fit(
+        self, panel: GenotypeMatrix, validation: Validation | None, mask: TrainingMask, report: Report | None
+    ) -> None:
+        self.logs, self._kept = [], []
+        mapped = self.about.uses_map or self.params.map is not None
+        self._map = _spelled_map(self.params.map, self.sites) if mapped else ""
+        calls = panel.calls if self.about.panel else panel.calls[:0]
+        haplotypes = None
+        if self._phases():
+            beagle = self._beagle(panel)
+            haplotypes = beagle.phased_panel()
+            calls = haplotypes.sum(axis=2, dtype=np.int8)
+            self.logs += beagle.logs
+        self._panel = GenotypeMatrix(calls, _named("p", len(calls)), self.sites, haplotypes)
+        for sites in self._parts() if self.about.run.fit else ():
+            with tempfile.TemporaryDirectory(prefix=f"snpimpute-{self.name}-") as name:
+                self._run(Path(name), self.about.run.fit, sites)
+                self._kept.append({kept: self._made(Path(name) / kept).read_bytes() for kept in self.about.run.keep})
+
+    def _beagle(self, panel: GenotypeMatrix) -> Beagle:
+        with tempfile.TemporaryDirectory(prefix=f"snpimpute-{self.name}-") as name:
+            params = dict(self.params.phasing)
+            if self.params.map is not None:  # as it was when the imputer was fitted
+                params["map"] = Path(name) / "genetic.map"
+                params["map"].write_text(self._map)
+            return Beagle(Beagle.parse_params(params), seed=self.seed, threads=self.threads).fit(panel)
+
+    def _posterior(self, target: GenotypeMatrix) -> np.ndarray:
+        holes = target.calls == MISSING
+        hidden = holes.all(axis=0)
+        if self.about.target.single_holes == "refused" and (holes & ~hidden).any():
+            i, j = np.argwhere(holes & ~hidden)[0]
+            raise InputError(
+                f"imputer {self.name} imputes sites that every sample lacks, and no single calls: sample "
+                f"{target.names[i]} lacks {site_keys(target.sites)[j]}, which others have; leave such sites out"
+            )
+        written = self._laid_out(target, hidden)
+        out = np.broadcast_to(self.frequencies, (*target.calls.shape, 3)).astype(np.float32)
+        for number, sites in enumerate(self._parts()):
+            if hidden[sites].all() or not holes[:, sites].any():
+                continue
+            given, there = self._impute(written, number, sites, hidden)
+            lacking = hidden[sites] & ~there
+            if self.about.panel and lacking.any():
+                key = site_keys(self.sites.iloc[sites])[int(lacking.argmax())]
+                raise InputError(
+                    f"imputer {self.name}: {self.about.program.name} gave no {self.about.output.field} at site {key}"
+                )
+            out[:, sites] = np.where(np.isnan(given), out[:, sites], given)
+        return out
+
+    def _parts(self) -> list[slice]:
+        """The sites that each run takes: those of a contig, or all."""
+        contigs = self.sites["contig"].to_numpy()
+        borders = [0, len(contigs)]
+        if self.about.run.one_contig:
+            borders[1:1] = (np.flatnonzero(contigs[1:] != contigs[:-1]) + 1).tolist()
+        return [slice(first, last) for first, last in itertools.pairwise(borders)]
+
+    def _laid_out(self, target: GenotypeMatrix, hidden: np.ndarray) -> GenotypeMatrix:
+        """The target under names of our own, phased where the program wants that, what is missing still missing."""
+        haplotypes = None
+        if self.about.target.phased:
+            haplotypes = np.stack([target.calls == 2, target.calls >= 1], axis=2).astype(np.int8)
+            at = self._to_be_phased(hidden)
+            if at.any():
+                beagle = self._beagle(self._panel)
+                haplotypes[:, at] = beagle.phase(target.take_sites(at))
+                self.logs += beagle.logs
+        laid = GenotypeMatrix(target.calls, _named("t", target.n_samples), self.sites, haplotypes)
+        if not self.about.target.complete_first:
+            return laid
+        first = self._panel.take_samples(slice(0, 1))
+        return GenotypeMatrix(
+            np.concatenate([first.calls, laid.calls]),
+            pd.concat([first.samples, laid.samples], ignore_index=True),
+            self.sites,
+            None if haplotypes is None else np.concatenate([cast(np.ndarray, first.haplotypes), haplotypes]),
+        )
+
+    def _to_be_phased(self, hidden: np.ndarray) -> np.ndarray:
+        """bool (n_sites,): seen sites on contigs that have two of them at least: a single one has no phase."""
+        contigs = self.sites["contig"]
+        seen = pd.Series(~hidden)
+        return (seen & (seen.groupby(contigs.to_numpy()).transform("sum") >= MIN_SEEN)).to_numpy()
+
+    def _impute(
+        self, target: GenotypeMatrix, number: int, sites: slice, hidden: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """One run's answer to a part; see READERS."""
+        left_out = self.about.target.hidden_sites == "left_out"
+        part = target.take_sites(sites)
+        written = part.take_sites(~hidden[sites]) if left_out else part
+        with tempfile.TemporaryDirectory(prefix=f"snpimpute-{self.name}-") as name:
+            folder = Path(name)
+            for kept, content in self._kept[number].items() if self._kept else ():
+                (folder / kept).write_bytes(content)
+            values = {
+                "target": _write(folder, "target", written, self.about.target.form),
+                "n_target": written.n_samples,
+            }
+            self._run(folder, self.about.run.impute, sites, values)
+            file = self._made(folder / self.about.output.file)
+            read = READERS[self.about.output.form]
+            try:
+                given, there = read(file, self.about.output.field, part)
+            except (ValueError, IndexError, KeyError, OSError, UnicodeDecodeError) as error:
+                raise InputError(
+                    f"imputer {self.name}: cannot read {self.about.output.field} in {file.name}, which "
+                    f"{self.about.program.name} wrote: {error}"
+                ) from None
+        return (given[1:] if self.about.target.complete_first else given), there
+
+    # ------------------------------------------------------------------ the program
+
+    def _run(
+        self, folder: Path, commands: tuple[str, ...], sites: slice, values: Mapping[str, Any] | None = None
+    ) -> None:
+        """Run commands in `folder` and keep their log; InputError in one line if one fails."""
+        place = self._program()
+        text = "\n".join(commands)
+        panel = self._panel.take_sites(sites)
+        contig, pos = panel.sites["contig"].iloc[0], panel.sites["pos"]
+        values = {
+            **self.params.model_dump(exclude={"map", "phasing"}),
+            "program": place,
+            "threads": self.threads,
+            "seed": self.seed,
+            "contig": contig,
+            "start": int(pos.iloc[0]),
+            "end": int(pos.iloc[-1]),
+            "map": "genetic.map",
+            **(values or {}),
+        }
+        if "{panel}" in text and self.about.panel:
+            values["panel"] = _write(folder, "panel", panel, self.about.panel.form)
+        if "{map}" in text:
+            (folder / "genetic.map").write_text(self._map)
+        about = self.about.program
+        log = [f"# version: {_version(filled_in(about.version, {'program': place}), about.version_pattern)}"]
+        environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
+        try:
+            for command in commands:
+                spelled = filled_in(command, values)
+                done = run_program(["sh", "-e", "-c", spelled], cwd=folder, env=environment)
+                said = done.stdout + done.stderr
+                log.append(f"{spelled}\n{said}")
+                if done.returncode != 0:
+                    raise InputError(
+                        f"imputer {self.name}: {self.about.program.name} failed: {_cause(said, done.returncode)}"
+                    )
+        finally:
+            self.logs.append("\n".join(log))
+
+    def _made(self, path: Path) -> Path:
+        if not path.is_file():
+            raise InputError(
+                f"imputer {self.name}: its commands made no file {path.name}; {path.name} is what its description names"
+            )
+        return path
+
+    # ------------------------------------------------------------------ keeping
+
+    def _save(self, folder: Path) -> None:
+        (folder / DESCRIPTION).write_text(self.recipe)
+        (folder / "program.log").write_text("\n".join(self.logs))
+        (folder / "genetic.map").write_text(self._map)
+        whole = self._panel.calls if self._panel.haplotypes is None else self._panel.haplotypes
+        np.save(folder / "panel.npy", whole, allow_pickle=False)
+        for number, files in enumerate(self._kept):
+            place = folder / "kept" / str(number)
+            place.mkdir(parents=True)
+            for name, content in files.items():
+                (place / name).write_bytes(content)
+
+    def _load(self, folder: Path) -> None:
+        self.logs = [log for log in [(folder / "program.log").read_text()] if log]
+        self._map = (folder / "genetic.map").read_text()
+        whole = np.load(folder / "panel.npy", allow_pickle=False)
+        calls, haplotypes = (whole, None) if whole.ndim == 2 else (whole.sum(axis=2, dtype=np.int8), whole)
+        self._panel = GenotypeMatrix(calls, _named("p", len(calls)), self.sites, haplotypes)
+        places = [folder / "kept" / str(number) for number in range(len(self._parts()))]
+        self._kept = [{file.name: file.read_bytes() for file in place.iterdir()} for place in places if place.is_dir()]
+
+
+@functools.lru_cache
+def described(name: str, text: str, where: str) -> type[External]:
+    """The imputer class of a description.
+
+    Args:
+        name: of the imputer.
+        text: of the description, TOML.
+        where: its file, for messages.
+
+    Raises:
+        InputError: the description is wrong (says what, and where).
+    """
+    about = parse_description(text, where)
+    fields: dict[str, Any] = {key: (type(value), value) for key, value in about.params.items()}
+    namespace: dict[str, Any] = {
+        "__module__": __name__,
+        "description": f"{'not tried by this project: ' if about.untried else ''}{about.description}",
+        "about": about,
+        "recipe": text,
+        "needs_panel": about.panel is not None,
+        "Params": create_model(f"{name}Params", __base__=ExternalParams, **fields),
+        "variants": {"default": Variant()},
+    }
+    if about.search:
+        namespace["variants"] = {"default": Variant(), "tuned": Variant(tune=True)}
+        namespace["search_space"] = classmethod(_search_space)
+    cls = cast(type[External], type(name, (External,), namespace))
+    cls.name = name
+    return cls
+
+
+def _search_space(cls: type[External], trial: Trial) -> Params:
+    """What the description says to look for, within its limits."""
+    found: dict[str, Any] = {}
+    for name, where in cls.about.search.items():
+        if isinstance(cls.about.params[name], int):
+            found[name] = trial.suggest_int(name, int(where.low), int(where.high), log=where.log)
+        else:
+            found[name] = trial.suggest_float(name, where.low, where.high, log=where.log)
+    return cast(Params, cls.parse_params(found))
+
+
+@functools.lru_cache
+def _version(command: str, pattern: str) -> str:
+    """What a program says of its version; it may exit with any status."""
+    done = run_program(["sh", "-c", command])
+    found = re.search(pattern, done.stdout + done.stderr)
+    return found[0].strip() if found else ""
+
+
+def _cause(said: str, returncode: int) -> str:
+    """The one line that tells why a command failed: the last one that speaks of an error, or the last there is."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    telling = [line for line in lines if TELLING.search(line)] or lines
+    return telling[-1] if telling else f"exit status {returncode}, no message"
+
+
+# ---------------------------------------------------------------------- files
+
+
+def _named(prefix: str, n: int) -> pd.DataFrame:
+    """A samples table under names of our own: a sample may stand in the panel and in the target."""
+    return pd.DataFrame({"sample": [f"{prefix}{i}" for i in range(n)]})
+
+
+def _write(folder: Path, name: str, matrix: GenotypeMatrix, form: str) -> str:
+    """Write a matrix in the form that the program wants; what its commands call it."""
+    if form == "plink":
+        write_bed(folder / f"{name}.bed", matrix)
+        return name
+    write_vcf(folder / f"{name}.vcf.gz", matrix, index=True)
+    return f"{name}.vcf.gz"
+
+
+def _spelled_map(path: Path | None, sites: pd.DataFrame) -> str:
+    """A genetic map in PLINK format (contig, id, cM, position) with a line for each position of `sites`."""
+    genetic_map = GeneticMap() if path is None else GeneticMap.read(path)
+    places = sites.drop_duplicates(["contig", "pos"])
+    lines = []
+    for contig, rows in places.groupby("contig", sort=False):
+        cm = genetic_map.centimorgans(str(contig), rows["pos"].to_numpy())
+        lines += [f"{contig} . {at:.9f} {pos}\n" for at, pos in zip(cm, rows["pos"], strict=True)]
+    return "".join(lines)
+
+
+def _read_vcf_answer(path: Path, field: str, written: GenotypeMatrix) -> tuple[np.ndarray, np.ndarray]:
+    """A FORMAT field of a VCF, plain or gzipped; see READERS."""
+    place = {key: j for j, key in enumerate(site_keys(written.sites))}
+    out = np.full((*written.calls.shape, 3), np.nan, dtype=np.float32)
+    there = np.zeros(written.n_sites, dtype=bool)
+    rows = np.arange(written.n_samples)
+    opened = gzip.open if path.read_bytes()[:2] == b"\x1f\x8b" else open
+    with opened(path, "rt") as handle:
+        for line in handle:
+            if line.startswith("##"):
+                continue
+            contig, pos, _, ref, alt, _, _, _, keys, *samples = line.rstrip("\n").split("\t")
+            if line.startswith("#"):
+                known = {name: i for i, name in enumerate(written.names)}
+                rows = np.array([known.pop(name) for name in samples])
+                if known:
+                    raise ValueError(f"sample {next(iter(known))} is missing")
+            elif (j := place.get(f"{contig}:{pos}:{ref}:{alt}")) is not None and field in keys.split(":"):
+                which = keys.split(":").index(field)
+                out[rows, j] = _posterior_of(field, [sample.split(":")[which] for sample in samples])
+                there[j] = True
+    return out, there
+
+
+def _posterior_of(field: str, values: Sequence[str]) -> np.ndarray:
+    """float64 (n, 3) of one site's values as they stand in a VCF; NaN where missing."""
+    if field == "GT":
+        alleles = np.array([[text[0], text[-1]] if len(text) == 3 else [".", "."] for text in values])
+        known = np.isin(alleles, ["0", "1"]).sum(axis=1) == 2
+        return np.where(known[:, None], smoothed((alleles == "1").sum(axis=1)), np.nan)
+    width = {"GP": 3, "HDS": 2, "DS": 1}[field]
+    numbers = np.array([[_number(part) for part in _padded(text.split(","), width)] for text in values])
+    if field == "GP":
+        total = numbers.sum(axis=1, keepdims=True)
+        return np.divide(numbers, total, out=np.full_like(numbers, np.nan), where=total > 0)
+    if field == "HDS":
+        a, b = numbers.T
+        return np.stack([(1 - a) * (1 - b), a * (1 - b) + b * (1 - a), a * b], axis=1)
+    return np.clip(1 - np.abs(numbers - np.arange(3)), 0, 1)
+
+
+def _padded(parts: list[str], width: int) -> list[str]:
+    if len(parts) == width:
+        return parts
+    if parts == ["."]:
+        return ["."] * width
+    raise ValueError(f"{','.join(parts)!r} has not {width} numbers")
+
+
+def _number(text: str) -> float:
+    return np.nan if text == "." else float(text)
+
+
+def _read_plink_answer(path: Path, field: str, written: GenotypeMatrix) -> tuple[np.ndarray, np.ndarray]:
+    """The calls of a PLINK 1 bed; see READERS."""
+    from bed_reader import open_bed
+
+    out = np.full((*written.calls.shape, 3), np.nan, dtype=np.float32)
+    there = np.zeros(written.n_sites, dtype=bool)
+    with open_bed(path) as bed:
+        found = {name: i for i, name in enumerate(bed.iid)}
+        rows = [found[name] for name in written.names]
+        calls = bed.read(index=(rows, slice(None)), dtype="int8", order="C", num_threads=1)
+        a1, a2 = bed.allele_1, bed.allele_2
+        at = {f"{contig}:{pos}": j for j, (contig, pos) in enumerate(zip(bed.chromosome, bed.bp_position, strict=True))}
+    for j, site in enumerate(written.sites.itertuples(index=False)):
+        i = at.get(f"{site.contig}:{site.pos}")
+        if i is None or {a1[i], a2[i]} - {site.ref, site.alt, "0"}:
+            continue
+        column = calls[:, i].astype(int)
+        of_alt = column if site.alt == a1[i] or site.ref == a2[i] else 2 - column
+        out[:, j] = np.where((column != BED_MISSING)[:, None], smoothed(of_alt), np.nan)
+        there[j] = True
+    return out, there
+
+
+# Each takes the file, the field, and what was written for the program. It gives the posterior, float32 (n_samples,
+# n_sites, 3), NaN for a call that came back without, and bool (n_sites,): the sites that came back at all.
+READERS: dict[str, Callable[[Path, str, GenotypeMatrix], tuple[np.ndarray, np.ndarray]]] = {
+    "vcf": _read_vcf_answer,
+    "plink": _read_plink_answer,
+}
