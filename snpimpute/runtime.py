@@ -1,4 +1,4 @@
-"""The machine underneath: seeds, threads, device, subprocesses, and where a result comes from."""
+"""The machine underneath: threads, subprocesses, files, and where a result comes from."""
 
 from __future__ import annotations
 
@@ -52,33 +52,6 @@ def worker_environment(threads: int) -> dict[str, str]:
         "TF_NUM_INTEROP_THREADS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",  # on a busy machine, threads that spin at every barrier cost more than they gain
     }
-
-
-def torch_device() -> str:
-    """ "cuda" where there is a GPU, else "cpu"; SNPIMPUTE_DEVICE overrides."""
-    if chosen := os.environ.get("SNPIMPUTE_DEVICE"):
-        return chosen
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def has_fast_bf16() -> bool:
-    """Whether bfloat16 products run on hardware made for them (a GPU, or a CPU with AMX or AVX-512 BF16)."""
-    if torch_device() == "cuda":
-        return True
-    return bool({"amx_bf16", "avx512_bf16"} & cpu_flags())
-
-
-def cpu_flags() -> set[str]:
-    """Feature flags of the processor as Linux names them; empty elsewhere."""
-    info = Path("/proc/cpuinfo")
-    if not info.exists():
-        return set()
-    for line in info.read_text().splitlines():
-        if line.startswith("flags"):
-            return set(line.split(":", 1)[1].split())
-    return set()
 
 
 def tell(**message: Any) -> None:

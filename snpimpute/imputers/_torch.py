@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from snpimpute import runtime
 from snpimpute.genotypes import MISSING, GenotypeMatrix
 from snpimpute.imputers._network import NetworkImputer, NetworkParams
 
@@ -132,7 +132,7 @@ class TorchImputer(NetworkImputer):
         import torch
 
         torch.set_num_threads(self.threads)
-        self._device = torch.device(runtime.torch_device())
+        self._device = torch.device(torch_device())
         self._model = model.to(self._device)
 
     def _precision(self) -> torch.autocast:
@@ -140,8 +140,35 @@ class TorchImputer(NetworkImputer):
         import torch
 
         chosen = self.params.precision
-        bf16 = runtime.has_fast_bf16() if chosen == "auto" else chosen == "bfloat16"
+        bf16 = has_fast_bf16() if chosen == "auto" else chosen == "bfloat16"
         return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=bf16)
+
+
+def torch_device() -> str:
+    """ "cuda" where there is a GPU, else "cpu"; SNPIMPUTE_DEVICE overrides."""
+    if chosen := os.environ.get("SNPIMPUTE_DEVICE"):
+        return chosen
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def has_fast_bf16() -> bool:
+    """Whether bfloat16 products run on hardware made for them (a GPU, or a CPU with AMX or AVX-512 BF16)."""
+    if torch_device() == "cuda":
+        return True
+    return bool({"amx_bf16", "avx512_bf16"} & cpu_flags())
+
+
+def cpu_flags() -> set[str]:
+    """Feature flags of the processor as Linux names them; empty elsewhere."""
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return set()
+    for line in info.read_text().splitlines():
+        if line.startswith("flags"):
+            return set(line.split(":", 1)[1].split())
+    return set()
 
 
 def focal_loss(logits: torch.Tensor, truth: torch.Tensor, class_weights: torch.Tensor, gamma: float) -> torch.Tensor:
