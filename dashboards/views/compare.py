@@ -17,8 +17,8 @@ from snpimpute.report.html import plotly_text
 from snpimpute.report.rows import BETTER, WORSE, said
 from snpimpute.report.text import Score
 from snpimpute.report.tree import COLOURS
-from snpimpute.store import EmptyStoreError, TrainingRun
-from snpimpute.tracking import training_tag
+from snpimpute.store import EmptyStoreError
+from snpimpute.tracking import TrainingRun, training_tag
 
 # a curve's value in the store is that of its last level: the scores say more
 CURVE = re.compile(r"(?!val_).*(f1_macro|f1_micro|f1_[012]|dosage_r2|iqs|log_loss|ece)(_permille)?")

@@ -13,14 +13,12 @@ import streamlit as st
 from dashboards import reading
 from dashboards.shown import mask_kind, one_of, page, panel, some_of, table
 from snpimpute.kept import KeptDataset, KeptScores
-from snpimpute.report.about import ReportContext
 from snpimpute.report.charts import lines_of, point_of, shown_at_first
 from snpimpute.report.rows import Rows
-from snpimpute.report.sections import styles_of
 from snpimpute.report.text import capital, known, plain
 from snpimpute.report.tree import Line, Panel, Point, Style
-from snpimpute.store import EmptyStoreError, TrainingRun
-from snpimpute.tracking import training_tag
+from snpimpute.store import EmptyStoreError
+from snpimpute.tracking import TrainingRun, training_tag
 
 METRICS = {
     "f1_macro": "macro-F1",
@@ -118,20 +116,7 @@ def results_of(
     dataset: KeptDataset, kept: KeptScores, runs: list[TrainingRun], place: int, styles: dict[str, Style]
 ) -> Results:
     """The rows of a table of scores, and for each the training run that it came from, as far as that is still there."""
-    scores = reading.score_rows(kept)
-    pooled = (scores["repeat"] == "all") & ~scores["subset"].str.match("site:|sample:|confidence:")
-    scores = scores[pooled]
-    context = ReportContext(
-        title="",
-        notes=[],
-        datasets=[],
-        imputers=scores[["dataset", "imputer", "variant"]].drop_duplicates(),
-        primary_mechanism=dataset.mechanism,
-        headline_level=dataset.level,
-        versions={},
-        mlflow_links={},
-    )
-    rows = Rows(scores, context, dataset.name)
+    rows, own = reading.pooled_rows(kept, dataset)
     scored = {training_tag(model) for model in kept.models}
     found: dict[str, TrainingRun | None] = {}
     for label in rows.listed:
@@ -139,7 +124,7 @@ def results_of(
         exact = [run for run in mine if run.key_tag in scored]
         found[label] = next(iter(exact or mine), None)
     suffix = "" if place == 0 else f" · {kept.made:%d %b %H:%M}"
-    for label, style in styles_of(scores, context).items():
+    for label, style in own.items():
         styles[label + suffix] = replace(style, dash=(style.dash + place) % len(Style.PLOTLY_DASH))
     return Results(rows, found, suffix)
 

@@ -312,6 +312,10 @@ def spans_decades(values: list[Any]) -> bool:
 
 def parallel(study: SeenStudy) -> None:
     st.subheader("Parallel coordinates", anchor=False)
+    # the slowest figure by far where there is no graphics card, and one that forgets what was marked when it is drawn anew
+    if not st.toggle("Draw them", key="parallel", bind="query-params"):
+        st.caption("All parameters of all complete trials in one figure, in which ranges can be marked.")
+        return
     complete = [t for t in study.trials if t.score is not None]
     shared = [name for name in complete[0].suggested if all(name in t.suggested for t in complete)]
     varied = [name for name in shared if len({str(t.suggested[name]) for t in complete}) > 1][:MOST_AXES]
