@@ -210,7 +210,7 @@ def seen(mine: list[Version], runs: Mapping[str, TrainingRun]) -> None:
                 "Made from": source_of(dataset),
                 "Samples learned from": run.metrics.get("samples_fit") if run else None,
                 "Training masks": masks_of(run) if run else GONE,
-                "Trained": f"{version.created:%Y-%m-%d %H:%M}",
+                "Trained (UTC)": f"{version.created:%Y-%m-%d %H:%M}",
                 "Digest": version.dataset_digest,
             }
         )

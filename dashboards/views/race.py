@@ -75,7 +75,7 @@ def main() -> None:
         list(names),
         "results",
         [list(names)[fullest]],
-        help="Several are laid over each other: those after the first are drawn pale.",
+        help="Several are laid over each other: those after the first are drawn pale. Times are UTC.",
     )
     if not chosen:
         st.info("Choose at least one table of results.")
@@ -105,7 +105,8 @@ def main() -> None:
 
 def name_of(kept: KeptScores) -> str:
     revision = f", {kept.revision[:7]}" if kept.revision else ""
-    return f"{kept.made:%Y-%m-%d %H:%M:%S}{revision}, {n_imputers(kept)} rows"
+    n = n_imputers(kept)
+    return f"{kept.made:%Y-%m-%d %H:%M:%S}{revision}, {n} row{'s' * (n != 1)}"
 
 
 def n_imputers(kept: KeptScores) -> int:

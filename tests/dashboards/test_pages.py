@@ -19,6 +19,7 @@ import pandas as pd
 import psutil
 import pytest
 
+from dashboards.serve import HeadStart
 from snpimpute.config import read
 from snpimpute.evaluation import load_posteriors
 from snpimpute.inspection import by_sample, by_site, calibration_of, confusion_of, hidden_calls, right_and_wrong, window
@@ -449,6 +450,16 @@ def test_names_with_markup_are_shown_as_text(serve: Serve, visit: Go, copied: Pa
     assert seen.page.get_by_text(f"First: {label}").count() == 1
     assert seen.page.locator("img[src=x], .katex").count() == 0
     seen.keep("-compare")
+
+
+def test_the_code_of_figures_is_fetched_before_one_is_asked_for(visit: Go, dashboard: str) -> None:
+    seen = visit(dashboard).open("models")
+    asked = seen.page.evaluate(
+        "performance.getEntriesByType('resource').map(r => [r.name.split('/').pop(), r.startTime])"
+    )
+    first = {name.split(".")[0]: when for name, when in reversed(asked)}
+    assert len([name for name, _ in asked if name.startswith("PlotlyChart")]) == 1
+    assert all(first[kind] < first["health"] for kind in HeadStart.KINDS)
 
 
 def test_it_listens_on_localhost_and_says_when_a_port_is_taken(dashboard: str, runs: Path) -> None:
