@@ -97,7 +97,7 @@ class HeadStart:
         waiting = [*kinds]
         while waiting:
             name = waiting.pop(0)
-            if name not in wanted:
+            if name in code and name not in wanted:
                 wanted[name] = None
                 waiting += self.IMPORTED.findall(code[name].decode())
         links = "".join(f'<link rel="modulepreload" crossorigin href="./static/js/{name}">' for name in wanted)
