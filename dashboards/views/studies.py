@@ -366,6 +366,7 @@ def dimension(name: str, values: list[Any]) -> dict[str, Any]:
         return {
             "label": label,
             "values": np.log10(values).tolist(),
+            "range": [decades[0], decades[-1]],
             "tickvals": list(decades),
             "ticktext": [f"{10.0**d:g}" for d in decades],
         }

@@ -269,13 +269,18 @@ def closer(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
     }
     genotype["colorbar"] = {
         **bar,
-        "title": {"text": "Genotype", "side": "top"},
+        "title": {"text": "Genotype<br> ", "side": "top"},
         "x": 0.25,
         "tickvals": [0.33, 1, 1.67],
         "ticktext": ["0", "1", "2"],
     }
     surer: dict[str, Any] = {"zmin": 1 / 3, "zmax": 1, "colorscale": "Cividis"}
-    surer["colorbar"] = {**bar, "title": {"text": "Confidence", "side": "top"}, "x": 0.75, "tickvals": [0.4, 0.7, 1]}
+    surer["colorbar"] = {
+        **bar,
+        "title": {"text": "Confidence<br> ", "side": "top"},
+        "x": 0.75,
+        "tickvals": [0.4, 0.7, 1],
+    }
     traces: list[dict[str, Any]] = []
     panels = (
         ("truth", seen.truth, "", genotype),
