@@ -115,7 +115,7 @@ def along(prepared: PreparedDataset, masks: list[HiddenCalls], name: str) -> Non
         "height": 720 if one else 560,
         "xaxis": axis(f"Position on contig {contig} (Mb)", anchor="y4"),
         "yaxis": axis("Right calls<br>(share)".replace("<br>", "\n"), domain=[0.62, 1.0]),
-        "yaxis2": axis("MAF\n(share)", domain=[0.40 if one else 0.2, 0.57], rangemode="tozero"),
+        "yaxis2": axis("MAF\n(share)", domain=[0.40 if one else 0.2, 0.57], range=[-0.03, 0.53]),
         "yaxis4": axis("", domain=[0.0, 0.08], range=[0, 1], showticklabels=False, showgrid=False, fixedrange=True),
     }
     if one:
