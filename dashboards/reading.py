@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,13 @@ from snpimpute.inspection import HiddenCalls, hidden_calls
 from snpimpute.io.dataset import PreparedDataset, dataset_in
 from snpimpute.kept import KeptDataset, KeptScores, kept_datasets, kept_posteriors, kept_scores
 from snpimpute.pipeline import read_scores
-from snpimpute.store import EmptyStoreError, Store, TrainingRun, Version, read_only
+from snpimpute.report.about import ReportContext
+from snpimpute.report.rows import Rows
+from snpimpute.report.sections import styles_of
+from snpimpute.report.tree import Style
+from snpimpute.store import EmptyStoreError, Registered, Store, read_only
 from snpimpute.studies import SILENT, SeenStudy, importances, journals, names_in, read_study
+from snpimpute.tracking import TrainingRun
 
 MOMENT = 5.0  # seconds that what the store said is taken to hold
 WHAT_TO_RUN = "run `make demo`, or `snpimpute experiment my.vcf.gz`, and load this page again"
@@ -51,14 +57,14 @@ def _training_runs(found: Store) -> list[TrainingRun]:
     return found.training_runs()
 
 
+def registered() -> list[Registered]:
+    """The registered models that are in the store now."""
+    return _registered(store())
+
+
 @st.cache_data(ttl=MOMENT, show_spinner=False, hash_funcs={Store: lambda found: found.uri})
-def _versions(found: Store) -> list[Version]:
-    return found.versions()
-
-
-def versions() -> list[Version]:
-    """The versions of registered models that are in the store now."""
-    return _versions(store())
+def _registered(found: Store) -> list[Registered]:
+    return found.registered()
 
 
 def datasets() -> list[KeptDataset]:
@@ -77,17 +83,43 @@ def scores_of(dataset: KeptDataset) -> list[KeptScores]:
 
 
 def score_rows(table: KeptScores) -> pd.DataFrame:
-    """A tidy table of scores, test samples only."""
-    try:
-        return _score_rows(table.path, table.path.stat().st_mtime)
-    except OSError:
-        raise InputError(f"the scores {table.path.name} were removed meanwhile: load this page again") from None
+    """A tidy table of scores, test samples only; all visitors share it, so nobody may write to it."""
+    return _score_rows(table.path, _last_written(table))
 
 
-@st.cache_data(max_entries=12, show_spinner="Reading the scores")
+@st.cache_resource(max_entries=12, show_spinner="Reading the scores")
 def _score_rows(path: Path, when: float) -> pd.DataFrame:
     table = read_scores(path)
     return table[(table["split"] == "test") & (table["decision"] == "argmax")]
+
+
+def pooled_rows(table: KeptScores, dataset: KeptDataset) -> tuple[Rows, dict[str, Style]]:
+    """A table of scores, pooled over masks, found by key, and a look for each of its imputers and variants."""
+    return _pooled_rows(table.path, _last_written(table), dataset.name, dataset.mechanism, dataset.level)
+
+
+@st.cache_resource(max_entries=24, show_spinner="Reading the scores")
+def _pooled_rows(path: Path, when: float, dataset: str, mechanism: str, level: float) -> tuple[Rows, dict[str, Style]]:
+    scores = _score_rows(path, when)
+    scores = scores[(scores["repeat"] == "all") & ~scores["subset"].str.match("site:|sample:|confidence:")]
+    context = ReportContext(
+        title="",
+        notes=[],
+        datasets=[],
+        imputers=scores[["dataset", "imputer", "variant"]].drop_duplicates(),
+        primary_mechanism=mechanism,
+        headline_level=level,
+        versions={},
+        mlflow_links={},
+    )
+    return Rows(scores, context, dataset), styles_of(scores, context)
+
+
+def _last_written(table: KeptScores) -> float:
+    try:
+        return table.path.stat().st_mtime
+    except OSError:
+        raise InputError(f"the scores {table.path.name} were removed meanwhile: load this page again") from None
 
 
 def genotypes(dataset: KeptDataset) -> PreparedDataset:
@@ -147,7 +179,7 @@ def study(name: str, storage: str) -> SeenStudy:
     return replace(found, alive=found.alive and time.time() - written < SILENT)
 
 
-@st.cache_data(ttl=3600, max_entries=500, show_spinner=False)
+@st.cache_resource(ttl=3600, max_entries=500, show_spinner=False)
 def _study(name: str, storage: str, written: float) -> SeenStudy:
     return read_study(storage, name)
 
@@ -157,7 +189,7 @@ def importance_of(name: str, storage: str, counted: int) -> dict[str, float]:
     return _importance(name, storage, counted)
 
 
-@st.cache_data(max_entries=100, show_spinner="Taking the importance of the parameters")
+@st.cache_resource(max_entries=100, show_spinner="Taking the importance of the parameters")
 def _importance(name: str, storage: str, counted: int) -> dict[str, float]:
     return importances(storage, name)
 
@@ -170,3 +202,20 @@ def _written(storage: str) -> float:
         return Path(storage).stat().st_mtime
     except OSError:
         raise InputError(f"the journal {Path(storage).name} was removed meanwhile: load this page again") from None
+
+
+def read_ahead() -> None:
+    """Read what the first visitor would have to wait for; what is the matter with it, the pages say."""
+    with suppress(InputError):
+        for dataset in datasets()[:1]:
+            for kept in scores_of(dataset):
+                pooled_rows(kept, dataset)
+    with suppress(InputError):
+        listed = studies()
+        for name, storage in listed.items():
+            seen = study(name, storage)
+            if name == next(iter(listed)):
+                importance_of(name, storage, seen.counted)
+    with suppress(InputError):
+        training_runs()
+        registered()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import socket
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dashboards.places import places, set_places
+from dashboards.places import set_places
 from snpimpute.errors import InputError
 from snpimpute.report.tree import COLOURS
 
@@ -21,6 +21,7 @@ OPTIONS = {
     "client.showErrorLinks": False,
     "client.toolbarMode": "viewer",
     "global.developmentMode": False,
+    "runner.magicEnabled": False,
     "server.fileWatcherType": "none",
     "server.headless": True,
     "server.showEmailPrompt": False,
@@ -48,7 +49,10 @@ def serve(runs: Path, store: str | None, studies: str | None, host: str, port: i
     from starlette.middleware import Middleware
 
     _warm_up()
-    app = streamlit.App(Path(__file__).with_name("app.py"), middleware=[Middleware(QuietProbes)])
+    app = streamlit.App(
+        Path(__file__).with_name("app.py"),
+        middleware=[Middleware(QuietProbes), Middleware(HeadStart, static=Path(streamlit.__file__).parent / "static")],
+    )
     app.run(config={**OPTIONS, "server.address": host, "server.port": port, "browser.serverAddress": host})
 
 
@@ -72,6 +76,57 @@ class QuietProbes:
         await self.app(scope, receive, send)
 
 
+class HeadStart:
+    """Lets a browser fetch the code of figures, tables and choices at once, and ready it while the server works.
+
+    Streamlit's page asks for the code of a kind of element when the first of that kind comes: a round trip for each, and
+    for plotly four megabytes that are fetched, read and run while the visitor waits. Here the page names them all, and
+    what it names is answered from memory.
+    """
+
+    KINDS = ("PlotlyChart", "ButtonGroup", "Selectbox", "Multiselect", "DataFrame", "DownloadButton")
+    PAGE = re.compile(r"/[a-z]*")
+    CODE = re.compile(r"/static/js/[\w.-]+\.js")
+    IMPORTED = re.compile(r"""(?:from|import)\s*["']\./([\w.-]+\.js)["']""")
+
+    def __init__(self, app: ASGIApp, static: Path) -> None:
+        self.app = app
+        code = {path.name: path.read_bytes() for path in (static / "static" / "js").glob("*.js")}
+        kinds = [name for name in code if name.split(".")[0] in self.KINDS]
+        wanted: dict[str, None] = {}
+        waiting = [*kinds]
+        while waiting:
+            name = waiting.pop(0)
+            if name in code and name not in wanted:
+                wanted[name] = None
+                waiting += self.IMPORTED.findall(code[name].decode())
+        links = "".join(f'<link rel="modulepreload" crossorigin href="./static/js/{name}">' for name in wanted)
+        imports = ",".join(f'import("./static/js/{name}")' for name in kinds)
+        script = f"<script>addEventListener('load',()=>requestIdleCallback(()=>[{imports}]))</script>"
+        self.page = (static / "index.html").read_text().replace("</head>", f"{links}{script}</head>")
+        self.code = {path: code[path.rsplit("/", 1)[1]] for path in self.CODE.findall(self.page)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if scope["type"] != "http" or scope["method"] != "GET":
+            await self.app(scope, receive, send)
+        elif self.PAGE.fullmatch(path):
+            await self._answer(send, self.page.encode(), b"text/html; charset=utf-8", b"no-cache")
+        elif path in self.code:
+            # the name of a file changes with its content
+            await self._answer(
+                send, self.code[path], b"text/javascript; charset=utf-8", b"public, immutable, max-age=31536000"
+            )
+        else:
+            await self.app(scope, receive, send)
+
+    async def _answer(self, send: Send, body: bytes, kind: bytes, kept: bytes) -> None:
+        length = str(len(body)).encode()
+        headers = [(b"content-type", kind), (b"content-length", length), (b"cache-control", kept)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
 def _require_free(host: str, port: int) -> None:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -84,23 +139,20 @@ def _require_free(host: str, port: int) -> None:
 
 def _warm_up() -> None:
     """Do once what the first page to be opened would have to wait for: MLflow and its database layer take seconds."""
+    logging.disable(logging.WARNING)  # Streamlit warns of whatever is cached before it runs
     import pandas
     import plotly.graph_objects
     import pyarrow
 
     import snpimpute.inspection
-    import snpimpute.kept
-    import snpimpute.pipeline
-    import snpimpute.report.sections  # noqa: F401
-    from snpimpute.store import Store
-    from snpimpute.studies import journals, read_study, warm_up
+    import snpimpute.report.charts  # noqa: F401
+    from dashboards import reading
+    from snpimpute.studies import warm_up
 
-    plotly.graph_objects.Figure([{"y": [0]}], {"height": 100})
+    drawn = [{"type": kind} for kind in ("scatter", "bar", "heatmap", "parcoords")]
+    axis = {"title": {"text": ""}}
+    plotly.graph_objects.Figure(drawn, {"height": 100, "xaxis": axis, "yaxis": axis, "legend": {"x": 0}}).to_json()
     pyarrow.Table.from_pandas(pandas.DataFrame({"a": [0]}))
     warm_up()
-    with suppress(InputError):  # the pages say what is the matter
-        for journal in journals(places().runs)[:1]:
-            read_study(str(journal), journal.stem)
-        store = Store(places().store)
-        store.training_runs()
-        store.versions()
+    reading.read_ahead()
+    logging.disable(logging.NOTSET)

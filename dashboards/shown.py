@@ -100,6 +100,8 @@ def panel(key: str, drawn: Panel, *, how: str, table: pd.DataFrame, faded: Seque
         trace |= {"name": plotly_text(label), "legendgroup": label, "showlegend": trace.get("fill") is None}
         trace["opacity"] = FADED if label in faded else 1.0
     layout = plot["layout"] | {"showlegend": True, "height": plot["layout"]["height"] + 80}
+    if drawn.log_x:
+        layout["xaxis"]["tickformat"] = ",~r"  # 0.0001, not 100µ
     figure(key, traces, layout, how=how, table=table, alt=f"{drawn.y_title} against {drawn.x_title}")
 
 

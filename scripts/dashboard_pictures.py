@@ -1,6 +1,8 @@
-"""Takes the README's two pictures of the dashboard from a folder of runs, by default the demo's.
+"""Takes the README's two pictures of the dashboard, from what the demo left in the folder of runs.
 
-python scripts/dashboard_pictures.py [--runs runs] [--dataset bulls] [--out docs/images]
+    python scripts/dashboard_pictures.py [--experiment experiments/demo.toml] [--runs runs] [--out docs/images]
+
+Whatever other experiments left there is passed over: the pictures are of the experiment's prepared dataset.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 from benchmarks.dashboard_store import CHROMIUM, dashboard  # noqa: E402
-from snpimpute.kept import kept_datasets, kept_scores  # noqa: E402
+from snpimpute.config import read  # noqa: E402
+from snpimpute.kept import KeptDataset, kept_datasets, kept_scores  # noqa: E402
+from snpimpute.pipeline import prepare  # noqa: E402
 
 # file → page, the heading that the picture begins at, its height in pixels
 PICTURES = {
@@ -26,17 +30,30 @@ PICTURES = {
 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--runs", type=Path, default=Path("runs"))
-    asked.add_argument("--dataset", default="bulls")
+    asked.add_argument("--experiment", type=Path, default=ROOT / "experiments" / "demo.toml")
+    asked.add_argument("--runs", type=Path, default=ROOT / "runs")
     asked.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
     arguments = asked.parse_args()
-    prepared = kept_datasets(arguments.runs)
-    scored = [d for d in prepared if d.name == arguments.dataset and kept_scores(arguments.runs, prepared, d.name)]
-    if not scored:
-        sys.exit(f"nothing is scored on {arguments.dataset} in {arguments.runs}: run make demo")
+    dataset = scored(arguments.experiment, arguments.runs)
+    if dataset is None:
+        sys.exit(f"nothing of {arguments.experiment} is scored in {arguments.runs}: run make demo")
     arguments.out.mkdir(parents=True, exist_ok=True)
     with dashboard(arguments.runs.absolute()) as url:
-        take(url, scored[0].label, arguments.out)
+        take(url, dataset.label, arguments.out)
+
+
+def scored(experiment: Path, runs: Path) -> KeptDataset | None:
+    """The experiment's first prepared dataset, if scores are kept of it."""
+    kept = kept_datasets(runs)
+    if not kept:
+        return None
+    settings = read(experiment)
+    folder = prepare(settings, next(iter(settings.data)), runs)  # which finds it, where the experiment was run
+    for dataset in kept:
+        if dataset.folder == folder:
+            tables = kept_scores(runs, kept, dataset.name)
+            return dataset if any(table.dataset_digest == dataset.digest for table in tables) else None
+    return None
 
 
 def take(url: str, dataset: str, out: Path) -> None:

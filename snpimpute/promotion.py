@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -157,11 +156,11 @@ def rollback(tracker: Tracker, wanted: str) -> str:
         InputError: no such model, or no earlier champion.
     """
     name = find(tracker, wanted).name
-    moves: list[dict[str, Any]] = tracker.moves(name)
-    done = [move for move in moves if not move["why"].startswith("rollback")]
+    moves = tracker.moves(name)
+    done = [move for move in moves if not move.why.startswith("rollback")]
     undone = len(moves) - len(done)
     left = done[: len(done) - undone] if undone else done
-    if not left or not left[-1]["from"]:
+    if not left or not left[-1].before:
         raise InputError(f"{name} has no earlier champion to go back to")
-    tracker.move_champion(name, left[-1]["from"], f"rollback of the move of {left[-1]['when']}")
-    return f"{name}: champion is version {left[-1]['from']} again"
+    tracker.move_champion(name, left[-1].before, f"rollback of the move of {left[-1].when:%Y-%m-%d %H:%M:%S} UTC")
+    return f"{name}: champion is version {left[-1].before} again"

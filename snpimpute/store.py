@@ -1,14 +1,14 @@
-"""Reads an MLflow store and changes nothing in it: training runs, registered models, how their aliases moved."""
+"""Reads an MLflow store and changes nothing in it: training runs, registered models, the moves of their aliases."""
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -16,20 +16,24 @@ from urllib.parse import urlsplit
 from snpimpute.errors import InputError
 from snpimpute.runtime import QUIET
 from snpimpute.tracking import (
-    CHAMPION,
     DATABASE_PORTS,
     DECIDES,
     KEY_TAG,
     SECONDS_TO_ANSWER,
+    Move,
+    TrainingRun,
     ask_server,
     connect_to_database,
+    moves_in,
     sqlite_file,
-    takes_over,
+    training_run,
     unreachable,
+    utc,
 )
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+    from mlflow.entities.model_registry import RegisteredModel
 
 PAGE = 1000  # runs, or versions, that a store is asked for at once
 
@@ -39,51 +43,17 @@ class EmptyStoreError(InputError):
 
 
 @dataclass(frozen=True)
-class TrainingRun:
-    """What the training run of an imputer says.
-
-    Attributes:
-        run_id, experiment_id: in MLflow.
-        imputer, variant: the row of the report.
-        dataset, dataset_digest: the prepared dataset that it was fitted on.
-        started: UTC.
-        revision: of the code that fitted it; empty if it was not known.
-        key_tag: equal to `tracking.training_tag` of the name of the model's folder.
-        params, metrics, tags: of the run; of a curve the value at its last level.
-    """
-
-    run_id: str
-    experiment_id: str
-    imputer: str
-    variant: str
-    dataset: str
-    dataset_digest: str
-    started: datetime
-    revision: str
-    key_tag: str
-    params: Mapping[str, str]
-    metrics: Mapping[str, float]
-    tags: Mapping[str, str]
-
-    @property
-    def label(self) -> str:
-        return f"{self.imputer}/{self.variant}"
-
-
-@dataclass(frozen=True)
 class Version:
-    """A version of a registered model.
+    """A version of a registered model, whether or not its training run is still there.
 
     Attributes:
-        name, number: in the registry.
+        number: in the registry.
         imputer, variant, dataset_digest, run_id: of the training run that made it; empty where the version does not say.
         created: UTC.
         score: macro-F1 on the validation masks, which decides about the aliases; NaN where the version does not say.
         aliases: those that are at this version now.
-        tags: as they are.
     """
 
-    name: str
     number: int
     imputer: str
     variant: str
@@ -92,7 +62,6 @@ class Version:
     created: datetime
     score: float
     aliases: tuple[str, ...]
-    tags: Mapping[str, str]
 
     @property
     def label(self) -> str:
@@ -100,20 +69,12 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Promotion:
-    """An alias that moved to a version: from another one, or from nowhere (None)."""
+class Registered:
+    """A registered model: its name, its versions and the noted moves of its aliases, both oldest first."""
 
-    alias: str
-    version: Version
-    before: Version | None
-
-    @property
-    def reason(self) -> str:
-        if self.before is None:
-            return "the first"
-        if self.before.dataset_digest != self.version.dataset_digest:
-            return "the first on this prepared dataset"
-        return f"validation macro-F1 higher by {self.version.score - self.before.score:.4f}"
+    name: str
+    versions: list[Version]
+    moves: list[Move]
 
 
 class Store:
@@ -143,41 +104,31 @@ class Store:
 
     def training_runs(self) -> list[TrainingRun]:
         """The complete training runs of all datasets, newest first; runs that were deleted are not among them."""
-        return [found for run in self._search("/train", "attributes.status = 'FINISHED'") if (found := _training(run))]
+        return [training_run(run) for run in self._search("/train", "attributes.status = 'FINISHED'") if _is_whole(run)]
 
-    def experiments(self) -> list[str]:
-        """Names of the experiments that an experiment of this package made."""
-        return [
-            found.name for found in self._ask(self.client.search_experiments, filter_string="name LIKE 'snpimpute/%'")
-        ]
+    def registered(self) -> list[Registered]:
+        """The models that are registered under this package's names."""
+        found = self._all(self.client.search_registered_models, filter_string="name LIKE 'snpimpute-%'")
+        return [Registered(model.name, self._versions(model), moves_in(model.tags)) for model in found]
 
-    def versions(self) -> list[Version]:
-        """Every version of the models that are registered under this package's names, oldest first."""
-        aliases: dict[tuple[str, str], list[str]] = {}
-        names = []
-        for model in self._ask(self.client.search_registered_models, filter_string="name LIKE 'snpimpute-%'"):
-            names.append(model.name)
-            for alias, number in model.aliases.items():
-                aliases.setdefault((model.name, str(number)), []).append(alias)
-        found = []
-        for name in names:
-            for version in self._all(self.client.search_model_versions, filter_string=f"name = '{name}'"):
-                tags = dict(version.tags)
-                found.append(
-                    Version(
-                        name=name,
-                        number=int(version.version),
-                        imputer=tags.get("imputer", ""),
-                        variant=tags.get("variant", ""),
-                        dataset_digest=tags.get("dataset_digest", ""),
-                        run_id=version.run_id or "",
-                        created=_utc(version.creation_timestamp),
-                        score=float(tags.get(DECIDES, "nan")),
-                        aliases=tuple(sorted(aliases.get((name, str(version.version)), []))),
-                        tags=tags,
-                    )
+    def _versions(self, model: RegisteredModel) -> list[Version]:
+        versions = []
+        for version in self._all(self.client.search_model_versions, filter_string=f"name = '{model.name}'"):
+            tags = version.tags
+            score = float(tags.get(DECIDES, "nan"))
+            versions.append(
+                Version(
+                    number=int(version.version),
+                    imputer=tags.get("imputer", ""),
+                    variant=tags.get("variant", ""),
+                    dataset_digest=tags.get("dataset_digest", ""),
+                    run_id=version.run_id or "",
+                    created=utc(version.creation_timestamp),
+                    score=score if math.isfinite(score) else math.nan,
+                    aliases=tuple(sorted(a for a, at in model.aliases.items() if str(at) == str(version.version))),
                 )
-        return sorted(found, key=lambda version: (version.name, version.number))
+            )
+        return sorted(versions, key=lambda version: version.number)
 
     def _search(self, ending: str, query: str) -> list[Run]:
         experiments = self._ask(self.client.search_experiments, filter_string=f"name LIKE 'snpimpute/%{ending}'")
@@ -205,47 +156,9 @@ class Store:
             raise unreachable(self.uri, error) from error
 
 
-def promotions(versions: Sequence[Version]) -> list[Promotion]:
-    """How the aliases of one registered model moved, oldest first.
-
-    MLflow keeps only where an alias is now; this follows the rule by which `tracking.Tracker` moves them. Versions that
-    it did not register are passed over.
-
-    Args:
-        versions: of one registered model, oldest first.
-    """
-    moves: list[Promotion] = []
-    present: dict[str, Version] = {}
-    for version in versions:
-        if not (version.imputer and version.dataset_digest):
-            continue
-        for alias in (version.imputer, CHAMPION):
-            before = present.get(alias)
-            if takes_over(before.tags if before else {}, version.tags):
-                moves.append(Promotion(alias, version, before))
-                present[alias] = version
-    return moves
-
-
-def _training(run: Run) -> TrainingRun | None:
-    """A training run; None if it says too little to be one of this package."""
-    tags = run.data.tags
-    if not {"imputer", "variant", "dataset", "dataset_digest"} <= set(tags):
-        return None
-    return TrainingRun(
-        run_id=run.info.run_id,
-        experiment_id=run.info.experiment_id,
-        imputer=tags["imputer"],
-        variant=tags["variant"],
-        dataset=tags["dataset"],
-        dataset_digest=tags["dataset_digest"],
-        started=_utc(run.info.start_time),
-        revision=tags.get("revision", ""),
-        key_tag=tags.get(KEY_TAG, ""),
-        params=run.data.params,
-        metrics=run.data.metrics,
-        tags=tags,
-    )
+def _is_whole(run: Run) -> bool:
+    """Whether a training run says enough to be one of this package."""
+    return {"imputer", "variant", "dataset", "dataset_digest", KEY_TAG} <= set(run.data.tags)
 
 
 def read_only(uri: str) -> str:
@@ -258,10 +171,6 @@ def read_only(uri: str) -> str:
     if database is None:
         return uri
     return f"sqlite+pysqlite:///{database.as_uri()}?mode=ro&uri=true&inode={database.stat().st_ino}"
-
-
-def _utc(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def _require_store(uri: str) -> None:

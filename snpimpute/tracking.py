@@ -49,7 +49,7 @@ SCORES_TAG = "snpimpute.scores"  # digest of the scores that a run holds
 ROOT_TAG = "snpimpute.artifacts"  # where an experiment's artifacts were when it was made, so that they can be moved
 CHAMPION = "champion"
 PANEL_VARIANT = "panel"  # of the versions that `snpimpute fit` makes
-MOVE_TAG = "snpimpute.move."  # and a number: a move of the champion, on the registered model
+MOVE_TAG = "snpimpute.move."  # and a number: a move of an alias, on the registered model
 CARD = "model-card.md"
 DECIDES = "val_f1_macro"
 
@@ -69,34 +69,73 @@ Point = tuple[str, float, int]  # metric key, value, step
 
 
 @dataclass(frozen=True)
-class RegisteredModel:
-    """A version of a dataset's registered model, and what its training run says.
+class TrainingRun:
+    """What the training run of an imputer says.
 
     Attributes:
-        name, version: in the registry.
-        imputer, variant: the row of the report that it was trained as.
-        dataset_digest: of the prepared dataset that it was fitted on.
-        run_id: of the training run.
-        key_tag: the training run's tag; equal to `training_tag` of what was trained.
-        place: URI of the model's files.
-        params, metrics, tags: of the training run.
+        run_id, experiment_id: in MLflow.
+        imputer, variant: the row of the report.
+        dataset, dataset_digest: the prepared dataset that it was fitted on.
+        started: UTC.
+        revision: of the code that fitted it; empty if it was not known.
+        key_tag: equal to `training_tag` of what was trained, the name of the model's folder.
+        params, metrics, tags: of the run; of a curve the value at its last level.
     """
 
-    name: str
-    version: str
+    run_id: str
+    experiment_id: str
     imputer: str
     variant: str
+    dataset: str
     dataset_digest: str
-    run_id: str
+    started: datetime
+    revision: str
     key_tag: str
-    place: str
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
 
     @property
     def label(self) -> str:
+        return f"{self.imputer}/{self.variant}"
+
+
+@dataclass(frozen=True)
+class RegisteredModel(TrainingRun):
+    """A version of a dataset's registered model, and what its training run says.
+
+    Attributes:
+        name, version: in the registry.
+        place: URI of the model's files.
+    """
+
+    name: str
+    version: str
+    place: str
+
+    @property
+    def label(self) -> str:
         return f"{self.imputer}/{self.variant} (version {self.version})"
+
+
+@dataclass(frozen=True)
+class Move:
+    """A move of an alias of a registered model, as it was noted when it happened.
+
+    Attributes:
+        alias: `champion`, or the name of an imputer.
+        when: UTC.
+        who: name of the user whose process moved it.
+        before, to: versions; `before` is empty if the alias was nowhere.
+        why: in a few words.
+    """
+
+    alias: str
+    when: datetime
+    who: str
+    before: str
+    to: str
+    why: str
 
 
 def tracking_uri(configured: str | None, runs: Path) -> str:
@@ -293,7 +332,7 @@ class Tracker:
 
         The alias of the imputer's name and `champion` move to this version if its `val_f1_macro` is higher than that
         of the version they are at. Only scores on the same prepared dataset compare: a version of another digest gives
-        way to the first one of this digest.
+        way to the first one of this digest. Moves are noted (`moves`).
 
         Args:
             key: what was trained; the same key again finds the same run, and does nothing if that is complete.
@@ -380,14 +419,29 @@ class Tracker:
 
     def _promote(self, alias: str, version: ModelVersion, tags: Mapping[str, str]) -> None:
         """Move an alias to a version, unless the one it is at is as good on the same prepared dataset."""
-        if takes_over(self._at_alias(version.name, alias), tags):
-            self.client.set_registered_model_alias(version.name, alias, version.version)
+        if why := reason_to_move(self._at_alias(version.name, alias), tags):
+            self._move(version.name, alias, str(version.version), why)
 
     def _at_alias(self, name: str, alias: str) -> dict[str, str]:
         """Tags of the version that an alias is at; none if it is nowhere."""
         if alias not in self.client.get_registered_model(name).aliases:
             return {}
         return self.client.get_model_version_by_alias(name, alias).tags
+
+    def _move(self, name: str, alias: str, version: str, why: str) -> None:
+        """Move an alias, and note it with the registered model. Only to be called under the lock."""
+        model = self.client.get_registered_model(name)
+        move = {
+            "alias": alias,
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "who": _user(),
+            "from": str(model.aliases.get(alias, "")),
+            "to": version,
+            "why": why,
+        }
+        number = 1 + sum(key.startswith(MOVE_TAG) for key in model.tags)
+        self.client.set_registered_model_tag(name, f"{MOVE_TAG}{number:04d}", json.dumps(move))
+        self.client.set_registered_model_alias(name, alias, version)
 
     @one_line
     def registered_models(self, dataset: str) -> list[RegisteredModel]:
@@ -402,20 +456,9 @@ class Tracker:
             run = self.client.get_run(version.run_id)
             if run.info.status != "FINISHED":
                 continue
+            trained = training_run(run)
             found.append(
-                RegisteredModel(
-                    name=version.name,
-                    version=str(version.version),
-                    imputer=version.tags["imputer"],
-                    variant=version.tags["variant"],
-                    dataset_digest=version.tags["dataset_digest"],
-                    run_id=version.run_id,
-                    key_tag=run.data.tags[KEY_TAG],
-                    place=version.source,
-                    params=run.data.params,
-                    metrics=run.data.metrics,
-                    tags=run.data.tags,
-                )
+                RegisteredModel(**vars(trained), name=version.name, version=str(version.version), place=version.source)
             )
         return sorted(found, key=lambda model: int(model.version))
 
@@ -434,23 +477,13 @@ class Tracker:
     def move_champion(self, name: str, version: str, why: str) -> None:
         """Move `champion` of a registered model to a version, and note who did it, when, from what and why."""
         with self._lock():
-            before = self.aliases(name).get(CHAMPION, "")
-            move = {
-                "when": datetime.now(UTC).isoformat(timespec="seconds"),
-                "who": getpass.getuser(),
-                "from": before,
-                "to": version,
-                "why": why,
-            }
-            number = len(self.moves(name)) + 1
-            self.client.set_registered_model_tag(name, f"{MOVE_TAG}{number:04d}", json.dumps(move))
-            self.client.set_registered_model_alias(name, CHAMPION, version)
+            self._move(name, CHAMPION, version, why)
 
     @one_line
-    def moves(self, name: str) -> list[dict[str, str]]:
-        """The moves of a registered model's champion, oldest first: when (UTC), who, from, to (versions), why."""
-        tags = self.client.get_registered_model(name).tags
-        return [json.loads(tags[key]) for key in sorted(tags) if key.startswith(MOVE_TAG)]
+    def moves(self, name: str) -> list[Move]:
+        """The moves of a registered model's champion, oldest first."""
+        noted = moves_in(self.client.get_registered_model(name).tags)
+        return [move for move in noted if move.alias == CHAMPION]
 
     @one_line
     def fetch_model(self, model: RegisteredModel, folder: Path) -> None:
@@ -620,15 +653,66 @@ class Tracker:
                 self.client.log_artifact(run_id, str(path))
 
 
-def takes_over(present: Mapping[str, str], new: Mapping[str, str]) -> bool:
-    """Whether an alias moves to a new version: its score is higher, or the present one's is of another prepared dataset.
+def reason_to_move(present: Mapping[str, str], new: Mapping[str, str]) -> str:
+    """Why an alias moves to a new version; empty if it stays, because the present one is as good on the same dataset.
 
     Args:
         present: tags of the version that the alias is at; empty if it is nowhere.
         new: tags of the new version.
     """
-    comparable = present.get("dataset_digest") == new["dataset_digest"]
-    return not (comparable and float(present[DECIDES]) >= float(new[DECIDES]))
+    if not present:
+        return "the first"
+    if present.get("dataset_digest") != new["dataset_digest"]:
+        return "the first on this prepared dataset"
+    before, after = float(present[DECIDES]), float(new[DECIDES])
+    return f"validation macro-F1 {after:.4f}, before {before:.4f}" if after > before else ""
+
+
+def moves_in(tags: Mapping[str, str]) -> list[Move]:
+    """The moves that are noted in the tags of a registered model, oldest first."""
+    noted = [json.loads(tags[key]) for key in sorted(tags) if key.startswith(MOVE_TAG)]
+    return [
+        Move(
+            alias=move.get("alias", CHAMPION),  # which was once the only one whose moves were noted
+            when=datetime.fromisoformat(move["when"]),
+            who=move["who"],
+            before=move["from"],
+            to=move["to"],
+            why=move["why"],
+        )
+        for move in noted
+    ]
+
+
+def training_run(run: Run) -> TrainingRun:
+    """What a training run says; KeyError if it was not written by `Tracker.log_training`."""
+    tags = run.data.tags
+    return TrainingRun(
+        run_id=run.info.run_id,
+        experiment_id=run.info.experiment_id,
+        imputer=tags["imputer"],
+        variant=tags["variant"],
+        dataset=tags["dataset"],
+        dataset_digest=tags["dataset_digest"],
+        started=utc(run.info.start_time),
+        revision=tags.get("revision", ""),
+        key_tag=tags[KEY_TAG],
+        params=run.data.params,
+        metrics=run.data.metrics,
+        tags=tags,
+    )
+
+
+def utc(milliseconds: int) -> datetime:
+    """A time as MLflow keeps it."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as containers have them
+        return f"user {os.getuid()}"
 
 
 # ---------------------------------------------------------------------- reaching the store

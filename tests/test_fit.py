@@ -127,8 +127,8 @@ def test_only_a_better_model_is_promoted_and_moves_are_kept(store):
     with pytest.raises(InputError, match="has no earlier champion"):
         rollback(tracker, "calves")
     moves = tracker.moves("snpimpute-calves-panel")
-    assert [(m["from"], m["to"]) for m in moves] == [("1", "2"), ("2", "1")]
-    assert all(m["who"] and m["when"].endswith("+00:00") for m in moves) and "macro-F1 typed: +0." in moves[0]["why"]
+    assert [(m.before, m.to) for m in moves] == [("", "1"), ("1", "2"), ("2", "1")]
+    assert all(m.who and m.when.tzinfo for m in moves) and "macro-F1 typed: +0." in moves[1].why
     promote(tracker, "calves/2", runs)
 
 

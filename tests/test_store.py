@@ -1,15 +1,18 @@
-"""A store is read as it is, promotions follow the rule that moved the aliases, and nothing is ever written."""
+"""A store is read as it is, with the moves of aliases that were noted in it, and nothing is ever written."""
 
 # ruff: noqa: F401, F811 (fixtures that come from another module)
 from __future__ import annotations
 
+import getpass
 import hashlib
+import math
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from snpimpute.errors import InputError
-from snpimpute.store import EmptyStoreError, Store, promotions
+from snpimpute.store import EmptyStoreError, Store
 from snpimpute.tracking import Tracker, tracking_uri, training_tag
 from tests.test_tracking import aliases, elsewhere, fresh_database, model_folder, runs, tracker, train
 
@@ -40,22 +43,34 @@ def test_training_runs_are_read_and_deleted_ones_are_gone(tracker: Tracker, mode
     assert [run.run_id for run in store.training_runs()] == [second]
 
 
-def test_promotions_are_those_that_moved_the_aliases(tracker: Tracker, model_folder: Path) -> None:
+def test_moves_are_those_that_were_noted_when_they_happened(tracker: Tracker, model_folder: Path) -> None:
     for i, (imputer, score, data) in enumerate(
         [("mode", 0.5, "d"), ("bert", 0.7, "d"), ("mode", 0.6, "d"), ("mode", 0.55, "d"), ("bert", 0.4, "e")]
     ):
         train(tracker, model_folder, str(i), imputer=imputer, score=score, dataset_digest=data * 64)
-    versions = Store(tracker.uri).versions()
-    assert [(v.number, v.imputer, v.score) for v in versions][:2] == [(1, "mode", 0.5), (2, "bert", 0.7)]
-    moves = promotions(versions)
-    assert [(m.alias, m.version.number, m.before and m.before.number) for m in moves] == [
-        ("mode", 1, None), ("champion", 1, None), ("bert", 2, None), ("champion", 2, 1), ("mode", 3, 1),
-        ("bert", 5, 2), ("champion", 5, 2),
+    tracker.move_champion("snpimpute-x", "2", "rollback")
+    (model,) = Store(tracker.uri).registered()
+    assert model.name == "snpimpute-x"
+    assert [(v.number, v.imputer, v.score) for v in model.versions][:2] == [(1, "mode", 0.5), (2, "bert", 0.7)]
+    assert [(m.alias, m.before, m.to) for m in model.moves] == [
+        ("mode", "", "1"), ("champion", "", "1"), ("bert", "", "2"), ("champion", "1", "2"), ("mode", "1", "3"),
+        ("bert", "2", "5"), ("champion", "2", "5"), ("champion", "5", "2"),
     ]  # fmt: skip
-    assert moves[3].reason == "validation macro-F1 higher by 0.2000"
-    assert moves[-1].reason == "the first on this prepared dataset"
-    last = {move.alias: str(move.version.number) for move in moves}
-    assert last == aliases(tracker) == {a: str(v.number) for v in versions for a in v.aliases}
+    assert model.moves[0].why == "the first"
+    assert model.moves[3].why == "validation macro-F1 0.7000, before 0.5000"
+    assert model.moves[-2].why == "the first on this prepared dataset"
+    assert all(m.who == getpass.getuser() and abs((datetime.now(UTC) - m.when).seconds) < 600 for m in model.moves)
+    last = {move.alias: move.to for move in model.moves}
+    assert last == aliases(tracker) == {a: str(v.number) for v in model.versions for a in v.aliases}
+
+
+def test_a_model_without_validation_or_moves_is_read(tracker: Tracker, model_folder: Path) -> None:
+    train(tracker, model_folder, score=-math.inf)
+    for key in tracker.client.get_registered_model("snpimpute-x").tags:
+        tracker.client.delete_registered_model_tag("snpimpute-x", key)
+    (model,) = Store(tracker.uri).registered()
+    assert math.isnan(model.versions[0].score) and model.moves == []
+    assert model.versions[0].aliases == ("champion", "mode")
 
 
 def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from snpimpute.report.html import plotly_text
 from snpimpute.report.rows import BETTER, WORSE, said
 from snpimpute.report.text import Score
 from snpimpute.report.tree import COLOURS
-from snpimpute.store import EmptyStoreError, TrainingRun
-from snpimpute.tracking import training_tag
+from snpimpute.store import EmptyStoreError
+from snpimpute.tracking import TrainingRun, training_tag
 
 # a curve's value in the store is that of its last level: the scores say more
 CURVE = re.compile(r"(?!val_).*(f1_macro|f1_micro|f1_[012]|dosage_r2|iqs|log_loss|ece)(_permille)?")
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def told_of(run: TrainingRun) -> str:
-    return f"{run.label}, started {run.started:%Y-%m-%d %H:%M}, revision {run.revision or 'unknown'}"
+    return f"{run.label}, started {run.started:%Y-%m-%d %H:%M} UTC, revision {run.revision or 'unknown'}"
 
 
 def parameters(a: TrainingRun, b: TrainingRun) -> None:
@@ -217,7 +217,7 @@ def sites(dataset: KeptDataset, first: str, second: str, a: TrainingRun, b: Trai
         | {"marker": {"color": COLOURS[1], "size": 6, "symbol": "square"}},
     ]
     most = max(int(here["only_first"].max()), int(here["only_second"].max()), 1)
-    step = max(1, most // 4)
+    step = even_step(most / 4)
     ticks = list(range(-step * (most // step), most + 1, step))
     figure(
         "sites",
@@ -230,6 +230,11 @@ def sites(dataset: KeptDataset, first: str, second: str, a: TrainingRun, b: Trai
         table=table_of,
         alt="Calls that only one of the two has right, at each site",
     )
+
+
+def even_step(about: float) -> int:
+    """1, 2 or 5 times a power of ten, at least about as much as asked for."""
+    return next(step for power in range(10) for step in (10**power, 2 * 10**power, 5 * 10**power) if step >= about)
 
 
 def stems(x: list[float], y: list[int], colour: str) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isnan
 
 import pandas as pd
 import streamlit as st
@@ -14,28 +15,25 @@ from snpimpute.kept import KeptDataset
 from snpimpute.report.html import plotly_text
 from snpimpute.report.text import plain as shown_plain
 from snpimpute.report.tree import COLOURS, Style
-from snpimpute.store import EmptyStoreError, Promotion, TrainingRun, Version, promotions
-from snpimpute.tracking import CHAMPION
+from snpimpute.store import EmptyStoreError, Registered, Version
+from snpimpute.tracking import CHAMPION, PANEL_VARIANT, TrainingRun
 
 GONE = "the training run was deleted"
 
 
 def main() -> None:
-    versions = reading.versions()
-    if not versions:
+    found = {model.name: model for model in reading.registered() if model.versions}
+    if not found:
         raise EmptyStoreError("no model is registered yet")
-    names = list(dict.fromkeys(version.name for version in versions))
-    name = one_of("Registered model", names, "model")
-    mine = [version for version in versions if version.name == name]
+    model = found[one_of("Registered model", list(found), "model")]
     runs = {run.run_id: run for run in reading.training_runs()}
-    moves = promotions(mine)
-    aliases(mine, runs)
-    scores(mine, moves)
-    promoted(moves, mine, runs)
-    seen(mine, runs)
+    aliases(model, runs)
+    scores(model.versions)
+    moves(model, runs)
+    seen(model.versions, runs)
 
 
-def aliases(mine: list[Version], runs: Mapping[str, TrainingRun]) -> None:
+def aliases(model: Registered, runs: Mapping[str, TrainingRun]) -> None:
     st.subheader("Aliases", anchor=False)
     rows = [
         {
@@ -43,17 +41,23 @@ def aliases(mine: list[Version], runs: Mapping[str, TrainingRun]) -> None:
             "Version": version.number,
             "Imputer": version.label,
             "Validation macro-F1": version.score,
-            "Load it as": f"models:/{version.name}@{alias}",
+            "Load it as": f"models:/{model.name}@{alias}",
             "Revision": revision(runs.get(version.run_id)),
         }
-        for version in mine
+        for version in model.versions
         for alias in version.aliases
     ]
     rows.sort(key=lambda row: (row["Alias"] != CHAMPION, row["Alias"]))
     table(
         "aliases",
         pd.DataFrame(rows, columns=["Alias", "Version", "Imputer", "Validation macro-F1", "Load it as", "Revision"]),
-        how="The champion is the best of all on the validation masks (0 to 1), the other aliases the best of each imputer.",
+        how="What each alias stands for now. Scores are macro-F1, 0 to 1, at calls that were hidden of "
+        + (
+            "the samples held out when the model was fitted; the champion of these models moves only by "
+            "snpimpute models promote, which compares both on the same samples."
+            if any(version.variant == PANEL_VARIANT for version in model.versions)
+            else "the validation samples: the champion is the best of all, the other aliases the best of each imputer."
+        ),
         column_config={"Validation macro-F1": st.column_config.NumberColumn(format="%.4f")},
     )
 
@@ -62,7 +66,7 @@ def revision(run: TrainingRun | None) -> str:
     return (run.revision or "–") if run else GONE
 
 
-def scores(mine: list[Version], moves: list[Promotion]) -> None:
+def scores(mine: list[Version]) -> None:
     st.subheader("Validation score of each version", anchor=False)
     imputers = list(dict.fromkeys(version.imputer for version in mine))
     traces = []
@@ -71,7 +75,7 @@ def scores(mine: list[Version], moves: list[Promotion]) -> None:
         traces.append(
             {
                 "x": [version.number for version in own],
-                "y": [None if version.score != version.score else version.score for version in own],
+                "y": [known(version.score) for version in own],
                 "mode": "markers",
                 "name": plotly_text(imputer or "not trained here"),
                 "marker": {
@@ -88,16 +92,15 @@ def scores(mine: list[Version], moves: list[Promotion]) -> None:
                 "hovertemplate": "%{text}<br>%{y:.4f}<extra></extra>",
             }
         )
-    champions = [move.version for move in moves if move.alias == CHAMPION]
+    champions = [version for version in mine if CHAMPION in version.aliases]
     if champions:
-        last = max(version.number for version in mine)
         traces.append(
             {
-                "x": [*(v.number for v in champions), last],
-                "y": [*(v.score for v in champions), champions[-1].score],
-                "mode": "lines",
-                "name": CHAMPION,
-                "line": {"shape": "hv", "color": GREY, "width": 2, "dash": "dot"},
+                "x": [version.number for version in champions],
+                "y": [known(version.score) for version in champions],
+                "mode": "markers",
+                "name": f"{CHAMPION} now",
+                "marker": {"symbol": "circle-open", "color": GREY, "size": 20, "line": {"width": 2.5}},
                 "hoverinfo": "skip",
             }
         )
@@ -108,8 +111,8 @@ def scores(mine: list[Version], moves: list[Promotion]) -> None:
             "xaxis": axis("Version (number)", dtick=1 if len(mine) < 25 else None),
             "yaxis": axis("Validation macro-F1 (0 to 1)"),
         },
-        how="Each point is a version; the dotted line is the champion's score. It may fall where another prepared dataset begins: scores "
-        "on different data do not compare.",
+        how="Each point is a version, the ring is around the champion. Scores of versions that were fitted on different data (see the "
+        "last table) do not compare.",
         table=pd.DataFrame(
             [
                 (v.number, v.imputer, v.variant, v.score, v.created.isoformat(), v.dataset_digest, " ".join(v.aliases))
@@ -121,42 +124,61 @@ def scores(mine: list[Version], moves: list[Promotion]) -> None:
     )
 
 
-def promoted(moves: list[Promotion], mine: list[Version], runs: Mapping[str, TrainingRun]) -> None:
+def known(score: float) -> float | None:
+    return None if isnan(score) else score
+
+
+def moves(model: Registered, runs: Mapping[str, TrainingRun]) -> None:
     st.subheader("What changed at each promotion", anchor=False)
-    chosen = (
-        one_of("Alias", sorted({m.alias for m in moves}, key=lambda a: (a != CHAMPION, a)), "alias") if moves else None
-    )
+    present = {alias: version.number for version in model.versions for alias in version.aliases}
+    names = sorted({*present, *(move.alias for move in model.moves)}, key=lambda a: (a != CHAMPION, a))
+    if not names:
+        st.info("No alias is set, and no move of one was recorded.")
+        return
+    chosen = one_of("Alias", names, "alias")
+    mine = [move for move in reversed(model.moves) if move.alias == chosen]
+    at = f"version {present[chosen]}" if chosen in present else "no version"
+    if not mine:
+        st.info(
+            f"Nothing was recorded of how this alias came to {at}: it was set in MLflow itself, or by a version of snpimpute "
+            "that did not record it."
+        )
+        return
+    if mine[0].to != str(present.get(chosen, "")):
+        st.warning(
+            f"The last move that was recorded is to version {mine[0].to}; the alias is at {at}. It was moved in MLflow itself, "
+            "or that version was deleted."
+        )
+    by_number = {str(version.number): version for version in model.versions}
     rows = [
         {
-            "When": f"{move.version.created:%Y-%m-%d %H:%M}",
-            "Version": move.version.number,
-            "Imputer": move.version.label,
-            "Before": f"{move.before.number}: {move.before.label}" if move.before else "–",
-            "Why": move.reason,
-            "Changed": changes(move.before, move.version, runs),
+            "When (UTC)": f"{move.when:%Y-%m-%d %H:%M:%S}",
+            "Who": move.who,
+            "From": told(move.before, by_number),
+            "To": told(move.to, by_number),
+            "Why": move.why,
+            "Changed": changes(by_number.get(move.before), by_number.get(move.to), runs) if move.before else "–",
         }
-        for move in reversed(moves)
-        if move.alias == chosen
+        for move in mine
     ]
-    present = next((version.number for version in mine if chosen in version.aliases), None)
-    by_rule = next((move.version.number for move in reversed(moves) if move.alias == chosen), None)
-    if rows and present != by_rule:
-        where = f"at version {present}" if present else "nowhere"
-        st.warning(f"By the rule this alias would be at version {by_rule}; it is {where}: somebody moved it by hand.")
     table(
         "promotions",
-        pd.DataFrame(rows, columns=["When", "Version", "Imputer", "Before", "Why", "Changed"]),
-        how="Newest first. The store keeps only where an alias is now; this follows the rule by which training moves it: to a "
-        "higher validation score, or to the first version on another prepared dataset.",
-        column_config={"Changed": st.column_config.TextColumn(width="large")},
+        pd.DataFrame(rows),
+        how="Newest first, as recorded when it happened: who moved the alias, from what to what and why. Changed: parameters, data and "
+        "code that differ between the two versions.",
+        column_config={name: st.column_config.TextColumn(width="large") for name in ("Why", "Changed")},
     )
 
 
-def changes(before: Version | None, after: Version, runs: Mapping[str, TrainingRun]) -> str:
-    """Parameters, data and code that differ between two versions."""
-    if before is None:
+def told(number: str, versions: Mapping[str, Version]) -> str:
+    if not number:
         return "–"
-    if before.run_id not in runs or after.run_id not in runs:
+    return f"{number}: {versions[number].label if number in versions else 'deleted'}"
+
+
+def changes(before: Version | None, after: Version | None, runs: Mapping[str, TrainingRun]) -> str:
+    """Parameters, data and code that differ between two versions."""
+    if before is None or after is None or before.run_id not in runs or after.run_id not in runs:
         return GONE
     old, new = runs[before.run_id], runs[after.run_id]
     found = [f"imputer {old.imputer} → {new.imputer}"] if old.imputer != new.imputer else []
@@ -188,7 +210,7 @@ def seen(mine: list[Version], runs: Mapping[str, TrainingRun]) -> None:
                 "Made from": source_of(dataset),
                 "Samples learned from": run.metrics.get("samples_fit") if run else None,
                 "Training masks": masks_of(run) if run else GONE,
-                "Trained": f"{version.created:%Y-%m-%d %H:%M}",
+                "Trained (UTC)": f"{version.created:%Y-%m-%d %H:%M}",
                 "Digest": version.dataset_digest,
             }
         )

@@ -13,14 +13,12 @@ import streamlit as st
 from dashboards import reading
 from dashboards.shown import mask_kind, one_of, page, panel, some_of, table
 from snpimpute.kept import KeptDataset, KeptScores
-from snpimpute.report.about import ReportContext
 from snpimpute.report.charts import lines_of, point_of, shown_at_first
 from snpimpute.report.rows import Rows
-from snpimpute.report.sections import styles_of
 from snpimpute.report.text import capital, known, plain
 from snpimpute.report.tree import Line, Panel, Point, Style
-from snpimpute.store import EmptyStoreError, TrainingRun
-from snpimpute.tracking import training_tag
+from snpimpute.store import EmptyStoreError
+from snpimpute.tracking import TrainingRun, training_tag
 
 METRICS = {
     "f1_macro": "macro-F1",
@@ -77,7 +75,7 @@ def main() -> None:
         list(names),
         "results",
         [list(names)[fullest]],
-        help="Several are laid over each other: those after the first are drawn pale.",
+        help="Several are laid over each other: those after the first are drawn pale. Times are UTC.",
     )
     if not chosen:
         st.info("Choose at least one table of results.")
@@ -107,7 +105,8 @@ def main() -> None:
 
 def name_of(kept: KeptScores) -> str:
     revision = f", {kept.revision[:7]}" if kept.revision else ""
-    return f"{kept.made:%Y-%m-%d %H:%M:%S}{revision}, {n_imputers(kept)} rows"
+    n = n_imputers(kept)
+    return f"{kept.made:%Y-%m-%d %H:%M:%S}{revision}, {n} row{'s' * (n != 1)}"
 
 
 def n_imputers(kept: KeptScores) -> int:
@@ -118,20 +117,7 @@ def results_of(
     dataset: KeptDataset, kept: KeptScores, runs: list[TrainingRun], place: int, styles: dict[str, Style]
 ) -> Results:
     """The rows of a table of scores, and for each the training run that it came from, as far as that is still there."""
-    scores = reading.score_rows(kept)
-    pooled = (scores["repeat"] == "all") & ~scores["subset"].str.match("site:|sample:|confidence:")
-    scores = scores[pooled]
-    context = ReportContext(
-        title="",
-        notes=[],
-        datasets=[],
-        imputers=scores[["dataset", "imputer", "variant"]].drop_duplicates(),
-        primary_mechanism=dataset.mechanism,
-        headline_level=dataset.level,
-        versions={},
-        mlflow_links={},
-    )
-    rows = Rows(scores, context, dataset.name)
+    rows, own = reading.pooled_rows(kept, dataset)
     scored = {training_tag(model) for model in kept.models}
     found: dict[str, TrainingRun | None] = {}
     for label in rows.listed:
@@ -139,7 +125,7 @@ def results_of(
         exact = [run for run in mine if run.key_tag in scored]
         found[label] = next(iter(exact or mine), None)
     suffix = "" if place == 0 else f" · {kept.made:%d %b %H:%M}"
-    for label, style in styles_of(scores, context).items():
+    for label, style in own.items():
         styles[label + suffix] = replace(style, dash=(style.dash + place) % len(Style.PLOTLY_DASH))
     return Results(rows, found, suffix)
 

@@ -66,7 +66,7 @@ def overview(storages: dict[str, str]) -> None:
             "Dataset": [s.dataset for s in seen],
             "State": [state_of(s) for s in seen],
             "Trials": [s.counted for s in seen],
-            "Of": [s.n_trials for s in seen],
+            "Wanted": [s.n_trials for s in seen],
             "Pruned": [count(s, "pruned") for s in seen],
             "Failed or stopped": [count(s, "failed") + count(s, "stopped") for s in seen],
             "Best": [s.best.score if s.best else None for s in seen],
@@ -77,10 +77,11 @@ def overview(storages: dict[str, str]) -> None:
     table(
         "studies",
         shown,
-        how="A row per study, the one written last first. Trials: those that count, complete or pruned; Of: how many are "
-        "wanted (empty for studies of versions that did not say); Best: validation macro-F1, 0 to 1.",
+        how="A row per study, the one written last first. Trials: those that count, complete or pruned; wanted: how many it "
+        "goes on to (empty for studies of versions that did not say); Best: validation macro-F1, 0 to 1.",
         height=min(300, 38 + 35 * len(shown)),
         column_config={
+            "State": st.column_config.TextColumn(width="medium"),
             "Best": st.column_config.NumberColumn(format="%.4f"),
             "Minutes": st.column_config.NumberColumn(format="%.1f"),
         },
@@ -123,7 +124,7 @@ def progress(study: SeenStudy) -> None:
     if study.alive and study.n_trials:
         st.progress(min(study.counted / study.n_trials, 1.0), text=plain(f"{study.counted} of {study.n_trials} trials"))
     if best is not None:
-        values = ", ".join(f"{name} = {value}" for name, value in best.suggested.items())
+        values = ", ".join(f"{name} = {short(value)}" for name, value in best.suggested.items())
         st.caption(plain(f"Best: trial {best.number}. {values}"))
 
 
@@ -179,8 +180,12 @@ def height(trial: SeenTrial) -> float | None:
 
 def hover(trial: SeenTrial) -> str:
     lines = [f"trial {trial.number}: {trial.state}", f"score {number(height(trial))}", duration(trial.seconds)]
-    lines += [f"{name} = {value}" for name, value in trial.suggested.items()]
+    lines += [f"{name} = {short(value)}" for name, value in trial.suggested.items()]
     return plotly_text("\n".join([*lines, *([trial.reason] if trial.reason else [])]))
+
+
+def short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def trials_table(study: SeenStudy) -> pd.DataFrame:
@@ -312,6 +317,10 @@ def spans_decades(values: list[Any]) -> bool:
 
 def parallel(study: SeenStudy) -> None:
     st.subheader("Parallel coordinates", anchor=False)
+    # the slowest figure by far where there is no graphics card, and one that forgets what was marked when it is drawn anew
+    if not st.toggle("Draw them", key="parallel", bind="query-params"):
+        st.caption("All parameters of all complete trials in one figure, in which ranges can be marked.")
+        return
     complete = [t for t in study.trials if t.score is not None]
     shared = [name for name in complete[0].suggested if all(name in t.suggested for t in complete)]
     varied = [name for name in shared if len({str(t.suggested[name]) for t in complete}) > 1][:MOST_AXES]
@@ -357,6 +366,7 @@ def dimension(name: str, values: list[Any]) -> dict[str, Any]:
         return {
             "label": label,
             "values": np.log10(values).tolist(),
+            "range": [decades[0], decades[-1]],
             "tickvals": list(decades),
             "ticktext": [f"{10.0**d:g}" for d in decades],
         }

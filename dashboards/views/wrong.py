@@ -115,7 +115,7 @@ def along(prepared: PreparedDataset, masks: list[HiddenCalls], name: str) -> Non
         "height": 720 if one else 560,
         "xaxis": axis(f"Position on contig {contig} (Mb)", anchor="y4"),
         "yaxis": axis("Right calls<br>(share)".replace("<br>", "\n"), domain=[0.62, 1.0]),
-        "yaxis2": axis("MAF\n(share)", domain=[0.40 if one else 0.2, 0.57], rangemode="tozero"),
+        "yaxis2": axis("MAF\n(share)", domain=[0.40 if one else 0.2, 0.57], range=[-0.03, 0.53]),
         "yaxis4": axis("", domain=[0.0, 0.08], range=[0, 1], showticklabels=False, showgrid=False, fixedrange=True),
     }
     if one:
@@ -265,10 +265,22 @@ def closer(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
         "y": 0,
         "yref": "container",
         "yanchor": "bottom",
+        "tickangle": 0,
     }
-    genotype["colorbar"] = {**bar, "x": 0.25, "tickvals": [0.33, 1, 1.67], "ticktext": ["genotype 0", "1", "2"]}
+    genotype["colorbar"] = {
+        **bar,
+        "title": {"text": "Genotype<br> ", "side": "top"},
+        "x": 0.25,
+        "tickvals": [0.33, 1, 1.67],
+        "ticktext": ["0", "1", "2"],
+    }
     surer: dict[str, Any] = {"zmin": 1 / 3, "zmax": 1, "colorscale": "Cividis"}
-    surer["colorbar"] = {**bar, "x": 0.75, "tickvals": [0.4, 0.7, 1], "ticktext": ["confidence 0.4", "0.7", "1"]}
+    surer["colorbar"] = {
+        **bar,
+        "title": {"text": "Confidence<br> ", "side": "top"},
+        "x": 0.75,
+        "tickvals": [0.4, 0.7, 1],
+    }
     traces: list[dict[str, Any]] = []
     panels = (
         ("truth", seen.truth, "", genotype),
@@ -305,8 +317,8 @@ def closer(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
             "hoverinfo": "skip",
         }
     )
-    layout: dict[str, Any] = {"height": (240 if side_by_side else 330) + (15 if side_by_side else 45) * len(names)}
-    layout |= {"showlegend": False, "annotations": [], "margin": {"l": 8, "r": 12, "t": 40, "b": 100}}
+    layout: dict[str, Any] = {"height": (284 if side_by_side else 374) + (15 if side_by_side else 45) * len(names)}
+    layout |= {"showlegend": False, "annotations": [], "margin": {"l": 8, "r": 12, "t": 64, "b": 120}}
     for i, (what, *_rest) in enumerate(panels):
         which = "" if i == 0 else str(i + 1)
         across, down = [i * 0.345, i * 0.345 + 0.31], [0.7 - i * 0.35, 1 - i * 0.35]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import re
 import shutil
@@ -18,13 +19,14 @@ import pandas as pd
 import psutil
 import pytest
 
+from dashboards.serve import HeadStart
 from snpimpute.config import read
 from snpimpute.evaluation import load_posteriors
 from snpimpute.inspection import by_sample, by_site, calibration_of, confusion_of, hidden_calls, right_and_wrong, window
 from snpimpute.io.dataset import PreparedDataset, load_dataset
 from snpimpute.pipeline import read_scores
 from snpimpute.plan import plan
-from snpimpute.store import Store, promotions
+from snpimpute.store import Store
 from snpimpute.studies import importances, read_study
 from snpimpute.tracking import Tracker, tracking_uri
 from tests import tuning_objectives as objectives
@@ -169,7 +171,9 @@ def test_studies_draw_the_trials(visit: Go, dashboard: str, runs: Path) -> None:
     close(seen.figure("importance")["0"]["x"], list(shares.values())[::-1])
     slices = seen.choose("Parameter", "depth").figure("slice")["0"]
     assert slices["x"] == [t.suggested["depth"] for t in complete]
-    coordinates = seen.figure("parallel")["0"]["dimensions"]
+    assert seen.page.locator(".st-key-figure-parallel").count() == 0
+    seen.page.get_by_text("Draw them").click()
+    coordinates = seen.settle().figure("parallel")["0"]["dimensions"]
     assert [d["label"] for d in coordinates] == [*complete[0].suggested, "score"]
     close(coordinates[-1]["values"], [t.score for t in complete])
     seen.choose("Against", "Time spent")
@@ -256,28 +260,53 @@ def test_wrong_says_where_there_is_no_confidence(visit: Go, dashboard: str) -> N
 # ---------------------------------------------------------------------- models, compare
 
 
-def test_models_show_aliases_and_what_moved_them(
+def test_models_show_aliases_and_the_moves_that_were_noted(
     visit: Go, dashboard: str, runs: Path, prepared: PreparedDataset
 ) -> None:
-    store = Store(tracking_uri(None, runs))
-    versions = store.versions()
+    (model,) = Store(tracking_uri(None, runs)).registered()
     seen = visit(dashboard).open("models")
     found = seen.csv("aliases").set_index("Alias")
-    assert found["Version"].to_dict() == {alias: v.number for v in versions for alias in v.aliases}
-    points = {name: trace for name, trace in seen.figure("versions").items() if trace["mode"] == "markers"}
-    drawn = {x: y for trace in points.values() for x, y in zip(trace["x"], trace["y"], strict=True)}
-    assert drawn == pytest.approx({v.number: v.score for v in versions})
-    moves = promotions(versions)
-    champions = [move for move in moves if move.alias == "champion"]
+    assert found["Version"].to_dict() == {alias: v.number for v in model.versions for alias in v.aliases}
+    traces = seen.figure("versions")
+    ring = traces.pop("champion now")
+    assert ring["x"] == [found.loc["champion", "Version"]]
+    drawn = {x: y for trace in traces.values() for x, y in zip(trace["x"], trace["y"], strict=True)}
+    assert drawn == pytest.approx({v.number: v.score for v in model.versions})
+    champions = [move for move in model.moves if move.alias == "champion"][::-1]
+    assert champions[-1].why == "the first"
     shown = seen.csv("promotions")
-    assert shown["Version"].tolist() == [move.version.number for move in champions][::-1]
+    assert shown["To"].str.split(":").str[0].tolist() == [move.to for move in champions]
+    assert shown["Why"].tolist() == [move.why for move in champions]
+    assert shown["Who"].tolist() == [move.who for move in champions]
     if len(champions) > 1:
         assert "imputer " in shown["Changed"][0]
     seen.choose("Alias", "beagle")
-    assert seen.csv("promotions")["Imputer"].str.startswith("beagle/").all()
+    assert seen.csv("promotions")["To"].str.contains(": beagle/").all()
     data = seen.csv("data")
     assert set(data["Digest"]) == {prepared.digest} and set(data["Samples learned from"]) == {prepared.train.n_samples}
     seen.keep()
+
+
+def test_models_show_only_what_was_noted(serve: Serve, visit: Go, copied: Path) -> None:
+    tracker = Tracker(tracking_uri(None, copied), copied)
+    name = "snpimpute-calves"
+    client = tracker.client
+    for key in client.get_registered_model(name).tags:
+        client.delete_registered_model_tag(name, key)
+    present = client.get_model_version_by_alias(name, "champion").version
+    other = str(next(v.version for v in client.search_model_versions(f"name = '{name}'") if v.version != present))
+    url = serve(copied)
+    seen = visit(url).open("models")
+    assert any(f"Nothing was recorded of how this alias came to version {present}" in said for said in seen.said())
+    tracker.move_champion(name, other, "macro-F1 typed: <b>better</b>")
+    client.set_registered_model_alias(name, "champion", present)
+    seen = visit(url)
+    seen.page.wait_for_timeout(6000)  # what was read holds for five seconds
+    seen.open("models")
+    (move,) = seen.csv("promotions").to_dict("records")
+    assert move["From"].startswith(f"{present}: ") and move["To"].startswith(f"{other}: ")
+    assert (move["Who"], move["Why"]) == (getpass.getuser(), "macro-F1 typed: <b>better</b>")
+    assert any(f"is to version {other}; the alias is at version {present}" in said for said in seen.said())
 
 
 def test_compare_two_runs(
@@ -421,6 +450,16 @@ def test_names_with_markup_are_shown_as_text(serve: Serve, visit: Go, copied: Pa
     assert seen.page.get_by_text(f"First: {label}").count() == 1
     assert seen.page.locator("img[src=x], .katex").count() == 0
     seen.keep("-compare")
+
+
+def test_the_code_of_figures_is_fetched_before_one_is_asked_for(visit: Go, dashboard: str) -> None:
+    seen = visit(dashboard).open("models")
+    asked = seen.page.evaluate(
+        "performance.getEntriesByType('resource').map(r => [r.name.split('/').pop(), r.startTime])"
+    )
+    first = {name.split(".")[0]: when for name, when in reversed(asked)}
+    assert len([name for name, _ in asked if name.startswith("PlotlyChart")]) == 1
+    assert all(first[kind] < first["health"] for kind in HeadStart.KINDS)
 
 
 def test_it_listens_on_localhost_and_says_when_a_port_is_taken(dashboard: str, runs: Path) -> None:
