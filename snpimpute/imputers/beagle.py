@@ -106,8 +106,8 @@ class Beagle(Imputer):
     gets the genotype frequencies there. In reference mode an unphased or incomplete panel is phased by Beagle itself
     first, once for each seed, when it is fitted.
 
-    Contigs share nothing but the stream of random numbers: the first is imputed as by a run of its own, and each later
-    one as by a run of its own whose seed is what the stream has come to.
+    Contigs share nothing but the stream of random numbers. The first is imputed as by a run of its own; without a
+    reference each later one is imputed as by a run of its own whose seed is what the stream has come to.
 
     Attributes:
         logs: command line and output of each run so far, oldest first; saved with the model as beagle.log.

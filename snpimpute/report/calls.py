@@ -81,16 +81,15 @@ def _figure(rows: Rows, styles: dict[str, Style], scenarios: list[Scenario], key
     def points(label: str, metric: str) -> list[Point | None]:
         found: list[Point | None] = []
         for at in scenarios:
-            score = rows.get(label, "all", metric, at)
+            score, words = rows.get(label, "all", metric, at), " s"
             if metric == "f1_micro":
                 score, words = percent_wrong(score), "% wrong"
-            else:
-                score, words = (
-                    score and Score(*(max(v, SHORTEST) for v in (score.value, score.low, score.high)), score.n),
-                    " s",
+            if score is not None:
+                hover = f"{label}\n{at[1]:g}% missing\n{score.value:.3g}{words}"
+                y, low, high = (
+                    max(v, SHORTEST) if metric == "seconds" else v for v in (score.value, score.low, score.high)
                 )
-            hover = f"{label}\n{at[1]:g}% missing\n{score.value:.3g}{words}" if score else ""
-            found.append(score and Point(at[1], score.value, score.low, score.high, hover))
+                found.append(Point(at[1], y, low, high, hover))
         return found
 
     x_title = "Missing genotype calls (%)"
