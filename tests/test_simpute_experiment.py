@@ -25,19 +25,20 @@ WANTED = ("kg15-short", "kg15-dense", "kg15-high-ld", "cattle-complete")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of runs, after the smaller experiment was run by its command."""
     folder = tmp_path_factory.mktemp("simpute")
-    matrix = small_panel(120, 240, missing=0.0)
+    matrix = small_panel(160, 240, missing=0.0)
     rng = np.random.default_rng(1)
     for site in range(1, 240):
         if site % 8:
-            matrix.calls[:, site] = np.where(rng.random(120) < 0.03, matrix.calls[:, site], matrix.calls[:, site - 1])
+            matrix.calls[:, site] = np.where(rng.random(160) < 0.03, matrix.calls[:, site], matrix.calls[:, site - 1])
     for name, contigs in (("kg15", ["15"] * 240), ("cattle", ["1"] * 120 + ["2"] * 120)):
         (folder / name).mkdir()
         write_vcf(folder / name / f"{name}.vcf.gz", replace(matrix, sites=matrix.sites.assign(contig=contigs)))
     text = (ROOT / "experiments" / "simpute.toml").read_text()
     for find, put in (
-        (r"max_samples = \d+", "max_samples = 100"),
+        (r"max_samples = \d+", "max_samples = 140"),
         (r"count = \d+", "count = 20"),
         (r"test = \d+", "test = 70"),
+        (r"validation = [\d.]+", "validation = 0.4"),  # Beagle fails on regions with three samples
         (r"levels = \[.*?\]", "levels = [5, 20]"),
         (r'mode = "alone" }', 'mode = "alone", iterations = 2, burnin = 1 }'),
         (r"headline_level = 5", "headline_level = 5, resamples = 200"),
