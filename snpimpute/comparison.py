@@ -126,4 +126,5 @@ def _dataset_about(dataset: PreparedDataset, data: DataSettings) -> DatasetAbout
             }
         ),
         genotype_shares=" / ".join(f"{share:.1f}%" for share in shares),
+        headline=(dataset.headline_scenario.mechanism, dataset.headline_scenario.level),
     )

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from snpimpute.errors import InputError
-from snpimpute.masking import DEFAULT_LEVELS
+from snpimpute.masking import CAPPED_MECHANISMS, DEFAULT_LEVELS, HIGH_LD
 
 SIMULATED = "simulated"
 
@@ -38,6 +38,20 @@ class FilterSettings(Settings):
     pass_only: bool = True
 
 
+class RegionSettings(Settings):
+    """Regions of neighbouring sites, cut out of the data; each becomes a contig of its own, and the rest is left out.
+
+    Attributes:
+        sites: of each region.
+        count: how many; they share no site, and the seed draws them.
+        min_r2: r² that neighbouring sites of a region must exceed, over all samples; None = any.
+    """
+
+    sites: int = Field(ge=2)
+    count: int = Field(ge=1)
+    min_r2: float | None = Field(None, ge=0, lt=1)
+
+
 class ScenarioSettings(Settings):
     """What is hidden for scoring.
 
@@ -49,6 +63,8 @@ class ScenarioSettings(Settings):
         repeats: masks per level.
         masks: table with the columns missing_percent and site.
         typed: an array's sites, one a line; without it they are chosen by MAF, evenly spaced, at each level.
+        min_r2: r² to an adjacent site above which "high_ld" may hide a site's calls.
+        max_missing: most calls that a sample may lack on a contig; None = any number.
     """
 
     levels: tuple[float, ...] = DEFAULT_LEVELS
@@ -59,6 +75,8 @@ class ScenarioSettings(Settings):
     repeats: int = Field(3, ge=1)
     masks: Path | None = None
     typed: Path | None = None
+    min_r2: float = Field(HIGH_LD, ge=0, lt=1)
+    max_missing: int | None = Field(None, ge=1)
 
     @field_validator("levels")
     @classmethod
@@ -78,6 +96,8 @@ class ScenarioSettings(Settings):
             raise ValueError('mechanism "file" and a table `masks` go together')
         if self.typed is not None and "array" not in self.mechanisms:
             raise ValueError('a list `typed` needs the mechanism "array"')
+        if self.max_missing is not None and not set(self.mechanisms) <= set(CAPPED_MECHANISMS):
+            raise ValueError(f"`max_missing` goes with these mechanisms alone: {', '.join(CAPPED_MECHANISMS)}")
         return self
 
 
@@ -86,7 +106,9 @@ class DataSettings(Settings):
 
     `source` is a VCF, BCF or PLINK .bed file, or "simulated"; or `train` and `test` are files split already. `samples`
     is a sample table; `pedigree` a table of animals, genotyped or not, with their sires and dams. `params` has parameters
-    that an imputer's rows take on this dataset, over those of their variants.
+    that an imputer's rows take on this dataset, over those of their variants. `max_samples` are drawn by the seed where
+    `source` has more; `regions` are cut out of it. `imputers` names those that are run on this dataset, as `beagle` or,
+    a single row, as `beagle/default`; None = all of the experiment.
     """
 
     source: str = SIMULATED
@@ -96,16 +118,21 @@ class DataSettings(Settings):
     pedigree: Path | None = None
     region: str | None = None
     max_sites: int = Field(500, ge=10)
+    max_samples: int | None = Field(None, ge=2)
+    regions: RegionSettings | None = None
     filter: FilterSettings = FilterSettings()
     simulation: dict[str, Any] = {}
     split: SplitSettings = SplitSettings()
     scenarios: ScenarioSettings = ScenarioSettings()
     params: dict[str, dict[str, Any]] = {}
+    imputers: tuple[str, ...] | None = None
 
     @model_validator(mode="after")
     def _both_files(self) -> DataSettings:
         if (self.train is None) != (self.test is None):
             raise ValueError("`train` and `test` go together")
+        if self.train is not None and (self.regions or self.max_samples):
+            raise ValueError("`regions` and `max_samples` are taken from one `source`, not from `train` and `test`")
         return self
 
 

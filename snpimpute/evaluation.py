@@ -49,14 +49,15 @@ KEY = [
     "versus",
 ]
 COLUMNS = [*KEY, "value", "low", "high", "n"]
-TABLE_LAYOUT = 2  # of the rows that a table of scores has; a table of another layout is made anew
+TABLE_LAYOUT = 3  # of the rows that a table of scores has; a table of another layout is made anew
 POOLED = "all"  # the repeat of rows that pool all masks of a level
-COMPARED = ("f1_macro", "f1_1", "dosage_r2")  # metrics that get differences to the best imputer
-# subset → metrics in which the variants of an imputer are compared, and at the headline every pair
-PAIRED = {"all": ("f1_macro",), "rare": ("f1_macro",), "rare_minor": ("f1_macro", "f1_1", "dosage_r2")}
+COMPARED = ("f1_macro", "f1_micro", "f1_1", "dosage_r2")  # metrics that get differences to the best imputer
+# subset → metrics in which the variants of an imputer are compared, and at the headline (of single calls: everywhere) every pair
+PAIRED = {"all": ("f1_macro", "f1_micro"), "rare": ("f1_macro",), "rare_minor": ("f1_macro", "f1_1", "dosage_r2")}
 NEEDS_POSTERIOR = ("log_loss", "ece")  # metrics that mean nothing for smoothed hard calls
 WITH_INTERVALS = ("all", "rare", "rare_minor", "true:all")  # at every level; the other subsets only at the headline's
 MAX_SITE_BLOCKS = 10
+MAX_CONTIG_BLOCKS = 50
 CALLS_AT_A_TIME = 100_000  # 216 bytes each as sums, twice that to add them up
 
 
@@ -151,10 +152,11 @@ def score_table(
     """Every score of every imputer, with 95% bootstrap intervals and paired differences to the best.
 
     Samples (families where the sample table names them) are resampled together with masks, or with blocks of
-    neighbouring sites where a level has one mask only; the resamples are the same for all imputers, so that
-    differences are paired. Differences are taken to the best (the highest value of the metric in that scenario and
-    subset), in the subsets and metrics of PAIRED also to the first-listed variant of the same imputer, and there at the
-    headline scenario between every two (the later listed minus the earlier).
+    neighbouring sites, or of whole contigs, where a level has one mask only; the resamples are the same for all
+    imputers, so that differences are paired. Differences are taken to the best (the highest value of the metric in that
+    scenario and subset), in the subsets and metrics of PAIRED also to the first-listed variant of the same imputer, and
+    there at the headline scenario, and wherever single calls are hidden, between every two (the later listed minus the
+    earlier). The metric `seconds` is the time to impute a mask: its mean over the masks, n of them, and their range.
 
     Args:
         dataset: the prepared dataset.
@@ -174,7 +176,7 @@ def score_table(
     rows: list[tuple] = []
     for done, ((mechanism, level), scenarios) in enumerate(by_level.items(), start=1):
         at_headline = (mechanism, level) == (headline.mechanism, headline.level)
-        n_cells = len(scenarios) if len(scenarios) > 1 else min(MAX_SITE_BLOCKS, int(scenarios[0].sites.sum()))
+        n_cells = len(scenarios) if len(scenarios) > 1 else _n_blocks(dataset, scenarios[0])
         weights = resampling_weights(units, n_cells, n_resamples, seed)
         compared: dict[str, dict[str, tuple[dict, dict, int]]] = {}
         for posteriors in results:
@@ -197,13 +199,28 @@ def score_table(
                 if drawn:
                     compared.setdefault(subset, {})[posteriors.label] = (point, drawn, n)
             rows += [(*row, *rest) for rest in sums.single_masks(posteriors.seed)]
+            seconds = [posteriors.seconds[scenario.key] for scenario in scenarios]
+            spread = (float(np.mean(seconds)), min(seconds), max(seconds))
+            rows.append((*row, POOLED, posteriors.seed, "all", "argmax", "seconds", "", *spread, len(seconds)))
             if at_headline:
                 rows += [(*row, *rest) for rest in sums.details(posteriors.seed, smoothed)]
                 rows += [(*row, *rest) for rest in sums.relations(posteriors.seed, weights)]
-        rows += _differences(compared, results, (dataset.name, "test", mechanism, level), every_pair=at_headline)
+        rows += _differences(
+            compared, results, (dataset.name, "test", mechanism, level), every_pair=at_headline or scenarios[0].by_call
+        )
         if progress is not None:
             progress(done, len(by_level))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _n_blocks(dataset: PreparedDataset, scenario: Scenario) -> int:
+    """How many blocks of sites are resampled where there is one mask: of contigs where there are many, else of sites."""
+    contigs = int(dataset.test.sites["contig"].nunique())
+    return (
+        min(MAX_CONTIG_BLOCKS, contigs)
+        if contigs > MAX_SITE_BLOCKS
+        else min(MAX_SITE_BLOCKS, int(scenario.sites.sum()))
+    )
 
 
 @dataclass(frozen=True)
@@ -299,7 +316,13 @@ class _LevelSums:
                 self._add("true:rare", number, sums, samples, sites, blocks, self.rare)
 
     def _blocks(self, sites: np.ndarray) -> np.ndarray:
-        """int (n_sites,): the block of each of these sites (bool), as evenly cut as can be; 0 for all others."""
+        """int (n_sites,): the block of each of these sites (bool), as evenly cut as can be; 0 for all others.
+
+        Where there are more contigs than blocks of sites, contigs are not cut.
+        """
+        contigs = pd.factorize(self.dataset.test.sites["contig"])[0]
+        if (n_contigs := contigs.max() + 1) > MAX_SITE_BLOCKS:
+            return contigs * self.n_blocks // n_contigs
         blocks = np.zeros(len(sites), dtype=int)
         for block, members in enumerate(np.array_split(np.flatnonzero(sites), self.n_blocks)):
             blocks[members] = block

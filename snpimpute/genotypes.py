@@ -95,6 +95,22 @@ class GenotypeMatrix:
         p = self.alt_frequency()
         return np.minimum(p, 1.0 - p)
 
+    def r2_to_next(self) -> np.ndarray:
+        """float64 (n_sites - 1,): r² of each site and the next; NaN where the next is on another contig.
+
+        The squared correlation of the allele counts of samples that have both calls (Rogers & Huff 2009: no phase is
+        needed); 0 where one of the two does not vary.
+        """
+        first, second = self.calls[:, :-1], self.calls[:, 1:]
+        both = (first != MISSING) & (second != MISSING)
+        x, y = np.where(both, first, 0).astype(np.float64), np.where(both, second, 0).astype(np.float64)
+        n = both.sum(axis=0)
+        covariance = n * (x * y).sum(axis=0) - x.sum(axis=0) * y.sum(axis=0)
+        spread = (n * (x**2).sum(axis=0) - x.sum(axis=0) ** 2) * (n * (y**2).sum(axis=0) - y.sum(axis=0) ** 2)
+        r2 = np.divide(covariance**2, spread, out=np.zeros_like(spread), where=spread > 0)
+        contigs = self.sites["contig"].to_numpy()
+        return np.where(contigs[:-1] == contigs[1:], r2, np.nan)
+
     def genotype_frequencies(self, pseudo_count: float = 0.5) -> np.ndarray:
         """float32 (n_sites, 3): share of genotypes 0, 1, 2 at each site, `pseudo_count` added to each; rows sum to 1."""
         counts = np.stack([(self.calls == g).sum(axis=0) for g in GENOTYPES], axis=1) + pseudo_count

@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 
 from snpimpute.errors import InputError
-from snpimpute.genotypes import MISSING, GenotypeMatrix
+from snpimpute.genotypes import GenotypeMatrix
 
 DEFAULT_LEVELS = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 95.0)
 VALIDATION_LEVELS = (10.0, 30.0, 60.0, 80.0, 90.0)
 VALIDATION_CALL_LEVELS = (1.0, 5.0, 20.0)  # of datasets that are tested on single calls alone
 SPLIT_SCHEMES = ("random", "family", "group", "youngest")
 CALL_MECHANISMS = ("entries", "maf", "blocks", "high_ld")  # the others hide whole sites
+CAPPED_MECHANISMS = ("entries", "maf", "high_ld")  # those that can leave every sample a number of calls on each contig
 MEAN_BLOCK = 20.0  # sites of a failed run, on average
 RARE_ODDS = 0.05  # MAF at which a call's odds of being hidden by "maf" are half those of an allele never seen
 HIGH_LD = 0.8  # r² to an adjacent site above which "high_ld" may hide a site's calls
@@ -122,6 +123,10 @@ def call_masks(
     repeats: int,
     mechanism: str,
     seed: int,
+    *,
+    min_r2: float = HIGH_LD,
+    most: int | None = None,
+    missing: np.ndarray | None = None,
 ) -> Iterator[tuple[tuple[float, int], np.ndarray]]:
     """Single-call masks, (level, repeat) and bool (n_samples, n_sites): round(level · n_calls / 100) calls, at least one.
 
@@ -132,8 +137,8 @@ def call_masks(
       a call at a site that does not vary is hidden eleven times as often as one at MAF 0.5.
     - "blocks": runs of neighbouring sites in single samples (a failed row of an array), each from a random sample and
       site, of a geometric length (20 sites on average), never across the border of a contig. The last run is cut.
-    - "high_ld": like "entries", at those sites alone whose r² to an adjacent site is above 0.8 in the panel; `level` is
-      the percentage of the calls there.
+    - "high_ld": like "entries", at those sites alone whose r² to an adjacent site is above `min_r2` in the panel;
+      `level` is the percentage of the calls there.
 
     Args:
         n_samples: of the samples whose calls are hidden.
@@ -142,15 +147,19 @@ def call_masks(
         repeats: masks per level.
         mechanism: one of CALL_MECHANISMS.
         seed: of the draw.
+        min_r2: see "high_ld".
+        most: calls that a sample may lack on a contig, those that `missing` says are lacking already among them; where
+            a sample has that many, calls of other samples are hidden instead. Not for "blocks".
+        missing: bool (n_samples, n_sites), looked at where `most` is given only.
 
     Raises:
-        InputError: "high_ld" finds no such site.
+        InputError: "high_ld" finds no such site, or `most` leaves too few calls to hide.
     """
     shape = (n_samples, panel.n_sites)
     contigs = pd.factorize(panel.sites["contig"])[0]
-    allowed = high_ld_sites(panel) if mechanism == "high_ld" else np.ones(panel.n_sites, dtype=bool)
+    allowed = high_ld_sites(panel, min_r2) if mechanism == "high_ld" else np.ones(panel.n_sites, dtype=bool)
     if not allowed.any():
-        raise InputError(f"no site has r² above {HIGH_LD:g} to an adjacent one: leave the mechanism high_ld out")
+        raise InputError(f"no site has r² above {min_r2:g} to an adjacent one: leave the mechanism high_ld out")
     n_calls = n_samples * int(allowed.sum())
     for repeat in range(repeats):
         for level in levels:
@@ -161,7 +170,29 @@ def call_masks(
             if mechanism == "maf":  # logistic noise: the calls below any threshold are hidden with the odds above
                 turn = np.log(turn) - np.log1p(-turn) + np.log(np.nan_to_num(panel.maf()) + RARE_ODDS)
             turn[:, ~allowed] = np.inf
+            if most is not None:
+                _keep_to(most, turn, contigs, missing)
+                if (n_left := int(np.isfinite(turn).sum())) < n_hidden:
+                    raise InputError(
+                        f"at most {most} missing calls in a sample and contig leave {100 * n_left / n_calls:.1f}% of the calls "
+                        f"to hide: raise max_missing, or leave the level {level:g} out"
+                    )
             yield (level, repeat), turn <= np.partition(turn.ravel(), n_hidden - 1)[n_hidden - 1]
+
+
+def _keep_to(most: int, turn: np.ndarray, contigs: np.ndarray, missing: np.ndarray | None) -> None:
+    """Set the turns (n_samples, n_sites) to infinity of all but the first `most` calls of each sample and contig.
+
+    Calls that are missing already are the first of all, and have no turn.
+    """
+    if missing is not None:
+        turn[missing] = -np.inf
+    for contig in np.unique(contigs):
+        sites = np.flatnonzero(contigs == contig)
+        here = turn[:, sites]
+        here[here.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable") >= most] = np.inf
+        turn[:, sites] = here
+    turn[np.isneginf(turn)] = np.inf
 
 
 def _turns_of_blocks(
@@ -186,21 +217,9 @@ def _turns_of_blocks(
     return turn
 
 
-def high_ld_sites(panel: GenotypeMatrix) -> np.ndarray:
-    """bool (n_sites,): sites whose r² to an adjacent site of their contig is above HIGH_LD.
-
-    r² is the squared correlation of the allele counts of samples that have both calls (Rogers & Huff 2009: no phase is
-    needed); 0 where one of the two does not vary.
-    """
-    first, second = panel.calls[:, :-1], panel.calls[:, 1:]
-    both = (first != MISSING) & (second != MISSING)
-    x, y = np.where(both, first, 0).astype(np.float64), np.where(both, second, 0).astype(np.float64)
-    n = both.sum(axis=0)
-    covariance = n * (x * y).sum(axis=0) - x.sum(axis=0) * y.sum(axis=0)
-    spread = (n * (x**2).sum(axis=0) - x.sum(axis=0) ** 2) * (n * (y**2).sum(axis=0) - y.sum(axis=0) ** 2)
-    linked = covariance**2 > HIGH_LD * spread
-    contigs = panel.sites["contig"].to_numpy()
-    linked &= (spread > 0) & (contigs[:-1] == contigs[1:])
+def high_ld_sites(panel: GenotypeMatrix, min_r2: float = HIGH_LD) -> np.ndarray:
+    """bool (n_sites,): sites whose r² to an adjacent site of their contig is above `min_r2`."""
+    linked = panel.r2_to_next() > min_r2
     return np.append(linked, False) | np.append(False, linked)
 
 

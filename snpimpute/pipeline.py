@@ -18,7 +18,7 @@ from snpimpute.evaluation import TABLE_LAYOUT, impute_scenarios, load_posteriors
 from snpimpute.imputers._base import Imputer, Report
 from snpimpute.io.dataset import PreparedDataset, dataset_in, read_about, save_dataset
 from snpimpute.io.read import files_of
-from snpimpute.plan import Done, Outcome, Row, Tuned, on_data, plan
+from snpimpute.plan import Done, Outcome, Row, Tuned, on_data, plan, wanted_on
 from snpimpute.processes import StepFailed, run_step
 from snpimpute.runtime import (
     git_revision,
@@ -49,7 +49,7 @@ def prepare(settings: ExperimentSettings, name: str, runs: Path, watch: Watch | 
     wanted = digest(
         [
             __version__,
-            data.model_dump(mode="json", exclude={"params"}),
+            data.model_dump(mode="json", exclude={"params", "imputers"}),
             settings.seed,
             settings.scoring.headline_level,
             [file_digest(path) if path.is_file() else "" for path in _input_files(data)],
@@ -447,8 +447,9 @@ def run(
     for name in only or []:
         imputers.load(name)
     outcome = Outcome()
+    wanted = {name: wanted_on(rows, data) for name, data in settings.data.items()}
     outcome.datasets = {
-        name: perform(f"prepare {name}", prepare, settings, name, runs, watch) for name in settings.data
+        name: perform(f"prepare {name}", prepare, settings, name, runs, watch) for name, rows in wanted.items() if rows
     }
     if until == "prepare":
         return outcome
@@ -458,7 +459,7 @@ def run(
         name = dataset_in(folder).name
         outcome.rows[name] = [
             _advance(settings, folder, on_data(row, settings.data[name]), runs, until, tracker, watch, perform)
-            for row in rows
+            for row in wanted[name]
         ]
         if until in ("evaluate", "compare"):
             scored = [done for done in outcome.rows[name] if not done.failed]

@@ -102,7 +102,8 @@ def plan(settings: ExperimentSettings) -> list[Row]:
     """The rows of an experiment's report: what the imputers declare, as the settings narrow and add to it.
 
     Raises:
-        InputError: unknown imputer (names the valid ones), wrong parameters, a program that an imputer needs is missing.
+        InputError: unknown imputer (names the valid ones), wrong parameters, a program that an imputer needs is missing,
+            or a dataset wants a row that is not there.
     """
     imputers.look_in(settings.imputers_from)
     chosen = imputers.names() if settings.imputers is None else settings.imputers
@@ -148,7 +149,18 @@ def plan(settings: ExperimentSettings) -> list[Row]:
                 own[label] = replace(own[label], params_from=own[change.params_from])
         rows += own.values()
         cls.require_programs()
+    known = {*(row.imputer for row in rows), *(row.label for row in rows)}
+    for name, data in settings.data.items():
+        if unknown := set(data.imputers or ()) - known:
+            raise InputError(f"data.{name}.imputers names no row of this experiment: {min(unknown)}")
     return rows
+
+
+def wanted_on(rows: list[Row], data: DataSettings) -> list[Row]:
+    """Of an experiment's rows those that the dataset's settings want."""
+    if data.imputers is None:
+        return rows
+    return [row for row in rows if row.imputer in data.imputers or row.label in data.imputers]
 
 
 def on_data(row: Row, data: DataSettings) -> Row:

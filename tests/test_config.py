@@ -33,6 +33,9 @@ def test_the_default_is_the_published_protocol(tmp_path):
         ("[data.a]\ntrain = 'x.vcf.gz'", "`train` and `test` go together"),
         ("[data.a.scenarios]\nmechanisms = ['file']", "go together"),
         ("[data.'../up']\n", "letters, digits"),
+        ("[data.a]\nregions = { sites = 1, count = 5 }", r"data\.a\.regions\.sites"),
+        ("[data.a]\ntrain = 'x.vcf'\ntest = 'y.vcf'\nmax_samples = 9", "are taken from one `source`"),
+        ("[data.a.scenarios]\nmechanisms = ['blocks']\nmax_missing = 2", "`max_missing` goes with these mechanisms"),
         ("name = ", "is not TOML"),
     ],
 )

@@ -134,6 +134,13 @@ def test_every_pair_is_compared_at_the_headline_and_there_alone(table):
     assert pair.value == pytest.approx(twin - worse) and 0 < pair.low < pair.high
 
 
+def test_seconds_are_the_mean_over_masks_and_their_range(dataset, results):
+    times = {"test-independent-60-0": 1.0, "test-independent-60-1": 4.0}
+    timed = replace(results[1], seconds={**results[1].seconds, **times})
+    row = pick(score_table(dataset, [timed], n_resamples=100), level=60.0, metric="seconds")
+    assert (row.value, row.low, row.high, row.n) == (2.5, 1.0, 4.0, 2)
+
+
 def test_a_difference_to_oneself_would_be_zero(dataset, results):
     copy = Posteriors("noisy", "copy", 1, results[1].values, frozenset(), results[1].seconds)
     rows = score_table(dataset, [results[1], copy], n_resamples=100, seed=1)
@@ -234,3 +241,34 @@ def test_single_calls_are_kept_and_scored_alone(calls_dataset):
             k: v for k, v in n.items() if v
         }
     assert pick(at_headline, metric="f1_micro", subset="true:all").n == sum(h.sum() for h in hidden)
+
+
+def test_every_pair_is_compared_at_every_level_of_single_calls(calls_dataset):
+    results = [
+        noisy(calls_dataset, name, right, i) for i, (name, right) in enumerate((("a", 0.7), ("b", 0.8), ("c", 0.9)))
+    ]
+    table = score_table(calls_dataset, results, n_resamples=100)
+    for mechanism in ("entries", "blocks"):
+        found = differences(table[table.mechanism == mechanism], metric="f1_micro", level=5.0)
+        assert {("b", "noisy/a"), ("c", "noisy/a"), ("c", "noisy/b")} <= set(found)
+
+
+def test_contigs_are_resampled_whole_where_there_are_many(calls_dataset):
+    """An imputer that is right on one half of the regions and wrong on the other: with regions alike the spread is less."""
+    sites = calls_dataset.test.sites.assign(contig=np.repeat(np.arange(25), 2).astype(str))
+    scenario = next(s for s in calls_dataset.test_scenarios() if s.key == "test-entries-20-0")
+    within = replace(calls_dataset, test=replace(calls_dataset.test, sites=sites), true_test=None)
+    within = with_scenarios(within, [scenario])
+    truth = at_hidden(within.test.calls, scenario.hidden)
+    place = np.nonzero(scenario.hidden)[1]
+
+    def spread(wrong):
+        calls = np.where(wrong, (truth + 1) % 3, truth)
+        given = Posteriors(
+            "half", "x", 1, {scenario.key: np.eye(3)[calls].astype(np.float16)}, frozenset(), {scenario.key: 1.0}
+        )
+        row = pick(score_table(within, [given], n_resamples=400), metric="f1_micro")
+        return row.high - row.low
+
+    by_region, mixed = spread(place // 2 % 2 == 0), spread(place % 2 == 0)
+    assert by_region > 2 * mixed

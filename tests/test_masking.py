@@ -125,6 +125,42 @@ def test_high_ld_hides_at_linked_sites_alone():
         list(call_masks(10, matrix.take_sites([0, 2]), (5.0,), 1, "high_ld", seed=1))
 
 
+def test_high_ld_takes_another_threshold():
+    rng = np.random.default_rng(1)
+    first = rng.binomial(2, 0.4, (200, 60))
+    unlike = rng.random((200, 60)) < np.tile([0.02, 0.15, 0.4], 20)
+    second = np.where(unlike, rng.binomial(2, 0.4, (200, 60)), first)
+    matrix = panel(np.stack([first, second], axis=2).reshape(200, 120))
+    counts = [int(high_ld_sites(matrix, threshold).sum()) for threshold in (0.1, 0.5, 0.8)]
+    assert counts[0] > counts[1] > counts[2]
+    (_, hidden), *_ = call_masks(50, matrix, (50.0,), 1, "high_ld", seed=1, min_r2=0.1)
+    assert hidden.any(axis=0).sum() == counts[0]
+
+
+@pytest.mark.parametrize("mechanism", ["entries", "maf", "high_ld"])
+def test_no_sample_lacks_more_calls_on_a_contig_than_it_may(mechanism):
+    pairs = np.repeat(np.random.default_rng(1).binomial(2, 0.4, (60, 20)), 3, axis=1)
+    matrix = panel(pairs, [f"r{i // 3}" for i in range(60)])
+    missing = np.random.default_rng(2).random((60, 60)) < 0.1
+    for level in (0.5, 20.0, 50.0):
+        masks = dict(call_masks(60, matrix, (level,), 2, mechanism, seed=1, most=2, missing=missing))
+        for hidden in masks.values():
+            assert hidden.sum() == round(level * 36) and not (hidden & missing).any()
+            lacking = (hidden | missing).reshape(60, 20, 3).sum(axis=2)
+            assert lacking[missing.reshape(60, 20, 3).sum(axis=2) <= 2].max() == 2 or level < 1
+    free = dict(call_masks(60, matrix, (50.0,), 1, mechanism, seed=1))
+    assert free[50.0, 0].reshape(60, 20, 3).sum(axis=2).max() == 3
+    with pytest.raises(InputError, match=r"at most 2 missing calls .* leave 66\.7% of the calls"):
+        dict(call_masks(60, matrix, (70.0,), 1, mechanism, seed=1, most=2))
+
+
+def test_a_cap_that_is_not_reached_changes_nothing():
+    matrix = varied()
+    for level in (0.1, 5.0):
+        free, capped = (dict(call_masks(50, matrix, (level,), 1, "entries", 4, most=most)) for most in (None, 60))
+        assert (free[level, 0] == capped[level, 0]).all()
+
+
 def test_an_array_types_common_sites_evenly():
     matrix = varied(600)
     masks = array_masks(matrix, (50.0, 90.0, 99.9), 2, seed=1)
@@ -135,6 +171,13 @@ def test_an_array_types_common_sites_evenly():
     assert np.diff(np.flatnonzero(typed)).max() <= 20 and matrix.maf()[typed].min() > 0.4
     assert (masks[90.0, 0] != masks[90.0, 1]).any()
     assert (masks[90.0, 0] == array_masks(matrix, (90.0,), 1, seed=1)[90.0, 0]).all()
+
+
+def test_an_array_of_sites_at_one_position_and_of_contigs_of_one_site():
+    calls = np.random.default_rng(1).binomial(2, 0.3, (40, 30))
+    matrix = panel(calls, ["1"] * 28 + ["2", "3"], pos=np.append(np.full(28, 500), [7, 7]))
+    masks = array_masks(matrix, (50.0, 90.0), 1, seed=1)
+    assert [int(m.sum()) for m in masks.values()] == [15, 27]
 
 
 def test_an_array_is_even_in_base_pairs():

@@ -29,7 +29,7 @@ from snpimpute.imputers._base import impute
 from snpimpute.io.dataset import dataset_in, load_dataset
 from snpimpute.io.prepare import build_dataset
 from snpimpute.pipeline import StepFailed, _write_tuned, prepare, read_scores, run, run_step, study_name, tune
-from snpimpute.plan import Row, Tuned, plan
+from snpimpute.plan import Row, Tuned, plan, wanted_on
 from snpimpute.tuning import read_params
 from snpimpute.watch import Watch
 from tests.test_tracking import load_in_clean_process
@@ -238,6 +238,16 @@ def test_a_row_takes_the_parameters_of_another(tmp_path):
     assert len(list(tmp_path.glob("studies/*.json"))) == 1
     with pytest.raises(InputError, match=r"variants\.dense\.x: params_from names no other variant of dense: fixed, "):
         plan(little(imputers=("dense",), variants={"dense": {"x": VariantSettings(params_from="none")}}))
+
+
+def test_a_dataset_may_want_some_rows_only():
+    data = {"all": DataSettings(), "some": DataSettings(imputers=("mode", "simpute/panel"))}
+    settings = little(imputers=("mode", "simpute", "ld_knn"), data=data)
+    rows = plan(settings)
+    assert wanted_on(rows, data["all"]) == rows
+    assert [row.label for row in wanted_on(rows, data["some"])] == ["mode/default", "simpute/panel"]
+    with pytest.raises(InputError, match=r"data\.x\.imputers names no row of this experiment: simpute/none"):
+        plan(little(imputers=("simpute",), data={"x": DataSettings(imputers=("simpute/none",))}))
 
 
 def test_a_dataset_has_parameters_of_its_own(tmp_path):

@@ -20,7 +20,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from snpimpute.errors import InputError
 from snpimpute.genotypes import MISSING, GenotypeMatrix, site_keys
-from snpimpute.imputers._base import MIN_SEEN, Imputer, Params, Report, Trial, Validation, Variant
+from snpimpute.imputers._base import Imputer, Params, Report, Trial, Validation, Variant
 from snpimpute.imputers._target import frequencies_in
 from snpimpute.io.vcf import write_vcf
 from snpimpute.masking import TrainingMask
@@ -53,7 +53,8 @@ class BeagleParams(Params):
     """Beagle's own parameters and defaults; an argument that is None is not passed.
 
     Attributes:
-        mode: "reference" (the panel is Beagle's reference) or "joint" (panel and target phased together in one file).
+        mode: "reference" (the panel is Beagle's reference), "joint" (panel and target phased together in one file) or
+            "alone" (the target phased by itself, without the panel).
         ne: effective population size; together with the map it sets how often haplotypes switch.
         err: probability that an allele differs from the haplotype it copies; None = from the number of haplotypes.
         em: whether phasing estimates `ne` and `err` anew (imputation uses the given ones).
@@ -71,7 +72,7 @@ class BeagleParams(Params):
         memory_mb: largest heap of Java (MiB).
     """
 
-    mode: Literal["reference", "joint"] = "reference"
+    mode: Literal["reference", "joint", "alone"] = "reference"
     ne: float | None = Field(100_000, ge=1)
     err: float | None = Field(None, gt=0, lt=0.5)
     em: bool | None = True
@@ -99,9 +100,14 @@ class Beagle(Imputer):
     """Beagle 5.4 (Browning, Tian, Zhou & Browning 2021; Browning, Zhou & Browning 2018), run as a program.
 
     In reference mode sites hidden for every target sample are left out of the target file and come back with
-    probabilities (two decimals). Beagle gives hard calls alone at sites where some samples have a call, and in joint
-    mode: there a call weighs .98 and the other genotypes .01 each, averaged over `phasings`, and `gives_posterior`
-    says False. Joint mode needs no panel: without one, the target alone is phased. An unphased or incomplete panel is phased by Beagle itself first, once for each seed, when it is fitted.
+    probabilities (two decimals). Beagle gives hard calls alone at sites where some samples have a call, and without a
+    reference: there a call weighs .98 and the other genotypes .01 each, averaged over `phasings`, and `gives_posterior`
+    says False. Joint mode needs no panel: without one, the target alone is phased; a sample without any call on a contig
+    gets the genotype frequencies there. In reference mode an unphased or incomplete panel is phased by Beagle itself
+    first, once for each seed, when it is fitted.
+
+    Contigs share nothing but the stream of random numbers. The first is imputed as by a run of its own; without a
+    reference each later one is imputed as by a run of its own whose seed is what the stream has come to.
 
     Attributes:
         logs: command line and output of each run so far, oldest first; saved with the model as beagle.log.
@@ -143,7 +149,7 @@ class Beagle(Imputer):
         )
 
     def gives_posterior(self, target: GenotypeMatrix) -> bool:
-        """False in joint mode, and where a site has calls for some samples only."""
+        """False without a reference, and where a site has calls for some samples only."""
         missing = target.calls == MISSING
         return self.params.mode == "reference" and bool((missing.all(axis=0) | ~missing.any(axis=0)).all())
 
@@ -169,8 +175,8 @@ class Beagle(Imputer):
     ) -> None:
         self.logs, self._haplotypes, self._calls = [], None, None
         self._map = None if self.params.map is None else _read_map(self.params.map)
-        if self.params.mode == "joint":
-            self._calls = panel.calls
+        if self.params.mode != "reference":
+            self._calls = panel.calls if self.params.mode == "joint" else panel.calls[:0]
         elif panel.haplotypes is not None:
             self._haplotypes = panel.haplotypes[None]
         else:
@@ -218,9 +224,13 @@ class Beagle(Imputer):
         samples = [f"p{i}" for i in range(len(self._calls))] + [f"t{i}" for i in range(target.n_samples)]
         calls = np.concatenate([self._calls, target.calls])
         imputed, _ = self._run(seed, GenotypeMatrix(calls, pd.DataFrame({"sample": samples}), self.sites))
-        posterior = smoothed(imputed[len(self._calls) :].sum(axis=2))
-        untold = (target.calls != MISSING).sum(axis=1) < MIN_SEEN
-        posterior[untold] = frequencies_in(calls, self.frequencies)
+        posterior = smoothed(imputed[len(self._calls) :])
+        frequencies = frequencies_in(calls, self.frequencies)
+        contigs = self.sites["contig"].to_numpy()
+        for contig in dict.fromkeys(contigs):
+            here = np.flatnonzero(contigs == contig)
+            untold = np.flatnonzero((target.calls[:, here] == MISSING).all(axis=1))
+            posterior[np.ix_(untold, here)] = frequencies[here]
         return posterior
 
     def _seeds(self) -> range:

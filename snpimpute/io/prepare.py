@@ -11,10 +11,11 @@ import pandas as pd
 
 from snpimpute.config import SIMULATED, DataSettings
 from snpimpute.errors import InputError
-from snpimpute.genotypes import GenotypeMatrix, require_same_sites
+from snpimpute.genotypes import MISSING, GenotypeMatrix, require_same_sites
 from snpimpute.io.dataset import PreparedDataset, read_masked_sites, read_typed_sites
 from snpimpute.io.filters import SiteFilter, apply_filter
 from snpimpute.io.read import read_genotypes, require_enough_sites
+from snpimpute.io.regions import cut_regions
 from snpimpute.io.samples import PARENTS, attach_samples, read_pedigree, read_samples
 from snpimpute.io.simulate import parse_settings, simulate_bulls
 from snpimpute.io.vcf import read_vcf
@@ -30,7 +31,7 @@ from snpimpute.masking import (
 from snpimpute.relationship import closest_relationship
 
 # so that the draws of one seed are independent of each other
-TEST_SPLIT, VALIDATION_SPLIT, TEST_MASKS, VALIDATION_MASKS = 11, 12, 13, 14
+TEST_SPLIT, VALIDATION_SPLIT, TEST_MASKS, VALIDATION_MASKS, SAMPLES, REGIONS = 11, 12, 13, 14, 15, 16
 
 
 def build_dataset(name: str, settings: DataSettings, seed: int, headline_level: float) -> PreparedDataset:
@@ -61,6 +62,15 @@ def build_dataset(name: str, settings: DataSettings, seed: int, headline_level: 
                 site_filter=SiteFilter(**settings.filter.model_dump()),
                 max_sites=settings.max_sites,
             )
+        if settings.max_samples is not None:
+            drawn = np.random.default_rng(seed * 100 + SAMPLES).permutation(matrix.n_samples)[: settings.max_samples]
+            matrix = matrix.take_samples(np.sort(drawn))
+            true = true and true.take_samples(np.sort(drawn))
+        if settings.regions is not None:
+            regions = cut_regions(matrix, **settings.regions.model_dump(), seed=seed * 100 + REGIONS)
+            left_out = _with_reason(left_out, "outside the regions", matrix.n_sites - len(regions))
+            matrix = _only(matrix, regions)
+            true = true and _only(true, regions)
         matrix = _labelled(matrix, settings)
         n_test = _count(settings.split.test, matrix.n_samples)
         is_test = split_samples(matrix.samples, n_test, settings.split.scheme, seed * 100 + TEST_SPLIT)
@@ -113,6 +123,19 @@ def _read_split(
         replace(part, samples=labels.iloc[r].reset_index(drop=True)) for part, r in zip(parts, rows, strict=True)
     )
     return train, test, left_out
+
+
+def _only(matrix: GenotypeMatrix, regions: pd.DataFrame) -> GenotypeMatrix:
+    """The matrix at the sites of its regions, under the names of these (see cut_regions)."""
+    return replace(matrix.take_sites(regions.index), sites=regions.reset_index(drop=True))
+
+
+def _with_reason(left_out: pd.DataFrame, reason: str, n: int) -> pd.DataFrame:
+    """The table of what was left out with one more reason, at the cost of the sites kept."""
+    counts = left_out.set_index("reason")["n"]
+    counts["kept"] -= n
+    last = counts.pop("kept")
+    return pd.concat([counts, pd.Series({reason: n, "kept": last})]).rename_axis("reason").reset_index(name="n")
 
 
 def _labelled(matrix: GenotypeMatrix, settings: DataSettings) -> GenotypeMatrix:
@@ -191,7 +214,17 @@ def _scenarios(
                 through = site_masks(train.n_sites, [level], 1, mechanism, test_seed)[level, 0]
             masks = site_masks(train.n_sites, levels, wanted.repeats, mechanism, test_seed, through).items()
         else:
-            masks = call_masks(test.n_samples, train, levels, wanted.repeats, mechanism, test_seed)
+            masks = call_masks(
+                test.n_samples,
+                train,
+                levels,
+                wanted.repeats,
+                mechanism,
+                test_seed,
+                min_r2=wanted.min_r2,
+                most=wanted.max_missing,
+                missing=test.calls == MISSING,
+            )
         made = [Scenario("test", mechanism, level, repeat, hidden) for (level, repeat), hidden in masks]
         headline = headline or min(made, key=lambda s: (abs(s.level - headline_level), s.repeat))
         scenarios += made

@@ -21,6 +21,7 @@ class DatasetAbout:
         left_out: columns `reason`, `n`: sites read, removed by each filter, kept.
         sites: columns `site` (as in the subsets `site:…`), `contig`, `pos` (1-based), `maf_test`, `maf_panel`.
         genotype_shares: shares of genotypes 0, 1, 2, as text.
+        headline: mechanism and percent missing of its headline tables; None = those of the whole report.
     """
 
     name: str
@@ -34,6 +35,7 @@ class DatasetAbout:
     left_out: pd.DataFrame
     sites: pd.DataFrame
     genotype_shares: str
+    headline: tuple[str, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +51,7 @@ class ReportContext:
             "visible" in its input while it learns), `framework, parameters, seconds_study, seconds_fit,
             seconds_impute, memory_mb, trials, trials_failed, study_ended_by, samples_fit, val_f1_macro, status` ("ok" or
             why it failed), `params` and, of these, `changed` (those that differ from the defaults), both text.
-        primary_mechanism: how the calls of the headline tables were hidden.
+        primary_mechanism: how the calls of the headline tables were hidden, where a dataset has no headline of its own.
         headline_level: percent missing in the headline tables.
         versions: program → version.
         mlflow_links: dataset → address of the page of the MLflow UI that compares its runs (http or https).

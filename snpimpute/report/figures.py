@@ -50,6 +50,8 @@ def draw_png(figure: Figure, path: Path) -> None:
             ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             ax.xaxis.set_major_formatter("{x:g}")
             ax.xaxis.set_minor_formatter(NullFormatter())
+        if panel.log_y:
+            ax.set_yscale("log")
         if panel.y_range:
             ax.set_ylim(panel.y_range)
         ax.set_title(_png_text(panel.title), fontsize=11)
@@ -78,7 +80,8 @@ def _png_line(panel: Panel, line: Line, ax: Any) -> Any:
     y, low, high = ([getattr(point, name) for point in line.points] for name in ("y", "low", "high"))
     if panel.categories or panel.log_x:
         ax.vlines(x, low, high, color=style.colour, linewidth=1.2)
-        look["markersize"] = 7 if panel.log_x else 5
+        look["markersize"] = 5 if panel.categories or panel.joined else 7
+        look["linestyle"] = Style.PNG_DASH[style.dash] if panel.joined and not panel.categories else "none"
     elif panel.joined:
         ax.fill_between(x, low, high, color=style.colour, alpha=0.15, linewidth=0)
         look["linestyle"] = Style.PNG_DASH[style.dash]

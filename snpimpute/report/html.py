@@ -70,6 +70,8 @@ def as_plotly(panel: Panel) -> dict[str, Any]:
         layout["xaxis"] |= {"tickvals": list(range(len(ticks))), "ticktext": ticks, "showgrid": False}
     if panel.log_x:
         layout["xaxis"] |= {"type": "log", "dtick": 1}
+    if panel.log_y:
+        layout["yaxis"] |= {"type": "log", "dtick": 1}
     if panel.y_range:
         layout["yaxis"]["range"] = list(panel.y_range)
     if panel.lower_title:

@@ -14,7 +14,7 @@ def as_markdown(context: ReportContext, overview: list[Block], chapters: list[Ch
     parts = [f"# {_md(context.title)}", *(f"> **{_md(note)}**" for note in context.notes)]
     if len(chapters) > 1:
         lines = [
-            f"- [{_md(c.about.name)}](#{c.key}): {_md(c.best)} has the highest macro-F1 at {context.headline_level:g}% missing"
+            f"- [{_md(c.about.name)}](#{c.key}): {_md(c.best)} has the highest macro-F1 at {c.missing}"
             for c in chapters
         ]
         parts.append("\n".join(lines))

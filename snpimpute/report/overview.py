@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from snpimpute.masking import CALL_MECHANISMS
+from snpimpute.report.calls import regimes
 from snpimpute.report.rows import BEST, TIED, WORSE, Rows
 from snpimpute.report.text import ABSENT, number
 from snpimpute.report.tree import Block, Cell, Table, Text
@@ -14,11 +16,15 @@ MARKS = {WORSE: " ▼", TIED: " ≈"}
 def over_datasets(by_dataset: dict[str, Rows]) -> list[Block]:
     """Macro-F1 and rank of each imputer on each dataset at the headline scenario; empty for a single dataset.
 
+    Of datasets that hide single calls a table of error rates, macro-F1 and seconds, a row per dataset, instead.
+
     Args:
         by_dataset: dataset → its rows.
     """
     if len(by_dataset) < 2:
         return []
+    if all(rows.headline[0] in CALL_MECHANISMS for rows in by_dataset.values()):
+        return regimes(by_dataset)
     ranks = {name: rows.ranks("all", "f1_macro") for name, rows in by_dataset.items()}
     labels = dict.fromkeys(label for rows in by_dataset.values() for label in rows.ranked)
     places = {label: [found[label] for found in ranks.values() if label in found] for label in labels}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from snpimpute.report.about import DatasetAbout, ReportContext
+from snpimpute.report.calls import single_calls
 from snpimpute.report.charts import along_chromosome, by_group, calibration, robustness
 from snpimpute.report.cost import cost
 from snpimpute.report.published import beside_published
@@ -26,6 +27,7 @@ def chapter_of(
         slug = f"{slug}-{place}"
     sections = [
         all_sites(rows),
+        single_calls(rows, styles, key, slug),
         beside_published(rows, about),
         robustness(rows, styles, key, slug),
         training_masks(rows, key, slug),
@@ -43,7 +45,12 @@ def chapter_of(
         imputers(rows),
     ]
     return Chapter(
-        key, about, _summary(rows), rows.best("all", "f1_macro") or ABSENT, [s for s in sections if s.blocks]
+        key,
+        about,
+        rows.missing,
+        _summary(rows),
+        rows.best("all", "f1_macro") or ABSENT,
+        [s for s in sections if s.blocks],
     )
 
 

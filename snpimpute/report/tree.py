@@ -96,7 +96,7 @@ class Line:
 class Panel:
     """One pair of axes: a curve with a band if x is a number, points with bars if it is one of `categories`.
 
-    With `log_x` x is drawn on a logarithmic axis; `y_range` makes panels comparable.
+    With `log_x` x is drawn on a logarithmic axis, with `log_y` y; `y_range` makes panels comparable.
     With `lower_title`, lines marked `lower` are drawn in axes of their own below, on the same x.
     """
 
@@ -109,6 +109,7 @@ class Panel:
     joined: bool = True
     lower_title: str = ""
     log_x: bool = False
+    log_y: bool = False
     y_range: tuple[float, float] | None = None
 
     @property
@@ -181,10 +182,11 @@ class Section:
 
 @dataclass(frozen=True, eq=False)
 class Chapter:
-    """All that is said of one dataset."""
+    """All that is said of one dataset; `missing` names the level of its headline tables."""
 
     key: str
     about: DatasetAbout
+    missing: str
     summary: list[str]
     best: str
     sections: list[Section]

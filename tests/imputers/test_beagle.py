@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from snpimpute.imputers._base import Imputer
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.io.dataset import read_masked_sites
 from snpimpute.io.vcf import read_vcf
+from snpimpute.masking import call_masks
 from snpimpute.metrics import confusion, f1_macro, f1_per_genotype
 from tests.imputers.contract import ImputerContract, small_panel
 
@@ -107,6 +109,91 @@ class TestJoint(ImputerContract):
         assert (
             model.posterior(self.masked(some)).argmax(axis=2)[some.calls >= 0] == some.calls[some.calls >= 0]
         ).mean() > 0.85
+
+
+class TestAlone(ImputerContract):
+    imputer = Beagle
+    params = {**QUICK, "mode": "alone"}
+    order_tolerance = 1.0
+
+    def test_the_panel_is_not_looked_at(self, panel: GenotypeMatrix, target: GenotypeMatrix) -> None:
+        masked = target.hide(np.random.default_rng(1).random(target.calls.shape) < 0.1)
+        without = beagle(mode="joint").fit(panel.take_samples([])).posterior(masked)
+        np.testing.assert_array_equal(beagle(mode="alone").fit(panel).posterior(masked), without)
+
+
+def in_contigs(matrix: GenotypeMatrix, n_sites: int) -> GenotypeMatrix:
+    """The matrix with every `n_sites` sites as a contig of their own."""
+    contigs = [f"1.{i // n_sites:04d}" for i in range(matrix.n_sites)]
+    return replace(matrix, sites=matrix.sites.assign(contig=contigs))
+
+
+def seeds_of_contigs(seed: int, n: int) -> list[int]:
+    """Seeds of java.util.Random whose streams begin where that of `seed` is after 0, 1, 2, … numbers of 64 bits.
+
+    It is a linear congruential generator of 48 bits, two steps for 64 bits; the seed is the state, scrambled
+    (documentation of java.util.Random: setSeed, next, nextLong).
+    """
+    multiplier, bits = 0x5DEECE66D, (1 << 48) - 1
+    state, seeds = (seed ^ multiplier) & bits, []
+    for _ in range(n):
+        seeds.append(state ^ multiplier)
+        for _ in range(2):
+            state = (state * multiplier + 0xB) & bits
+    return seeds
+
+
+def regions_of(n_sites: int) -> tuple[GenotypeMatrix, GenotypeMatrix]:
+    """A phased panel and a target with holes, of four contigs of `n_sites`."""
+    whole = in_contigs(small_panel(90, 4 * n_sites, missing=0.0), n_sites)
+    haplotypes = np.stack([whole.calls > 0, whole.calls > 1], axis=2).astype(np.int8)
+    panel = replace(whole, haplotypes=haplotypes).take_samples(np.arange(50))
+    target = whole.take_samples(np.arange(50, 90))
+    masks = call_masks(40, target, (25.0,), 1, "entries", seed=1, most=max(2, n_sites - 2))
+    return panel, target.hide(next(masks)[1])
+
+
+@pytest.mark.parametrize(("mode", "n_sites"), [("alone", 3), ("alone", 10), ("joint", 10)])
+def test_a_contig_is_imputed_as_by_a_run_of_its_own(mode: str, n_sites: int) -> None:
+    """Batching: exactly so where that run has the seed that the stream has come to; with the same seed some calls differ."""
+    panel, target = regions_of(n_sites)
+    together = beagle(mode=mode).fit(panel).posterior(target)
+    differing = 0
+    for number, seed in enumerate(seeds_of_contigs(5, 4)):
+        here = slice(number * n_sites, (number + 1) * n_sites)
+        own = beagle(seed, mode=mode).fit(panel.take_sites(here)).posterior(target.take_sites(here))
+        np.testing.assert_array_equal(together[:, here], own)
+        same_seed = beagle(mode=mode).fit(panel.take_sites(here)).posterior(target.take_sites(here))
+        assert number > 0 or (same_seed == own).all()
+        differing += int((same_seed != own).any(axis=2).sum())
+    assert 0 < differing < 0.25 * (target.calls < 0).sum() or n_sites == 3
+
+
+def test_with_a_reference_later_contigs_differ_as_by_another_seed() -> None:
+    """The first contig is exactly that of a run of its own; the others differ in no more calls than two seeds do."""
+    panel, target = regions_of(10)
+    together, another = (beagle(seed, mode="reference").fit(panel).posterior(target) for seed in (5, 6))
+    own = np.concatenate(
+        [
+            beagle(mode="reference").fit(panel.take_sites(here)).posterior(target.take_sites(here))
+            for here in (slice(start, start + 10) for start in range(0, 40, 10))
+        ],
+        axis=1,
+    )
+    np.testing.assert_array_equal(together[:, :10], own[:, :10])
+    batched, reseeded = ((found != together).any(axis=2)[:, 10:].sum() for found in (own, another))
+    assert 0 < batched < 1.5 * reseeded
+
+
+def test_a_sample_without_calls_on_a_contig_gets_frequencies_there() -> None:
+    target = in_contigs(small_panel(40, 20, missing=0.0), 10)
+    hidden = np.zeros(target.calls.shape, dtype=bool)
+    hidden[:3, 10:] = hidden[5, :9] = True
+    masked = target.hide(hidden)
+    posterior = beagle(mode="alone").fit(target.take_samples([])).posterior(masked)
+    frequencies = masked.genotype_frequencies()[10:]
+    np.testing.assert_allclose(posterior[:3, 10:], np.broadcast_to(frequencies, (3, 10, 3)), atol=1e-6)
+    assert set(np.unique(posterior[5, :9].round(4))) == {np.float32(0.01), np.float32(0.98)}
 
 
 def test_order_of_samples_hardly_matters(fitted: Beagle, target: GenotypeMatrix) -> None:

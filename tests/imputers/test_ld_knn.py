@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,18 @@ def voters(k: int) -> np.ndarray:
     matrix = small_panel(5, 4, missing=0.0)
     matrix.calls[:] = [[2, 1, 1, 1], [0, 1, 1, 2], [1, 1, 2, 1], [0, 0, 0, 1], [-1, 1, 1, 1]]
     return LdKnn(LdKnn.Params(k=k, use_panel=False)).fit(matrix).posterior(matrix)[4, 0]
+
+
+@pytest.mark.parametrize("use_panel", [True, False])
+def test_contigs_in_one_file_are_imputed_as_each_by_itself(use_panel: bool) -> None:
+    whole = small_panel(60, missing=0.1)
+    whole = replace(whole, sites=whole.sites.assign(contig=[f"1.{i // 4}" for i in range(40)]))
+    panel, target = whole.take_samples(np.arange(30)), whole.take_samples(np.arange(30, 60))
+    together = LdKnn(LdKnn.Params(use_panel=use_panel)).fit(panel).posterior(target)
+    for start in range(0, 40, 4):
+        here = slice(start, start + 4)
+        alone = LdKnn(LdKnn.Params(use_panel=use_panel)).fit(panel.take_sites(here)).posterior(target.take_sites(here))
+        np.testing.assert_array_equal(together[:, here], alone)
 
 
 def test_votes_weigh_the_inverse_of_the_distance() -> None:

@@ -17,6 +17,7 @@ from snpimpute.imputers import simpute
 from snpimpute.imputers._base import impute
 from snpimpute.imputers.simpute import Simpute, haplotype_proportions, linkage
 from snpimpute.io.vcf import read_vcf
+from snpimpute.masking import call_masks
 from tests.imputers.contract import ImputerContract, small_panel
 
 PAIRS = ((0, 1), (1, 2), (0, 2))
@@ -142,6 +143,20 @@ def test_contigs_do_not_touch() -> None:
     for name in set(contigs):
         here = np.array(contigs) == name
         np.testing.assert_array_equal(together[:, here], alone(target.take_sites(here)))
+
+
+def test_regions_in_one_file_are_imputed_as_each_by_itself() -> None:
+    """Batching: three sites each, at most two of them missing in a sample."""
+    contigs = [f"1.{i // 3:04d}" for i in range(120)]
+    truth = matrix(small_panel(60, 120, missing=0.02).calls, contigs)
+    missing = truth.calls == -1
+    (_, hidden), *_ = call_masks(60, truth, (20.0,), 1, "entries", seed=1, most=2, missing=missing)
+    target = truth.hide(hidden)
+    for weights in ("factor", "exponent"):
+        together = alone(target, weights=weights)
+        for start in range(0, 120, 3):
+            region = target.take_sites(slice(start, start + 3))
+            np.testing.assert_array_equal(together[:, start : start + 3], alone(region, weights=weights))
 
 
 def test_contig_of_one_site_gets_its_frequencies() -> None:
