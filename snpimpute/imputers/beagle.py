@@ -224,7 +224,7 @@ class Beagle(Imputer):
         samples = [f"p{i}" for i in range(len(self._calls))] + [f"t{i}" for i in range(target.n_samples)]
         calls = np.concatenate([self._calls, target.calls])
         imputed, _ = self._run(seed, GenotypeMatrix(calls, pd.DataFrame({"sample": samples}), self.sites))
-        posterior = smoothed(imputed[len(self._calls) :])
+        posterior = smoothed(imputed[len(self._calls) :].sum(axis=2))
         frequencies = frequencies_in(calls, self.frequencies)
         contigs = self.sites["contig"].to_numpy()
         for contig in dict.fromkeys(contigs):
