@@ -102,7 +102,7 @@ def page(scores: Scores, beside: Path) -> str:
         "(Lin, Chang, Tang & Hsieh 2013, doi 10.1155/2013/813912) compared with Beagle 3.0.3 on HapMap III; what is said of "
         "Beagle here holds for 5.4 at its defaults, without a reference (`beagle/alone`). Error rates are percent of the "
         "hidden calls that are wrong, with 95% intervals over samples, and over masks or contigs; `n` is the number of hidden "
-        "calls scored. Simpute's reading of the weights was chosen on a part of kg15 "
+        "calls scored. Times are wall time of one thread: too long where the machine did other work. Simpute's reading of the weights was chosen on a part of kg15 "
         "([decision 9](../decisions/0009-simpute.md)): what is measured on kg15 is not wholly new data to it.",
         *([f"Not run, and so not here: {', '.join(absent)}."] if absent else []),
         "## Does it hold?",
