@@ -166,7 +166,7 @@ def moves(model: Registered, runs: Mapping[str, TrainingRun]) -> None:
         pd.DataFrame(rows),
         how="Newest first, as recorded when it happened: who moved the alias, from what to what and why. Changed: parameters, data and "
         "code that differ between the two versions.",
-        column_config={name: st.column_config.TextColumn(width="large") for name in ("Why", "Changed")},
+        column_config={"Why": st.column_config.TextColumn(width="medium")},
     )
 
 

@@ -125,7 +125,8 @@ def results_of(
         exact = [run for run in mine if run.key_tag in scored]
         found[label] = next(iter(exact or mine), None)
     suffix = "" if place == 0 else f" · {kept.made:%d %b %H:%M}"
-    for label, style in own.items():
+    for label, look in own.items():
+        style = styles.get(label, look)  # what is laid under has the colour that it has above
         styles[label + suffix] = replace(style, dash=(style.dash + place) % len(Style.PLOTLY_DASH))
     return Results(rows, found, suffix)
 
@@ -262,6 +263,7 @@ def league(results: list[Results], metric: str, subset: str, at: tuple[str, floa
         column_config={
             **dict.fromkeys(("Score", "Low", "High"), three),
             **dict.fromkeys(("To the best", "From", "To"), signed),
+            "Verdict": st.column_config.TextColumn(width="medium"),
             "Calls": whole,
             "Parameters (number)": whole,
             **dict.fromkeys([name for key, name in COSTS.items() if key != "parameters"], tenth),

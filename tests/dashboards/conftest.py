@@ -56,7 +56,7 @@ def serving(runs: Path, *options: str) -> Iterator[str]:
             yield url
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(120)  # busy cores
     assert "Traceback" not in log.read_text(), log.read_text()
 
 
@@ -159,7 +159,7 @@ class Visit:
         data = plot.evaluate(
             """plot => {
                 const plain = v => ArrayBuffer.isView(v) ? Array.from(v) : v && v._inputArray ? Array.from(v._inputArray) : v;
-                const tidy = t => Object.fromEntries(['name','type','mode','x','y','z','text','visible','dimensions'].map(k => [k, plain(t[k])]));
+                const tidy = t => Object.fromEntries(['name','type','mode','x','y','z','text','visible','dimensions','line'].map(k => [k, plain(t[k])]));
                 return plot.data.map(tidy);
             }"""
         )

@@ -145,6 +145,7 @@ def test_race_lays_results_of_other_dates_under_each_other(
     (under,) = [name for name in lines if name.startswith("beagle/default ·")]
     close(lines[under]["y"], [value - 0.1 for value in curve(table, "beagle/default", "f1_macro")])
     close(lines["beagle/default"]["y"], curve(table, "beagle/default", "f1_macro"))
+    assert lines[under]["line"]["color"] == lines["beagle/default"]["line"]["color"]
     seen.keep()
 
 
