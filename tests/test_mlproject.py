@@ -189,6 +189,7 @@ def test_the_pins_of_the_conda_environment_are_those_of_the_lock() -> None:
         "python",
         "pip",
         "beagle",
+        "minimac4",
         "plink2",
         "bcftools",
         "htslib",
