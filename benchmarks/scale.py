@@ -46,7 +46,7 @@ def main() -> None:
     asked.add_argument("--no-beagle", action="store_true")
     arguments = asked.parse_args()
     os.environ.update(QUIET)
-    print(f"{'sites':>8} {'command':16} {'seconds':>8} {'processor':>10} {'MB':>7} {'× Beagle':>9}", flush=True)
+    print(f"{'sites':>8} {'command':26} {'seconds':>8} {'processor':>10} {'MB':>7} {'× Beagle':>9}", flush=True)
     with tempfile.TemporaryDirectory() as name:
         for n_sites in arguments.sites:
             folder = (arguments.work or Path(name)) / f"{n_sites}"
@@ -61,12 +61,10 @@ def measure(folder: Path, n_sites: int, arguments: argparse.Namespace) -> None:
     panel, target = str(folder / "panel.vcf.gz"), str(folder / "target.vcf.gz")
     runs = ["--runs", str(folder / "runs")]
     name = f"scale-{arguments.imputer}"
-    commands = {
-        "fit": [*ours, "fit", panel, "--imputer", arguments.imputer, "--name", name, "--holdout", "0%", *runs],
-        "impute": [*ours, "impute", target, "-o", str(folder / "ours.vcf.gz"), "--model", name, *runs],
-    }
-    if arguments.params:
-        commands["fit"] += ["--params", str(arguments.params)]
+    fit = [*ours, "fit", panel, "--imputer", arguments.imputer, "--name", name, "--holdout", "0%", *runs, *threads]
+    fit += ["--params", str(arguments.params)] if arguments.params else []
+    impute = [*ours, "impute", target, "-o", str(folder / "ours.vcf.gz"), "--model", name, *runs, *threads]
+    commands = {f"{arguments.imputer} fit": fit, f"{arguments.imputer} impute": impute}
     if not arguments.no_beagle:
         memory = f"-Xmx{psutil.virtual_memory().total * 3 // 4 >> 20}m"
         beagle = ["java", memory, "-jar", str(beagle_jar()), f"gt={target}", f"ref={panel}", f"out={folder / 'beagle'}"]
@@ -74,16 +72,14 @@ def measure(folder: Path, n_sites: int, arguments: argparse.Namespace) -> None:
     kept = folder / "measured.json"
     measured = json.loads(kept.read_text()) if kept.exists() else {}
     for what, command in commands.items():
-        key = what if what == "Beagle" else f"{arguments.imputer} {what}"
-        if key not in measured:
-            measured[key] = watched(command if what == "Beagle" else [*command, *threads])
+        if what not in measured:
+            measured[what] = watched(command)
             kept.write_text(json.dumps(measured))
     beagle_used = measured.get("Beagle", (np.nan,) * 3)[1]
     for what in commands:
-        key = what if what == "Beagle" else f"{arguments.imputer} {what}"
-        passed, used, memory_mb = measured[key]
-        ratio = f"{beagle_used / used:9.1f}" if what == "impute" else ""
-        print(f"{n_sites:8} {what:16} {passed:8.0f} {used:10.0f} {memory_mb:7.0f} {ratio}", flush=True)
+        passed, used, memory_mb = measured[what]
+        ratio = f"{beagle_used / used:9.1f}" if what.endswith(" impute") else ""
+        print(f"{n_sites:8} {what:26} {passed:8.0f} {used:10.0f} {memory_mb:7.0f} {ratio}", flush=True)
 
 
 def watched(command: list[str]) -> tuple[float, float, float]:

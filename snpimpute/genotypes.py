@@ -130,6 +130,11 @@ class GenotypeMatrix:
         return h.hexdigest()
 
 
+def numbered_samples(**counts: int) -> pd.DataFrame:
+    """A samples table under names of our own: `p=2, t=1` gives p0, p1, t0. A sample may stand in the panel and in the target."""
+    return pd.DataFrame({"sample": [f"{prefix}{i}" for prefix, n in counts.items() for i in range(n)]})
+
+
 def site_keys(sites: pd.DataFrame) -> list[str]:
     """`contig:pos:ref:alt` of each row of a sites table."""
     return [f"{c}:{p}:{r}:{a}" for c, p, r, a in zip(sites.contig, sites.pos, sites.ref, sites.alt, strict=True)]

@@ -17,7 +17,7 @@ import pandas as pd
 from pydantic import Field, create_model, field_validator
 
 from snpimpute.errors import InputError
-from snpimpute.genotypes import MISSING, GenotypeMatrix, site_keys
+from snpimpute.genotypes import MISSING, GenotypeMatrix, numbered_samples, site_keys
 from snpimpute.imputers._base import MIN_SEEN, Imputer, Params, Report, Trial, Validation, Variant
 from snpimpute.imputers._description import Description, filled_in, parse_description
 from snpimpute.imputers.beagle import Beagle, smoothed
@@ -118,7 +118,7 @@ class External(Imputer):
             haplotypes = beagle.phased_panel()
             calls = haplotypes.sum(axis=2, dtype=np.int8)
             self.logs += beagle.logs
-        self._panel = GenotypeMatrix(calls, _named("p", len(calls)), self.sites, haplotypes)
+        self._panel = GenotypeMatrix(calls, numbered_samples(p=len(calls)), self.sites, haplotypes)
         for sites in self._parts() if self.about.run.fit else ():
             with tempfile.TemporaryDirectory(prefix=f"snpimpute-{self.name}-") as name:
                 self._run(Path(name), self.about.run.fit, sites)
@@ -174,7 +174,7 @@ class External(Imputer):
                 beagle = self._beagle(self._panel)
                 haplotypes[:, at] = beagle.phase(target.take_sites(at))
                 self.logs += beagle.logs
-        laid = GenotypeMatrix(target.calls, _named("t", target.n_samples), self.sites, haplotypes)
+        laid = GenotypeMatrix(target.calls, numbered_samples(t=target.n_samples), self.sites, haplotypes)
         if not self.about.target.complete_first:
             return laid
         first = self._panel.take_samples(slice(0, 1))
@@ -226,21 +226,20 @@ class External(Imputer):
         """Run commands in `folder` and keep their log; InputError in one line if one fails."""
         place = self._program()
         text = "\n".join(commands)
-        panel = self._panel.take_sites(sites)
-        contig, pos = panel.sites["contig"].iloc[0], panel.sites["pos"]
+        first, last = self.sites.iloc[sites].iloc[[0, -1]].itertuples()
         values = {
             **self.params.model_dump(exclude={"map", "phasing"}),
             "program": place,
             "threads": self.threads,
             "seed": self.seed,
-            "contig": contig,
-            "start": int(pos.iloc[0]),
-            "end": int(pos.iloc[-1]),
+            "contig": first.contig,
+            "start": int(first.pos),
+            "end": int(last.pos),
             "map": "genetic.map",
             **(values or {}),
         }
         if "{panel}" in text and self.about.panel:
-            values["panel"] = _write(folder, "panel", panel, self.about.panel.form)
+            values["panel"] = _write(folder, "panel", self._panel.take_sites(sites), self.about.panel.form)
         if "{map}" in text:
             (folder / "genetic.map").write_text(self._map)
         about = self.about.program
@@ -285,7 +284,7 @@ class External(Imputer):
         self._map = (folder / "genetic.map").read_text()
         whole = np.load(folder / "panel.npy", allow_pickle=False)
         calls, haplotypes = (whole, None) if whole.ndim == 2 else (whole.sum(axis=2, dtype=np.int8), whole)
-        self._panel = GenotypeMatrix(calls, _named("p", len(calls)), self.sites, haplotypes)
+        self._panel = GenotypeMatrix(calls, numbered_samples(p=len(calls)), self.sites, haplotypes)
         places = [folder / "kept" / str(number) for number in range(len(self._parts()))]
         self._kept = [{file.name: file.read_bytes() for file in place.iterdir()} for place in places if place.is_dir()]
 
@@ -348,11 +347,6 @@ def _cause(said: str, returncode: int) -> str:
 
 
 # ---------------------------------------------------------------------- files
-
-
-def _named(prefix: str, n: int) -> pd.DataFrame:
-    """A samples table under names of our own: a sample may stand in the panel and in the target."""
-    return pd.DataFrame({"sample": [f"{prefix}{i}" for i in range(n)]})
 
 
 def _write(folder: Path, name: str, matrix: GenotypeMatrix, form: str) -> str:

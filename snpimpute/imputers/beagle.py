@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import pandas as pd
 from pydantic import Field, ValidationInfo, field_validator
 
 from snpimpute.errors import InputError
-from snpimpute.genotypes import MISSING, GenotypeMatrix, site_keys
+from snpimpute.genotypes import MISSING, GenotypeMatrix, numbered_samples, site_keys
 from snpimpute.imputers._base import Imputer, Params, Report, Trial, Validation, Variant
 from snpimpute.imputers._target import frequencies_in
 from snpimpute.io.vcf import write_vcf
@@ -215,15 +214,15 @@ class Beagle(Imputer):
             int8 (n_samples, n_sites, 2): haplotypes at the target's sites, missing calls filled.
         """
         panel = self._matrix(self.phased_panel().sum(axis=2, dtype=np.int8), "p", self.phased_panel())
-        samples = pd.DataFrame({"sample": [f"t{i}" for i in range(target.n_samples)]})
-        return self._run(self.seed, GenotypeMatrix(target.calls, samples, target.sites), panel, impute=False)[0]
+        named = GenotypeMatrix(target.calls, numbered_samples(t=target.n_samples), target.sites)
+        return self._run(self.seed, named, panel, impute=False)[0]
 
     def _jointly(self, target: GenotypeMatrix, seed: int) -> np.ndarray:
         """float32 (n_samples, n_sites, 3): one run over panel and target in one file."""
         assert self._calls is not None
-        samples = [f"p{i}" for i in range(len(self._calls))] + [f"t{i}" for i in range(target.n_samples)]
+        samples = numbered_samples(p=len(self._calls), t=target.n_samples)
         calls = np.concatenate([self._calls, target.calls])
-        imputed, _ = self._run(seed, GenotypeMatrix(calls, pd.DataFrame({"sample": samples}), self.sites))
+        imputed, _ = self._run(seed, GenotypeMatrix(calls, samples, self.sites))
         posterior = smoothed(imputed[len(self._calls) :].sum(axis=2))
         frequencies = frequencies_in(calls, self.frequencies)
         contigs = self.sites["contig"].to_numpy()
@@ -238,8 +237,7 @@ class Beagle(Imputer):
 
     def _matrix(self, calls: np.ndarray, prefix: str, haplotypes: np.ndarray | None = None) -> GenotypeMatrix:
         """Calls under names of our own: a sample may stand in the panel and in the target."""
-        samples = pd.DataFrame({"sample": [f"{prefix}{i}" for i in range(len(calls))]})
-        return GenotypeMatrix(calls, samples, self.sites, haplotypes)
+        return GenotypeMatrix(calls, numbered_samples(**{prefix: len(calls)}), self.sites, haplotypes)
 
     # ------------------------------------------------------------------ the program
 

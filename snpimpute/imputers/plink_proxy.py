@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
 
 from snpimpute.errors import InputError
-from snpimpute.genotypes import MISSING, GenotypeMatrix
+from snpimpute.genotypes import MISSING, GenotypeMatrix, numbered_samples
 from snpimpute.imputers._base import Imputer, Params, Report, Trial, Validation, Variant
 from snpimpute.io.plink import write_bed
 from snpimpute.masking import TrainingMask
@@ -107,9 +106,7 @@ class PlinkProxy(Imputer):
 
     def _impute(self, target: GenotypeMatrix, panel: np.ndarray) -> np.ndarray:
         """float32 (n_samples, n_sites, 3) of one contig, NaN where PLINK gives nothing."""
-        samples = pd.DataFrame(
-            {"sample": [f"p{i}" for i in range(len(panel))] + [f"t{i}" for i in range(target.n_samples)]}
-        )
+        samples = numbered_samples(p=len(panel), t=target.n_samples)
         both = GenotypeMatrix(np.concatenate([panel, target.calls]), samples, target.sites)
         names = [f"s{j}" for j in range(target.n_sites)]
         missing = target.calls == MISSING

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -299,19 +300,24 @@ class _Record:
         return ":".join([keys[i] for i in kept]), values
 
 
+def _decoded(key: Any) -> tuple[Any, Any, tuple[Any, Any, Any]]:
+    """Of the number of an imputed call, or an array of them: genotype, DS and the three GP, both in hundredths."""
+    key, genotype = divmod(key, _GENOTYPES)
+    key, dose = divmod(key, _DOSES)
+    key, whole = divmod(key, _SUMS)
+    p1, p2 = divmod(key, 101)
+    return genotype, dose + p1 + 2 * p2 - 2, (99 + whole - p1 - p2, p1, p2)
+
+
 class _CallNumbers:
     """The FORMAT fields of calls by their numbers, as BCF has them."""
 
     def __init__(self, flag_imputed: bool) -> None:
-        key, genotype = np.divmod(np.arange(OBSERVED), _GENOTYPES)
-        key, dose = np.divmod(key, _DOSES)
-        key, whole = np.divmod(key, _SUMS)
-        p1, p2 = np.divmod(key, 101)
+        genotype, dose, hundredths = _decoded(np.arange(OBSERVED))
         observed = np.array([[int(text[0]), int(text[2]), text[1] == "|"] for text in CALLS])
         counts = observed[:, 0] + observed[:, 1]
-        dosage = np.concatenate([dose + p1 + 2 * p2 - 2, 100 * counts])
-        imputed = np.stack([99 + whole - p1 - p2, p1, p2], axis=1)
-        posterior = np.concatenate([imputed, 100 * np.eye(3, dtype=int)[counts]])
+        dosage = np.concatenate([dose, 100 * counts])
+        posterior = np.concatenate([np.stack(hundredths, axis=1), 100 * np.eye(3, dtype=int)[counts]])
         first, second = np.concatenate([[genotype == 2, genotype > 0], observed[:, :2].T], axis=1).astype(int)
         phased = np.concatenate([np.zeros(OBSERVED, dtype=int), observed[:, 2]])
         self._fields = {
@@ -350,12 +356,7 @@ class _CallTexts:
             spelled = CALLS[key - OBSERVED]
             genotype = spelled.count("1")
             return f"{spelled}:{genotype}:{','.join('1' if g == genotype else '0' for g in range(3))}{self._observed}"
-        key, genotype = divmod(key, _GENOTYPES)
-        key, dose = divmod(key, _DOSES)
-        key, whole = divmod(key, _SUMS)
-        p1, p2 = divmod(key, 101)
-        dose += p1 + 2 * p2 - 2
-        probabilities = (99 + whole - p1 - p2, p1, p2)
+        genotype, dose, probabilities = _decoded(key)
         dosage = _HUNDREDTHS[dose]
         if self._ties_lean and dose in (50, 150):
             dosage = f"{dose / 100 + (0.0001 if 100 * genotype > dose else -0.0001):.4f}"

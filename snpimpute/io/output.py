@@ -90,13 +90,9 @@ def vcf_output(path: Path | None, threads: int = 1) -> Iterator[Output]:
         return
     suffix = suffix_of(path)
     _require_writable(path)
-    if suffix == ".bcf":
-        with _bcf(path, threads) as (file, put_in):
-            yield Output(file, suffix, put_in)
-        return
-    make = {".vcf": _plain, ".vcf.gz": _bgzipped}.get(suffix, _plink)
-    with make(path, threads) as file:
-        yield Output(file, suffix)
+    make = {".vcf": _plain, ".vcf.gz": _bgzipped, ".bcf": _bcf}.get(suffix, _plink)
+    with make(path, threads) as output:
+        yield output
 
 
 def suffix_of(path: Path) -> str:
@@ -118,19 +114,19 @@ def _standard_output() -> Iterator[Output]:
 
 
 @contextmanager
-def _plain(path: Path, threads: int) -> Iterator[IO[bytes]]:
+def _plain(path: Path, threads: int) -> Iterator[Output]:
     with written_beside(path) as beside, beside.open("wb") as file:
-        yield file
+        yield Output(file, ".vcf")
 
 
 @contextmanager
-def _bgzipped(path: Path, threads: int) -> Iterator[IO[bytes]]:
+def _bgzipped(path: Path, threads: int) -> Iterator[Output]:
     with _indexed(path, threads, ("tbi", "csi")) as beside, _piped(_bgzip(threads), beside) as pipe:
-        yield pipe
+        yield Output(pipe, ".vcf.gz")
 
 
 @contextmanager
-def _bcf(path: Path, threads: int) -> Iterator[tuple[IO[bytes], CallsPutIn]]:
+def _bcf(path: Path, threads: int) -> Iterator[Output]:
     """A pipe for VCF text to bcftools, and what puts calls into what comes out of it, on its way to bgzip."""
     command = [_program("bcftools"), "view", "--no-version", "-Ou", "-"]
     with _indexed(path, threads, ("csi",)) as beside, _piped(_bgzip(threads), beside) as packed:
@@ -138,7 +134,7 @@ def _bcf(path: Path, threads: int) -> Iterator[tuple[IO[bytes], CallsPutIn]]:
         put_in = CallsPutIn(os.fdopen(out, "rb", PIPE_SIZE), BufferedWriter(packed, PIPE_SIZE))
         try:
             with _piped(command, beside, into) as text:
-                yield text, put_in
+                yield Output(text, ".bcf", put_in)
         finally:
             put_in.finish()
 
@@ -165,14 +161,14 @@ def _indexed(path: Path, threads: int, kinds: Sequence[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def _plink(path: Path, threads: int) -> Iterator[IO[bytes]]:
+def _plink(path: Path, threads: int) -> Iterator[Output]:
     """A pipe for VCF text with marked contigs; plink2 makes the file set of it, in a folder beside its place."""
     plink2 = _program("plink2")
     folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     with written_beside(path) as beside, folder as name:
         text, made = Path(name) / "text.vcf.gz", Path(name) / "made"
         with _piped(_bgzip(threads, "--compress-level", "1"), text) as pipe:
-            yield pipe
+            yield Output(pipe, path.suffix)
         command: list[str | Path] = [
             plink2,
             "--vcf",
