@@ -20,7 +20,7 @@ from snpimpute.watch import Watch
 
 # Windows that a process does: starting it costs seconds, and Keras keeps memory of every network, more of those it fits.
 WINDOWS_FITTED = 4
-WINDOWS_IMPUTED = 25
+WINDOWS_IMPUTED = 40
 STEPS = {  # name → module and function, which is imported in the step's own process
     "fit": "snpimpute.pipeline:step_fit",
     "impute": "snpimpute.pipeline:step_impute",
