@@ -55,9 +55,10 @@ class SoftmaxRegression(Imputer):
 
     It keeps the panel, and is fitted anew for every distinct pattern of missing calls in the target (the last 64 are
     cached): what is missing needs no stand-in value. That is why it has no parameter count. Where a fixed training mask
-    says which sites targets lack, the regression for this pattern is fitted, and saved, with the panel. The panel's own missing calls
-    are replaced by the site's mean as inputs and left out of the likelihood. So are calls that single samples lack at a
-    site where 95% of the target have one: else each of these samples would need fits of its own. They are imputed
+    says which sites targets lack, the regression for this pattern is fitted, and saved, with the panel.
+
+    The panel's own missing calls are replaced by the site's mean as inputs and left out of the likelihood. So are calls
+    that single samples lack at a site where 95% of the target have one: else each of these samples would need fits of its own. They are imputed
     themselves by a regression on the 100 nearest of these sites. A fit of all hidden sites takes one to
     three seconds for 742 samples and 500 sites; where calls are missing everywhere, every sample costs one.
 
@@ -206,7 +207,8 @@ def fit_ridge(
     penalty = np.append(np.float32(params.l2) * root**2, np.float32(0))[:, None]
     onehot = np.concatenate([truth == g for g in (0, 1, 2)], axis=1).astype(np.float32)
     unknown = np.nonzero(np.tile(truth == MISSING, 3))
-    p = np.empty((n, 3 * n_hidden), dtype=np.float32)  # filled anew each time: fresh memory would cost more than the work
+    # filled anew in each iteration: fresh memory would cost more than the work
+    p = np.empty((n, 3 * n_hidden), dtype=np.float32)
     now = np.zeros((z.shape[1], 3 * n_hidden), dtype=np.float32)
     now[-1] = np.log(frequencies).T.ravel() * np.sqrt(n / 2)
     ahead, momentum = now, np.ones(n_hidden)
