@@ -5,10 +5,10 @@
 
 For each number of sites a panel and a target are simulated (msprime: a population of 10,000, pieces of 10,000 sites laid
 end to end). The target has every tenth site; `snpimpute fit` learns from the panel, told of the target's sites, `snpimpute
-impute` gives back all sites, and Beagle does the same from the same files in the same run. Printed are seconds that passed, seconds of the processor,
-the largest memory of the command with all its processes (resident, summed: what they share counts for each of them), and
-how many times Beagle's throughput ours has. Fitting is done once for a panel, imputing for every target. With --work,
-files stay, and what is there is not made anew.
+impute` gives back all sites, and Beagle does the same from the same files in the same run. Printed are seconds that passed,
+seconds of the processor, the largest memory of the command with all its processes (resident, summed: what they share counts
+for each of them), and how many times Beagle's throughput ours has, by the seconds of the processor. Fitting is done once for
+a panel, imputing for every target. With --work, files stay, and what is there is not made anew.
 """
 
 from __future__ import annotations
