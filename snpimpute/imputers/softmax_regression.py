@@ -81,15 +81,16 @@ class SoftmaxRegression(Imputer):
     def _fit(
         self, panel: GenotypeMatrix, validation: Validation | None, mask: TrainingMask, report: Report | None
     ) -> None:
-        self._keep(panel.calls)
         lacking = mask.sites if mask.policy == "fixed" else None
-        if lacking is not None and lacking.any() and (~lacking).sum() >= MIN_SEEN:
-            self._lacking = lacking
+        if lacking is not None and (not lacking.any() or (~lacking).sum() < MIN_SEEN):
+            lacking = None
+        self._keep(panel.calls, lacking)
+        if lacking is not None:
             self._regression(~lacking, lacking)
 
-    def _keep(self, calls: np.ndarray) -> None:
+    def _keep(self, calls: np.ndarray, lacking: np.ndarray | None) -> None:
         self._panel = calls
-        self._lacking: np.ndarray | None = None  # bool (n_sites,): the pattern that was fitted with the panel
+        self._lacking = lacking  # bool (n_sites,): the pattern that is fitted with the panel
         self._cache: OrderedDict[bytes, Regression] = OrderedDict()
 
     def _posterior(self, target: GenotypeMatrix) -> np.ndarray:
@@ -115,7 +116,7 @@ class SoftmaxRegression(Imputer):
         def fill(task: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
             rows, observed, hidden = task
             p = self._predict(target.calls[np.ix_(rows, observed)], observed, hidden)
-            out[(slice(None), hidden) if rows.all() else np.ix_([0, 1, 2], hidden, rows)] = p
+            out[(slice(None), hidden) if rows.all() else np.ix_(np.arange(3), hidden, rows)] = p
 
         # a thread for each pattern: threads within a matrix product wait on each other, badly so on a busy machine
         with threadpool_limits(1), ThreadPoolExecutor(self.threads) as pool:
@@ -163,12 +164,15 @@ class SoftmaxRegression(Imputer):
             np.savez(folder / "regression.npz", lacking=self._lacking, allow_pickle=False, **fitted)
 
     def _load(self, folder: Path) -> None:
-        self._keep(np.load(folder / "panel.npy", allow_pickle=False))
-        if (folder / "regression.npz").exists():
-            with np.load(folder / "regression.npz", allow_pickle=False) as saved:
-                fitted = {key: saved[key] for key in saved.files}
-            self._lacking = fitted.pop("lacking")
-            self._cache[_key(~self._lacking, self._lacking)] = Regression(**fitted)
+        panel = np.load(folder / "panel.npy", allow_pickle=False)
+        if not (folder / "regression.npz").exists():
+            self._keep(panel, None)
+            return
+        with np.load(folder / "regression.npz", allow_pickle=False) as saved:
+            fitted = {key: saved[key] for key in saved.files}
+        lacking = fitted.pop("lacking")
+        self._keep(panel, lacking)
+        self._cache[_key(~lacking, lacking)] = Regression(**fitted)
 
 
 def _key(observed: np.ndarray, hidden: np.ndarray) -> bytes:
