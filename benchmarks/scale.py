@@ -4,11 +4,11 @@
                                [--params FILE] [--typed 0.1] [--threads 2] [--work FOLDER] [--no-beagle]
 
 For each number of sites a panel and a target are simulated (msprime: a population of 10,000, pieces of 10,000 sites laid
-end to end). The target has every tenth site; `snpimpute fit` learns from the panel, `snpimpute impute` gives back all sites,
-and Beagle does the same from the same files in the same run. Printed are seconds that passed, seconds of the processor,
-the largest memory of the command with all its processes (resident, summed: what they share counts for each of them), and
-how many times Beagle's throughput ours has. Fitting is done once for a panel, imputing for every target. With --work,
-files stay, and what is there is not made anew.
+end to end). The target has every tenth site; `snpimpute fit` learns from the panel, told of the target's sites, `snpimpute
+impute` gives back all sites, and Beagle does the same from the same files in the same run. Printed are seconds that passed,
+seconds of the processor, the largest memory of the command with all its processes (resident, summed: what they share counts
+for each of them), and how many times Beagle's throughput ours has, by the seconds of the processor. Fitting is done once for
+a panel, imputing for every target. With --work, files stay, and what is there is not made anew.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ def measure(folder: Path, n_sites: int, arguments: argparse.Namespace) -> None:
     runs = ["--runs", str(folder / "runs")]
     name = f"scale-{arguments.imputer}"
     fit = [*ours, "fit", panel, "--imputer", arguments.imputer, "--name", name, "--holdout", "0%", *runs, *threads]
+    fit += ["--typed-sites", target]
     fit += ["--params", str(arguments.params)] if arguments.params else []
     impute = [*ours, "impute", target, "-o", str(folder / "ours.vcf.gz"), "--model", name, *runs, *threads]
     commands = {f"{arguments.imputer} fit": fit, f"{arguments.imputer} impute": impute}

@@ -20,7 +20,7 @@ from snpimpute.io.imputed import ImputedSites, ImputedWriter
 from snpimpute.io.read import files_of
 from snpimpute.io.spool import empty_spool, spooled
 from snpimpute.io.stream import streamed
-from snpimpute.processes import in_processes
+from snpimpute.processes import WINDOWS_IMPUTED, in_processes
 from snpimpute.qc import (
     ALLELES,
     INDEL,
@@ -34,7 +34,7 @@ from snpimpute.qc import (
 )
 from snpimpute.runtime import write_text, written_beside
 from snpimpute.watch import Watch
-from snpimpute.window_steps import imputed_file
+from snpimpute.window_steps import imputed_file, kept_posterior
 from snpimpute.windows import Window, WindowedModel, cut_by_sites, weights_in
 
 NO_PANEL = "NOPANEL"
@@ -146,7 +146,15 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
     asked = _prepare(settings, model, check, panel, windows, work)
 
     watch.stage(f"impute {settings.target.name} in {len(asked)} windows")
-    in_processes("impute_windows", work, asked, lambda n: imputed_file(work, n).exists(), settings.threads, watch)
+    in_processes(
+        "impute_windows",
+        work,
+        asked,
+        lambda n: imputed_file(work, n).exists(),
+        settings.threads,
+        watch,
+        most=WINDOWS_IMPUTED,
+    )
     watch.stage("write")
     outcome = _write(settings, model, check, windows, work, watch)
     if outcome.n_left_out and settings.output is not None:
@@ -213,26 +221,22 @@ def _prepare(
 
 
 def blended(windows: list[Window], contig: str, work: Path) -> Iterator[tuple[int, np.ndarray]]:
-    """The posterior of a contig piece by piece: number of the first site, and float32 (n_samples, n_sites, 3)."""
-    first, held = 0, np.zeros((0, 0, 3), dtype=np.float32)
+    """The posterior of a contig piece by piece: number of the first site, and float32 (2, n_sites, n_samples): genotypes 1, 2."""
+    first, held = 0, np.zeros((2, 0, 0), dtype=np.float32)
     for number, window in enumerate(windows):
         if window.contig != contig:
             continue
-        posterior = np.load(imputed_file(work, number), allow_pickle=False).astype(np.float32)
+        posterior = kept_posterior(imputed_file(work, number))
         posterior *= weights_in(windows, number)[:, None]
         done = window.start - first  # of the sites held, those that no later window has a part in
         if held.shape[1] and done > 0:
-            yield first, _whole(held[:, :done])
+            yield first, held[:, :done]
         rest = held[:, done:] if held.shape[1] else held
         if rest.size:
             posterior[:, : rest.shape[1]] += rest
         first, held = window.start, posterior
     if held.shape[1]:
-        yield first, _whole(held)
-
-
-def _whole(posterior: np.ndarray) -> np.ndarray:
-    return posterior / posterior.sum(axis=2, keepdims=True)
+        yield first, held
 
 
 # ---------------------------------------------------------------------- the output
@@ -315,12 +319,14 @@ def _write(
 def _block(piece: Any, contig: str, posterior: np.ndarray, lines: dict[int, tuple[str, bool]]) -> ImputedSites:
     """Sites as the writer takes them; observed calls have all weight on themselves, whatever the blend left of it."""
     n = piece.n_sites
-    observed = np.asarray(piece.calls)
-    sure = (observed[:, :, None] == np.arange(3, dtype=np.int8)).astype(np.float32)
+    observed = np.asarray(piece.calls).T
+    probabilities = np.concatenate([np.maximum(1 - posterior[:1] - posterior[1:], 0), posterior])
+    for genotype, plane in enumerate(probabilities):
+        np.copyto(plane, observed == genotype, where=observed != MISSING)
     return ImputedSites(
         sites=piece.sites.assign(contig=contig).reset_index(drop=True),
-        posterior=np.where(observed[:, :, None] != MISSING, sure, posterior),
-        observed=observed,
+        posterior=probabilities.transpose(2, 1, 0),
+        observed=observed.T,
         records=[lines[i][0] if i in lines else None for i in range(n)],
         swapped=np.array([i in lines and lines[i][1] for i in range(n)]),
     )

@@ -18,7 +18,9 @@ from snpimpute.errors import InputError
 from snpimpute.runtime import end_group, end_this_process, tell, worker_environment
 from snpimpute.watch import Watch
 
-WINDOWS_PER_PROCESS = 4
+# Windows that a process does: starting it costs seconds, and Keras keeps memory of every network, more of those it fits.
+WINDOWS_FITTED = 4
+WINDOWS_IMPUTED = 40
 STEPS = {  # name → module and function, which is imported in the step's own process
     "fit": "snpimpute.pipeline:step_fit",
     "impute": "snpimpute.pipeline:step_impute",
@@ -151,7 +153,13 @@ def _end_with_parent() -> None:
 
 
 def in_processes(
-    step: str, home: Path, numbers: Sequence[int], is_done: Callable[[int], bool], workers: int, watch: Watch
+    step: str,
+    home: Path,
+    numbers: Sequence[int],
+    is_done: Callable[[int], bool],
+    workers: int,
+    watch: Watch,
+    most: int = WINDOWS_FITTED,
 ) -> None:
     """Do a step for the windows that are not done yet, a few in a process, `workers` processes at a time.
 
@@ -162,12 +170,14 @@ def in_processes(
         is_done: whether a window is done.
         workers: processes at a time, of one thread each.
         watch: told of the windows done.
+        most: windows that one process does.
 
     Raises:
         InputError: a process failed (the reason in one line).
     """
     left = [number for number in numbers if not is_done(number)]
-    size = max(1, min(WINDOWS_PER_PROCESS, -(-len(left) // workers)))
+    rounds = -(-len(left) // (most * workers))
+    size = max(1, -(-len(left) // (max(1, rounds) * workers)))
     shares = [left[i : i + size] for i in range(0, len(left), size)]
 
     class Told(Watch):

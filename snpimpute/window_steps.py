@@ -19,6 +19,7 @@ from snpimpute.runtime import tell, write_text, written_beside
 from snpimpute.windows import Window, WindowedModel, owned_by, window_posterior
 
 TYPED, ARRAY = "typed", "array-90"  # patterns in which calls of the samples held out are hidden
+_WHOLE = np.iinfo(np.uint16).max  # of a probability that is kept
 VALIDATION_SHARE = 0.2  # of the samples that are not held out, for the epochs and the calibration of networks
 
 
@@ -28,8 +29,20 @@ def measured_file(home: Path, number: int) -> Path:
 
 
 def imputed_file(work: Path, number: int) -> Path:
-    """Where the posterior of a window is kept, float16 (n_samples, n_sites, 3), before the blend."""
+    """Where the posterior of a window is kept before the blend, see `keep_posterior`."""
     return work / "posteriors" / f"{number:05d}.npy"
+
+
+def keep_posterior(file: Path, posterior: np.ndarray) -> None:
+    """Write float (n_samples, n_sites, 3) as uint16 (2, n_sites, n_samples): genotypes 1 and 2 in 65535ths, site after site."""
+    parts = np.ascontiguousarray((posterior.transpose(2, 1, 0)[1:] * np.float32(_WHOLE) + 0.5).astype(np.uint16))
+    with written_beside(file) as beside, beside.open("wb") as handle:
+        np.save(handle, parts, allow_pickle=False)
+
+
+def kept_posterior(file: Path) -> np.ndarray:
+    """float32 (2, n_sites, n_samples): the probabilities of genotypes 1 and 2 that `keep_posterior` wrote."""
+    return np.load(file, allow_pickle=False) * np.float32(1 / _WHOLE)
 
 
 def step_measure_windows(home: str, numbers: list[int]) -> None:
@@ -163,6 +176,5 @@ def step_impute_windows(home: str, numbers: list[int]) -> None:
             cls = imputers.load(plan["imputer"])
             alone = cls(cls.parse_params(plan["params"]), seed=plan["seed"])
             posterior = alone.fit(part.take_samples(slice(0))).posterior(part)
-        with written_beside(imputed_file(place, number)) as beside, beside.open("wb") as handle:
-            np.save(handle, posterior.astype(np.float16), allow_pickle=False)
+        keep_posterior(imputed_file(place, number), posterior)
         tell(progress=[1, 1])

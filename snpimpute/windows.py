@@ -131,7 +131,8 @@ def weights_in(windows: Sequence[Window], number: int) -> np.ndarray:
     """
     window = windows[number]
     own = _rise(window, window)
-    total = sum(_rise(other, window) for other in windows if other.contig == window.contig)
+    beside = [o for o in windows if o.contig == window.contig and o.start < window.stop and window.start < o.stop]
+    total = sum(_rise(other, window) for other in beside)
     return (own / total).astype(np.float32)
 
 

@@ -177,9 +177,11 @@ def fit_calibration(log_posterior: np.ndarray, truth: np.ndarray) -> Calibration
 
 
 def apply_calibration(log_posterior: np.ndarray, calibration: Calibration | None) -> np.ndarray:
-    """float64 (n_samples, n_sites, 3) probabilities from log-probabilities and a calibration (None: as they are)."""
+    """float32 (n_samples, n_sites, 3) probabilities from log-probabilities and a calibration (None: as they are)."""
     temperature, *bias = calibration or (1.0, 0.0, 0.0, 0.0)
-    z = np.asarray(log_posterior, dtype=np.float64) / temperature + np.asarray(bias)
-    z -= z.max(axis=2, keepdims=True)
-    p = np.exp(z)
-    return p / p.sum(axis=2, keepdims=True)
+    z = np.asarray(log_posterior, dtype=np.float32) / np.float32(temperature) + np.array(bias, dtype=np.float32)
+    # three arrays at a time: what is taken over an axis of length 3 would be ten times slower
+    z -= np.maximum(np.maximum(z[:, :, 0], z[:, :, 1]), z[:, :, 2])[:, :, None]
+    np.exp(z, out=z)
+    z /= (z[:, :, 0] + z[:, :, 1] + z[:, :, 2])[:, :, None]
+    return z

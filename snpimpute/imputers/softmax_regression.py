@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from snpimpute.genotypes import MISSING, GenotypeMatrix
-from snpimpute.imputers._base import Imputer, Params, Report, Trial, Validation, Variant
+from snpimpute.imputers._base import MIN_SEEN, Imputer, Params, Report, Trial, Validation, Variant
 from snpimpute.masking import TrainingMask
 
 CACHED_PATTERNS = 64
@@ -54,9 +54,11 @@ class SoftmaxRegression(Imputer):
     """Multinomial logistic regression of every hidden site on all observed ones, with a ridge penalty.
 
     It keeps the panel, and is fitted anew for every distinct pattern of missing calls in the target (the last 64 are
-    cached): what is missing needs no stand-in value. That is why it has no parameter count. The panel's own missing calls
-    are replaced by the site's mean as inputs and left out of the likelihood. So are calls that single samples lack at a
-    site where 95% of the target have one: else each of these samples would need fits of its own. They are imputed
+    cached): what is missing needs no stand-in value. That is why it has no parameter count. Where a fixed training mask
+    says which sites targets lack, the regression for this pattern is fitted, and saved, with the panel.
+
+    The panel's own missing calls are replaced by the site's mean as inputs and left out of the likelihood. So are calls
+    that single samples lack at a site where 95% of the target have one: else each of these samples would need fits of its own. They are imputed
     themselves by a regression on the 100 nearest of these sites. A fit of all hidden sites takes one to
     three seconds for 742 samples and 500 sites; where calls are missing everywhere, every sample costs one.
 
@@ -79,22 +81,32 @@ class SoftmaxRegression(Imputer):
     def _fit(
         self, panel: GenotypeMatrix, validation: Validation | None, mask: TrainingMask, report: Report | None
     ) -> None:
-        self._keep(panel.calls)
+        lacking = mask.sites if mask.policy == "fixed" else None
+        if lacking is not None and (not lacking.any() or (~lacking).sum() < MIN_SEEN):
+            lacking = None
+        self._keep(panel.calls, lacking)
+        if lacking is not None:
+            self._regression(~lacking, lacking)
 
-    def _keep(self, calls: np.ndarray) -> None:
+    def _keep(self, calls: np.ndarray, lacking: np.ndarray | None) -> None:
         self._panel = calls
+        self._lacking = lacking  # bool (n_sites,): the pattern that is fitted with the panel
         self._cache: OrderedDict[bytes, Regression] = OrderedDict()
 
     def _posterior(self, target: GenotypeMatrix) -> np.ndarray:
         from threadpoolctl import threadpool_limits
 
-        out = np.broadcast_to(self.frequencies, (*target.calls.shape, 3)).copy()
+        out = np.empty((3, target.n_sites, target.n_samples), dtype=np.float32)
+        out[:] = self.frequencies.T[:, :, None]
         seen = target.calls != MISSING
         inputs = seen | (seen.mean(axis=0) >= SHARED_CALL_RATE)
-        patterns, which = np.unique(inputs, axis=0, return_inverse=True)
+        rows_of: dict[bytes, list[int]] = {}  # by pattern
+        for row, pattern in enumerate(np.packbits(inputs, axis=1)):
+            rows_of.setdefault(pattern.tobytes(), []).append(row)
         tasks = []  # rows, and bool (n_sites,) twice: what is looked at, what is looked for
-        for number, observed in enumerate(patterns):
-            rows = which == number
+        for numbers in rows_of.values():
+            observed, rows = inputs[numbers[0]], np.zeros(target.n_samples, dtype=bool)
+            rows[numbers] = True
             if not observed.all():
                 tasks.append((rows, observed, ~observed))
             for site in np.flatnonzero(observed & ~seen[rows].all(axis=0)):
@@ -103,23 +115,25 @@ class SoftmaxRegression(Imputer):
 
         def fill(task: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
             rows, observed, hidden = task
-            out[np.ix_(rows, hidden)] = self._predict(target.calls[np.ix_(rows, observed)], observed, hidden)
+            p = self._predict(target.calls[np.ix_(rows, observed)], observed, hidden)
+            out[(slice(None), hidden) if rows.all() else np.ix_(np.arange(3), hidden, rows)] = p
 
         # a thread for each pattern: threads within a matrix product wait on each other, badly so on a busy machine
         with threadpool_limits(1), ThreadPoolExecutor(self.threads) as pool:
             list(pool.map(fill, tasks))
-        return out
+        return out.transpose(2, 1, 0)
 
     def _predict(self, calls: np.ndarray, observed: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-        """float32 (n_samples, n_hidden, 3) from int8 calls at the observed sites, -1 where a sample lacks one."""
+        """float32 (3, n_hidden, n_samples) from int8 calls at the observed sites, -1 where a sample lacks one."""
         fitted = self._regression(observed, hidden)
         x = np.nan_to_num((self._inputs(calls) - fitted.center) / fitted.scale)
-        p = softmax(x @ fitted.weights + fitted.intercept)
-        return p.reshape(len(calls), 3, -1).transpose(0, 2, 1)
+        p = fitted.weights.T @ x.T
+        p += fitted.intercept[:, None]
+        return softmax(p, axis=0).reshape(3, -1, len(calls))
 
     def _regression(self, observed: np.ndarray, hidden: np.ndarray) -> Regression:
         """The regression of hidden sites on observed ones, bool (n_sites,) each, fitted if it is not in the cache."""
-        key = np.packbits([observed, hidden]).tobytes()
+        key = _key(observed, hidden)
         fitted = self._cache.pop(key, None) or self._fit_pattern(observed, hidden)
         self._cache[key] = fitted
         if len(self._cache) > CACHED_PATTERNS:
@@ -145,9 +159,24 @@ class SoftmaxRegression(Imputer):
 
     def _save(self, folder: Path) -> None:
         np.save(folder / "panel.npy", self._panel, allow_pickle=False)
+        if self._lacking is not None:
+            fitted = vars(self._regression(~self._lacking, self._lacking))
+            np.savez(folder / "regression.npz", lacking=self._lacking, allow_pickle=False, **fitted)
 
     def _load(self, folder: Path) -> None:
-        self._keep(np.load(folder / "panel.npy", allow_pickle=False))
+        panel = np.load(folder / "panel.npy", allow_pickle=False)
+        if not (folder / "regression.npz").exists():
+            self._keep(panel, None)
+            return
+        with np.load(folder / "regression.npz", allow_pickle=False) as saved:
+            fitted = {key: saved[key] for key in saved.files}
+        lacking = fitted.pop("lacking")
+        self._keep(panel, lacking)
+        self._cache[_key(~lacking, lacking)] = Regression(**fitted)
+
+
+def _key(observed: np.ndarray, hidden: np.ndarray) -> bytes:
+    return np.packbits([observed, hidden]).tobytes()
 
 
 def _nearest(observed: np.ndarray, site: int) -> np.ndarray:
@@ -181,12 +210,18 @@ def fit_ridge(
     z = np.concatenate([u * (s * root), np.full((n, 1), np.sqrt(2 / n), dtype=np.float32)], axis=1)
     penalty = np.append(np.float32(params.l2) * root**2, np.float32(0))[:, None]
     onehot = np.concatenate([truth == g for g in (0, 1, 2)], axis=1).astype(np.float32)
-    known = np.tile(truth != MISSING, 3).astype(np.float32)
+    unknown = np.nonzero(np.tile(truth == MISSING, 3))
+    # filled anew in each iteration: fresh memory would cost more than the work
+    p = np.empty((n, 3 * n_hidden), dtype=np.float32)
     now = np.zeros((z.shape[1], 3 * n_hidden), dtype=np.float32)
     now[-1] = np.log(frequencies).T.ravel() * np.sqrt(n / 2)
     ahead, momentum = now, np.ones(n_hidden)
     for _ in range(params.iterations):
-        slope = z.T @ (softmax(z @ ahead) * known - onehot) + penalty * ahead
+        softmax(np.matmul(z, ahead, out=p), axis=1)
+        p -= onehot
+        p[unknown] = 0
+        slope = z.T @ p
+        slope += penalty * ahead
         new = ahead - slope
         step = new - now
         overshot = np.einsum("ij,ij->j", slope, step).reshape(3, n_hidden).sum(axis=0) > 0
@@ -201,10 +236,16 @@ def fit_ridge(
     return weights, now[-1] * np.float32(np.sqrt(2 / n))
 
 
-def softmax(z: np.ndarray) -> np.ndarray:
-    """Probabilities float32 (n, 3 * n_hidden) from the same in logarithms; columns hold all of genotype 0 first."""
-    parts = np.split(z, 3, axis=1)  # sums over an axis of length 3 would be ten times slower
-    top = np.maximum(np.maximum(parts[0], parts[1]), parts[2])
-    e = [np.exp(part - top) for part in parts]
-    total = e[0] + e[1] + e[2]
-    return np.concatenate([part / total for part in e], axis=1)
+def softmax(z: np.ndarray, axis: int) -> np.ndarray:
+    """Makes probabilities, in place, of logarithms, all of genotype 0 first along the axis, then those of 1 and 2."""
+    parts = np.split(z, 3, axis)  # sums over an axis of length 3 would be ten times slower
+    top = np.maximum(parts[0], parts[1])
+    np.maximum(top, parts[2], out=top)
+    for part in parts:
+        part -= top
+    np.exp(z, out=z)
+    total = parts[0] + parts[1]
+    total += parts[2]
+    for part in parts:
+        part /= total
+    return z

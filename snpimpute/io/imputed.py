@@ -192,7 +192,7 @@ class ImputedWriter:
             part = slice(start, start + step)
             self._write(
                 sites[part],
-                block.posterior[:, part],
+                np.ascontiguousarray(block.posterior[:, part].transpose(2, 1, 0)),
                 np.ascontiguousarray(block.observed[:, part].T),
                 block.records[part],
                 block.swapped[part],
@@ -226,7 +226,7 @@ class ImputedWriter:
         lines: Sequence[str | None],
         swapped: np.ndarray,
     ) -> None:
-        """Write sites; `observed` is (n_sites, n_samples), the rest as in ImputedSites."""
+        """Write sites; `posterior` is (3, n_sites, n_samples), `observed` (n_sites, n_samples), the rest as in ImputedSites."""
         keys = _imputed_keys(posterior)
         records = [None if line is None else _Record(line, len(self._samples)) for line in lines]
         typed = (observed != MISSING).any(axis=1)
@@ -364,18 +364,23 @@ class _CallTexts:
 
 
 def _imputed_keys(posterior: np.ndarray) -> np.ndarray:
-    """int32 (n_sites, n_samples): the numbers of calls as imputed ones; ValueError if rows of the posterior do not sum to 1."""
-    p0, p1, p2 = (posterior[:, :, g] for g in range(3))
-    hundredths = np.rint(100 * posterior)
+    """int32 (n_sites, n_samples): the numbers of calls as imputed ones, from float32 (3, n_sites, n_samples).
+
+    Raises:
+        ValueError: a posterior is no probabilities that sum to 1.
+    """
+    p0, p1, p2 = posterior
+    h0, h1, h2 = hundredths = np.rint(100 * posterior)
     dose = np.rint(100 * (p1 + 2 * p2))
-    off = dose - hundredths[:, :, 1] - 2 * hundredths[:, :, 2]
-    whole = hundredths[:, :, 0] + hundredths[:, :, 1] + hundredths[:, :, 2] - 100
+    off = dose - h1 - 2 * h2
+    whole = h0 + h1 + h2 - 100
     # not (… <= …), so that NaN is caught too
     if not (np.abs(whole).max() <= 1 and np.abs(off).max() <= 2 and hundredths.min() >= 0):
         raise ValueError("rows of the posterior must be probabilities that sum to 1")
-    keys = hundredths @ _WEIGHTS + _DOSE * dose + _SHIFT  # whole numbers below 2^24, which float32 holds exactly
-    keys += np.where(p2 > np.maximum(p0, p1), 2, p1 > p0)
-    return np.ascontiguousarray(keys.T.astype(np.int32))
+    w0, w1, w2 = _WEIGHTS  # whole numbers below 2^24, which float32 holds exactly
+    keys = (w0 * h0 + w1 * h1 + w2 * h2 + _DOSE * dose + _SHIFT).astype(np.int32)
+    keys += np.where(p2 > np.maximum(p0, p1), np.int32(2), p1 > p0)
+    return keys
 
 
 def _put_observed(
@@ -404,13 +409,13 @@ def _put_observed(
 
 
 def _summaries(posterior: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """AF and DR2 of each site, float64 (n_sites,) each."""
-    p1, p2 = posterior[:, :, 1], posterior[:, :, 2]
-    n = len(posterior)
+    """AF and DR2 of each site, float64 (n_sites,) each, from float32 (3, n_sites, n_samples)."""
+    _, p1, p2 = posterior
+    n = posterior.shape[2]
     dosage = (p1 + 2 * p2).astype(np.float64)
-    total = dosage.sum(axis=0)
-    estimated = np.einsum("ij,ij->j", dosage, dosage) - total**2 / n
-    true = (p1 + 4 * p2).sum(axis=0, dtype=np.float64) - total**2 / n
+    total = dosage.sum(axis=1)
+    estimated = np.einsum("ij,ij->i", dosage, dosage) - total**2 / n
+    true = (p1 + 4 * p2).sum(axis=1, dtype=np.float64) - total**2 / n
     varies = true > 1e-6 * n  # below, float32 has nothing but rounding
     r2 = np.divide(estimated, true, out=np.zeros(len(true)), where=varies)
     return total / (2 * n), np.clip(r2, 0.0, 1.0)

@@ -28,6 +28,8 @@ PLINK_MEMORY_MB = 2048  # of itself plink2 takes half of the machine's
 # Before contig names on their way through plink2: it would take 28 for a part of the human X, and refuse 40. A name
 # it does not know is an unplaced contig, diploid like the calls.
 MARK = b"_"
+# bgzip's own level, 6, takes three times as long to make files that are 7% (BCF) to 15% (VCF) smaller.
+LEVEL = 4
 PROBE = bytes(1 << 20)
 PIPE_SIZE = 1 << 20  # bytes: the most that Linux gives without privileges
 
@@ -167,7 +169,7 @@ def _plink(path: Path, threads: int) -> Iterator[Output]:
     folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     with written_beside(path) as beside, folder as name:
         text, made = Path(name) / "text.vcf.gz", Path(name) / "made"
-        with _piped(_bgzip(threads, "--compress-level", "1"), text) as pipe:
+        with _piped(_bgzip(threads, level=1), text) as pipe:
             yield Output(pipe, path.suffix)
         command: list[str | Path] = [
             plink2,
@@ -247,8 +249,8 @@ def _fail(program: str, said: str, path: Path) -> None:
     raise InputError(f"{program} failed: {cause.split(']', 1)[-1].strip()}")
 
 
-def _bgzip(threads: int, *options: str) -> list[str]:
-    return [_program("bgzip"), "-c", "-@", str(threads), *options]
+def _bgzip(threads: int, level: int = LEVEL) -> list[str]:
+    return [_program("bgzip"), "-c", "-@", str(threads), "--compress-level", str(level)]
 
 
 def _program(name: str) -> str:

@@ -28,7 +28,7 @@ class TestSoftmaxRegression(ImputerContract):
     def test_each_pattern_is_fitted_once(
         self, panel: GenotypeMatrix, target: GenotypeMatrix, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        model = self.fitted(panel)
+        model = self.make().fit(panel)
         fits = []
         monkeypatch.setattr(softmax_regression, "fit_ridge", lambda *given: fits.append(given) or fit_ridge(*given))
         masked = self.masked(target)
@@ -40,11 +40,23 @@ class TestSoftmaxRegression(ImputerContract):
             model.posterior(target.hide(np.arange(target.n_sites) >= seen))
         assert len(fits) == 5
 
+    def test_sites_that_targets_lack_are_fitted_with_the_panel(
+        self, panel: GenotypeMatrix, target: GenotypeMatrix, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        masked = self.masked(target)
+        later = self.make().fit(panel).posterior(masked)
+        self.fitted(panel).save(tmp_path / "model")
+        loaded = SoftmaxRegression.load(tmp_path / "model")
+        monkeypatch.setattr(softmax_regression, "fit_ridge", None)
+        np.testing.assert_array_equal(loaded.posterior(masked), later)
+        loaded.save(tmp_path / "again")
+        np.testing.assert_array_equal(SoftmaxRegression.load(tmp_path / "again").posterior(masked), later)
+
     def test_single_holes_at_called_sites_share_a_fit(
         self, panel: GenotypeMatrix, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Two of fifty samples lack a call at a seen site: one fit more for each of these sites, and little changes."""
-        model = self.fitted(panel)
+        model = self.make().fit(panel)
         target = small_panel(130, missing=0.0).take_samples(np.arange(80, 130))
         whole = self.masked(target)
         holes = np.zeros(target.calls.shape, dtype=bool)

@@ -166,7 +166,7 @@ def test_every_rounding_of_a_posterior_is_spelled_to_the_hundredth() -> None:
     drawn = rng.dirichlet((0.5, 0.5, 0.5), (150, 150)).astype(np.float32)
     halves = rng.multinomial(200, (0.4, 0.3, 0.3), (150, 150)).astype(np.float32) / 200  # every one on an edge
     for posterior in (drawn, halves, np.eye(3, dtype=np.float32)[rng.integers(0, 3, (150, 150))]):
-        cells = [cell.split(":") for row in texts.of(_imputed_keys(posterior)) for cell in row]
+        cells = [cell.split(":") for row in texts.of(_imputed_keys(posterior.transpose(2, 1, 0))) for cell in row]
         p = posterior.transpose(1, 0, 2).reshape(-1, 3)
         np.testing.assert_allclose([float(cell[1]) for cell in cells], p @ [0, 1, 2], atol=0.00501)
         np.testing.assert_allclose([[float(n) for n in cell[2].split(",")] for cell in cells], p, atol=0.00501)
@@ -339,11 +339,11 @@ def test_a_target_that_is_no_vcf_has_no_header(tmp_path: Path) -> None:
 
 
 def test_dr2_is_the_share_of_variance_that_is_known() -> None:
-    certain = np.eye(3, dtype=np.float32)[[[0, 0], [1, 0], [2, 0], [1, 0]]]
+    certain = np.eye(3, dtype=np.float32)[[[0, 0], [1, 0], [2, 0], [1, 0]]].transpose(2, 1, 0)
     np.testing.assert_allclose(_summaries(certain)[1], [1, 0])  # all known; no variation
-    ignorant = np.broadcast_to(np.array([0.25, 0.5, 0.25], np.float32), (50, 1, 3))
+    ignorant = np.broadcast_to(np.array([[[0.25]], [[0.5]], [[0.25]]], np.float32), (3, 1, 50))
     np.testing.assert_allclose(_summaries(ignorant)[1], [0], atol=1e-6)
-    frequencies, r2 = _summaries(certain[:1])  # one sample
+    frequencies, r2 = _summaries(certain[:, :, :1])  # one sample
     np.testing.assert_allclose(frequencies, [0, 0])
     np.testing.assert_allclose(r2, [0, 0])
 
@@ -364,7 +364,7 @@ def test_dr2_agrees_with_beagle(tmp_path: Path) -> None:
     imputed = ("-i", "IMP=1")
     p = values(path, "GP", *imputed)
     theirs = np.array([float(row[0]) for row in query(path, "%INFO/DR2", *imputed)])
-    ours = _summaries((p / p.sum(axis=2, keepdims=True)).transpose(1, 0, 2).astype(np.float32))[1]
+    ours = _summaries((p / p.sum(axis=2, keepdims=True)).transpose(2, 0, 1).astype(np.float32))[1]
     assert len(ours) == leave_out.sum()
     assert theirs.std() > 0.1
     assert np.corrcoef(ours, theirs)[0, 1] > 0.95
