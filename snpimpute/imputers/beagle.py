@@ -43,7 +43,7 @@ FAILURE = re.compile(r"(?:^ERROR|\b[\w.]+(?:Exception|Error)): (?:ERROR: )?(.+)"
 MENDED_BY = {
     "OutOfMemoryError": "raise memory_mb",
     "initialization of VM": "change memory_mb",
-    "only one position": "raise window",
+    "only one position": "raise window, or leave the site out if it is the only one of its contig",
     "PlinkGenMap": "mend the genetic map (PLINK format: contig, id, cM, position)",
 }
 
