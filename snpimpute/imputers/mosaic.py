@@ -21,14 +21,11 @@ from snpimpute.masking import TrainingMask, at_hidden, site_masks, split_samples
 
 SWITCHES = (0.001, 0.003, 0.01, 0.03)  # that `fit` chooses among where none is given
 USUAL_SWITCH = 0.003
-ERRORS = (0.001, 0.003, 0.01)
-PHASINGS: tuple[dict[str, Any], ...] = ({}, {"ne": 1000.0})  # outbred people, and breeds of few founders
-USUAL_ERROR = 0.003  # while the switches are chosen
 CHOSEN_AT = (60.0, 90.0)  # percent of the sites hidden
 CHOSEN_ON = 40  # samples of the panel at most, set aside
 CHOSEN_SITES = 500  # in the middle of the panel, at most
 CHOSEN_STATES = 100  # at most: with much fewer, more switches look better than they are
-LEAST_PANEL = 20  # samples: of fewer, none is set aside, and the usual values are taken
+LEAST_PANEL = 20  # samples: of fewer, none is set aside, and the usual value is taken
 
 
 class MosaicParams(Params):
@@ -36,8 +33,8 @@ class MosaicParams(Params):
 
     Attributes:
         switch: probability that a haplotype copies another one from the next site on; None = chosen among SWITCHES.
-        error: probability that an allele is not the one that is copied; None = chosen among ERRORS.
-        phasing: parameters of Beagle, which phases a panel that is not phased; None = chosen among PHASINGS.
+        error: probability that an allele is not the one that is copied.
+        phasing: parameters of Beagle, which phases a panel that is not phased, over its defaults.
         states: panel haplotypes that a sample is a mosaic of; time and memory grow with their square.
         first_states: the same while its haplotypes are drawn.
         draws: pairs of haplotypes drawn for each sample, to find the panel haplotypes that they resemble.
@@ -47,8 +44,8 @@ class MosaicParams(Params):
     """
 
     switch: float | None = Field(None, gt=0, lt=0.5)
-    error: float | None = Field(None, gt=0, lt=0.5)
-    phasing: dict[str, Any] | None = None
+    error: float = Field(0.003, gt=0, lt=0.5)
+    phasing: dict[str, Any] = Field(default_factory=dict)
     states: int = Field(150, ge=2)
     first_states: int = Field(60, ge=2)
     draws: int = Field(3, ge=1)
@@ -79,20 +76,17 @@ class Mosaic(Imputer):
     of these; one copy at a time again, for each haplotype drawn.
 
     Nothing is learned for a level or pattern of missing calls. `fit` keeps the panel's haplotypes; Beagle phases a panel
-    that is not phased. How often copies switch and err, and how Beagle is set, are chosen by the log-loss at calls hidden
-    from samples of the panel that are set aside, unless they are given. Contigs share nothing.
+    that is not phased. How often copies switch is chosen by the log-loss at calls hidden from samples of the panel that
+    are set aside, unless it is given. Contigs share nothing.
 
     Attributes:
-        switch, error: as given or chosen.
-        phasing: Beagle's parameters, as given or chosen; None where the panel was phased.
+        switch: as given or chosen.
     """
 
     description = "diploid copying model over panel haplotypes chosen for each sample, without phasing it"
     Params = MosaicParams
 
     switch: float
-    error: float
-    phasing: dict[str, Any] | None
     _haplotypes: np.ndarray  # int8 (n_haplotypes, n_sites)
 
     # ------------------------------------------------------------------ learning
@@ -100,57 +94,43 @@ class Mosaic(Imputer):
     def _fit(
         self, panel: GenotypeMatrix, validation: Validation | None, mask: TrainingMask, report: Report | None
     ) -> None:
-        p: MosaicParams = self.params
-        self.switch, self.error = p.switch or USUAL_SWITCH, p.error or USUAL_ERROR
-        self.phasing = None if panel.haplotypes is not None else p.phasing or PHASINGS[0]
-        asked = p.switch is None or p.error is None or (panel.haplotypes is None and p.phasing is None)
-        if asked and panel.n_samples >= LEAST_PANEL:
-            self._choose(panel)
-        self._haplotypes = self._phased(panel, self.phasing)
+        self._haplotypes = self._phased(panel)
+        self.switch = self.params.switch or self._chosen_switch(panel)
         if validation is not None and report is not None:
             report(0, validation.score(self.posterior))
 
     def refit_params(self) -> MosaicParams:
-        return self.params.model_copy(update={"switch": self.switch, "error": self.error, "phasing": self.phasing})
+        return self.params.model_copy(update={"switch": self.switch})
 
-    def _choose(self, panel: GenotypeMatrix) -> None:
-        """Set what was not given to what predicts best at calls hidden from samples that are set aside."""
-        p: MosaicParams = self.params
-        middle = max(0, (panel.n_sites - CHOSEN_SITES) // 2)
-        part = panel.take_sites(slice(middle, middle + CHOSEN_SITES))
-        by = "family" if "family" in panel.samples and (panel.samples["family"] != "").any() else "random"
-        aside = split_samples(panel.samples, min(CHOSEN_ON, panel.n_samples // 5), by, self.seed)
-        base, judged = part.take_samples(~aside), part.take_samples(aside)
-        masks = list(site_masks(part.n_sites, CHOSEN_AT, 1, "independent", self.seed).values())
-        given = {"states": min(p.states, CHOSEN_STATES), "first_states": min(p.first_states, CHOSEN_STATES)}
-
-        def loss(phasing: dict[str, Any] | None, switch: float, error: float) -> float:
-            values = {**given, "switch": switch, "error": error, "phasing": phasing or {}}
-            model = Mosaic(p.model_copy(update=values), seed=self.seed, threads=self.threads)
-            model.fit(phased[str(phasing)])
-            return float(np.mean([log_loss(model, judged, mask) for mask in masks]))
-
-        phasings = [self.phasing] if panel.haplotypes is not None or p.phasing is not None else list(PHASINGS)
-        phased = {str(phasing): self._with_phase(base, phasing) for phasing in phasings}
-        if p.switch is None or len(phasings) > 1:
-            switches = [p.switch] if p.switch is not None else list(SWITCHES)
-            tried = list(itertools.product(phasings, switches))
-            losses = [loss(phasing, switch, self.error) for phasing, switch in tried]
-            self.phasing, self.switch = tried[int(np.argmin(losses))]
-        if p.error is None:
-            self.error = min(ERRORS, key=lambda error: loss(self.phasing, self.switch, error))
-
-    def _with_phase(self, panel: GenotypeMatrix, phasing: dict[str, Any] | None) -> GenotypeMatrix:
-        haplotypes = self._phased(panel, phasing).reshape(panel.n_samples, 2, panel.n_sites).transpose(0, 2, 1)
-        return GenotypeMatrix(haplotypes.sum(axis=2, dtype=np.int8), panel.samples, panel.sites, haplotypes)
-
-    def _phased(self, panel: GenotypeMatrix, phasing: dict[str, Any] | None) -> np.ndarray:
+    def _phased(self, panel: GenotypeMatrix) -> np.ndarray:
         """int8 (2 * n_samples, n_sites): the panel's haplotypes, by Beagle where they are not known."""
         haplotypes = panel.haplotypes
         if haplotypes is None:
-            beagle = Beagle(Beagle.parse_params(phasing or {}), seed=self.seed, threads=self.threads)
+            beagle = Beagle(Beagle.parse_params(self.params.phasing), seed=self.seed, threads=self.threads)
             haplotypes = beagle.fit(panel).phased_panel()
         return np.ascontiguousarray(haplotypes.transpose(0, 2, 1).reshape(-1, panel.n_sites))
+
+    def _chosen_switch(self, panel: GenotypeMatrix) -> float:
+        """The one of SWITCHES that predicts best at calls hidden from samples that are set aside."""
+        if panel.n_samples < LEAST_PANEL:
+            return USUAL_SWITCH
+        p: MosaicParams = self.params
+        middle = slice(begin := max(0, (panel.n_sites - CHOSEN_SITES) // 2), begin + CHOSEN_SITES)
+        part = panel.take_sites(middle)
+        by = "family" if "family" in panel.samples and (panel.samples["family"] != "").any() else "random"
+        aside = split_samples(panel.samples, min(CHOSEN_ON, panel.n_samples // 5), by, self.seed)
+        haplotypes = self._haplotypes[np.repeat(~aside, 2), middle]
+        masks = list(site_masks(part.n_sites, CHOSEN_AT, 1, "independent", self.seed).values())
+        judged = part.take_samples(aside)
+
+        def loss(switch: float) -> float:
+            states = {name: min(getattr(p, name), CHOSEN_STATES) for name in ("states", "first_states")}
+            model = Mosaic(p.model_copy(update={**states, "switch": switch}), seed=self.seed, threads=self.threads)
+            model._haplotypes, model.switch = haplotypes, switch
+            model.sites, model.frequencies = part.sites, part.take_samples(~aside).genotype_frequencies()
+            return float(np.mean([log_loss(model, judged, mask) for mask in masks]))
+
+        return min(SWITCHES, key=loss)
 
     # ------------------------------------------------------------------ imputing
 
@@ -163,7 +143,7 @@ class Mosaic(Imputer):
                 at, inner = slice(window.begin, window.end), slice(window.first, window.last)
                 seen = (target.calls[:, at] != MISSING).sum(axis=1)
                 asked = np.flatnonzero((target.calls[:, inner] == MISSING).any(axis=1) & (seen >= MIN_SEEN))
-                copying = Copying(self._haplotypes[:, at], self.switch, self.error, self.params, self.seed)
+                copying = Copying(self._haplotypes[:, at], self.switch, self.params, self.seed)
                 for row, answer in zip(asked, pool.map(copying.posterior, target.calls[asked, at]), strict=True):
                     out[row, inner] = answer[window.first - window.begin : window.last - window.begin]
         return out
@@ -182,13 +162,11 @@ class Mosaic(Imputer):
 
     def _save(self, folder: Path) -> None:
         np.save(folder / "haplotypes.npy", self._haplotypes, allow_pickle=False)
-        chosen = {"switch": self.switch, "error": self.error, "phasing": self.phasing}
-        (folder / "chosen.json").write_text(json.dumps(chosen, indent=1) + "\n")
+        (folder / "chosen.json").write_text(json.dumps({"switch": self.switch}) + "\n")
 
     def _load(self, folder: Path) -> None:
         self._haplotypes = np.load(folder / "haplotypes.npy", allow_pickle=False)
-        chosen = json.loads((folder / "chosen.json").read_text())
-        self.switch, self.error, self.phasing = chosen["switch"], chosen["error"], chosen["phasing"]
+        self.switch = json.loads((folder / "chosen.json").read_text())["switch"]
 
 
 def log_loss(model: Imputer, matrix: GenotypeMatrix, hidden: np.ndarray) -> float:
@@ -211,14 +189,14 @@ class Copying:
 
     Args:
         haplotypes: int8 (n_haplotypes, n_sites), the panel's.
-        switch, error, params: see MosaicParams.
+        switch, params: see MosaicParams.
         seed: of the draws; a sample's draws depend on its calls alone, not on the samples beside it.
     """
 
-    def __init__(self, haplotypes: np.ndarray, switch: float, error: float, params: MosaicParams, seed: int) -> None:
+    def __init__(self, haplotypes: np.ndarray, switch: float, params: MosaicParams, seed: int) -> None:
         self.haplotypes = haplotypes
         self.switch = switch
-        self.error = np.float32(error)
+        self.error = np.float32(params.error)
         self.params = params
         self.seed = seed
 
