@@ -8,7 +8,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo test lint panels reference simpute panels-test ui dashboard pictures clean-runs lock
+.PHONY: help setup system demo test lint panels reference simpute mosaic panels-test ui dashboard pictures clean-runs lock
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -50,6 +50,10 @@ reference: setup ## The published protocol on the real panels and the simulated 
 simpute: setup ## Simpute against the classical methods, in its paper's regimes: about an hour; goes on where it was
 	$(BIN)/snpimpute experiment experiments/simpute.toml
 	$(BIN)/python scripts/simpute_results.py
+
+mosaic: setup ## Mosaic against the others, on data that it was not designed on: six hours; goes on where it was
+	$(BIN)/snpimpute experiment experiments/mosaic.toml
+	$(BIN)/python scripts/mosaic_results.py
 
 panels-test: setup ## Slow checks on the real panels that SNPIMPUTE_PANELS names
 	$(BIN)/python -m pytest -m panels

@@ -17,6 +17,7 @@ from pathlib import Path
 from snpimpute.config import read
 from snpimpute.pipeline import read_scores
 from snpimpute.report.calls import brief, percent_wrong
+from snpimpute.report.markdown import table_of
 from snpimpute.report.text import Score
 from snpimpute.runtime import write_text
 
@@ -106,7 +107,7 @@ def page(scores: Scores, beside: Path) -> str:
         "([decision 9](../decisions/0009-simpute.md)): what is measured on kg15 is not wholly new data to it.",
         *([f"Not run, and so not here: {', '.join(absent)}."] if absent else []),
         "## Does it hold?",
-        table(
+        table_of(
             ["Regime", "Published", "Dataset", "Here: Simpute minus Beagle, points of error rate", "So"],
             [verdict(regime, name, scores) for regime, names in regimes for name in names],
         ),
@@ -164,12 +165,7 @@ def by_method(name: str, scores: Scores) -> str:
         rows.append(cells)
     n = [scores.get(name, level, labels[0], "f1_micro") for level in levels]
     columns = [f"{level:g}% (n = {score.n:,.0f})" for level, score in zip(levels, n, strict=True) if score]
-    return table(["error rate, %<br>macro-F1<br>time of a mask", *columns], rows)
-
-
-def table(columns: list[str], rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(columns) + " |", "| --- |" + " --- |" * (len(columns) - 1)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+    return table_of(["error rate, %<br>macro-F1<br>time of a mask", *columns], rows)
 
 
 if __name__ == "__main__":

@@ -108,7 +108,8 @@ class DataSettings(Settings):
     is a sample table; `pedigree` a table of animals, genotyped or not, with their sires and dams. `params` has parameters
     that an imputer's rows take on this dataset, over those of their variants. `max_samples` are drawn by the seed where
     `source` has more; `regions` are cut out of it. `imputers` names those that are run on this dataset, as `beagle` or,
-    a single row, as `beagle/default`; None = all of the experiment.
+    a single row, as `beagle/default`; None = all of the experiment. `seed` is that of what is drawn here (samples, split,
+    masks), where it is not the experiment's.
     """
 
     source: str = SIMULATED
@@ -126,6 +127,7 @@ class DataSettings(Settings):
     scenarios: ScenarioSettings = ScenarioSettings()
     params: dict[str, dict[str, Any]] = {}
     imputers: tuple[str, ...] | None = None
+    seed: int | None = None
 
     @model_validator(mode="after")
     def _both_files(self) -> DataSettings:

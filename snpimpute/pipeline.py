@@ -46,11 +46,12 @@ def prepare(settings: ExperimentSettings, name: str, runs: Path, watch: Watch | 
     from snpimpute.io.prepare import build_dataset
 
     data = settings.data[name]
+    seed = settings.seed if data.seed is None else data.seed
     wanted = digest(
         [
             __version__,
-            data.model_dump(mode="json", exclude={"params", "imputers"}),
-            settings.seed,
+            data.model_dump(mode="json", exclude={"params", "imputers", "seed"}),
+            seed,
             settings.scoring.headline_level,
             [file_digest(path) if path.is_file() else "" for path in _input_files(data)],
         ]
@@ -59,7 +60,7 @@ def prepare(settings: ExperimentSettings, name: str, runs: Path, watch: Watch | 
         if read_about(folder)["settings"].get("made_from") == wanted:
             return folder
     (watch or Watch()).stage(f"prepare {name}")
-    dataset = build_dataset(name, data, settings.seed, settings.scoring.headline_level)
+    dataset = build_dataset(name, data, seed, settings.scoring.headline_level)
     dataset.settings["made_from"] = wanted
     return save_dataset(dataset, runs / "datasets")
 

@@ -265,6 +265,20 @@ def test_a_dataset_has_parameters_of_its_own(tmp_path):
         plan(little(imputers=("dense",), data=wrong))
 
 
+def test_a_dataset_has_a_seed_of_its_own(tmp_path):
+    calves = little().data["calves"]
+    data = {
+        "calves": calves,
+        "same": calves.model_copy(update={"seed": 1}),
+        "other": calves.model_copy(update={"seed": 2}),
+    }
+    settings = little(data=data)
+    drawn = {name: dataset_in(prepare(settings, name, tmp_path)) for name in data}
+    tests = {name: dataset.test.digest() for name, dataset in drawn.items()}
+    assert tests["calves"] == tests["same"] != tests["other"]
+    assert settings.seed == 1
+
+
 def test_a_study_is_named_by_what_changes_a_score_only(tmp_path):
     dataset = build_dataset("calves", little().data["calves"], 1, 60)
     row = Row("dense", "fixed", True, "fixed", {})

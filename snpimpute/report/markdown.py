@@ -66,15 +66,14 @@ def _confusion_table(block: Confusion) -> Table:
 
 
 def _md_table(table: Table) -> str:
-    lines = [
-        f"*{_md(table.caption)}*\n",
-        "| " + " | ".join(_md(column) for column in table.columns) + " |",
-        "| --- |" + " ---: |" * (len(table.columns) - 1),
-    ]
-    for row in table.rows:
-        cells = (_md(f"{cell.text} ({cell.detail})" if cell.detail else cell.text) for cell in row)
-        lines.append("| " + " | ".join(cells) + " |" * (1 + len(table.columns) - len(row)))
-    return "\n".join(lines)
+    rows = [[_md(f"{cell.text} ({cell.detail})" if cell.detail else cell.text) for cell in row] for row in table.rows]
+    return f"*{_md(table.caption)}*\n\n{table_of([_md(column) for column in table.columns], rows)}"
+
+
+def table_of(columns: list[str], rows: list[list[str]]) -> str:
+    """A table of Markdown cells, numbers to the right; a row may lack its last cells."""
+    lines = ["| " + " | ".join(columns) + " |", "| --- |" + " ---: |" * (len(columns) - 1)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" * (1 + len(columns) - len(row)) for row in rows)])
 
 
 def _md(text: str) -> str:

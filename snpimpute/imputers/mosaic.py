@@ -1,0 +1,374 @@
+"""Mosaic: every sample as two mosaics of panel haplotypes, whose phase is never decided."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from snpimpute.genotypes import MISSING, GenotypeMatrix
+from snpimpute.imputers._base import MIN_SEEN, Imputer, Params, Report, Validation
+from snpimpute.imputers.beagle import Beagle
+from snpimpute.masking import TrainingMask, at_hidden, site_masks, split_samples
+
+SWITCHES = (0.001, 0.003, 0.01, 0.03)  # that `fit` chooses among where none is given
+USUAL_SWITCH = 0.003
+CHOSEN_AT = (60.0, 90.0)  # percent of the sites hidden
+CHOSEN_ON = 40  # samples of the panel at most, set aside
+CHOSEN_SITES = 500  # in the middle of the panel, at most
+CHOSEN_STATES = 100  # at most: with much fewer, more switches look better than they are
+LEAST_PANEL = 20  # samples: of fewer, none is set aside, and the usual value is taken
+
+
+class MosaicParams(Params):
+    """What the model is made of.
+
+    Attributes:
+        switch: probability that a haplotype copies another one from the next site on; None = chosen among SWITCHES.
+        error: probability that an allele is not the one that is copied.
+        phasing: parameters of Beagle, which phases a panel that is not phased, over its defaults.
+        states: panel haplotypes that a sample is a mosaic of; time and memory grow with their square.
+        first_states: the same while its haplotypes are drawn.
+        draws: pairs of haplotypes drawn for each sample, to find the panel haplotypes that they resemble.
+        uniform: weight of "any of the states" against "one that resembles the sample" where copying begins or switches.
+        window: sites worked on at a time.
+        overlap: sites by which a window reaches into its neighbours.
+    """
+
+    switch: float | None = Field(None, gt=0, lt=0.5)
+    error: float = Field(0.003, gt=0, lt=0.5)
+    phasing: dict[str, Any] = Field(default_factory=dict)
+    states: int = Field(150, ge=2)
+    first_states: int = Field(60, ge=2)
+    draws: int = Field(3, ge=1)
+    uniform: float = Field(10.0, gt=0)
+    window: int = Field(500, ge=20)
+    overlap: int = Field(50, ge=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Sites `begin` to `end` are worked on for the answers at `first` to `last` (ends not within)."""
+
+    begin: int
+    end: int
+    first: int
+    last: int
+
+
+class Mosaic(Imputer):
+    """The diploid model of Li and Stephens (2003), summed over all phases, over haplotypes chosen for each sample.
+
+    A genotype is the sum of two alleles, each copied, with errors, from a panel haplotype; from one site to the next
+    either copy may switch. Programs that impute phase the target first and impute each haplotype by itself, because
+    pairs of n panel haplotypes are n² states; what is doubtful in the phase is lost to them. Here the forward-backward
+    algorithm runs over pairs (as in fastPHASE and MaCH: Scheet and Stephens 2006; Li et al. 2010), of few haplotypes that
+    suit the sample. They are found in three steps, the first two over the whole panel or a part: one copy at a time, with
+    the other allele drawn from the panel's frequencies; pairs of haplotypes drawn from the diploid model over the best
+    of these; one copy at a time again, for each haplotype drawn.
+
+    Nothing is learned for a level or pattern of missing calls. `fit` keeps the panel's haplotypes; Beagle phases a panel
+    that is not phased. How often copies switch is chosen by the log-loss at calls hidden from samples of the panel that
+    are set aside, unless it is given. Contigs share nothing.
+
+    Attributes:
+        switch: as given or chosen.
+    """
+
+    description = "diploid copying model over panel haplotypes chosen for each sample, without phasing it"
+    Params = MosaicParams
+
+    switch: float
+    _haplotypes: np.ndarray  # int8 (n_haplotypes, n_sites)
+
+    # ------------------------------------------------------------------ learning
+
+    def _fit(
+        self, panel: GenotypeMatrix, validation: Validation | None, mask: TrainingMask, report: Report | None
+    ) -> None:
+        self._haplotypes = self._phased(panel)
+        self.switch = self.params.switch or self._chosen_switch(panel)
+        if validation is not None and report is not None:
+            report(0, validation.score(self.posterior))
+
+    def refit_params(self) -> MosaicParams:
+        return self.params.model_copy(update={"switch": self.switch})
+
+    def _phased(self, panel: GenotypeMatrix) -> np.ndarray:
+        """int8 (2 * n_samples, n_sites): the panel's haplotypes, by Beagle where they are not known."""
+        haplotypes = panel.haplotypes
+        if haplotypes is None:
+            beagle = Beagle(Beagle.parse_params(self.params.phasing), seed=self.seed, threads=self.threads)
+            haplotypes = beagle.fit(panel).phased_panel()
+        return np.ascontiguousarray(haplotypes.transpose(0, 2, 1).reshape(-1, panel.n_sites))
+
+    def _chosen_switch(self, panel: GenotypeMatrix) -> float:
+        """The one of SWITCHES that predicts best at calls hidden from samples that are set aside."""
+        if panel.n_samples < LEAST_PANEL:
+            return USUAL_SWITCH
+        p: MosaicParams = self.params
+        middle = slice(begin := max(0, (panel.n_sites - CHOSEN_SITES) // 2), begin + CHOSEN_SITES)
+        part = panel.take_sites(middle)
+        by = "family" if "family" in panel.samples and (panel.samples["family"] != "").any() else "random"
+        aside = split_samples(panel.samples, min(CHOSEN_ON, panel.n_samples // 5), by, self.seed)
+        haplotypes = self._haplotypes[np.repeat(~aside, 2), middle]
+        masks = list(site_masks(part.n_sites, CHOSEN_AT, 1, "independent", self.seed).values())
+        judged = part.take_samples(aside)
+
+        def loss(switch: float) -> float:
+            states = {name: min(getattr(p, name), CHOSEN_STATES) for name in ("states", "first_states")}
+            model = Mosaic(p.model_copy(update={**states, "switch": switch}), seed=self.seed, threads=self.threads)
+            model._haplotypes, model.switch = haplotypes, switch
+            model.sites, model.frequencies = part.sites, part.take_samples(~aside).genotype_frequencies()
+            return float(np.mean([log_loss(model, judged, mask) for mask in masks]))
+
+        return min(SWITCHES, key=loss)
+
+    # ------------------------------------------------------------------ imputing
+
+    def _posterior(self, target: GenotypeMatrix) -> np.ndarray:
+        from threadpoolctl import threadpool_limits
+
+        out = np.broadcast_to(self.frequencies, (*target.calls.shape, 3)).astype(np.float32)
+        with threadpool_limits(1), ThreadPoolExecutor(self.threads) as pool:
+            for window in self._windows():
+                at, inner = slice(window.begin, window.end), slice(window.first, window.last)
+                seen = (target.calls[:, at] != MISSING).sum(axis=1)
+                asked = np.flatnonzero((target.calls[:, inner] == MISSING).any(axis=1) & (seen >= MIN_SEEN))
+                copying = Copying(self._haplotypes[:, at], self.switch, self.params, self.seed)
+                for row, answer in zip(asked, pool.map(copying.posterior, target.calls[asked, at]), strict=True):
+                    out[row, inner] = answer[window.first - window.begin : window.last - window.begin]
+        return out
+
+    def _windows(self) -> Iterator[Window]:
+        """Windows of about equal length that cover each contig."""
+        contigs = self.sites["contig"].to_numpy()
+        borders = np.flatnonzero(contigs[1:] != contigs[:-1]) + 1
+        for begin, end in itertools.pairwise([0, *borders.tolist(), len(contigs)]):
+            cuts = np.linspace(begin, end, -(-(end - begin) // self.params.window) + 1).round().astype(int)
+            for first, last in itertools.pairwise(cuts.tolist()):
+                overlap = self.params.overlap
+                yield Window(max(begin, first - overlap), min(end, last + overlap), first, last)
+
+    # ------------------------------------------------------------------ keeping
+
+    def _save(self, folder: Path) -> None:
+        np.save(folder / "haplotypes.npy", self._haplotypes, allow_pickle=False)
+        (folder / "chosen.json").write_text(json.dumps({"switch": self.switch}) + "\n")
+
+    def _load(self, folder: Path) -> None:
+        self._haplotypes = np.load(folder / "haplotypes.npy", allow_pickle=False)
+        self.switch = json.loads((folder / "chosen.json").read_text())["switch"]
+
+
+def log_loss(model: Imputer, matrix: GenotypeMatrix, hidden: np.ndarray) -> float:
+    """Mean over the hidden calls of -log of the posterior of the true genotype (natural logarithm).
+
+    Args:
+        model: a fitted imputer.
+        matrix: the true calls; missing ones are not scored.
+        hidden: bool (n_sites,), the sites that are hidden.
+    """
+    truth = at_hidden(matrix.calls, hidden)
+    posterior = at_hidden(model.posterior(matrix.hide(hidden)), hidden)
+    known = truth != MISSING
+    right = np.take_along_axis(posterior[known], truth[known][:, None].astype(int), axis=1)
+    return float(-np.log(np.maximum(right, 1e-6)).mean())
+
+
+class Copying:
+    """The model in one window, one sample at a time.
+
+    Args:
+        haplotypes: int8 (n_haplotypes, n_sites), the panel's.
+        switch, params: see MosaicParams.
+        seed: of the draws; a sample's draws depend on its calls alone, not on the samples beside it.
+    """
+
+    def __init__(self, haplotypes: np.ndarray, switch: float, params: MosaicParams, seed: int) -> None:
+        self.haplotypes = haplotypes
+        self.switch = switch
+        self.error = np.float32(params.error)
+        self.params = params
+        self.seed = seed
+
+    def posterior(self, calls: np.ndarray) -> np.ndarray:
+        """float32 (n_sites, 3) of a sample's int8 calls (n_sites,), some of them observed."""
+        observed = np.flatnonzero(calls != MISSING)
+        alike = self._alike(calls[observed], observed)  # (R,)
+        best = np.argsort(-alike, kind="stable")[: self.params.first_states]
+        drawn = self._drawn(calls[observed], observed, best)  # (2 * draws, n_observed)
+        resembling = self._resembling(drawn, observed)  # (2 * draws, R)
+        chosen = self._chosen(np.concatenate([resembling, alike[None]]))  # (K,)
+        weight = alike[chosen] + self.params.uniform / len(self.haplotypes)
+        return self._summed(calls, self.haplotypes[chosen], weight / weight.sum())
+
+    # ------------------------------------------------------------------ one copy at a time
+
+    def _alike(self, calls: np.ndarray, observed: np.ndarray) -> np.ndarray:
+        """float32 (R,): how much of the sample is copied from each haplotype, the other allele being anyone's."""
+        other = self.haplotypes[:, observed].mean(axis=0, dtype=np.float32)  # that the other allele is the alternate
+        likelihood = []
+        for one in (self.error, 1 - self.error):  # that this allele is the alternate, if 0 or 1 is copied
+            genotypes = [(1 - one) * (1 - other), one * (1 - other) + (1 - one) * other, one * other]
+            likelihood.append(np.choose(calls, genotypes)[None])
+        return self._usage(likelihood[0], likelihood[1], observed)[0][0]
+
+    def _resembling(self, drawn: np.ndarray, observed: np.ndarray) -> np.ndarray:
+        """float32 (n_drawn, R): how much, and how surely anywhere, each drawn haplotype is copied from each."""
+        likelihood = [np.where(drawn == allele, 1 - self.error, self.error) for allele in (0, 1)]
+        usage, surest = self._usage(likelihood[0], likelihood[1], observed)
+        return usage + surest
+
+    def _usage(self, if_0: np.ndarray, if_1: np.ndarray, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and largest posterior probability, over the observed sites, that a haplotype is copied.
+
+        Args:
+            if_0, if_1: float32 (n, n_observed), likelihood of what was observed if allele 0 or 1 is copied.
+            observed: int (n_observed,), the sites.
+
+        Returns:
+            float32 (n, R) twice.
+        """
+        alleles = np.ascontiguousarray(self.haplotypes[:, observed].T, dtype=np.float32)  # (n_observed, R)
+        base, slope = if_0.T[:, :, None], (if_1 - if_0).T[:, :, None]  # (n_observed, n, 1)
+        switches = self._switches(observed)
+        forward = np.empty((len(observed), len(if_0), alleles.shape[1]), dtype=np.float32)
+        state = np.full(forward.shape[1:], 1 / alleles.shape[1], dtype=np.float32)
+        for j, switch in enumerate(switches):
+            state = (1 - switch) * state + switch / alleles.shape[1]
+            state *= base[j] + slope[j] * alleles[j]
+            state /= state.sum(axis=1, keepdims=True)
+            forward[j] = state
+        backward = np.ones_like(state)
+        mean, largest = np.zeros_like(state), np.zeros_like(state)
+        for j in range(len(observed) - 1, -1, -1):
+            here = forward[j] * backward
+            here /= here.sum(axis=1, keepdims=True)
+            mean += here / np.float32(len(observed))
+            np.maximum(largest, here, out=largest)
+            backward *= base[j] + slope[j] * alleles[j]
+            backward = (1 - switches[j]) * backward + switches[j] * backward.mean(axis=1, keepdims=True)
+            backward /= backward.mean(axis=1, keepdims=True)
+        return mean, largest
+
+    def _chosen(self, rankings: np.ndarray) -> np.ndarray:
+        """int (states,): the best haplotypes of each ranking, float (n, R), in turn, each once."""
+        order = np.argsort(-rankings, axis=1, kind="stable")[:, : self.params.states]
+        return np.array(list(dict.fromkeys(order.T.ravel().tolist()))[: self.params.states])
+
+    def _switches(self, sites: np.ndarray) -> np.ndarray:
+        """float32 (n,): probability of a switch before each of these sites, since the one before it."""
+        gaps = np.diff(sites, prepend=sites[:1])
+        return (1 - (1 - self.switch) ** gaps).astype(np.float32)
+
+    # ------------------------------------------------------------------ pairs
+
+    def _drawn(self, calls: np.ndarray, observed: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """int8 (2 * draws, n_observed): pairs of haplotypes at the observed sites, drawn from the diploid model."""
+        switches = self._switches(observed)
+        copied = self.haplotypes[np.ix_(chosen, observed)]
+        n_states = len(chosen)
+        forward = Pairs(calls, copied, self.error, np.full(n_states, 1 / n_states)).forward(switches)
+        rng = np.random.default_rng([self.seed, zlib.crc32(calls.tobytes())])
+        out = np.empty((self.params.draws, 2, len(observed)), dtype=np.int8)
+        for pair in out:
+            weight = forward[-1]
+            for j in range(len(observed) - 1, -1, -1):
+                below = weight.ravel().cumsum()
+                drawn = int(np.searchsorted(below, rng.random() * below[-1], side="right"))
+                one, other = divmod(min(drawn, n_states**2 - 1), n_states)
+                pair[:, j] = copied[one, j], copied[other, j]
+                if j:
+                    stays = np.full((2, n_states), switches[j] / n_states, dtype=np.float32)
+                    stays[0, one] += 1 - switches[j]
+                    stays[1, other] += 1 - switches[j]
+                    weight = forward[j - 1] * stays[0][:, None] * stays[1]
+            wrong = pair.sum(axis=0) != calls
+            first = np.where(calls == 1, rng.random(len(calls)) < 0.5, calls == 2)
+            pair[:, wrong] = np.stack([first, calls - first])[:, wrong]
+        return out.reshape(-1, len(observed))
+
+    def _summed(self, calls: np.ndarray, copied: np.ndarray, start: np.ndarray) -> np.ndarray:
+        """float32 (n_sites, 3): forward and backward over pairs of the haplotypes `copied`, int8 (K, n_sites)."""
+        switches = self._switches(np.arange(len(calls)))
+        pairs = Pairs(calls, copied, self.error, start)
+        forward = pairs.forward(switches)
+        backward = np.ones_like(forward[0])
+        out = np.empty((len(calls), 3), dtype=np.float32)
+        for j in range(len(calls) - 1, -1, -1):
+            here = np.multiply(forward[j], backward, out=forward[j])  # (K, K), symmetric
+            total = here.sum()
+            with_one = here @ pairs.copied[j]
+            both = with_one @ pairs.copied[j] / total
+            alleles = 2 * with_one.sum() / total  # expected number of alternate ones
+            out[j] = 1 - alleles + both, alleles - 2 * both, both
+            if j:
+                pairs.emit(backward, j)
+                pairs.go_back(backward, switches[j])
+        return out
+
+
+class Pairs:
+    """Pairs of haplotypes as states; arrays (K, K) of them are symmetric.
+
+    Args:
+        calls: int8 (n_sites,).
+        copied: int8 (K, n_sites), alleles of the haplotypes.
+        error: that an allele is not the one copied.
+        start: (K,), probabilities of the haplotypes where copying begins or switches.
+    """
+
+    def __init__(self, calls: np.ndarray, copied: np.ndarray, error: np.float32, start: np.ndarray) -> None:
+        self.calls = calls
+        self.copied = np.ascontiguousarray(copied.T, dtype=np.float32)  # (n_sites, K)
+        self.start = start.astype(np.float32)
+        self._alternate = error + (1 - 2 * error) * self.copied  # that the allele is the alternate one
+        self._reference = 1 - self._alternate
+
+    def forward(self, switches: np.ndarray) -> np.ndarray:
+        """float32 (n_sites, K, K): probabilities of the pairs given the calls up to each site; sums are 1."""
+        both = np.outer(self.start, self.start)
+        out = np.empty((len(switches), *both.shape), dtype=np.float32)
+        out[0] = both
+        for j, switch in enumerate(switches):
+            if j:
+                one = np.outer(
+                    out[j - 1].sum(axis=1) * (switch * (1 - switch)), self.start
+                )  # this one of the two stays
+                np.multiply(out[j - 1], (1 - switch) ** 2, out=out[j])
+                out[j] += one
+                out[j] += one.T
+                out[j] += switch**2 * both
+            self.emit(out[j], j)
+            out[j] /= out[j].sum()
+        return out
+
+    def emit(self, state: np.ndarray, j: int) -> None:
+        """Multiply `state` by the likelihood of the call at site j."""
+        reference, alternate = self._reference[j], self._alternate[j]
+        if self.calls[j] == 1:
+            mixed = np.outer(reference, alternate)
+            mixed += mixed.T
+            state *= mixed
+        elif self.calls[j] != MISSING:
+            one = reference if self.calls[j] == 0 else alternate
+            state *= one[:, None]
+            state *= one
+
+    def go_back(self, state: np.ndarray, switch: np.float32) -> None:
+        """One step of the backward recursion over a gap, scaled to a mean of 1."""
+        mean = state @ self.start  # (K,): the other one has switched
+        one = (switch * (1 - switch)) * mean
+        state *= (1 - switch) ** 2
+        state += one[:, None]
+        state += one + switch**2 * (mean @ self.start)
+        state /= state.mean()

@@ -1,0 +1,195 @@
+"""Mosaic: contract, the algorithm against the sum over all paths, draws, windows and contigs, and what `fit` chooses."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from snpimpute.errors import InputError
+from snpimpute.genotypes import GenotypeMatrix
+from snpimpute.imputers._base import Imputer
+from snpimpute.imputers.beagle import Beagle
+from snpimpute.imputers.mosaic import SWITCHES, Copying, Mosaic, log_loss
+from snpimpute.imputers.softmax_regression import SoftmaxRegression
+from snpimpute.metrics import f1_macro
+from tests.imputers.contract import ImputerContract, small_panel
+
+QUICK = {"states": 12, "first_states": 8, "switch": 0.02, "error": 0.01}
+PHASING = {"iterations": 1, "burnin": 1, "memory_mb": 512}
+
+
+def phased(n_samples: int = 60, n_sites: int = 40, seed: int = 3) -> GenotypeMatrix:
+    """A panel whose haplotypes are known: any two halves of its calls will do for what is tested here."""
+    rng = np.random.default_rng(seed)
+    founders = rng.random((8, n_sites)) < rng.uniform(0.1, 0.6, n_sites)
+    switch = rng.random((2 * n_samples, n_sites)) < 0.04
+    switch[:, 0] = True
+    drawn = rng.integers(0, 8, switch.shape)
+    last = np.maximum.accumulate(np.where(switch, np.arange(n_sites), 0), axis=1)
+    alleles = founders[np.take_along_axis(drawn, last, axis=1), np.arange(n_sites)].astype(np.int8)
+    haplotypes = alleles.reshape(n_samples, 2, n_sites).transpose(0, 2, 1)
+    like = small_panel(n_samples, n_sites)
+    return GenotypeMatrix(haplotypes.sum(axis=2, dtype=np.int8), like.samples, like.sites, haplotypes)
+
+
+class TestMosaic(ImputerContract):
+    imputer = Mosaic
+    params = QUICK
+
+    @pytest.fixture
+    def panel(self) -> GenotypeMatrix:
+        return phased()
+
+    @pytest.fixture
+    def target(self) -> GenotypeMatrix:
+        return replace(phased(70).take_samples(np.arange(60, 70)), haplotypes=None)
+
+    def test_a_sample_is_imputed_as_by_itself(self, model: Imputer, target: GenotypeMatrix) -> None:
+        masked = target.hide(np.random.default_rng(1).random(target.calls.shape) < 0.4)
+        together = model.posterior(masked)
+        for i in range(target.n_samples):
+            np.testing.assert_allclose(model.posterior(masked.take_samples([i]))[0], together[i], atol=1e-5)
+
+
+class TestUnphasedPanel(ImputerContract):
+    imputer = Mosaic
+    params = QUICK | {"phasing": PHASING}
+
+
+def path_chances(start: np.ndarray, switch: float, n_sites: int) -> dict[tuple[int, ...], float]:
+    """Each path through the haplotypes, with its probability."""
+    chances = {}
+    for path in itertools.product(range(len(start)), repeat=n_sites):
+        p = float(start[path[0]])
+        for before, now in itertools.pairwise(path):
+            p *= (1 - switch) * (before == now) + switch * float(start[now])
+        chances[path] = p
+    return chances
+
+
+def pairs_of_paths(
+    haplotypes: np.ndarray, calls: np.ndarray, start: np.ndarray, switch: float, error: float
+) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
+    """The alleles of each pair of paths, and the probability of both and of the calls."""
+    chances = path_chances(start, switch, len(calls))
+    sites = np.arange(len(calls))
+    for one, other in itertools.product(chances, chances):
+        p = chances[one] * chances[other]
+        first, second = haplotypes[one, sites], haplotypes[other, sites]
+        for j in np.flatnonzero(calls >= 0):
+            a, b = (1 - error if allele else error for allele in (first[j], second[j]))
+            p *= ((1 - a) * (1 - b), a * (1 - b) + b * (1 - a), a * b)[calls[j]]
+        yield first, second, p
+
+
+def test_posterior_is_the_sum_over_all_paths() -> None:
+    """Three haplotypes, four sites: all 9^4 pairs of paths, weighed one by one."""
+    haplotypes = np.array([[0, 1, 1, 0], [1, 1, 0, 0], [0, 0, 1, 1]], dtype=np.int8)
+    copying = Copying(haplotypes, 0.1, Mosaic.Params(error=0.05), seed=1)
+    for calls, start in (([1, -1, 2, -1], [0.5, 0.3, 0.2]), ([0, 1, -1, 1], [0.2, 0.2, 0.6])):
+        expected = np.zeros((4, 3))
+        for first, second, p in pairs_of_paths(haplotypes, np.array(calls), np.array(start), 0.1, 0.05):
+            expected[np.arange(4), first + second] += p
+        found = copying._summed(np.array(calls, dtype=np.int8), haplotypes, np.array(start))
+        np.testing.assert_allclose(found, expected / expected.sum(axis=1, keepdims=True), atol=1e-5)
+
+
+def test_drawn_haplotypes_add_up_to_the_calls_and_are_as_frequent_as_the_model_says() -> None:
+    haplotypes = np.array([[0, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 1]], dtype=np.int8)
+    calls = np.array([1, 1, 1, 1], dtype=np.int8)
+    copying = Copying(haplotypes, 0.3, Mosaic.Params(error=1e-4, draws=4000), seed=1)
+    drawn = copying._drawn(calls, np.arange(4), np.arange(3)).reshape(4000, 2, 4)
+    assert (drawn.sum(axis=1) == calls).all()
+    shares = np.bincount(drawn[:, 0] @ [8, 4, 2, 1], minlength=16) / len(drawn)
+    expected = np.zeros(16)
+    for first, second, p in pairs_of_paths(haplotypes, calls, np.full(3, 1 / 3), 0.3, 1e-4):
+        if (first + second == calls).all():
+            expected[first @ [8, 4, 2, 1]] += p
+    np.testing.assert_allclose(shares, expected / expected.sum(), atol=0.03)
+
+
+def test_it_beats_the_regression_and_needs_no_program_where_the_panel_is_phased(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Beagle, "_run", None)
+    whole = phased(160, 60)
+    panel, test = whole.take_samples(np.arange(100)), whole.take_samples(np.arange(100, 160))
+    mosaic, regression = Mosaic(Mosaic.Params(states=60)).fit(panel), SoftmaxRegression().fit(panel)
+    for share in (2, 5):
+        hidden = np.arange(60) % share > 0
+        scores = [
+            f1_macro(test.calls[:, hidden], model.posterior(test.hide(hidden))[:, hidden].argmax(axis=2))
+            for model in (mosaic, regression)
+        ]
+        assert scores[0] > scores[1] + 0.02, (share, scores)
+
+
+def test_contigs_are_imputed_as_each_by_itself() -> None:
+    panel = phased(40, 30)
+    calls = phased(50, 30).take_samples(np.arange(40, 50))
+    sites = panel.sites.assign(contig=["1"] * 14 + ["2"] * 16)
+    both = replace(panel, sites=sites)
+    target = replace(calls, sites=sites, haplotypes=None).hide(np.arange(30) % 3 == 0)
+    whole = Mosaic(Mosaic.parse_params(QUICK)).fit(both).posterior(target)
+    for part in (slice(0, 14), slice(14, 30)):
+        alone = Mosaic(Mosaic.parse_params(QUICK)).fit(both.take_sites(part)).posterior(target.take_sites(part))
+        np.testing.assert_allclose(whole[:, part], alone, atol=1e-6)
+
+
+def test_windows_cover_every_site_and_change_little() -> None:
+    panel = phased(60, 90)
+    hidden = np.arange(90) % 2 == 0
+    test = replace(phased(80, 90).take_samples(np.arange(60, 80)), haplotypes=None)
+    whole = Mosaic(Mosaic.parse_params(QUICK)).fit(panel)
+    cut = Mosaic(Mosaic.parse_params(QUICK | {"window": 30, "overlap": 10})).fit(panel)
+    covered = [site for window in cut._windows() for site in range(window.first, window.last)]
+    assert covered == list(range(90)) and len(list(cut._windows())) == 3
+    scores = [
+        f1_macro(test.calls[:, hidden], model.posterior(test.hide(hidden))[:, hidden].argmax(axis=2))
+        for model in (whole, cut)
+    ]
+    assert abs(scores[0] - scores[1]) < 0.03, scores
+
+
+def test_a_contig_without_calls_gets_the_frequencies() -> None:
+    sites = phased().sites.assign(contig=["1"] * 20 + ["2"] * 20)
+    panel = replace(phased(), sites=sites)
+    hidden = np.arange(40) >= 20
+    posterior = Mosaic(Mosaic.parse_params(QUICK)).fit(panel).posterior(panel.take_samples(slice(0, 3)).hide(hidden))
+    np.testing.assert_allclose(
+        posterior[:, 20:], np.broadcast_to(panel.genotype_frequencies()[20:], (3, 20, 3)), atol=1e-6
+    )
+
+
+def test_fit_chooses_what_predicts_best_and_says_it() -> None:
+    """Haplotypes that switch at every fourth site or so ask for more switches than those that never do."""
+    panel = phased(60)
+    still = replace(panel, haplotypes=np.repeat(panel.haplotypes[:6], 10, axis=0))
+    still = replace(still, calls=still.haplotypes.sum(axis=2, dtype=np.int8))
+    chosen = [Mosaic(Mosaic.Params(states=30)).fit(matrix) for matrix in (panel, still)]
+    assert all(model.switch in SWITCHES for model in chosen)
+    assert chosen[0].switch > chosen[1].switch
+    refit = chosen[0].refit_params()
+    assert refit.switch == chosen[0].switch
+    assert Mosaic(refit).fit(panel).switch == chosen[0].switch
+
+
+def test_a_wrong_phasing_is_refused_in_one_line() -> None:
+    with pytest.raises(InputError, match="imputer beagle: parameter 'no_such'"):
+        Mosaic(Mosaic.parse_params(QUICK | {"phasing": {"no_such": 1}})).fit(small_panel(30))
+
+
+def test_log_loss_is_that_of_the_hidden_calls() -> None:
+    panel = phased(30)
+    model = Mosaic(Mosaic.parse_params(QUICK)).fit(panel)
+    hidden = np.arange(40) % 4 == 1
+    test = panel.take_samples(slice(0, 5))
+    test.calls[0, 1] = -1
+    posterior = model.posterior(test.hide(hidden))
+    known = np.broadcast_to(hidden, test.calls.shape) & (test.calls >= 0)
+    right = posterior[known][np.arange(known.sum()), test.calls[known]]
+    assert log_loss(model, test, hidden) == pytest.approx(-np.log(np.maximum(right, 1e-6)).mean(), rel=1e-5)
