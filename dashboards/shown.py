@@ -118,7 +118,10 @@ def figure(key: str, traces: Sequence[Any], layout: dict[str, Any], *, how: str,
 
 
 def _let_draw(what: str, seconds: float) -> None:
-    """Wait, once in a visit: a browser that has a figure to draw, or more of them, draws nothing else before they are done."""
+    """Wait, once in a visit: a browser that is given more draws what it has only when it has taken in all of that.
+
+    A page shows its first choices before its first table or figure, and its first figure before all that follows.
+    """
     if what not in st.session_state:
         st.session_state[what] = True
         time.sleep(seconds)
@@ -126,6 +129,7 @@ def _let_draw(what: str, seconds: float) -> None:
 
 def table(key: str, shown: pd.DataFrame, *, how: str, whole: pd.DataFrame | None = None, **more: Any) -> None:
     """A table, how to read it, and as CSV (`whole`, if that has more than is shown)."""
+    _let_draw("choices", 0.15)
     st.dataframe(shown, key=f"table-{key}", hide_index=True, placeholder="–", **more)
     _below(key, how, shown if whole is None else whole)
 
