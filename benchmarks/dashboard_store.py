@@ -189,6 +189,7 @@ class Opening(NamedTuple):
 def opened(context: Any, address: str) -> Opening:
     page = context.new_page()
     page.set_default_timeout(120_000)
+    page.wait_for_timeout(1500)  # until the processes of the page before are gone, which would be taken off the sum
     before, busy_before, started = processor_seconds(), busy_seconds(), time.monotonic()
     page.goto(address, wait_until="commit")
     page.wait_for_function("window.seen && seen.control && seen.figure", polling=50)

@@ -15,6 +15,8 @@ from snpimpute.errors import InputError
 from snpimpute.report.tree import COLOURS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 OPTIONS = {
@@ -66,7 +68,7 @@ class HeadStart:
 
     Streamlit's page asks for the code of a kind of element when the first of that kind comes: a round trip for each, and
     for plotly four megabytes that are fetched, read and run while the visitor waits. Here the page names them all, plotly
-    last and after whatever is needed sooner, and what it names is answered from memory.
+    first because it takes longest, and what it names is answered from memory.
 
     The code of plotly says of itself that its functions are all called (a hint that V8 knows since Chrome 136, and that
     others pass over). It is then compiled whole, beside the page's own thread and before a figure comes, where it would
@@ -98,16 +100,16 @@ class HeadStart:
                 wanted[name] = None
                 waiting += self.IMPORTED.findall(code[name].decode())
         slow = [name for name in wanted if name.startswith(self.SLOW)]
-        links = [self._link(name) for name in wanted if name not in slow]
-        links += [self._link(name, ' fetchpriority="low"') for name in slow]
+        first = self.SERVER + self._links(slow)
+        rest = self._links(name for name in wanted if name not in slow)
         index = (static / "index.html").read_text()
-        self.page = index.replace("<head>", f"<head>{self.SERVER}").replace("</head>", "".join(links) + "</head>")
+        self.page = index.replace("<head>", f"<head>{first}").replace("</head>", f"{rest}</head>")
         code |= {name: self.COMPILED + code[name] for name in slow}
         self.code = {path: code[path.rsplit("/", 1)[1]] for path in self.CODE.findall(self.page)}
 
     @staticmethod
-    def _link(name: str, more: str = "") -> str:
-        return f'<link rel="modulepreload" crossorigin{more} href="./static/js/{name}">'
+    def _links(names: Iterable[str]) -> str:
+        return "".join(f'<link rel="modulepreload" crossorigin href="./static/js/{name}">' for name in names)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]

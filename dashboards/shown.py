@@ -108,7 +108,7 @@ def panel(key: str, drawn: Panel, *, how: str, table: pd.DataFrame, faded: Seque
 
 def figure(key: str, traces: Sequence[Any], layout: dict[str, Any], *, how: str, table: pd.DataFrame, alt: str) -> None:
     """A figure of plotly, how to read it, and its numbers as CSV."""
-    _let_draw("choices", 0.15)
+    _let_draw("choices", 0.25)
     common = {"legend": LEGEND, "margin": {"l": 8, "r": 12, "t": 36, "b": 8}, "height": 460}
     drawn = go.Figure(list(traces), {**common, **layout})
     picture = {"format": st.session_state.get("pictures", "PNG").lower(), "filename": key, "scale": 2}
@@ -129,7 +129,7 @@ def _let_draw(what: str, seconds: float) -> None:
 
 def table(key: str, shown: pd.DataFrame, *, how: str, whole: pd.DataFrame | None = None, **more: Any) -> None:
     """A table, how to read it, and as CSV (`whole`, if that has more than is shown)."""
-    _let_draw("choices", 0.15)
+    _let_draw("choices", 0.25)
     st.dataframe(shown, key=f"table-{key}", hide_index=True, placeholder="–", **more)
     _below(key, how, shown if whole is None else whole)
 
