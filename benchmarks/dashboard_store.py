@@ -4,10 +4,11 @@
 
 Makes the store in FOLDER (a temporary one if none is given; one that is there is used as it is): a small dataset is
 prepared, trained and scored as always, then studies with instant trials are run in journals and logged to MLflow. The
-dashboard is started by its command, and each page is opened in a browser with an empty cache, and again. Printed are, per
-page, seconds from the address to the first control and to the first figure drawn, the load of the machine, which they
-hang on, and seconds of processor time of server and browser together until then, which hold on a busy machine too: with
-two processors to itself, a page takes between half of them and all.
+dashboard is started by its command, and each page is opened in a browser that has been running for some seconds, with an
+empty cache, and again. Printed are, per page, seconds from the start of the navigation until the first choice of one, and
+the first figure with its axes, stand in the page and the frame with them is done; the part of the processors that others
+took meanwhile, which the seconds hang on; and seconds of processor time of server and browser together until then, which
+hold on a busy machine too: with two processors to itself, a page takes between half of them and all.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -36,6 +37,18 @@ from snpimpute.runtime import QUIET
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = "/usr/bin/chromium"
+# notes when the frame is done in which each first stands in the page, in milliseconds of the navigation
+WATCH = """
+window.seen = {};
+const wanted = {control: '[data-testid=stMain] [data-testid=stSelectbox]', figure: '.js-plotly-plot .xtick'};
+new MutationObserver(() => {
+    for (const [what, where] of Object.entries(wanted)) {
+        if (what in seen || !document.querySelector(where)) continue;
+        seen[what] = 0;
+        requestAnimationFrame(() => setTimeout(() => { seen[what] = performance.now(); }));
+    }
+}).observe(document, {childList: true, subtree: true});
+"""
 PAGES = ("", "studies", "wrong", "models", "compare")
 EXPERIMENT = {
     "name": "many",
@@ -143,36 +156,54 @@ def measure(url: str, opens: int) -> None:
 
     with sync_playwright() as started:
         for page in PAGES:
-            taken: list[tuple[float, float, float]] = []
+            taken: list[Opening] = []
             browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
             context = browser.new_context(viewport={"width": 1280, "height": 900})
+            context.add_init_script(WATCH)
+            context.new_page().wait_for_timeout(3000)  # the browser's own start
             for _ in range(opens):
                 taken.append(opened(context, f"{url}/{page}"))
             browser.close()
-            first, again = taken[0], [median(times) for times in zip(*taken[1:], strict=True)]
-            load = os.getloadavg()[0]
-            for times, which in ((first, "first opened"), (again, f"again (median of {opens - 1})")):
-                print(
-                    f"{page or 'race':8} {which:18} first control {times[0]:5.2f} s, first figure {times[1]:5.2f} s, "
-                    f"processor time {times[2]:5.2f} s; load {load:.1f} on {os.cpu_count()} processors",
-                    flush=True,
-                )
+            first, *again = taken
+            print(f"{page or 'race':8} first opened       {first}", flush=True)
+            if again:
+                middle = Opening(*(median(values) for values in zip(*again, strict=True)))
+                print(f"{page or 'race':8} again (median of {len(again)}) {middle}", flush=True)
 
 
-def opened(context: Any, address: str) -> tuple[float, float, float]:
-    """Seconds until the page has its first control, until its first figure is drawn, and of processor time until then."""
+class Opening(NamedTuple):
+    """Of one page: seconds until its first control and its first figure, of processor time until then; share of others."""
+
+    control: float
+    figure: float
+    spent: float
+    others: float
+
+    def __str__(self) -> str:
+        return (
+            f"first control {self.control:5.2f} s, first figure {self.figure:5.2f} s, processor time {self.spent:5.2f} s; "
+            f"others took {self.others:.0%} of {os.cpu_count()} processors"
+        )
+
+
+def opened(context: Any, address: str) -> Opening:
     page = context.new_page()
-    before = processor_seconds()
     page.set_default_timeout(120_000)
-    started = time.monotonic()
+    page.wait_for_timeout(1500)  # until the processes of the page before are gone, which would be taken off the sum
+    before, busy_before, started = processor_seconds(), busy_seconds(), time.monotonic()
     page.goto(address, wait_until="commit")
-    page.get_by_test_id("stSelectbox").first.wait_for()
-    control = time.monotonic() - started
-    page.locator(".js-plotly-plot .main-svg").first.wait_for()
-    figure = time.monotonic() - started
-    spent = processor_seconds() - before
+    page.wait_for_function("window.seen && seen.control && seen.figure", polling=50)
+    spent, busy, passed = processor_seconds() - before, busy_seconds() - busy_before, time.monotonic() - started
+    seen = page.evaluate("seen")
     page.close()
-    return control, figure, spent
+    others = max(busy - spent, 0.0) / (passed * (os.cpu_count() or 1))
+    return Opening(seen["control"] / 1000, seen["figure"] / 1000, spent, others)
+
+
+def busy_seconds() -> float:
+    """Of all processors, whoever keeps them busy."""
+    times = psutil.cpu_times()
+    return times.user + times.nice + times.system
 
 
 def processor_seconds() -> float:

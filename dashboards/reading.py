@@ -205,17 +205,10 @@ def _written(storage: str) -> float:
 
 
 def read_ahead() -> None:
-    """Read what the first visitor would have to wait for; what is the matter with it, the pages say."""
-    with suppress(InputError):
-        for dataset in datasets()[:1]:
-            for kept in scores_of(dataset):
-                pooled_rows(kept, dataset)
+    """Read what the first visitor of the studies would have to wait for; what is the matter with it, the page says."""
     with suppress(InputError):
         listed = studies()
         for name, storage in listed.items():
             seen = study(name, storage)
             if name == next(iter(listed)):
                 importance_of(name, storage, seen.counted)
-    with suppress(InputError):
-        training_runs()
-        registered()

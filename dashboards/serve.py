@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+import runpy
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,8 @@ from snpimpute.errors import InputError
 from snpimpute.report.tree import COLOURS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 OPTIONS = {
@@ -47,64 +51,65 @@ def serve(runs: Path, store: str | None, studies: str | None, host: str, port: i
     set_places(runs, store, studies)
     import streamlit
     from starlette.middleware import Middleware
+    from streamlit.web.bootstrap import load_config_options
 
+    options = {**OPTIONS, "server.address": host, "server.port": port, "browser.serverAddress": host}
+    load_config_options(options)  # the pages that are run to warm up ask for them, and Streamlit warns of later changes
     _warm_up()
     app = streamlit.App(
         Path(__file__).with_name("app.py"),
-        middleware=[Middleware(QuietProbes), Middleware(HeadStart, static=Path(streamlit.__file__).parent / "static")],
+        middleware=[Middleware(HeadStart, static=Path(streamlit.__file__).parent / "static")],
     )
-    app.run(config={**OPTIONS, "server.address": host, "server.port": port, "browser.serverAddress": host})
-
-
-class QuietProbes:
-    """Says no to a page that asks below its own address where the server is, in a way that no browser logs as an error.
-
-    Streamlit's page asks there first (/studies/_stcore/health), and at the root when it hears no. Its own no is a 404,
-    which stands in the console of whoever opens a link to a page.
-    """
-
-    PROBE = re.compile(r"/[a-z]+/_stcore/(health|host-config)")
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self.PROBE.fullmatch(scope["path"]):
-            await send({"type": "http.response.start", "status": 300, "headers": [(b"content-length", b"0")]})
-            await send({"type": "http.response.body", "body": b""})
-            return
-        await self.app(scope, receive, send)
+    app.run(config=options)
 
 
 class HeadStart:
-    """Lets a browser fetch the code of figures, tables and choices at once, and ready it while the server works.
+    """Lets a browser fetch the code of choices, tables and figures at once, and connect without asking where the server is.
 
     Streamlit's page asks for the code of a kind of element when the first of that kind comes: a round trip for each, and
-    for plotly four megabytes that are fetched, read and run while the visitor waits. Here the page names them all, and
-    what it names is answered from memory.
+    for plotly four megabytes that are fetched, read and run while the visitor waits. Here the page names them all, plotly
+    first because it takes longest, and what it names is answered from memory.
+
+    The code of plotly says of itself that its functions are all called (a hint that V8 knows since Chrome 136, and that
+    others pass over). It is then compiled whole, beside the page's own thread and before a figure comes, where it would
+    be compiled function by function, in the page's thread, while the visitor waits.
+
+    A page other than the first asks first below its own address where the server is (/studies/_stcore/health), and
+    Streamlit's no is an error in the console of whoever opens a link to a page. Told where the server is, it asks nothing.
     """
 
-    KINDS = ("PlotlyChart", "ButtonGroup", "Selectbox", "Multiselect", "DataFrame", "DownloadButton")
+    KINDS = ("Selectbox", "ButtonGroup", "Multiselect", "DataFrame", "DownloadButton", "PlotlyChart")
+    SLOW = "PlotlyChart"
+    COMPILED = b"//# allFunctionsCalledOnLoad\n"
     PAGE = re.compile(r"/[a-z]*")
     CODE = re.compile(r"/static/js/[\w.-]+\.js")
     IMPORTED = re.compile(r"""(?:from|import)\s*["']\./([\w.-]+\.js)["']""")
+    SERVER = (
+        "<script>window.__streamlit={BACKEND_BASE_URL:new URL('.',location).href,"
+        "HOST_CONFIG:{allowedOrigins:[location.origin],useExternalAuthToken:false}}</script>"
+    )
 
     def __init__(self, app: ASGIApp, static: Path) -> None:
         self.app = app
         code = {path.name: path.read_bytes() for path in (static / "static" / "js").glob("*.js")}
-        kinds = [name for name in code if name.split(".")[0] in self.KINDS]
+        waiting = [name for kind in self.KINDS for name in code if name.split(".")[0] == kind]
         wanted: dict[str, None] = {}
-        waiting = [*kinds]
         while waiting:
             name = waiting.pop(0)
             if name in code and name not in wanted:
                 wanted[name] = None
                 waiting += self.IMPORTED.findall(code[name].decode())
-        links = "".join(f'<link rel="modulepreload" crossorigin href="./static/js/{name}">' for name in wanted)
-        imports = ",".join(f'import("./static/js/{name}")' for name in kinds)
-        script = f"<script>addEventListener('load',()=>requestIdleCallback(()=>[{imports}]))</script>"
-        self.page = (static / "index.html").read_text().replace("</head>", f"{links}{script}</head>")
+        slow = [name for name in wanted if name.startswith(self.SLOW)]
+        first = self.SERVER + self._links(slow)
+        rest = self._links(name for name in wanted if name not in slow)
+        index = (static / "index.html").read_text()
+        self.page = index.replace("<head>", f"<head>{first}").replace("</head>", f"{rest}</head>")
+        code |= {name: self.COMPILED + code[name] for name in slow}
         self.code = {path: code[path.rsplit("/", 1)[1]] for path in self.CODE.findall(self.page)}
+
+    @staticmethod
+    def _links(names: Iterable[str]) -> str:
+        return "".join(f'<link rel="modulepreload" crossorigin href="./static/js/{name}">' for name in names)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
@@ -138,21 +143,17 @@ def _require_free(host: str, port: int) -> None:
 
 
 def _warm_up() -> None:
-    """Do once what the first page to be opened would have to wait for: MLflow and its database layer take seconds."""
-    logging.disable(logging.WARNING)  # Streamlit warns of whatever is cached before it runs
-    import pandas
-    import plotly.graph_objects
-    import pyarrow
+    """Do once what the first page to be opened would have to wait for: loading MLflow and drawing a first figure take seconds.
 
-    import snpimpute.inspection
-    import snpimpute.report.charts  # noqa: F401
+    Each page is run as if by a visitor whom nobody sees; only the live parts of the studies' page are not run so.
+    """
+    logging.disable(logging.WARNING)  # Streamlit warns of whatever runs without a visitor
     from dashboards import reading
     from snpimpute.studies import warm_up
 
-    drawn = [{"type": kind} for kind in ("scatter", "bar", "heatmap", "parcoords")]
-    axis = {"title": {"text": ""}}
-    plotly.graph_objects.Figure(drawn, {"height": 100, "xaxis": axis, "yaxis": axis, "legend": {"x": 0}}).to_json()
-    pyarrow.Table.from_pandas(pandas.DataFrame({"a": [0]}))
+    for view in sorted(Path(__file__).with_name("views").glob("[a-z]*.py")):
+        with suppress(Exception):  # what is the matter, the page says to a visitor
+            runpy.run_path(str(view))
     warm_up()
     reading.read_ahead()
     logging.disable(logging.NOTSET)

@@ -38,8 +38,10 @@ def main() -> None:
         raise EmptyStoreError("there is no study yet")
     seen = {name: reading.study(name, storage) for name, storage in storages.items()}
     alive = any(study.alive for study in seen.values())
-    st.fragment(overview, run_every=REFRESH if alive else None)(storages)
+    above = st.container()
     chosen = one_of("Study", list(seen), "study", format_func=lambda name: label_of(seen[name]))
+    with above:
+        st.fragment(overview, run_every=REFRESH if alive else None)(storages)
     st.fragment(closer, run_every=REFRESH if seen[chosen].alive else None)(chosen, storages[chosen])
 
 

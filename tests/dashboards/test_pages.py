@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import pandas as pd
@@ -461,6 +462,16 @@ def test_the_code_of_figures_is_fetched_before_one_is_asked_for(visit: Go, dashb
     first = {name.split(".")[0]: when for name, when in reversed(asked)}
     assert len([name for name, _ in asked if name.startswith("PlotlyChart")]) == 1
     assert all(first[kind] < first["health"] for kind in HeadStart.KINDS)
+    code = next(name for name, _ in asked if name.startswith("PlotlyChart") and name.endswith(".js"))
+    with urlopen(f"{dashboard}/static/js/{code}") as answered:
+        assert answered.readline() == b"//# allFunctionsCalledOnLoad\n"
+        assert "immutable" in answered.headers["cache-control"]
+
+
+def test_a_page_knows_where_the_server_is(visit: Go, dashboard: str) -> None:
+    seen = visit(dashboard).open("studies")
+    asked = seen.page.evaluate("performance.getEntriesByType('resource').map(r => new URL(r.name).pathname)")
+    assert "/_stcore/health" in asked and not [path for path in asked if path.startswith("/studies")]
 
 
 def test_it_listens_on_localhost_and_says_when_a_port_is_taken(dashboard: str, runs: Path) -> None:
