@@ -298,22 +298,27 @@ class Copying:
         return out.reshape(-1, len(observed))
 
     def _summed(self, calls: np.ndarray, copied: np.ndarray, start: np.ndarray) -> np.ndarray:
-        """float32 (n_sites, 3): forward and backward over pairs of the haplotypes `copied`, int8 (K, n_sites)."""
-        switches = self._switches(np.arange(len(calls)))
-        pairs = Pairs(calls, copied, self.error, start)
-        forward = pairs.forward(switches)
+        """float32 (n_sites, 3): forward and backward over pairs of the haplotypes `copied`, int8 (K, n_sites).
+
+        Steps are taken from one observed site to the next; what lies between comes of the two ends.
+        """
+        observed = np.flatnonzero(calls != MISSING)
+        pairs = Pairs(calls[observed], copied[:, observed], self.error, start)
+        forward = pairs.forward(self._switches(observed))
         backward = np.ones_like(forward[0])
+        alleles = np.ascontiguousarray(copied.T, dtype=np.float32)  # (n_sites, K)
         out = np.empty((len(calls), 3), dtype=np.float32)
-        for j in range(len(calls) - 1, -1, -1):
-            here = np.multiply(forward[j], backward, out=forward[j])  # (K, K), symmetric
-            total = here.sum()
-            with_one = here @ pairs.copied[j]
-            both = with_one @ pairs.copied[j] / total
-            alleles = 2 * with_one.sum() / total  # expected number of alternate ones
-            out[j] = 1 - alleles + both, alleles - 2 * both, both
-            if j:
-                pairs.emit(backward, j)
-                pairs.go_back(backward, switches[j])
+        for k in range(len(observed) - 1, -2, -1):
+            first = observed[k] if k >= 0 else 0
+            last = observed[k + 1] if k + 1 < len(observed) else len(calls)
+            sites = np.arange(first, last)
+            before, after = (1 - (1 - self.switch) ** gap for gap in (sites - first, last - sites))
+            reached = forward[k] if k >= 0 else np.outer(pairs.start, pairs.start)
+            out[sites] = pairs.between(reached, backward, before, after, alleles[sites])
+            if k >= 0:
+                if k + 1 < len(observed):
+                    pairs.go_back(backward, after[:1])
+                pairs.emit(backward, k)
         return out
 
 
@@ -364,7 +369,7 @@ class Pairs:
             state *= one[:, None]
             state *= one
 
-    def go_back(self, state: np.ndarray, switch: np.float32) -> None:
+    def go_back(self, state: np.ndarray, switch: np.ndarray) -> None:
         """One step of the backward recursion over a gap, scaled to a mean of 1."""
         mean = state @ self.start  # (K,): the other one has switched
         one = (switch * (1 - switch)) * mean
@@ -372,3 +377,47 @@ class Pairs:
         state += one[:, None]
         state += one + switch**2 * (mean @ self.start)
         state /= state.mean()
+
+    def between(
+        self, reached: np.ndarray, ahead: np.ndarray, before: np.ndarray, after: np.ndarray, alleles: np.ndarray
+    ) -> np.ndarray:
+        """Posterior at sites between two that are looked at, or beyond the last one.
+
+        With T the switches from the one before to a site, U those from it to the one after, and s the start: pairs at the
+        site have the probabilities (1-T)² F + T(1-T) (F1 s' + s F1') + T² s s', times (1-U)² B + U(1-U) (Bs 1' + 1 Bs') +
+        U² s'Bs. Sums of this product over pairs are taken term by term, for all sites at once.
+
+        Args:
+            reached: F, float32 (K, K), what `forward` has at the one before; sums to 1.
+            ahead: B, float32 (K, K), likelihood of the calls from the one after on.
+            before, after: T and U, float (n_sites,).
+            alleles: float32 (n_sites, K).
+
+        Returns:
+            float32 (n_sites, 3).
+        """
+        start, rows, mean = self.start, reached.sum(axis=1), ahead @ self.start
+        t, u = np.tile(before, 3), np.tile(after, 3)
+        t2, t1, t0 = (1 - t) ** 2, t * (1 - t), t**2
+        u2, u1, u0 = (1 - u) ** 2, u * (1 - u), u**2 * (mean @ start)
+        # sums x'Gy over all pairs of a site, those with one given allele alternate, and those with both
+        anyone = np.ones_like(alleles)
+        x, y = np.concatenate([anyone, alleles, alleles]), np.concatenate([anyone, anyone, alleles])
+        vectors = np.stack([start, rows, start * mean, rows * mean], axis=1)
+        (x_s, x_r, x_sm, x_rm), (y_s, y_r, y_sm, y_rm) = (x @ vectors).T, (y @ vectors).T
+        f, b_s, y_start = x @ reached, (x * start) @ ahead, y * start
+        stayed = (
+            u2 * _dot(x @ (reached * ahead), y)
+            + u1 * (_dot((x * mean) @ reached, y) + _dot(f, y * mean))
+            + u0 * _dot(f, y)
+        )
+        one = u2 * (_dot((x * rows) @ ahead, y_start) + _dot(b_s, y * rows))
+        one += u1 * (x_rm * y_s + x_r * y_sm + x_sm * y_r + x_s * y_rm) + u0 * (x_r * y_s + x_s * y_r)
+        both = u2 * _dot(b_s, y_start) + u1 * (x_sm * y_s + x_s * y_sm) + u0 * x_s * y_s
+        whole, with_one, with_two = (t2 * stayed + t1 * one + t0 * both).reshape(3, -1)
+        return np.stack([whole - 2 * with_one + with_two, 2 * (with_one - with_two), with_two], axis=1) / whole[:, None]
+
+
+def _dot(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(n,): products of the rows of two (n, K)."""
+    return np.einsum("ij,ij->i", x, y)
