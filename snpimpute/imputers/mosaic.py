@@ -17,7 +17,7 @@ from pydantic import Field
 from snpimpute.genotypes import MISSING, GenotypeMatrix
 from snpimpute.imputers._base import MIN_SEEN, Imputer, Params, Report, Validation
 from snpimpute.imputers.beagle import Beagle
-from snpimpute.masking import TrainingMask, at_hidden, site_masks, split_samples
+from snpimpute.masking import TrainingMask, at_hidden, site_masks, split_samples, unit_labels
 
 SWITCHES = (0.001, 0.003, 0.01, 0.03)  # that `fit` chooses among where none is given
 USUAL_SWITCH = 0.003
@@ -71,9 +71,9 @@ class Mosaic(Imputer):
     either copy may switch. Programs that impute phase the target first and impute each haplotype by itself, because
     pairs of n panel haplotypes are n² states; what is doubtful in the phase is lost to them. Here the forward-backward
     algorithm runs over pairs (as in fastPHASE and MaCH: Scheet and Stephens 2006; Li et al. 2010), of few haplotypes that
-    suit the sample. They are found in three steps, the first two over the whole panel or a part: one copy at a time, with
-    the other allele drawn from the panel's frequencies; pairs of haplotypes drawn from the diploid model over the best
-    of these; one copy at a time again, for each haplotype drawn.
+    suit the sample. They are found in three steps: over the whole panel, one copy at a time, the other allele being drawn
+    from the panel's frequencies; pairs of haplotypes are drawn from the diploid model over the best of these; over the
+    whole panel again, one copy at a time, for each haplotype drawn.
 
     Nothing is learned for a level or pattern of missing calls. `fit` keeps the panel's haplotypes; Beagle phases a panel
     that is not phased. How often copies switch is chosen by the log-loss at calls hidden from samples of the panel that
@@ -117,7 +117,8 @@ class Mosaic(Imputer):
         p: MosaicParams = self.params
         middle = slice(begin := max(0, (panel.n_sites - CHOSEN_SITES) // 2), begin + CHOSEN_SITES)
         part = panel.take_sites(middle)
-        by = "family" if "family" in panel.samples and (panel.samples["family"] != "").any() else "random"
+        known = "family" in panel.samples and (panel.samples["family"] != "").any()
+        by = "family" if known and len(np.unique(unit_labels(panel.samples, "family"))) > 1 else "random"
         aside = split_samples(panel.samples, min(CHOSEN_ON, panel.n_samples // 5), by, self.seed)
         haplotypes = self._haplotypes[np.repeat(~aside, 2), middle]
         masks = list(site_masks(part.n_sites, CHOSEN_AT, 1, "independent", self.seed).values())

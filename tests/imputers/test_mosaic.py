@@ -178,6 +178,13 @@ def test_fit_chooses_what_predicts_best_and_says_it() -> None:
     assert Mosaic(refit).fit(panel).switch == chosen[0].switch
 
 
+@pytest.mark.parametrize("families", [["a"] * 60, ["a", "b", "c", "d"] * 15, [""] * 60])
+def test_fit_chooses_whatever_families_there_are(families: list[str]) -> None:
+    panel = phased(60, 20)
+    panel = replace(panel, samples=panel.samples.assign(family=families))
+    assert Mosaic(Mosaic.Params(states=10)).fit(panel).switch in SWITCHES
+
+
 def test_a_wrong_phasing_is_refused_in_one_line() -> None:
     with pytest.raises(InputError, match="imputer beagle: parameter 'no_such'"):
         Mosaic(Mosaic.parse_params(QUICK | {"phasing": {"no_such": 1}})).fit(small_panel(30))
