@@ -30,7 +30,7 @@ def measured_file(home: Path, number: int) -> Path:
 
 def imputed_file(work: Path, number: int) -> Path:
     """Where the posterior of a window is kept before the blend, see `keep_posterior`."""
-    return work / "posteriors" / f"{number:05d}.npy"
+    return work / "probabilities" / f"{number:05d}.npy"
 
 
 def keep_posterior(file: Path, posterior: np.ndarray) -> None:

@@ -173,12 +173,12 @@ def test_killed_and_run_again_it_goes_on(target, model, imputed, tmp_path):
     command += ["--model", str(model), "--runs", str(tmp_path / "runs"), "--threads", "1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("runs/impute/*/posteriors/*.npy")):
+    while not list(tmp_path.glob("runs/impute/*/probabilities/*.npy")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/impute/*/posteriors/*.npy")}
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/impute/*/probabilities/*.npy")}
     assert kept and not list(tmp_path.glob("out*"))
     time.sleep(0.5)
     subprocess.run(command, check=True, capture_output=True)
