@@ -110,6 +110,7 @@ def page(scores: Scores, beside: Path) -> str:
         table_of(
             ["Regime", "Published", "Dataset", "Here: Simpute minus Beagle, points of error rate", "So"],
             [verdict(regime, name, scores) for regime, names in regimes for name in names],
+            numbers=False,
         ),
         "A minus sign means fewer wrong calls by Simpute. *Ahead* and *behind* are said only where the 95% interval of the "
         "paired difference leaves out zero.",

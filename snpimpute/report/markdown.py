@@ -70,9 +70,10 @@ def _md_table(table: Table) -> str:
     return f"*{_md(table.caption)}*\n\n{table_of([_md(column) for column in table.columns], rows)}"
 
 
-def table_of(columns: list[str], rows: list[list[str]]) -> str:
-    """A table of Markdown cells, numbers to the right; a row may lack its last cells."""
-    lines = ["| " + " | ".join(columns) + " |", "| --- |" + " ---: |" * (len(columns) - 1)]
+def table_of(columns: list[str], rows: list[list[str]], numbers: bool = True) -> str:
+    """A table of Markdown cells, `numbers` to the right; a row may lack its last cells."""
+    rule = " ---: |" if numbers else " --- |"
+    lines = ["| " + " | ".join(columns) + " |", "| --- |" + rule * (len(columns) - 1)]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" * (1 + len(columns) - len(row)) for row in rows)])
 
 
