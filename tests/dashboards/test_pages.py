@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from urllib.request import urlopen
 
 import numpy as np
@@ -442,7 +443,7 @@ def test_names_with_markup_are_shown_as_text(serve: Serve, visit: Go, copied: Pa
             tracker.client.set_tag(trained.run_id, "variant", odd)
     label = f"softmax_regression/{odd}"
     url = serve(copied)
-    seen = visit(url).open()
+    seen = visit(url).open(f"?imputers={quote(label, safe='')}")
     seen.figure("robustness")
     legend = seen.page.locator(".st-key-figure-robustness .legendtext").all_text_contents()
     assert label in legend
