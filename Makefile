@@ -53,6 +53,7 @@ simpute: setup ## Simpute against the classical methods, in its paper's regimes:
 
 mosaic: setup ## Mosaic against the others, on data that it was not designed on: six hours; goes on where it was
 	$(BIN)/snpimpute experiment experiments/mosaic.toml
+	$(BIN)/python benchmarks/mosaic_cost.py
 	$(BIN)/python scripts/mosaic_results.py
 
 panels-test: setup ## Slow checks on the real panels that SNPIMPUTE_PANELS names

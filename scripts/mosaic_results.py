@@ -1,13 +1,15 @@
-"""What mosaic's experiment found: writes docs/results/mosaic.md from its report, and the figure of it.
+"""What mosaic's experiment found: writes docs/results/mosaic.md and the figure of it.
 
     python scripts/mosaic_results.py [--runs runs] [--to docs/results]
 
-Reads the scores that `snpimpute experiment experiments/mosaic.toml` left in runs/reports/mosaic. What was not run is named.
+Reads the scores and posteriors that `snpimpute experiment experiments/mosaic.toml` left in the folder of runs. What was not
+run is named.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,17 +23,20 @@ import numpy as np
 import pandas as pd
 
 from snpimpute.config import read
+from snpimpute.errors import InputError
+from snpimpute.evaluation import Posteriors, load_posteriors
+from snpimpute.io.dataset import PreparedDataset, dataset_in
 from snpimpute.pipeline import read_scores
+from snpimpute.pooling import Counted, Difference, confusions, pooled_difference, unit_names
 from snpimpute.report.calls import brief
 from snpimpute.report.markdown import table_of
-from snpimpute.report.text import Score
 from snpimpute.report.tree import COLOURS
 from snpimpute.runtime import write_text
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = ROOT / "experiments" / "mosaic.toml"
 OWN = "mosaic/default"
-TUNED = {"human": "beagle/human", "kg15": "beagle/human", "cattle": "beagle/breed"}
+TUNED = {"human": "beagle/human", "kg15": "beagle/human", "cattle": "beagle/breed"}  # by how a dataset is called
 MARGIN = 0.005  # of macro-F1: what counts as no worse
 NOT_RUN = "IMPUTE5, GLIMPSE2, Selphi, FImpute and AlphaImpute2 could not be had here and were not run"
 
@@ -71,40 +76,84 @@ GROUPS = (
 
 
 class Scores:
-    """The tidy table, over all masks of a level."""
+    """What is kept of the experiment's datasets: for each the newest table of scores, and the posteriors behind it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, runs: Path, names: Sequence[str]) -> None:
+        self.runs = runs
+        self.labels: dict[str, list[str]] = {}
+        self.homes: dict[tuple[str, str], Path] = {}
+        self.folders: dict[str, Path] = {}
+        self.levels: dict[str, list[float]] = {}
+        self.mechanism: dict[str, str] = {}
+        self._rows: dict[tuple, float] = {}
+        self._counted: dict[tuple, np.ndarray] = {}
+        for name in names:
+            tables = [p for p in (runs / "scores").glob(f"{name}-*.csv") if len(p.stem) == len(name) + 13]
+            if tables:
+                self._take_in(name, max(tables, key=lambda path: path.stat().st_mtime))
+
+    def _take_in(self, name: str, path: Path) -> None:
         table = read_scores(path)
-        table = table[table["repeat"] == "all"]
+        table = table[(table["repeat"] == "all") & (table["versus"] == "") & (table["decision"] == "argmax")]
         table = table.assign(label=table["imputer"] + "/" + table["variant"])
-        self.labels = {name: list(dict.fromkeys(part["label"])) for name, part in table.groupby("dataset", sort=False)}
-        self.levels = sorted(table["level"].unique())
-        keys = ["dataset", "level", "label", "subset", "metric", "versus"]
-        self._rows = {
-            tuple(row[:6]): Score(*row[6:])
-            for row in table[[*keys, "value", "low", "high", "n"]].itertuples(index=False, name=None)
-        }
+        self.labels[name] = list(dict.fromkeys(table["label"]))
+        self.levels[name] = sorted(table["level"].unique())
+        self.mechanism[name] = table["mechanism"].iloc[0]
+        for row in table[["level", "label", "subset", "metric", "value"]].itertuples(index=False, name=None):
+            self._rows[name, *row[:4]] = row[4]
+        about = json.loads(path.with_suffix(".json").read_text())
+        self.folders[name] = self.runs / "datasets" / f"{name}-{about['dataset_digest'][:12]}"
+        for home in about["models"]:
+            imputer, variant = home.removeprefix(f"{name}-").rsplit("-", 1)[0].split("-", 1)
+            self.homes[name, f"{imputer}/{variant}"] = self.runs / "models" / home
 
-    def get(
-        self, name: str, level: float, label: str, metric: str, subset: str = "all", versus: str = ""
-    ) -> Score | None:
-        return self._rows.get((name, level, label, subset, metric, versus))
+    def get(self, name: str, level: float, label: str, metric: str, subset: str = "all") -> float:
+        return self._rows.get((name, level, label, subset, metric), np.nan)
 
-    def best_other(self, name: str, level: float) -> str:
-        """The imputer, beside mosaic, of the highest macro-F1."""
-        others = [label for label in self.labels[name] if label != OWN]
-        return max(others, key=lambda label: value(self.get(name, level, label, "f1_macro")))
+    def cost(self, name: str, label: str, step: str, key: str) -> float:
+        """What `step`.json of a model says of its cost."""
+        return json.loads((self.homes[name, label] / f"{step}.json").read_text())[key]
 
-    def ahead(self, name: str, level: float) -> Score | None:
-        """Macro-F1 of mosaic minus that of the best other imputer, paired."""
-        other = self.best_other(name, level)
-        found = self.get(name, level, OWN, "f1_macro", versus=other)
-        back = self.get(name, level, other, "f1_macro", versus=OWN)
-        return found or (None if back is None else -back)
+    def mean(
+        self, names: Sequence[str], levels: Sequence[float], label: str, metric: str, subset: str = "all"
+    ) -> float:
+        values = [self.get(name, level, label, metric, subset) for name in names for level in levels]
+        return float(np.nanmean(values)) if np.isfinite(values).any() else np.nan
 
+    def total_wrong(self, names: Sequence[str], level: float, label: str) -> float:
+        return sum(self.get(name, level, label, "wrong") for name in names)
 
-def value(score: Score | None) -> float:
-    return np.nan if score is None else score.value
+    def best(self, names: Sequence[str], levels: Sequence[float], begins: str = "", **metric: str) -> str:
+        """The imputer, beside mosaic, of the highest score (macro-F1 unless told otherwise), by the mean of the datasets."""
+        others = [label for label in self.labels[names[0]] if label != OWN and label.startswith(begins)]
+        return max(others, key=lambda label: self.mean(names, levels, label, **({"metric": "f1_macro"} | metric)))
+
+    def ahead(
+        self, names: Sequence[str], levels: Sequence[float], other: str, heterozygotes_at_rare_sites: bool = False
+    ) -> Difference:
+        """Macro-F1 (or that F1) of mosaic minus that of another imputer, the mean of datasets and levels."""
+        rare = heterozygotes_at_rare_sites
+        counted = [
+            Counted(self._units(name), *(self._confusions(name, label, level, rare) for label in (OWN, other)))
+            for name in names
+            for level in levels
+        ]
+        return pooled_difference(counted, genotype=1 if rare else None)
+
+    def _units(self, name: str) -> np.ndarray:
+        return unit_names(dataset_in(self.folders[name]))
+
+    def _confusions(self, name: str, label: str, level: float, rare: bool) -> np.ndarray:
+        key = (name, label, level, rare)
+        if key not in self._counted:
+            dataset = dataset_in(self.folders[name])
+            posteriors = self._posteriors(name, label, level, dataset)
+            self._counted[key] = confusions(dataset, posteriors, self.mechanism[name], level, rare)
+        return self._counted[key]
+
+    def _posteriors(self, name: str, label: str, level: float, dataset: PreparedDataset) -> Posteriors:
+        keys = [s.key for s in dataset.test_scenarios() if s.level == level]
+        return load_posteriors(self.homes[name, label] / "posteriors.npz", keys)
 
 
 def main() -> None:
@@ -112,17 +161,17 @@ def main() -> None:
     asked.add_argument("--runs", type=Path, default=ROOT / "runs")
     asked.add_argument("--to", type=Path, default=ROOT / "docs" / "results")
     arguments = asked.parse_args()
-    path = arguments.runs / "reports" / "mosaic" / "scores.csv"
-    if not path.exists():
-        sys.exit(f"{path} is not there: run snpimpute experiment {EXPERIMENT} first")
-    scores = Scores(path)
+    names = list(read(EXPERIMENT).data)
+    scores = Scores(arguments.runs, names)
+    if not scores.labels:
+        sys.exit(f"{arguments.runs} has no scores: run snpimpute experiment {EXPERIMENT} first")
     draw(scores, arguments.to / "mosaic.png")
-    write_text(arguments.to / "mosaic.md", page(scores))
+    text = page(scores, [name for name in names if name not in scores.labels], (arguments.to / "mosaic-cost.csv"))
+    write_text(arguments.to / "mosaic.md", text)
 
 
-def page(scores: Scores) -> str:
+def page(scores: Scores, absent: list[str], cost: Path) -> str:
     """The whole page as Markdown."""
-    absent = [name for name in read(EXPERIMENT).data if name not in scores.labels]
     parts = [
         "# Mosaic against the others",
         "Made by `make mosaic` from the scores of `experiments/mosaic.toml`, which was fixed, with "
@@ -130,14 +179,18 @@ def page(scores: Scores) -> str:
         "settings are those that its studies found on the development data, three phasings averaged; `joint` phases panel "
         f"and target together. {NOT_RUN}; [networks](reference/report.md) stay behind tuned Beagle on the development data.",
         *([f"**Not run yet, and so not here: {', '.join(absent)}.**"] if absent else []),
-        "*Ahead* is mosaic's macro-F1 minus that of the best other imputer at that level, with the 95% interval of the paired "
-        "difference over samples (families, in cattle) and masks. Over several datasets it is the mean, and the limits are the "
-        "means of their limits: as wide as if further splits told nothing new.",
         "![macro-F1 against percent missing](mosaic.png)",
+        "## In short",
+        asked_for(scores),
+        "Differences are means over the datasets of a group. Their 95% intervals resample samples (families, in cattle), each "
+        "once for all splits that it is in, and masks; of one mask a level (development data) samples alone. *Better*: the interval is above zero; *no worse*: above "
+        f"−{MARGIN}; *worse*: below zero. The best other imputer is that of the highest mean macro-F1 at that level.",
     ]
     for group, names in groups_in(scores):
         parts += [f"## {group.title}", f"{capital_count(names)}: {group.about}."]
         parts += [differences(scores, names), accuracies(scores, names), further(scores, names)]
+    if cost.exists():
+        parts += costs(pd.read_csv(cost))
     return "\n\n".join(parts) + "\n"
 
 
@@ -151,83 +204,144 @@ def capital_count(names: Sequence[str]) -> str:
     return f"{len(names)} dataset{'s' if len(names) > 1 else ''} (`{'`, `'.join(names)}`)"
 
 
-def mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if len(values) else np.nan
+def tuned_for(names: Sequence[str]) -> str:
+    return TUNED[names[0].split("-")[0]]
+
+
+def verdict(found: Difference) -> str:
+    if found.low > 0:
+        return "better"
+    if found.high < 0:
+        return "worse"
+    return "no worse" if found.low > -MARGIN else "not told"
+
+
+def shown(found: Difference) -> str:
+    return f"{found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f})".replace("-", "−")
+
+
+def asked_for(scores: Scores) -> str:
+    """What was set as the aim before the final data was scored, and what came of it, on each group of new data."""
+    rows: list[list[str]] = []
+    for group, names in groups_in(scores):
+        if "development" in group.title:
+            continue
+        levels = scores.levels[names[0]]
+        human = names[0].startswith("human")
+        found = {level: scores.ahead(names, [level], scores.best(names, [level])) for level in levels}
+        said = {level: verdict(difference) for level, difference in found.items()}
+        rows.append(
+            [group.title, "no worse than the best other at every level", *outcome(said, ("better", "no worse"))]
+        )
+        if human:
+            low = {level: said[level] for level in levels if 10 <= level <= 60}
+            rows.append([group.title, "better than the best other at 10 to 60%", *outcome(low, ("better",))])
+            fewer = {
+                level: scores.total_wrong(names, level, OWN) / scores.total_wrong(names, level, tuned_for(names)) - 1
+                for level in levels
+                if 30 <= level <= 60
+            }
+            told = ", ".join(f"{100 * share:+.0f}% at {level:g}%".replace("-", "−") for level, share in fewer.items())
+            met = "yes" if max(fewer.values()) <= -0.25 else "no"
+            rows.append([group.title, "a quarter fewer wrong calls than tuned Beagle at 30 to 60%", met, told])
+            of = {"metric": "f1_1", "subset": "rare_minor"}
+            other = scores.best(names, levels, **of)
+            rare = scores.ahead(names, levels, other, heterozygotes_at_rare_sites=True)
+            met = "yes" if rare.low > -MARGIN else "no"
+            aim = "no worse in F1 of heterozygotes at rare sites, over all levels"
+            rows.append([group.title, aim, met, f"{shown(rare)} to `{other}`"])
+        else:
+            high = {
+                level: verdict(scores.ahead(names, [level], scores.best(names, [level], begins="beagle/")))
+                for level in levels
+                if level >= 80
+            }
+            rows.append([group.title, "better than the best Beagle at 80 to 95%", *outcome(high, ("better",))])
+    return (
+        table_of(["data", "aim", "met", "found"], rows, numbers=False) if rows else "No new data has been scored yet."
+    )
+
+
+def outcome(said: dict[float, str], wanted: tuple[str, ...]) -> list[str]:
+    """Whether all levels are as wanted, and what each is."""
+    met = "yes" if all(word in wanted for word in said.values()) else "no"
+    words = dict.fromkeys(said.values())
+    return [met, "; ".join(f"{word}: {', '.join(f'{v:g}%' for v in said if said[v] == word)}" for word in words)]
 
 
 def differences(scores: Scores, names: list[str]) -> str:
-    """Mosaic against the best of the others, and against tuned Beagle, at each level."""
+    """Mosaic against the best of the others, the best Beagle, and tuned Beagle's wrong calls, at each level."""
     rows = []
-    for level in scores.levels:
-        found = [s for name in names if (s := scores.ahead(name, level))]
-        if not found:
-            continue
-        low, high = mean([s.low for s in found]), mean([s.high for s in found])
-        verdict = "better" if low > 0 else "worse" if high < 0 else "no worse" if low > -MARGIN else "not told"
-        others = pd.Series([scores.best_other(name, level) for name in names]).value_counts().index
-        tuned = TUNED[names[0].split("-")[0].removesuffix("500")]
-        counted = {
-            label: sum(value(scores.get(name, level, label, "wrong")) for name in names) for label in (OWN, tuned)
-        }
+    tuned = tuned_for(names)
+    for level in scores.levels[names[0]]:
+        best, beagle = scores.best(names, [level]), scores.best(names, [level], begins="beagle/")
+        found = scores.ahead(names, [level], best)
+        counted = {label: scores.total_wrong(names, level, label) for label in (OWN, tuned)}
         rows.append(
             [
                 f"{level:g}%",
-                f"{mean([s.value for s in found]):+.4f} ({low:+.4f} to {high:+.4f})".replace("-", "−"),
-                verdict,
-                ", ".join(f"`{label}`" for label in others),
+                shown(found),
+                verdict(found),
+                f"`{best}`",
+                "same" if beagle == best else f"{shown(scores.ahead(names, [level], beagle))} to `{beagle}`",
                 f"{counted[OWN]:,.0f}",
                 f"{counted[tuned]:,.0f}",
                 f"{100 * (counted[OWN] / counted[tuned] - 1):+.0f}%".replace("-", "−"),
             ]
         )
-    columns = ["missing", "ahead, macro-F1", "so", "best other", "wrong calls", f"of `{tuned}`", "fewer or more"]
-    return table_of(columns, rows)
+    columns = ["missing", "ahead, macro-F1", "so", "best other", "ahead of the best Beagle", "wrong calls"]
+    return table_of([*columns, f"of `{tuned}`", "fewer or more"], rows)
 
 
 def accuracies(scores: Scores, names: list[str]) -> str:
-    """Macro-F1 of every imputer at every level, mean of the datasets, with the time of a mask."""
+    """Macro-F1 of every imputer at every level, mean of the datasets, and what it cost."""
     rows = []
-    for label in sorted({label for name in names for label in scores.labels[name]}, key=lambda label: label != OWN):
-        cells = [
-            f"{mean([value(scores.get(name, level, label, 'f1_macro')) for name in names]):.3f}"
-            for level in scores.levels
-        ]
-        seconds = [value(scores.get(name, level, label, "seconds")) for name in names for level in scores.levels]
-        rows.append([f"`{label}`", *cells, brief(mean(seconds))])
-    return table_of(["macro-F1", *(f"{level:g}%" for level in scores.levels), "a mask, one thread"], rows)
+    levels = scores.levels[names[0]]
+    for label in sorted(scores.labels[names[0]], key=lambda label: label != OWN):
+        cells = [f"{scores.mean(names, [level], label, 'f1_macro'):.3f}" for level in levels]
+        seconds = scores.mean(names, levels, label, "seconds")
+        memory = np.mean([scores.cost(name, label, "impute", "memory_mb") for name in names])
+        rows.append([f"`{label}`", *cells, brief(seconds), f"{memory:,.0f} MB"])
+    return table_of(["macro-F1", *(f"{level:g}%" for level in levels), "a mask, one thread", "memory"], rows)
 
 
 def further(scores: Scores, names: list[str]) -> str:
-    """Rare sites, and what the posterior is worth, of mosaic and the two that matter, pooled over levels."""
-    tuned = TUNED[names[0].split("-")[0].removesuffix("500")]
+    """F1 of each genotype, rare sites, and what the posterior is worth, of mosaic and those that matter, over the levels."""
+    wanted = {
+        "F1 of 0": ("f1_0", "all"),
+        "of 1": ("f1_1", "all"),
+        "of 2": ("f1_2", "all"),
+        "of heterozygotes, rare sites": ("f1_1", "rare_minor"),
+        "dosage r², rare": ("dosage_r2", "rare_minor"),
+        "dosage r²": ("dosage_r2", "all"),
+        "IQS": ("iqs", "all"),
+        "log-loss": ("log_loss", "all"),
+        "calibration error": ("ece", "all"),
+    }
     rows = []
-    for label in (OWN, tuned, "minimac4/default", "softmax_regression/default"):
+    for label in (OWN, tuned_for(names), "minimac4/default", "softmax_regression/default"):
+        if label in scores.labels[names[0]]:
+            values = [scores.mean(names, scores.levels[names[0]], label, *of) for of in wanted.values()]
+            rows.append([f"`{label}`", *("–" if np.isnan(value) else f"{value:.3f}" for value in values)])
+    return table_of(["mean over levels", *wanted], rows)
 
-        def over_levels(metric: str, subset: str, label: str = label) -> str:
-            found = [value(scores.get(name, level, label, metric, subset)) for name in names for level in scores.levels]
-            return f"{np.nanmean(found):.3f}" if np.isfinite(found).any() else "–"
 
+def costs(table: pd.DataFrame) -> list[str]:
+    """The table of benchmarks/mosaic_cost.py as a section."""
+    rows = []
+    for (dataset, curve, at), part in table.groupby(["dataset", "curve", "at"], sort=False):
+        cells = [f"{row.f1_macro:.3f}, {brief(row.seconds)}" for row in part.itertuples()]
         rows.append(
-            [
-                f"`{label}`",
-                over_levels("f1_1", "rare_minor"),
-                over_levels("dosage_r2", "rare_minor"),
-                over_levels("dosage_r2", "all"),
-                over_levels("iqs", "all"),
-                over_levels("log_loss", "all"),
-                over_levels("ece", "all"),
-            ]
+            [dataset, curve, at, *cells, brief(part["seconds_fit"].iloc[0]), f"{part['memory_mb'].max():,.0f} MB"]
         )
-    columns = [
-        "mean over levels",
-        "F1 of heterozygotes, rare sites",
-        "dosage r², rare",
-        "dosage r², all",
-        "IQS",
-        "log-loss",
-        "calibration error",
+    levels = [f"{level:g}%" for level in sorted(table["level"].unique())]
+    return [
+        "## What accuracy costs",
+        "Macro-F1 and processor seconds to impute a mask on the development data, one thread (`python "
+        "benchmarks/mosaic_cost.py`); mosaic with fewer and more states, Beagle with one, three and ten phasings averaged.",
+        "![macro-F1 against processor time in runs of Beagle](mosaic-cost.png)",
+        table_of(["data", "imputer", "with", *levels, "fit", "memory"], rows),
     ]
-    return table_of(columns, rows)
 
 
 def draw(scores: Scores, path: Path) -> None:
@@ -248,12 +362,11 @@ def draw(scores: Scores, path: Path) -> None:
     for ax, (group, names) in zip(axes.flat, groups, strict=False):
         for label in labels:
             if label in scores.labels[names[0]]:
-                values = [
-                    mean([value(scores.get(n, level, label, "f1_macro")) for n in names]) for level in scores.levels
-                ]
+                levels = scores.levels[names[0]]
+                values = [scores.mean(names, [level], label, "f1_macro") for level in levels]
                 colour, marker = styles[short[label]]
                 ax.plot(
-                    scores.levels, values, color=colour, marker=marker, markersize=4, linewidth=2.2 if label == OWN else 1.2,
+                    levels, values, color=colour, marker=marker, markersize=4, linewidth=2.2 if label == OWN else 1.2,
                     label=short[label],
                 )  # fmt: skip
         ax.set(title=group.title, xlabel="sites missing (%)", ylabel="macro-F1 (0 to 1)")
@@ -267,4 +380,7 @@ def draw(scores: Scores, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        sys.exit(str(error))

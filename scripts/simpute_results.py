@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snpimpute.config import read
+from snpimpute.errors import InputError
 from snpimpute.pipeline import read_scores
 from snpimpute.report.calls import brief, percent_wrong
 from snpimpute.report.markdown import table_of
@@ -170,4 +171,7 @@ def by_method(name: str, scores: Scores) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        sys.exit(str(error))
