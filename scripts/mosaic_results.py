@@ -70,6 +70,8 @@ GROUPS = (
     Group(
         "Cattle, chromosomes set aside", tuple(f"cattle-aside-{c}" for c in (3, 8, 13, 18, 23, 28)), "two masks a level"
     ),
+    Group("Human, single calls", ("human-calls",), "calls missing at random, two masks a level"),
+    Group("Cattle, single calls", ("cattle-calls",), "calls missing at random, two masks a level"),
     Group("Human, development data", ("kg15-500",), "the panel's own split and masks: mosaic was designed on them"),
     Group("Cattle, development data", ("cattle-chr1",), "the panel's own split and masks: mosaic was designed on them"),
 )
