@@ -343,7 +343,7 @@ def fit(
     from snpimpute import config, imputers
     from snpimpute.fit import FitSettings
     from snpimpute.fit import fit as fit_panel
-    from snpimpute.tuning import read_params
+    from snpimpute.tuning import given_params
     from snpimpute.watch import watch
 
     imputers.look_in(imputers_from or [])
@@ -351,7 +351,7 @@ def fit(
         panel=panel,
         name=name or config.name_of(panel),
         imputer=imputer,
-        params={} if params is None else read_params(params),
+        params={} if params is None else given_params(params),
         region=region,
         samples=samples,
         window=window,

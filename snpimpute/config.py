@@ -168,7 +168,7 @@ class TuningSettings(Settings):
 class VariantSettings(Settings):
     """A row of the report that differs from what the imputer declares; what is None stays as declared.
 
-    `params_file` is a TOML of parameters found before; `params_from` names another variant of the imputer, whose
+    `params_file` is a TOML of parameters, or what a study found before; `params_from` names another variant of the imputer, whose
     parameters, found by its study or given, are this row's too, where `params` says nothing else.
     """
 

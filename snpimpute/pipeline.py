@@ -29,7 +29,16 @@ from snpimpute.runtime import (
     written_beside,
 )
 from snpimpute.training import MaskPolicy, fit_on_all, validate, validate_in_folder
-from snpimpute.tuning import StudyResult, StudySettings, TrialOutcome, TrialRecord, read_params, run_study, write_params
+from snpimpute.tuning import (
+    StudyResult,
+    StudySettings,
+    TrialOutcome,
+    TrialRecord,
+    given_params,
+    read_params,
+    run_study,
+    write_params,
+)
 from snpimpute.watch import Watch
 
 TRIALS_PER_PROCESS = 10  # Keras keeps some 55 MB of every network it has fitted
@@ -101,7 +110,7 @@ def tune(
         watch: told of the progress.
     """
     if row.params_file is not None:
-        return Tuned(params={**row.params, **read_params(row.params_file)})
+        return Tuned(params={**row.params, **given_params(row.params_file)})
     if row.params_from is not None:
         found_there = tune(settings, folder, row.params_from, runs, tracker, watch)
         return Tuned(params={**found_there.params_of(row.params_from), **row.params})

@@ -12,7 +12,7 @@ from snpimpute import imputers
 from snpimpute.config import DataSettings, ExperimentSettings, VariantSettings
 from snpimpute.errors import InputError
 from snpimpute.training import MaskPolicy
-from snpimpute.tuning import read_params
+from snpimpute.tuning import given_params
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def plan(settings: ExperimentSettings) -> list[Row]:
                 params_file=change.params_file,
             )
             for data in settings.data.values():
-                found = read_params(row.params_file) if row.params_file else {}
+                found = given_params(row.params_file) if row.params_file else {}
                 cls.parse_params({**on_data(row, data).params, **found})
             own[label] = row
         for label, change in listed.items():

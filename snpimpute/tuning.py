@@ -712,6 +712,16 @@ def read_params(path: Path) -> dict[str, Any]:
         raise InputError(f"the parameters {path} are not TOML: {error}") from None
 
 
+def given_params(path: Path) -> dict[str, Any]:
+    """An imputer's parameters from a TOML of them, or from what a study found, which keeps them as its table `params`.
+
+    Raises:
+        InputError: as `read_params`.
+    """
+    table = read_params(path)
+    return table["params"] if {"params", "refit_params"} <= table.keys() else table
+
+
 def _toml_lines(table: Mapping[str, Any]) -> list[str]:
     return [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in table.items() if value is not None]
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -211,6 +212,8 @@ def test_what_a_study_found_is_kept_and_used_without_it(tmp_path):
     found_before = Tuned(params=params, refit_params=params, trials=1, study="s")
     _write_tuned(tmp_path / "found" / "calves-beagle-tuned.toml", found_before, dataset_in(folder), beagle)
     assert tune(settings, folder, beagle, tmp_path / "elsewhere") == found_before
+    from_file = replace(beagle, tune=False, params_file=tmp_path / "found" / "calves-beagle-tuned.toml")
+    assert tune(settings, folder, from_file, tmp_path / "elsewhere").params["ne"] == 1000
     assert not (tmp_path / "elsewhere").exists()
 
     other = little(imputers=("softmax_regression",), tuning=found, seed=2)
