@@ -268,8 +268,11 @@ class Copying:
 
     def _switches(self, sites: np.ndarray) -> np.ndarray:
         """float32 (n,): probability of a switch before each of these sites, since the one before it."""
-        gaps = np.diff(sites, prepend=sites[:1])
-        return (1 - (1 - self.switch) ** gaps).astype(np.float32)
+        return self._switched(np.diff(sites, prepend=sites[:1])).astype(np.float32)
+
+    def _switched(self, gaps: np.ndarray) -> np.ndarray:
+        """float64 (n,): probability that a haplotype has switched over so many sites."""
+        return 1 - (1 - self.switch) ** gaps
 
     # ------------------------------------------------------------------ pairs
 
@@ -301,24 +304,26 @@ class Copying:
     def _summed(self, calls: np.ndarray, copied: np.ndarray, start: np.ndarray) -> np.ndarray:
         """float32 (n_sites, 3): forward and backward over pairs of the haplotypes `copied`, int8 (K, n_sites).
 
-        Steps are taken from one observed site to the next; what lies between comes of the two ends.
+        Steps are taken from one observed site to the next; what lies between comes of the two ends. Observed calls are taken
+        as they are.
         """
         observed = np.flatnonzero(calls != MISSING)
         pairs = Pairs(calls[observed], copied[:, observed], self.error, start)
         forward = pairs.forward(self._switches(observed))
         backward = np.ones_like(forward[0])
         alleles = np.ascontiguousarray(copied.T, dtype=np.float32)  # (n_sites, K)
-        out = np.empty((len(calls), 3), dtype=np.float32)
+        out = np.eye(3, dtype=np.float32)[calls]
         for k in range(len(observed) - 1, -2, -1):
-            first = observed[k] if k >= 0 else 0
+            first = observed[k] if k >= 0 else -1
             last = observed[k + 1] if k + 1 < len(observed) else len(calls)
-            sites = np.arange(first, last)
-            before, after = (1 - (1 - self.switch) ** gap for gap in (sites - first, last - sites))
-            reached = forward[k] if k >= 0 else np.outer(pairs.start, pairs.start)
-            out[sites] = pairs.between(reached, backward, before, after, alleles[sites])
+            if last - first > 1:
+                sites = np.arange(first + 1, last)
+                before, after = (self._switched(gap) for gap in (sites - max(first, 0), last - sites))
+                reached = forward[k] if k >= 0 else np.outer(pairs.start, pairs.start)
+                out[sites] = pairs.between(reached, backward, before, after, alleles[sites])
             if k >= 0:
                 if k + 1 < len(observed):
-                    pairs.go_back(backward, after[:1])
+                    pairs.go_back(backward, self._switched(np.array([last - first])))
                 pairs.emit(backward, k)
         return out
 

@@ -87,15 +87,17 @@ def pairs_of_paths(
 
 
 def test_posterior_is_the_sum_over_all_paths() -> None:
-    """Three haplotypes, four sites: all 9^4 pairs of paths, weighed one by one."""
+    """Three haplotypes, four sites: all 9^4 pairs of paths, weighed one by one; observed calls stay as they are."""
     haplotypes = np.array([[0, 1, 1, 0], [1, 1, 0, 0], [0, 0, 1, 1]], dtype=np.int8)
     copying = Copying(haplotypes, 0.1, Mosaic.Params(error=0.05), seed=1)
-    for calls, start in (([1, -1, 2, -1], [0.5, 0.3, 0.2]), ([0, 1, -1, 1], [0.2, 0.2, 0.6])):
+    cases = [([1, -1, 2, -1], [0.5, 0.3, 0.2]), ([-1, 1, -1, -1], [0.2, 0.2, 0.6]), ([-1, 0, 1, -1], [0.4, 0.3, 0.3])]
+    for calls, start in cases:
         expected = np.zeros((4, 3))
         for first, second, p in pairs_of_paths(haplotypes, np.array(calls), np.array(start), 0.1, 0.05):
             expected[np.arange(4), first + second] += p
         found = copying._summed(np.array(calls, dtype=np.int8), haplotypes, np.array(start))
-        np.testing.assert_allclose(found, expected / expected.sum(axis=1, keepdims=True), atol=1e-5)
+        expected /= expected.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(found, np.where(np.array(calls)[:, None] < 0, expected, np.eye(3)[calls]), atol=1e-5)
 
 
 def test_drawn_haplotypes_add_up_to_the_calls_and_are_as_frequent_as_the_model_says() -> None:
