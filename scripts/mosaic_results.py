@@ -38,6 +38,7 @@ EXPERIMENT = ROOT / "experiments" / "mosaic.toml"
 OWN = "mosaic/default"
 TUNED = {"human": "beagle/human", "kg15": "beagle/human", "cattle": "beagle/breed"}  # by how a dataset is called
 MARGIN = 0.005  # of macro-F1: what counts as no worse
+BETTER, NO_WORSE, BEHIND = "better", "no worse", f"behind by less than {MARGIN}"
 NOT_RUN = "IMPUTE5, GLIMPSE2, Selphi, FImpute and AlphaImpute2 could not be had here and were not run"
 
 
@@ -186,7 +187,7 @@ def page(scores: Scores, absent: list[str], cost: Path) -> str:
         asked_for(scores),
         "Differences are means over the datasets of a group. Their 95% intervals resample samples (families, in cattle), each "
         "once for all splits that it is in, and masks; of one mask a level (development data) samples alone. *Better*: the interval is above zero; *no worse*: above "
-        f"−{MARGIN}; *worse*: below zero. The best other imputer is that of the highest mean macro-F1 at that level.",
+        f"−{MARGIN}; *{BEHIND}*: the same, but below zero; *worse*: below zero. The best other imputer is that of the highest mean macro-F1 at that level.",
     ]
     for group, names in groups_in(scores):
         parts += [f"## {group.title}", f"{capital_count(names)}: {group.about}."]
@@ -212,10 +213,10 @@ def tuned_for(names: Sequence[str]) -> str:
 
 def verdict(found: Difference) -> str:
     if found.low > 0:
-        return "better"
-    if found.high < 0:
-        return "worse"
-    return "no worse" if found.low > -MARGIN else "not told"
+        return BETTER
+    if found.low > -MARGIN:
+        return BEHIND if found.high < 0 else NO_WORSE
+    return "worse" if found.high < 0 else "not told"
 
 
 def shown(found: Difference) -> str:
@@ -233,11 +234,15 @@ def asked_for(scores: Scores) -> str:
         found = {level: scores.ahead(names, [level], scores.best(names, [level])) for level in levels}
         said = {level: verdict(difference) for level, difference in found.items()}
         rows.append(
-            [group.title, "no worse than the best other at every level", *outcome(said, ("better", "no worse"))]
+            [
+                group.title,
+                f"no worse than the best other at every level, by {MARGIN}",
+                *outcome(said, (BETTER, NO_WORSE, BEHIND)),
+            ]
         )
         if human:
             low = {level: said[level] for level in levels if 10 <= level <= 60}
-            rows.append([group.title, "better than the best other at 10 to 60%", *outcome(low, ("better",))])
+            rows.append([group.title, "better than the best other at 10 to 60%", *outcome(low, (BETTER,))])
             fewer = {
                 level: scores.total_wrong(names, level, OWN) / scores.total_wrong(names, level, tuned_for(names)) - 1
                 for level in levels
@@ -258,7 +263,7 @@ def asked_for(scores: Scores) -> str:
                 for level in levels
                 if level >= 80
             }
-            rows.append([group.title, "better than the best Beagle at 80 to 95%", *outcome(high, ("better",))])
+            rows.append([group.title, "better than the best Beagle at 80 to 95%", *outcome(high, (BETTER,))])
     return (
         table_of(["data", "aim", "met", "found"], rows, numbers=False) if rows else "No new data has been scored yet."
     )
