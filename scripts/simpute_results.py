@@ -51,7 +51,7 @@ class Scores:
 
     def __init__(self, path: Path) -> None:
         table = read_scores(path)
-        table = table[(table["repeat"] == "all") & (table["subset"] == "all")]
+        table = table[(table["repeat"] == "all") & (table["subset"] == "all") & (table["decision"] == "argmax")]
         self.table = table.assign(label=table["imputer"] + "/" + table["variant"])
         self.datasets = set(table["dataset"])
 

@@ -180,10 +180,19 @@ class VariantSettings(Settings):
 
 
 class ScoringSettings(Settings):
-    """Bootstrap resamples of the intervals, and the percent missing of the headline tables."""
+    """How the imputers are scored.
+
+    Attributes:
+        resamples: bootstrap resamples of the intervals.
+        headline_level: percent missing of the headline tables.
+        offsets: score every row's hard calls a second time, by the largest log-posterior plus an offset of its genotype.
+            The offsets are chosen on validation, for each level, to maximise macro-F1; that takes one more fit of each
+            row. Posteriors, and files written for users, stay as they are.
+    """
 
     resamples: int = Field(1000, ge=100)
     headline_level: float = 60.0
+    offsets: bool = False
 
 
 class ExperimentSettings(Settings):

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 
+from snpimpute.decisions import offsets_at, reweighted
 from snpimpute.imputers._base import Imputer
 from snpimpute.io.dataset import PreparedDataset
 from snpimpute.masking import Scenario, at_hidden, unit_labels
@@ -55,10 +56,16 @@ COMPARED = ("f1_macro", "f1_micro", "f1_1", "dosage_r2")  # metrics that get dif
 # subset → metrics in which the variants of an imputer are compared, and at the headline (of single calls: everywhere) every pair
 PAIRED = {"all": ("f1_macro", "f1_micro"), "rare": ("f1_macro",), "rare_minor": ("f1_macro", "f1_1", "dosage_r2")}
 NEEDS_POSTERIOR = ("log_loss", "ece")  # metrics that mean nothing for smoothed hard calls
+BY_OFFSETS = ("f1_macro", "f1_micro", "f1_0", "f1_1", "f1_2", "wrong")  # metrics that offsets change
+ARGMAX = "argmax"  # what a hard call with offsets is compared with: that of the largest posterior
 WITH_INTERVALS = ("all", "rare", "rare_minor", "true:all")  # at every level; the other subsets only at the headline's
 MAX_SITE_BLOCKS = 10
 MAX_CONTIG_BLOCKS = 50
 CALLS_AT_A_TIME = 100_000  # 216 bytes each as sums, twice that to add them up
+
+
+# scores of a subset, the same resampled, number of calls
+_Compared = tuple[dict[str, np.ndarray], dict[str, np.ndarray], int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +155,7 @@ def score_table(
     n_resamples: int = 1000,
     seed: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    offsets: Mapping[str, Mapping[float, np.ndarray]] | None = None,
 ) -> pd.DataFrame:
     """Every score of every imputer, with 95% bootstrap intervals and paired differences to the best.
 
@@ -156,7 +164,14 @@ def score_table(
     imputers, so that differences are paired. Differences are taken to the best (the highest value of the metric in that
     scenario and subset), in the subsets and metrics of PAIRED also to the first-listed variant of the same imputer, and
     there at the headline scenario, and wherever single calls are hidden, between every two (the later listed minus the
-    earlier). The metric `seconds` is the time to impute a mask: its mean over the masks, n of them, and their range.
+    earlier).
+
+    All this is of the decision `argmax`, the genotype of the largest posterior. Results with offsets also get rows of the
+    decision `offsets` (see decisions.py), with the offsets of the nearest validation level: the metrics in BY_OFFSETS in
+    the subsets all, rare and rare_minor, differences to the best and to the first-listed variant of that decision, and the
+    difference to the same imputer's hard calls without offsets, whose `versus` is `argmax`.
+
+    The metric `seconds` is the time to impute a mask: its mean over the masks, n of them, and their range.
 
     Args:
         dataset: the prepared dataset.
@@ -164,6 +179,7 @@ def score_table(
         n_resamples: number of bootstrap samples.
         seed: of the resampling.
         progress: called as progress(levels done, levels in all).
+        offsets: label of a result → percent missing → float64 (3,), as `decisions.chosen_offsets` gives them.
 
     Returns:
         One row per key (KEY) with the columns value, low, high (NaN where no interval is made) and n (calls).
@@ -178,7 +194,8 @@ def score_table(
         at_headline = (mechanism, level) == (headline.mechanism, headline.level)
         n_cells = len(scenarios) if len(scenarios) > 1 else _n_blocks(dataset, scenarios[0])
         weights = resampling_weights(units, n_cells, n_resamples, seed)
-        compared: dict[str, dict[str, tuple[dict, dict, int]]] = {}
+        compared: dict[str, dict[str, _Compared]] = {}
+        decided: dict[str, dict[str, _Compared]] = {}
         for posteriors in results:
             row = (posteriors.imputer, posteriors.variant, dataset.name, "test", mechanism, level)
             sums = _LevelSums(dataset, posteriors, scenarios, n_cells)
@@ -198,6 +215,12 @@ def score_table(
                     rows.append((*row, *end, metric, "", float(value), low, high, n))
                 if drawn:
                     compared.setdefault(subset, {})[posteriors.label] = (point, drawn, n)
+            if by_level_offsets := (offsets or {}).get(posteriors.label):
+                shifted = _LevelSums(dataset, posteriors, scenarios, n_cells, offsets_at(by_level_offsets, level))
+                for subset, found in _with_offsets(shifted, weights).items():
+                    decided.setdefault(subset, {})[posteriors.label] = found
+                    own = compared[subset][posteriors.label]
+                    rows += [(*row, POOLED, *rest) for rest in _offset_rows(posteriors.seed, subset, found, own)]
             rows += [(*row, *rest) for rest in sums.single_masks(posteriors.seed)]
             seconds = [posteriors.seconds[scenario.key] for scenario in scenarios]
             spread = (float(np.mean(seconds)), min(seconds), max(seconds))
@@ -205,9 +228,9 @@ def score_table(
             if at_headline:
                 rows += [(*row, *rest) for rest in sums.details(posteriors.seed, smoothed)]
                 rows += [(*row, *rest) for rest in sums.relations(posteriors.seed, weights)]
-        rows += _differences(
-            compared, results, (dataset.name, "test", mechanism, level), every_pair=at_headline or scenarios[0].by_call
-        )
+        where = (dataset.name, "test", mechanism, level)
+        rows += _differences(compared, results, where, ARGMAX, every_pair=at_headline or scenarios[0].by_call)
+        rows += _differences(decided, results, where, "offsets", every_pair=False)
         if progress is not None:
             progress(done, len(by_level))
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -235,24 +258,26 @@ class _Piece:
     posterior: np.ndarray  # float64 (n_rows, n_columns, 3), rows sum to 1
 
 
-def _pieces(scenario: Scenario, values: np.ndarray) -> Iterator[_Piece]:
-    """The hidden calls of a scenario, in order, with what an imputer gave for them (see Posteriors)."""
+def _pieces(scenario: Scenario, values: np.ndarray, offsets: np.ndarray | None) -> Iterator[_Piece]:
+    """The hidden calls of a scenario, in order, with what an imputer gave for them (see Posteriors), moved by offsets."""
     if scenario.by_call:
         samples, sites = np.nonzero(scenario.hidden)
         for at in range(0, len(sites), CALLS_AT_A_TIME):
             part = slice(at, at + CALLS_AT_A_TIME)
-            yield _Piece(samples[None, part], sites[part], _normalised(values[None, part]))
+            yield _Piece(samples[None, part], sites[part], _normalised(values[None, part], offsets))
     else:
         sites = np.flatnonzero(scenario.hidden)
         n_rows = max(1, CALLS_AT_A_TIME // len(sites))
         for at in range(0, len(values), n_rows):
-            posterior = _normalised(values[at : at + n_rows])
+            posterior = _normalised(values[at : at + n_rows], offsets)
             samples = np.broadcast_to(np.arange(at, at + len(posterior))[:, None], posterior.shape[:2])
             yield _Piece(samples, sites, posterior)
 
 
-def _normalised(values: np.ndarray) -> np.ndarray:
+def _normalised(values: np.ndarray, offsets: np.ndarray | None) -> np.ndarray:
     posterior = values.astype(np.float64)
+    if offsets is not None:
+        return reweighted(posterior, offsets)
     posterior /= posterior.sum(axis=2, keepdims=True)
     return posterior
 
@@ -266,15 +291,22 @@ def _added_up(sums: np.ndarray, into: np.ndarray, n: int, chosen: np.ndarray | N
 class _LevelSums:
     """The additive sums of one imputer over all masks of a mechanism and level.
 
-    They are kept by sample and cell: a cell is a mask or, where there is one mask only, a block of its sites.
+    They are kept by sample and cell: a cell is a mask or, where there is one mask only, a block of its sites. With
+    offsets, float64 (3,), only the sums of hard calls mean anything.
     """
 
     def __init__(
-        self, dataset: PreparedDataset, posteriors: Posteriors, scenarios: list[Scenario], n_cells: int
+        self,
+        dataset: PreparedDataset,
+        posteriors: Posteriors,
+        scenarios: list[Scenario],
+        n_cells: int,
+        offsets: np.ndarray | None = None,
     ) -> None:
         self.dataset = dataset
         self.scenarios = scenarios
         self.n_cells = n_cells
+        self.offsets = offsets
         self.n_blocks = n_cells if len(scenarios) == 1 else 1
         maf = dataset.test.maf()
         without_pedigree = np.full(dataset.test.n_samples, np.nan)
@@ -296,7 +328,7 @@ class _LevelSums:
         everywhere = np.ones(len(self.rare), dtype=bool)
         blocks, rare_blocks = self._blocks(scenario.sites), self._blocks(scenario.sites & self.rare)
         test, true_test = self.dataset.test, self.dataset.true_test
-        for piece in _pieces(scenario, values):
+        for piece in _pieces(scenario, values, self.offsets):
             truth = test.calls[piece.samples, piece.sites]
             samples, sites = piece.samples.ravel(), np.broadcast_to(piece.sites, truth.shape).ravel()
             sums = site_sums(truth, piece.posterior).reshape(-1, N_SUMS).astype(np.float64)
@@ -433,15 +465,43 @@ class _LevelSums:
         return rows
 
 
+def _with_offsets(sums: _LevelSums, weights: tuple[np.ndarray, np.ndarray]) -> dict[str, _Compared]:
+    """Subset → the scores in BY_OFFSETS, resampled too, and the number of calls."""
+    found = {}
+    for subset, (by_sample, _) in sums.subsets().items():
+        if subset in PAIRED:
+            total = by_sample.sum(axis=(0, 1))
+            both = (scores(total), scores(resample(by_sample, weights)))
+            point, drawn = ({metric: values[metric] for metric in BY_OFFSETS} for values in both)
+            found[subset] = (point, drawn, int(hard_confusion(total).sum()))
+    return found
+
+
+def _offset_rows(seed: int, subset: str, found: _Compared, argmax: _Compared) -> Iterator[tuple]:
+    """Rows of the scores by offsets, and of their differences to those of the same imputer's calls without."""
+    point, drawn, n = found
+    for metric, value in point.items():
+        counted = metric == "wrong"
+        spread = (np.nan, np.nan) if counted else interval(drawn[metric])
+        yield (seed, subset, "offsets", metric, "", float(value), *spread, n)
+        if not counted:
+            spread = interval(drawn[metric] - argmax[1][metric])
+            yield (seed, subset, "offsets", metric, ARGMAX, float(value - argmax[0][metric]), *spread, n)
+
+
 def _differences(
-    compared: dict[str, dict[str, tuple[dict, dict, int]]], results: list[Posteriors], where: tuple, every_pair: bool
+    compared: dict[str, dict[str, _Compared]],
+    results: list[Posteriors],
+    where: tuple,
+    decision: str,
+    every_pair: bool,
 ) -> list[tuple]:
     """Rows of the paired differences: to the best for the metrics in COMPARED, and between those `_pairs` names."""
     by_label = {result.label: result for result in results}
     rows = []
     for subset, found in compared.items():
         for metric in COMPARED:
-            values = {label: float(point[metric]) for label, (point, _, _) in found.items()}
+            values = {label: float(point[metric]) for label, (point, _, _) in found.items() if metric in point}
             known = [label for label in values if np.isfinite(values[label])]
             if len(known) < 2:
                 continue
@@ -452,7 +512,7 @@ def _differences(
             for label, versus in pairs:
                 result, (_, drawn, n) = by_label[label], found[label]
                 low, high = interval(drawn[metric] - found[versus][1][metric])
-                key = (result.imputer, result.variant, *where, POOLED, result.seed, subset, "argmax", metric, versus)
+                key = (result.imputer, result.variant, *where, POOLED, result.seed, subset, decision, metric, versus)
                 rows.append((*key, values[label] - values[versus], low, high, n))
     return rows
 

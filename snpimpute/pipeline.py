@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
+import numpy as np
 import pandas as pd
 
 from snpimpute import __version__, imputers
@@ -28,7 +29,7 @@ from snpimpute.runtime import (
     write_text,
     written_beside,
 )
-from snpimpute.training import MaskPolicy, fit_on_all, validate, validate_in_folder
+from snpimpute.training import MaskPolicy, fit_on_all, offsets_by_level, validate, validate_in_folder
 from snpimpute.tuning import (
     StudyResult,
     StudySettings,
@@ -378,10 +379,55 @@ def step_impute(folder: str, home: str, variant: str) -> None:
     write_text(Path(home) / "impute.json", json.dumps(about, indent=1) + "\n")
 
 
+def choose_offsets(
+    settings: ExperimentSettings, folder: Path, row: Row, home: Path, watch: Watch | None = None
+) -> Path:
+    """Choose the offsets of a trained row's hard calls on validation, in a process of its own; returns their file.
+
+    The file (`offsets.json`, see `offsets_by_level`) lies beside the model; where it is, nothing is done.
+
+    Raises:
+        StepFailed: the fit without the samples held out, or imputing them, ended badly.
+    """
+    kept = home / "offsets.json"
+    if not kept.exists():
+        watch = watch or Watch()
+        watch.stage(f"offsets {row.label} on {dataset_in(folder).name}")
+        about = {"imputer": row.imputer, "policy": row.mask, "seed": settings.seed, "threads": settings.n_threads()}
+        arguments = {"folder": str(folder), "home": str(home), **about}
+        run_step("offsets", arguments, home / "log.txt", settings.n_threads(), watch)
+    return kept
+
+
+def step_offsets(folder: str, home: str, imputer: str, policy: MaskPolicy, seed: int, threads: int) -> None:
+    """The step "offsets": with the parameters of the fit on all of train, on the train samples that are not held out."""
+    params = json.loads((Path(home) / "fit.json").read_text())["params"]
+    found = offsets_by_level(
+        dataset_in(Path(folder)),
+        imputer,
+        params,
+        policy,
+        seed,
+        threads,
+        progress=lambda done, total: tell(progress=[done, total]),
+    )
+    write_text(Path(home) / "offsets.json", json.dumps(found, indent=1) + "\n")
+
+
+def _offsets_in(home: Path) -> dict[float, np.ndarray]:
+    """Level → offsets float64 (3,) that were chosen for a row; empty if none were."""
+    kept = home / "offsets.json"
+    found = json.loads(kept.read_text()) if kept.exists() else []
+    return {entry["level"]: np.array([0.0, *entry["offsets"]]) for entry in found}
+
+
 def score(
     settings: ExperimentSettings, folder: Path, homes: list[Path], runs: Path, watch: Watch | None = None
 ) -> Path:
-    """The tidy table of scores of the imputers whose model folders are given; returns the CSV file."""
+    """The tidy table of scores of the imputers whose model folders are given; returns the CSV file.
+
+    With `scoring.offsets` the hard calls of those that have offsets are scored by these too.
+    """
     dataset = dataset_in(folder)
     about = [
         dataset.digest,
@@ -391,12 +437,17 @@ def score(
         __version__,
         TABLE_LAYOUT,
     ]
+    offsets = [_offsets_in(home) if settings.scoring.offsets else {} for home in homes]
+    if any(offsets):
+        used = {home.name: {k: list(v) for k, v in own.items()} for home, own in zip(homes, offsets, strict=True)}
+        about.append(used)
     kept = runs / "scores" / f"{dataset.name}-{digest(about)[:12]}.csv"
     if not kept.exists():
         watch = watch or Watch()
         watch.stage(f"score {len(homes)} imputers on {dataset.name}")
         results = [load_posteriors(home / "posteriors.npz") for home in homes]
-        table = score_table(dataset, results, settings.scoring.resamples, settings.seed, watch.progress)
+        by_label = {result.label: found for result, found in zip(results, offsets, strict=True) if found}
+        table = score_table(dataset, results, settings.scoring.resamples, settings.seed, watch.progress, by_label)
         write_text(kept, table.to_csv(index=False))
     if not (beside := kept.with_suffix(".json")).exists():
         told = {"dataset_digest": dataset.digest, "models": [home.name for home in homes], "revision": git_revision()}
@@ -500,7 +551,7 @@ def _advance(
     watch: Watch,
     perform: Perform,
 ) -> Done:
-    """One row on one dataset: tune, train, evaluate; a failure is noted, not raised."""
+    """One row on one dataset: tune, train, evaluate, choose offsets where they are wanted; a failure is noted, not raised."""
     done = Done(row)
     what = f"{row.label} on {dataset_in(folder).name}"
     try:
@@ -513,6 +564,8 @@ def _advance(
         if until == "train":
             return done
         perform(f"evaluate {what}", evaluate, settings, folder, row, done.home, watch)
+        if settings.scoring.offsets:
+            perform(f"offsets {what}", choose_offsets, settings, folder, row, done.home, watch)
     except (StepFailed, InputError, RuntimeError) as error:
         done.failed = str(error)
         watch.warn(f"{row.label} failed: {error}")

@@ -24,6 +24,7 @@ WINDOWS_IMPUTED = 40
 STEPS = {  # name → module and function, which is imported in the step's own process
     "fit": "snpimpute.pipeline:step_fit",
     "impute": "snpimpute.pipeline:step_impute",
+    "offsets": "snpimpute.pipeline:step_offsets",
     "measure_windows": "snpimpute.window_steps:step_measure_windows",
     "fit_windows": "snpimpute.window_steps:step_fit_windows",
     "impute_windows": "snpimpute.window_steps:step_impute_windows",

@@ -183,6 +183,7 @@ def _as_variant(home: Path, variant: str) -> Path:
     other = home.with_name(f"{home.name}-as-{variant}")
     if not (other / "impute.json").exists():
         save_posteriors(replace(load_posteriors(home / "posteriors.npz"), variant=variant), other / "posteriors.npz")
-        for file in ("fit.json", "impute.json"):
-            shutil.copy(home / file, other / file)
+        for file in ("fit.json", "impute.json", "offsets.json"):
+            if (home / file).exists():
+                shutil.copy(home / file, other / file)
     return other

@@ -513,7 +513,8 @@ class Tracker:
 
         Args:
             run_id: what `log_training` returned.
-            scores: the tidy table; rows of other imputers or variants, of single masks and of differences are left out.
+            scores: the tidy table; rows of other imputers or variants, of single masks, of differences and of calls by offsets
+                are left out.
             metrics: what imputing cost.
             artifacts: files to keep with the run.
         """
@@ -524,6 +525,7 @@ class Tracker:
             & (scores["split"] == "test")
             & (scores["repeat"].astype(str) == "all")
             & (scores["versus"] == "")
+            & (scores["decision"] == "argmax")
         ]
         content = hashlib.sha256(mine.to_csv(index=False).encode()).hexdigest()
         if mine.empty or run.data.tags.get(SCORES_TAG) == content:

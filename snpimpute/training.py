@@ -1,15 +1,22 @@
-"""Fit one imputer on a prepared dataset: with validation for a study, and on all of train for the comparison."""
+"""Fit one imputer on a prepared dataset: with validation for a study or for offsets, on all of train for the comparison."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from snpimpute import imputers
+from snpimpute.decisions import chosen_offsets, with_offsets
+from snpimpute.genotypes import GenotypeMatrix
 from snpimpute.imputers._base import Imputer, Report, Validation
 from snpimpute.io.dataset import PreparedDataset, dataset_in
+from snpimpute.masking import Scenario, at_hidden
+from snpimpute.metrics import f1_macro
 
 MaskPolicy = Literal["fixed", "random"]
 
@@ -81,8 +88,72 @@ def fit_on_all(
     dataset: PreparedDataset, name: str, params: dict[str, Any], policy: MaskPolicy, seed: int, threads: int
 ) -> tuple[Imputer, float]:
     """Fit an imputer on all of train; returns it and the seconds that took."""
-    cls = imputers.load(name)
-    imputer = cls(cls.parse_params(params), seed=seed, threads=threads)
     started = time.monotonic()
-    imputer.fit(dataset.train, None, dataset.training_mask(policy))
+    imputer = _fitted(dataset, dataset.train, name, params, policy, seed, threads)
     return imputer, time.monotonic() - started
+
+
+def offsets_by_level(
+    dataset: PreparedDataset,
+    name: str,
+    params: dict[str, Any],
+    policy: MaskPolicy,
+    seed: int,
+    threads: int,
+    progress: Callable[[int, int], None],
+) -> list[dict[str, Any]]:
+    """Fit an imputer on the train samples that are not held out, and choose offsets of its hard calls on those that are.
+
+    Args:
+        dataset: the prepared dataset.
+        name: of the imputer.
+        params: those of the fit on all of train (epochs and calibration found are among them): no validation is needed.
+        policy: of the training masks.
+        seed: of the fit.
+        threads: processor threads.
+        progress: called as progress(done, in all), the fit and each validation mask being one.
+
+    Returns:
+        For each level of the validation masks, those of a level pooled: `level` (percent missing), `offsets` (of genotypes
+        1 and 2, see `chosen_offsets`), and macro-F1 with these offsets (`f1_macro`) and without (`f1_macro_argmax`).
+    """
+    by_level: dict[float, list[Scenario]] = {}
+    for scenario in dataset.scenarios:
+        if scenario.split == "validation":
+            by_level.setdefault(scenario.level, []).append(scenario)
+    steps = 1 + sum(map(len, by_level.values()))
+    imputer = _fitted(dataset, dataset.fit_panel, name, params, policy, seed, threads)
+    progress(1, steps)
+    validation, done, found = dataset.validation, 1, []
+    for level, scenarios in sorted(by_level.items()):
+        truths, posteriors = [], []
+        for scenario in scenarios:
+            posterior = at_hidden(imputer.posterior(validation.hide(scenario.hidden)), scenario.hidden)
+            posteriors.append(posterior.reshape(-1, 3).astype(np.float16))  # as those of the test scenarios are kept
+            truths.append(at_hidden(validation.calls, scenario.hidden).ravel())
+            progress(done := done + 1, steps)
+        truth, pooled = np.concatenate(truths), np.concatenate(posteriors).astype(np.float64)
+        offsets = chosen_offsets(truth, pooled)
+        found.append(
+            {
+                "level": level,
+                "offsets": [round(float(offset), 2) for offset in offsets[1:]],
+                "f1_macro": f1_macro(truth, with_offsets(pooled, offsets)),
+                "f1_macro_argmax": f1_macro(truth, pooled.argmax(axis=1)),
+            }
+        )
+    return found
+
+
+def _fitted(
+    dataset: PreparedDataset,
+    panel: GenotypeMatrix,
+    name: str,
+    params: dict[str, Any],
+    policy: MaskPolicy,
+    seed: int,
+    threads: int,
+) -> Imputer:
+    """The imputer, fitted on a panel without validation."""
+    cls = imputers.load(name)
+    return cls(cls.parse_params(params), seed=seed, threads=threads).fit(panel, None, dataset.training_mask(policy))

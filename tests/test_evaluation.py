@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from snpimpute.config import DataSettings, ScenarioSettings
+from snpimpute.decisions import with_offsets
 from snpimpute.evaluation import KEY, Posteriors, impute_scenarios, load_posteriors, save_posteriors, score_table
 from snpimpute.imputers.mode import Mode
 from snpimpute.io.prepare import build_dataset
@@ -146,6 +147,52 @@ def test_a_difference_to_oneself_would_be_zero(dataset, results):
     rows = score_table(dataset, [results[1], copy], n_resamples=100, seed=1)
     rows = rows[rows.versus != ""]
     assert len(rows) and (rows[["value", "low", "high"]].abs().to_numpy() < 1e-12).all()
+
+
+OFFSETS = {30.0: np.array([0, 0.8, -0.2]), 90.0: np.array([0, -1.5, 1.0])}
+
+
+def test_offsets_give_further_rows_and_leave_the_others_as_they_are(dataset, results, table):
+    random = replace(results[1], variant="random", values={})
+    rng = np.random.default_rng(1)
+    for key, values in results[1].values.items():
+        random.values[key] = rng.dirichlet(np.ones(3), values.shape[:2]).astype(np.float16)
+    mode, good = results[0], results[1]
+    given = {"mode/default": {60.0: np.zeros(3)}, "noisy/random": OFFSETS}
+    rows = score_table(dataset, [mode, good, random], n_resamples=100, seed=1, offsets=given)
+    assert not rows.duplicated(KEY).any()
+    without = score_table(dataset, [mode, good, random], n_resamples=100, seed=1)
+    by_offsets = rows.decision == "offsets"
+    pd.testing.assert_frame_equal(rows[~by_offsets].reset_index(drop=True), without)
+    rows = rows[by_offsets]
+    assert set(rows.variant) == {"default", "random"} and set(rows.subset) == {"all", "rare", "rare_minor"}
+    rare, flipped = dataset.test.maf() < 0.05, dataset.test.alt_frequency() > 0.5
+    for level, chosen in ((30.0, 30.0), (60.0, 30.0)):  # 60 is as near to 30 as to 90
+        truth, calls, minor = [], [], []
+        for scenario in (s for s in dataset.test_scenarios() if s.level == level):
+            found = with_offsets(random.values[scenario.key].astype(float), OFFSETS[chosen])
+            true = dataset.test.calls[:, scenario.hidden]
+            truth.append(true.ravel())
+            calls.append(found.ravel())
+            here, turned = rare[scenario.hidden], flipped[scenario.hidden]
+            minor.append([np.where(turned, 2 - some, some)[:, here].ravel() for some in (true, found)])
+        truth, calls, minor = np.concatenate(truth), np.concatenate(calls), np.concatenate(minor, axis=1)
+        row = pick(rows, variant="random", level=level, metric="f1_macro")
+        assert row.value == pytest.approx(f1_score(truth, calls, average="macro", labels=[0, 1, 2]))
+        assert row.low < row.value < row.high and row.n == len(truth)
+        heterozygous = f1_score(*minor, average=None, labels=[0, 1, 2], zero_division=0)[1]
+        assert pick(rows, variant="random", level=level, metric="f1_1", subset="rare_minor").value == pytest.approx(
+            heterozygous
+        )
+        assert pick(rows, variant="random", level=level, metric="wrong").value == (truth != calls).sum()
+        argmax = pick(without, variant="random", level=level, metric="f1_macro").value
+        change = pick(rows, variant="random", level=level, metric="f1_macro", versus="argmax")
+        assert change.value == pytest.approx(row.value - argmax) and change.low < change.value < change.high
+        best = pick(rows, variant="default", level=level, metric="f1_macro").value  # of those with offsets
+        to_best = pick(rows, variant="random", level=level, metric="f1_macro", versus="mode/default")
+        assert to_best.value == pytest.approx(row.value - best)
+        unmoved = rows[(rows.variant == "default") & (rows.versus == "argmax")]
+        assert len(unmoved) and (unmoved[["value", "low", "high"]] == 0).all(axis=None)
 
 
 def test_smoothed_calls_have_no_log_loss(dataset, results):

@@ -20,17 +20,20 @@ from snpimpute.config import (
     DataSettings,
     ExperimentSettings,
     ScenarioSettings,
+    ScoringSettings,
     TuningSettings,
     VariantSettings,
     changed,
     read,
 )
 from snpimpute.errors import InputError
+from snpimpute.genotypes import GenotypeMatrix
 from snpimpute.imputers._base import impute
 from snpimpute.io.dataset import dataset_in, load_dataset
 from snpimpute.io.prepare import build_dataset
 from snpimpute.pipeline import StepFailed, _write_tuned, prepare, read_scores, run, run_step, study_name, tune
 from snpimpute.plan import Row, Tuned, plan, wanted_on
+from snpimpute.training import offsets_by_level
 from snpimpute.tuning import read_params
 from snpimpute.watch import Watch
 from tests.test_tracking import load_in_clean_process
@@ -164,6 +167,61 @@ def little(**changes) -> ExperimentSettings:
         simulation={"n_samples": 60, "n_sites": 30}, scenarios=ScenarioSettings(levels=(60,), repeats=1)
     )
     return ExperimentSettings(**{"name": "little", "data": {"calves": data}, "imputers": ("mode",), **changes})
+
+
+def test_offsets_are_chosen_once_and_scored_beside_the_largest_posterior(tmp_path):
+    """For a model that is there already; the table made without them stays as it is; a step that fails fails the row."""
+    plain = little(scoring=ScoringSettings(resamples=100))
+    without = run(plain, tmp_path).scores["calves"]
+    wanted = little(scoring=ScoringSettings(resamples=100, offsets=True))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    steps: list[str] = []
+
+    def noted(step, function, /, *args, **kwargs):
+        steps.append(step)
+        return function(*args, **kwargs)
+
+    outcome = run(wanted, tmp_path, perform=noted)
+    assert outcome.failures == [] and "offsets mode/default on calves" in steps
+    for kind in ("models/*/fit.json", "models/*/model/*", "models/*/posteriors.npz", "scores/*-*.csv"):
+        assert all(path.stat().st_mtime_ns == before.get(path) for path in tmp_path.glob(kind) if path in before), kind
+    (offsets,) = tmp_path.glob("models/*/offsets.json")
+    found = json.loads(offsets.read_text())
+    assert [entry["level"] for entry in found] == [10, 30, 60, 80, 90]
+    assert all(entry["f1_macro"] >= entry["f1_macro_argmax"] for entry in found)
+    table, plain_table = read_scores(outcome.scores["calves"]), read_scores(without)
+    pd.testing.assert_frame_equal(table[table.decision == "argmax"].reset_index(drop=True), plain_table)
+    rows = table[(table.decision == "offsets") & (table.metric == "f1_macro") & (table.subset == "all")]
+    assert sorted(rows.versus) == ["", "", "argmax", "argmax"]  # for two mechanisms
+    assert "Hard calls with offsets" in outcome.report.read_text()
+
+    made = {path: path.stat().st_mtime_ns for path in (offsets, outcome.scores["calves"], without)}
+    again = run(wanted, tmp_path)
+    assert again.scores == outcome.scores and run(plain, tmp_path).scores["calves"] == without
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+
+    offsets.unlink()
+    fit = offsets.with_name("fit.json")
+    fit.write_text(json.dumps(json.loads(fit.read_text()) | {"params": {"depth": 3}}))
+    with pytest.raises(InputError, match=r"mode/default on calves: imputer mode: parameter 'depth'"):
+        run(wanted, tmp_path)
+
+
+def test_the_test_samples_do_not_decide_about_offsets(tmp_path):
+    """With other test genotypes the offsets are the same; with other validation genotypes they are not."""
+    dataset = build_dataset("calves", little().data["calves"], 1, 60)
+
+    def chosen(of) -> list[dict]:
+        return offsets_by_level(of, "mode", {}, "random", 1, 1, progress=lambda done, total: None)
+
+    found = chosen(dataset)
+    assert any(any(entry["offsets"]) for entry in found)
+    other_test = GenotypeMatrix(2 - np.abs(dataset.test.calls), dataset.test.samples, dataset.test.sites)
+    assert chosen(replace(dataset, test=other_test, true_test=other_test)) == found
+    calls = dataset.train.calls.copy()
+    calls[dataset.held_out] = np.roll(calls[dataset.held_out], 1, axis=1)
+    other_train = GenotypeMatrix(calls, dataset.train.samples, dataset.train.sites)
+    assert chosen(replace(dataset, train=other_train)) != found
 
 
 def test_an_imputer_that_fails_does_not_take_the_others_down(tmp_path):

@@ -119,6 +119,7 @@ def score_table(variant: str = "default", shift: float = 0.0) -> pd.DataFrame:
     add(0.123, split="validation")
     add(-0.3, versus="beagle/tuned")
     add(0.123, imputer="beagle")
+    add(0.123, decision="offsets")
     for true in range(3):
         for called in range(3):
             add(10.0 * true + called, metric=f"confusion_{true}{called}")

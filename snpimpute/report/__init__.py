@@ -39,9 +39,11 @@ def write_report(scores: pd.DataFrame, context: ReportContext, folder: Path) -> 
     folder = Path(folder)
     styles = styles_of(scores, context)
     rows = {about.name: Rows(scores, context, about.name) for about in context.datasets}
+    by_offsets = {about.name: Rows(scores, context, about.name, "offsets") for about in context.datasets}
     overview = over_datasets(rows)
     chapters = [
-        chapter_of(rows[about.name], context, about, styles, place) for place, about in enumerate(context.datasets, 1)
+        chapter_of(rows[about.name], by_offsets[about.name], context, about, styles, place)
+        for place, about in enumerate(context.datasets, 1)
     ]
     _write(folder / "scores.csv", scores.to_csv(index=False))
     _write(folder / "imputers.csv", context.imputers.to_csv(index=False))

@@ -18,15 +18,18 @@ _Key = tuple[Scenario, str, str]  # scenario, subset, metric
 
 
 class Rows:
-    """The test scores of one dataset, pooled over masks, found by key; at the headline scenario unless told another."""
+    """The test scores of one dataset, pooled over masks, found by key; at the headline scenario unless told another.
 
-    def __init__(self, scores: pd.DataFrame, context: ReportContext, dataset: str) -> None:
+    They are those of one way to decide a hard call, the largest posterior unless told another.
+    """
+
+    def __init__(self, scores: pd.DataFrame, context: ReportContext, dataset: str, decision: str = "argmax") -> None:
         own = next((about.headline for about in context.datasets if about.name == dataset), None)
         self.headline: Scenario = own or (context.primary_mechanism, float(context.headline_level))
         self.missing = f"{self.headline[1]:g}% missing"
         self._values: dict[_Key, dict[str, Score]] = {}
         self._differences: dict[_Key, dict[str, dict[str, Score]]] = {}  # key → the one compared with → the other
-        kept = (scores["dataset"] == dataset) & (scores["split"] == "test") & (scores["decision"] == "argmax")
+        kept = (scores["dataset"] == dataset) & (scores["split"] == "test") & (scores["decision"] == decision)
         table = scores[kept & (scores["repeat"].astype(str) == "all")]
         columns = (
             "imputer",

@@ -11,16 +11,29 @@ from snpimpute.report.cost import cost
 from snpimpute.report.published import beside_published
 from snpimpute.report.relatives import relatives
 from snpimpute.report.rows import BEST, METRIC_NAMES, TIED, WORSE, Rows, label_of
-from snpimpute.report.tables import all_sites, confusions, imputers, rare_sites, true_genotypes, worst_samples
+from snpimpute.report.tables import (
+    all_sites,
+    confusions,
+    hard_calls,
+    imputers,
+    rare_sites,
+    true_genotypes,
+    worst_samples,
+)
 from snpimpute.report.text import ABSENT, interval, number, slug_of
 from snpimpute.report.tree import COLOURS, Chapter, Style
 from snpimpute.report.variants import training_masks, tuned_parameters, visible_inputs
 
 
 def chapter_of(
-    rows: Rows, context: ReportContext, about: DatasetAbout, styles: dict[str, Style], place: int
+    rows: Rows,
+    by_offsets: Rows,
+    context: ReportContext,
+    about: DatasetAbout,
+    styles: dict[str, Style],
+    place: int,
 ) -> Chapter:
-    """All that is said of one dataset, the `place`th of the report."""
+    """All that is said of one dataset, the `place`th of the report; `by_offsets` has its scores by hard calls with offsets."""
     key = f"d{place}"
     slug = slug_of(about.name)
     if sum(slug_of(other.name) == slug for other in context.datasets) > 1:
@@ -33,6 +46,7 @@ def chapter_of(
         training_masks(rows, key, slug),
         visible_inputs(rows),
         tuned_parameters(rows),
+        hard_calls(rows, by_offsets),
         rare_sites(rows, about),
         cost(rows, styles, key, slug),
         confusions(rows),
