@@ -420,10 +420,12 @@ def impute(
     if model is not None and no_panel:
         raise InputError("--model and --no-panel exclude each other")
     imputers.look_in(imputers_from or [])
+    folder, version = (None, "") if no_panel else _model(model, runs)
     settings = ImputeSettings(
         target=target,
         output=None if output == "-" else Path(output),
-        model=None if no_panel else _model_folder(model, runs),
+        model=folder,
+        version=version,
         imputer=imputer,
         params={"mode": "joint"} if imputer == "beagle" else {},
         keep_fields=keep_fields,
@@ -638,14 +640,15 @@ def _tracker(runs: Path) -> Tracker:
     return Tracker(tracking_uri(None, runs), runs)
 
 
-def _model_folder(model: str | None, runs: Path) -> Path:
-    """The folder of a model: one that is named, or a registered one, fetched."""
+def _model(model: str | None, runs: Path) -> tuple[Path, str]:
+    """A model's folder and its version: a folder that is named, which has no version, or a registered model, fetched."""
     if model is not None and Path(model).is_dir():
-        return Path(model)
+        return Path(model), ""
     from snpimpute.promotion import fetched, find
 
     tracker = _tracker(runs)
-    return fetched(tracker, find(tracker, model), runs).folder
+    found = find(tracker, model)
+    return fetched(tracker, found, runs).folder, found.version
 
 
 def _run(settings: ExperimentSettings, runs: Path, until: str, only: list[str] | None = None) -> Outcome:

@@ -161,6 +161,11 @@ def test_the_header_tells_what_was_done(imputed, model):
     assert f"data_digest={WindowedModel(model).about['panel_digest']}" in head and "calves (softmax_regression)" in head
 
 
+def test_the_header_tells_the_version_of_a_registered_model(target, model, tmp_path):
+    impute_file(ImputeSettings(target, tmp_path / "o.vcf", model=model, version="7"), tmp_path / "runs")
+    assert "##snpimpute_model=calves version 7 (softmax_regression)\n" in (tmp_path / "o.vcf").read_text()
+
+
 def test_plink_bcf_and_text_give_the_same(target, model, imputed, tmp_path):
     bcf = tmp_path / "t.bcf"
     subprocess.run(["bcftools", "view", "-Ob", "-o", bcf, target], check=True, capture_output=True)
@@ -226,6 +231,22 @@ def test_records_left_out_are_listed(target, model, truth, tmp_path):
     assert dict(zip(listed.reason, listed.id, strict=True)) == {"duplicate": twice, "flipped": flipped}
     names = [row[2] for row in records(tmp_path / "o.vcf")]
     assert names.count(twice) == 1 and names.count(flipped) == 1
+
+
+def test_a_site_with_haploid_calls_stands_once_as_it_was(target, model, truth, tmp_path):
+    """X in males, say: the model has the site too, and gives no second record of it."""
+    lines = target.read_text().splitlines()
+    of_site = {line.split("\t")[2]: n for n, line in enumerate(lines) if not line.startswith("#")}
+    name = truth.sites["id"][30]
+    row = lines[of_site[name]].split("\t")
+    lines[of_site[name]] = "\t".join([*row[:9], *("1" if i % 2 else call for i, call in enumerate(row[9:]))])
+    (tmp_path / "t.vcf").write_text("\n".join(lines) + "\n")
+    outcome = impute_file(ImputeSettings(tmp_path / "t.vcf", tmp_path / "o.vcf", model=model), tmp_path / "runs")
+    assert outcome.n_passed == 5 and outcome.n_sites == N_SITES - 1 and outcome.n_new_sites == 60
+    assert [row for row in records(tmp_path / "o.vcf") if row[2] == name] == [lines[of_site[name]].split("\t")]
+    alone = impute_file(ImputeSettings(tmp_path / "t.vcf", tmp_path / "a.vcf"), tmp_path / "runs")
+    assert alone.n_passed == 3 and alone.n_new_sites == 0
+    assert [row[2] for row in records(tmp_path / "a.vcf")] == list(of_site)
 
 
 def test_what_would_give_nonsense_is_refused(target, model, tmp_path):
