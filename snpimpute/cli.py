@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from snpimpute.errors import InputError
-from snpimpute.runtime import QUIET
+from snpimpute.runtime import QUIET, no_room
 
 if TYPE_CHECKING:
     from snpimpute.config import ExperimentSettings
@@ -708,6 +708,12 @@ def main() -> None:
         app()
     except InputError as error:
         typer.echo(f"snpimpute: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        if not (why := no_room(error)):
+            raise
+        where = f"cannot write {error.filename}: " if error.filename else ""
+        typer.echo(f"snpimpute: {where}{why}; make room, and run the same command again to go on", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("snpimpute: interrupted; run the same command again to go on", err=True)

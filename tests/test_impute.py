@@ -259,6 +259,24 @@ def test_what_would_give_nonsense_is_refused(target, model, tmp_path):
     assert not list(tmp_path.glob("o.vcf*"))
 
 
+@pytest.mark.parametrize("kilobytes", [60, 200], ids=["for the calls", "for a window"])
+def test_no_room_for_the_work_is_one_line(truth, model, tmp_path, kilobytes):
+    """A file system of its own that is too small for what is kept until the output is whole."""
+    many = truth.take_samples(np.tile(np.arange(N_TARGET), 100))
+    many = GenotypeMatrix(many.calls, pd.DataFrame({"sample": [f"s{i}" for i in range(len(many.calls))]}), many.sites)
+    write_vcf(tmp_path / "t.vcf.gz", many.take_sites(slice(0, N_SITES, 3)))
+    mount = f"mkdir {tmp_path}/runs && mount -t tmpfs -o size={kilobytes}k none {tmp_path}/runs"
+    apart = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    if subprocess.run([*apart, mount], capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    (tmp_path / "runs").rmdir()
+    command = f"{sys.executable} -m snpimpute impute {tmp_path}/t.vcf.gz -o {tmp_path}/o.vcf.gz --model {model}"
+    done = subprocess.run([*apart, f"{mount} && {command} --runs {tmp_path}/runs"], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and "No space left on device; make room" in done.stderr
+    assert not list(tmp_path.glob("*o.vcf*"))
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

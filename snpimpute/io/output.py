@@ -16,7 +16,7 @@ from typing import IO
 
 from snpimpute.errors import InputError
 from snpimpute.io.bcf import CallsPutIn, Field
-from snpimpute.runtime import end_group, run_program, written_beside
+from snpimpute.runtime import end_group, no_room, run_program, written_beside
 
 SUFFIXES = (".vcf", ".vcf.gz", ".bcf", ".bed", ".pgen")
 PLINK_FILES = {".bed": (".bed", ".bim", ".fam"), ".pgen": (".pgen", ".pvar", ".psam")}
@@ -110,9 +110,12 @@ def _standard_output() -> Iterator[Output]:
     try:
         yield Output(sys.stdout.buffer, ".vcf")
         sys.stdout.buffer.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        why = no_room(error)
+        if not why and not isinstance(error, BrokenPipeError):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered is flushed at exit
-        raise SystemExit(141) from None
+        raise (InputError(f"cannot write to standard output: {why}") if why else SystemExit(141)) from None
 
 
 @contextmanager

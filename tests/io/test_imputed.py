@@ -480,6 +480,14 @@ def test_a_reader_that_stops_ends_it_quietly() -> None:
     assert process.wait() == 141
 
 
+def test_standard_output_on_a_full_disk_is_one_line() -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-c", SCRIPT, "-", "0", "2"]
+        run = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert run.returncode == 2, run.stderr
+    assert run.stderr == "cannot write to standard output: No space left on device\n"
+
+
 @pytest.mark.parametrize("suffix", [".vcf", ".vcf.gz", ".bcf", ".bed", ".pgen"])
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, suffix: str) -> None:
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / f"out{suffix}"), "15000", "20"]
