@@ -322,7 +322,9 @@ def fit(
     ] = "10%",
     typed_sites: Annotated[
         Path | None,
-        typer.Option(help="Sites that targets will have: a list (contig:pos or id a line), or the VCF of a target."),
+        typer.Option(
+            help="Sites that targets will have: a list (contig:pos or id a line), or a target (VCF, BCF, PLINK 1)."
+        ),
     ] = None,
     measure: Annotated[int, typer.Option(help="Windows that are measured; 0 for all.")] = 6,
     trials: Annotated[int, typer.Option(help="Trials of a study that looks for parameters; 0 for no study.")] = 0,

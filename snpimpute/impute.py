@@ -146,6 +146,11 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
     windows = cut_by_sites(panel.sites, settings.window) if model is None else model.windows
     work = runs / "impute" / _work_digest(settings, model)[:16]
     asked = _prepare(settings, model, check, panel, windows, work)
+    usable = check.sites["panel_index"].to_numpy()
+    if empty := sum(not ((w.start <= usable) & (usable < w.stop)).any() for w in (windows[n] for n in asked)):
+        watch.warn(
+            f"no site of the target in {empty} of {len(asked)} windows: their sites get the panel's frequencies, with a DR2 near 0"
+        )
 
     watch.stage(f"impute {settings.target.name} in {len(asked)} windows")
     in_processes(

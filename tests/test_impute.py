@@ -249,6 +249,17 @@ def test_a_site_with_haploid_calls_stands_once_as_it_was(target, model, truth, t
     assert [row[2] for row in records(tmp_path / "a.vcf")] == list(of_site)
 
 
+def test_windows_without_a_site_of_the_target_are_told_of(target, model, truth, tmp_path, capsys):
+    last = truth.sites["pos"][20]
+    lines = [line for line in target.read_text().splitlines() if line[0] == "#" or int(line.split("\t")[1]) <= last]
+    (tmp_path / "t.vcf").write_text("\n".join(lines) + "\n")
+    impute_file(ImputeSettings(tmp_path / "t.vcf", tmp_path / "o.vcf", model=model), tmp_path / "runs")
+    n = len(WindowedModel(model).windows)
+    assert f"no site of the target in {n - 1} of {n} windows" in capsys.readouterr().err
+    quality = [float(row[7].split("DR2=")[1].split(";")[0]) for row in records(tmp_path / "o.vcf")[-40:]]
+    assert max(quality) <= 0.01
+
+
 def test_what_would_give_nonsense_is_refused(target, model, tmp_path):
     elsewhere = tmp_path / "elsewhere.vcf"
     elsewhere.write_text(target.read_text().replace("\nchr1\t", "\nchr7\t").replace("ID=chr1", "ID=chr7"))
