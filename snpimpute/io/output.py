@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import shutil
 import subprocess
@@ -92,6 +93,7 @@ def vcf_output(path: Path | None, threads: int = 1) -> Iterator[Output]:
         return
     suffix = suffix_of(path)
     _require_writable(path)
+    _clear(path)
     make = {".vcf": _plain, ".vcf.gz": _bgzipped, ".bcf": _bcf}.get(suffix, _plink)
     with make(path, threads) as output:
         yield output
@@ -103,6 +105,19 @@ def suffix_of(path: Path) -> str:
         if path.name.endswith(suffix) and path.name != suffix:
             return suffix
     raise InputError(f"cannot tell from the name {path.name} what to write: end it in {', '.join(SUFFIXES)}")
+
+
+def _clear(path: Path) -> None:
+    """Remove what processes that were killed while they wrote the file left beside it."""
+    import psutil
+
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        pid = left.name.removeprefix(f".{path.name}.").split(".")[0]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -169,7 +184,7 @@ def _indexed(path: Path, threads: int, kinds: Sequence[str]) -> Iterator[Path]:
 def _plink(path: Path, threads: int) -> Iterator[Output]:
     """A pipe for VCF text with marked contigs; plink2 makes the file set of it, in a folder beside its place."""
     plink2 = _program("plink2")
-    folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.{os.getpid()}.", suffix=".part")
     with written_beside(path) as beside, folder as name:
         text, made = Path(name) / "text.vcf.gz", Path(name) / "made"
         with _piped(_bgzip(threads, level=1), text) as pipe:
