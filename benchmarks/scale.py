@@ -19,18 +19,16 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import psutil
+from watched import watched
 
 from snpimpute.runtime import QUIET, beagle_jar
 
 PIECE = 10_000  # sites that are simulated together
 PIECE_BP = 12_000_000
-TICK = 0.1  # seconds between looks at the memory
 
 
 def main() -> None:
@@ -81,28 +79,6 @@ def measure(folder: Path, n_sites: int, arguments: argparse.Namespace) -> None:
         passed, used, memory_mb = measured[what]
         ratio = f"{beagle_used / used:9.1f}" if what.endswith(" impute") else ""
         print(f"{n_sites:8} {what:26} {passed:8.0f} {used:10.0f} {memory_mb:7.0f} {ratio}", flush=True)
-
-
-def watched(command: list[str]) -> tuple[float, float, float]:
-    """Seconds passed, processor seconds and largest memory (MB) of a command with all that it starts."""
-    started = time.perf_counter()
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdout=said, stderr=said)
-        root, most, seconds_of = psutil.Process(process.pid), 0.0, {}
-        while process.poll() is None:
-            resident = 0
-            with suppress(psutil.NoSuchProcess):
-                for one in [root, *root.children(recursive=True)]:
-                    with suppress(psutil.NoSuchProcess):
-                        times = one.cpu_times()
-                        seconds_of[one.pid, one.create_time()] = times.user + times.system
-                        resident += one.memory_info().rss
-            most = max(most, resident / 1e6)
-            time.sleep(TICK)
-        if process.returncode:
-            said.seek(0)
-            sys.exit(f"{' '.join(command)}:\n{said.read().decode()[-2000:]}")
-    return time.perf_counter() - started, sum(seconds_of.values()), most
 
 
 def simulate(folder: Path, n_sites: int, n_panel: int, n_target: int, every: int) -> None:

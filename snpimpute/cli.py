@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from snpimpute.errors import InputError
-from snpimpute.runtime import QUIET
+from snpimpute.runtime import QUIET, no_room
 
 if TYPE_CHECKING:
     from snpimpute.config import ExperimentSettings
@@ -322,7 +322,9 @@ def fit(
     ] = "10%",
     typed_sites: Annotated[
         Path | None,
-        typer.Option(help="Sites that targets will have: a list (contig:pos or id a line), or the VCF of a target."),
+        typer.Option(
+            help="Sites that targets will have: a list (contig:pos or id a line), or a target (VCF, BCF, PLINK 1)."
+        ),
     ] = None,
     measure: Annotated[int, typer.Option(help="Windows that are measured; 0 for all.")] = 6,
     trials: Annotated[int, typer.Option(help="Trials of a study that looks for parameters; 0 for no study.")] = 0,
@@ -420,10 +422,12 @@ def impute(
     if model is not None and no_panel:
         raise InputError("--model and --no-panel exclude each other")
     imputers.look_in(imputers_from or [])
+    folder, version = (None, "") if no_panel else _model(model, runs)
     settings = ImputeSettings(
         target=target,
         output=None if output == "-" else Path(output),
-        model=None if no_panel else _model_folder(model, runs),
+        model=folder,
+        version=version,
         imputer=imputer,
         params={"mode": "joint"} if imputer == "beagle" else {},
         keep_fields=keep_fields,
@@ -638,14 +642,15 @@ def _tracker(runs: Path) -> Tracker:
     return Tracker(tracking_uri(None, runs), runs)
 
 
-def _model_folder(model: str | None, runs: Path) -> Path:
-    """The folder of a model: one that is named, or a registered one, fetched."""
+def _model(model: str | None, runs: Path) -> tuple[Path, str]:
+    """A model's folder and its version: a folder that is named, which has no version, or a registered model, fetched."""
     if model is not None and Path(model).is_dir():
-        return Path(model)
+        return Path(model), ""
     from snpimpute.promotion import fetched, find
 
     tracker = _tracker(runs)
-    return fetched(tracker, find(tracker, model), runs).folder
+    found = find(tracker, model)
+    return fetched(tracker, found, runs).folder, found.version
 
 
 def _run(settings: ExperimentSettings, runs: Path, until: str, only: list[str] | None = None) -> Outcome:
@@ -705,6 +710,12 @@ def main() -> None:
         app()
     except InputError as error:
         typer.echo(f"snpimpute: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        if not (why := no_room(error)):
+            raise
+        where = f"cannot write {error.filename}: " if error.filename else ""
+        typer.echo(f"snpimpute: {where}{why}; make room, and run the same command again to go on", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("snpimpute: interrupted; run the same command again to go on", err=True)

@@ -26,11 +26,11 @@ from snpimpute.io.maps import GeneticMap
 from snpimpute.io.read import VCF_SUFFIXES, files_of
 from snpimpute.io.samples import attach_samples, read_samples
 from snpimpute.io.spool import spool_genotypes
-from snpimpute.io.vcf import read_vcf
 from snpimpute.masking import split_samples, unit_labels
 from snpimpute.metrics import interval, resample, resampling_weights, scores
 from snpimpute.pipeline import TRIALS_PER_PROCESS, suggested
 from snpimpute.processes import in_processes
+from snpimpute.qc import PanelSites, check_target
 from snpimpute.runtime import (
     git_revision,
     peak_memory_mb,
@@ -64,7 +64,7 @@ class FitSettings:
         overlap: least share of a window that it has in common with the next.
         genetic_map: PLINK map; for windows in cM, and for an imputer that takes a map.
         holdout: share of the samples that the model is measured on; 0 measures nothing.
-        typed: sites that targets will have: a list, or a VCF of a target, whose share of missing calls is met too.
+        typed: sites that targets will have: a list, or a VCF, BCF or PLINK 1 file of a target, whose share of missing calls is met too.
         pilots: windows that are measured; 0 = all.
         trials: of the study that looks for parameters, the same for all windows; 0 = no study.
         seconds: that the study may take; None = any time.
@@ -296,12 +296,17 @@ def _pilots(n_windows: int, wanted: int) -> list[int]:
 
 
 def _typed(path: Path, sites: pd.DataFrame) -> np.ndarray:
-    """float32 (n_sites,): share of a target's calls that are missing at each site; 1 where it lacks the site."""
-    if not path.name.lower().endswith(VCF_SUFFIXES):
+    """float32 (n_sites,): share of a target's calls that are missing at each site; 1 where it lacks the site.
+
+    A target's sites are found as `impute` finds them: contigs with or without chr, REF and ALT exchanged, haploid calls aside.
+    """
+    if not path.name.lower().endswith((*VCF_SUFFIXES, ".bed")):
         return (~read_typed_sites(path, sites)).astype(np.float32)
-    target, _ = read_vcf(path)
-    missing = dict(zip(target.site_keys(), (target.calls < 0).mean(axis=0), strict=True))
-    share = np.array([missing.get(key, 1.0) for key in site_keys(sites)], dtype=np.float32)
+    panel = PanelSites(sites[list(SITE_COLUMNS)], np.full(len(sites), np.nan))
+    found = check_target(path, panel).sites
+    found = found[found["panel_index"] >= 0]
+    share = np.ones(len(sites), dtype=np.float32)
+    share[found["panel_index"]] = 1 - found["call_rate"]
     if (share == 1).all():
         raise InputError(f"{path} has no site in common with the panel")
     if (share == 0).all():

@@ -50,6 +50,7 @@ class ImputeSettings:
         target: VCF, BCF or PLINK 1 file.
         output: file to write, its kind by its suffix (see io.imputed); None = standard output.
         model: folder of a fitted model; None = the target alone, by `imputer`.
+        version: of a model that comes from the registry, for the header.
         imputer, params: of a target without a model: an imputer that needs no panel.
         window: sites of a window, without a model.
         keep_fields: whether other INFO and FORMAT fields of the target are kept.
@@ -60,6 +61,7 @@ class ImputeSettings:
     target: Path
     output: Path | None
     model: Path | None = None
+    version: str = ""
     imputer: str = "simpute"
     params: Mapping[str, Any] = field(default_factory=dict)
     window: int = 500
@@ -106,7 +108,7 @@ class Outcome:
             lines.append(f"{swapped} sites had REF and ALT exchanged: repaired")
         if self.n_passed:
             lines.append(
-                f"{self.n_passed} records kept as they were: no site of the panel, or more than a biallelic SNP"
+                f"{self.n_passed} records kept as they were: no site of the panel, no biallelic SNP, or not diploid"
             )
         if self.n_left_out:
             where = f", listed in {self.left_out_list}" if self.left_out_list else ""
@@ -144,6 +146,11 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
     windows = cut_by_sites(panel.sites, settings.window) if model is None else model.windows
     work = runs / "impute" / _work_digest(settings, model)[:16]
     asked = _prepare(settings, model, check, panel, windows, work)
+    usable = check.sites["panel_index"].to_numpy()
+    if empty := sum(not ((w.start <= usable) & (usable < w.stop)).any() for w in (windows[n] for n in asked)):
+        watch.warn(
+            f"no site of the target in {empty} of {len(asked)} windows: their sites get the panel's frequencies, with a DR2 near 0"
+        )
 
     watch.stage(f"impute {settings.target.name} in {len(asked)} windows")
     in_processes(
@@ -255,13 +262,14 @@ def _write(
     wanted = {check.contigs[contig] for contig in contigs if contig in check.contigs}
     on_wanted = target.sites["contig"].isin(wanted).to_numpy()
     n_usable = int((check.sites["panel_index"] >= 0).sum())
-    n_sites = int(on_wanted.sum())
+    given = _given_as_they_are(check, target.n_sites)
+    n_sites = int((on_wanted & ~given).sum())
     case = "array to sequence" if n_sites > n_usable else "sporadic"
-    name = settings.imputer if model is None else model.about["name"]
+    version = f" version {settings.version}" if settings.version else ""
     about = {
         "command": settings.command,
         "version": __version__,
-        "model": name if model is None else f"{name} ({model.about['imputer']})",
+        "model": settings.imputer if model is None else f"{model.about['name']}{version} ({model.about['imputer']})",
         "data_digest": "" if model is None else model.about["panel_digest"],
     }
     n_holes = n_passed = n_left_out = 0
@@ -302,6 +310,8 @@ def _write(
                         n_passed += len(passed)
                         n_holes += int((piece.calls[:, sorted(lines)] == MISSING).sum())
                         block = _block(piece, contig, posterior[:, at : at + SITES_AT_ONCE], lines)
+                        if given[part].any():
+                            block = _part(block, np.flatnonzero(~given[part]))
                         _write_merged(writer, block, passed)
                         written += len(block.sites)
                         watch.progress(written, n_sites)
@@ -314,6 +324,15 @@ def _write(
                         n_left_out += 1
                     waiting = next(rows, None)
     return Outcome(case, check, target.n_samples, n_sites, n_sites - n_usable, n_holes, n_passed, n_left_out)
+
+
+def _given_as_they_are(check: TargetCheck, n_sites: int) -> np.ndarray:
+    """bool (n_sites,): sites of the model whose record in the target, not diploid, is passed through: no second one is written."""
+    given = np.zeros(n_sites, dtype=bool)
+    sites = check.sites
+    given[sites["panel_site"][(sites["kind"] == NOT_DIPLOID) & (sites["panel_site"] >= 0)]] = True
+    given[sites["panel_index"][sites["panel_index"] >= 0]] = False
+    return given
 
 
 def _block(piece: Any, contig: str, posterior: np.ndarray, lines: dict[int, tuple[str, bool]]) -> ImputedSites:
@@ -346,11 +365,11 @@ def _write_merged(writer: ImputedWriter, block: ImputedSites, passed: list[tuple
         writer.write(_part(block, slice(start, len(pos))))
 
 
-def _part(block: ImputedSites, part: slice) -> ImputedSites:
+def _part(block: ImputedSites, part: slice | np.ndarray) -> ImputedSites:
     return ImputedSites(
         sites=block.sites.iloc[part].reset_index(drop=True),
         posterior=block.posterior[:, part],
         observed=block.observed[:, part],
-        records=list(block.records)[part],
+        records=np.array(block.records, dtype=object)[part].tolist(),
         swapped=block.swapped[part],
     )

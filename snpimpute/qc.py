@@ -124,10 +124,11 @@ class TargetCheck:
         target, panel: names of the two.
         sites: a row per record of the target, in its order: contig, pos, id, ref, alt (as in the target; several
             alternate alleles joined by commas, empty for none), `kind` (a key of KINDS), `panel_index` (the row of the
-            panel's site, -1 where the calls cannot be used), `palindromic` (bool), `call_rate` (share of the samples with
-            two known alleles), `alt_frequency` (of the target's ALT; of the panel's ALT where the record is usable; NaN
-            without calls), `panel_frequency` (NaN where not usable), `haploid`, `half` (calls), `trios`, `conflicts`
-            (complete enough trios, and those that contradict inheritance), `passed` (FILTER).
+            panel's site, -1 where the calls cannot be used), `panel_site` (the same, but also where they cannot, as in
+            haploid calls; -1 where the panel has no site of these alleles), `palindromic` (bool), `call_rate` (share of
+            the samples with two known alleles), `alt_frequency` (of the target's ALT; of the panel's ALT where the
+            record is usable; NaN without calls), `panel_frequency` (NaN where not usable), `haploid`, `half` (calls),
+            `trios`, `conflicts` (complete enough trios, and those that contradict inheritance), `passed` (FILTER).
         samples: a row per sample: `sample`, `group` (where the sample table has it), `call_rate` and `heterozygosity`
             (at biallelic SNPs; NaN without calls), `phased` (share of the calls), `haploid`, `half` (calls).
         trios: a row per sample with a genotyped parent: `sample`, `sire`, `dam` (empty = not in the target), `sites`
@@ -345,6 +346,7 @@ def _classified(sites: pd.DataFrame, panel: PanelSites, contigs: dict[str, str])
     return sites.assign(
         kind=kind,
         panel_index=np.where(usable, same, -1),
+        panel_site=same,
         palindromic=palindromic,
         alt_frequency=np.where(usable, frequency, sites.alt_frequency),
         panel_frequency=np.where(usable, expected, np.nan),

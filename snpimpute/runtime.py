@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -22,6 +23,7 @@ from typing import Any
 from snpimpute import __version__
 from snpimpute.errors import InputError
 
+NO_ROOM = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT)
 GRACE = 3.0  # seconds that a program is given to end by itself before it is killed
 BEAGLE_JARS = ("/usr/share/beagle/beagle.jar",)
 THREAD_VARIABLES = (
@@ -254,6 +256,13 @@ def git_revision() -> str:
     return head.stdout.strip() + ("-dirty" if changed.stdout.strip() else "")
 
 
+def no_room(error: OSError) -> str:
+    """What the system says of a full disk, a full quota or a file too large; empty for any other error."""
+    if error.errno is None and re.fullmatch(r"\d+ requested and \d+ written", str(error)):  # numpy gives no number
+        return os.strerror(errno.ENOSPC)
+    return os.strerror(error.errno) if error.errno in NO_ROOM else ""
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file beside its place and rename it, so that it is whole or not there."""
     with written_beside(path) as beside:
@@ -278,8 +287,8 @@ def written_beside(path: Path) -> Iterator[Path]:
             shutil.rmtree(path)
         beside.rename(path)
     except OSError as error:
-        if error.errno in (27, 28, 122):  # EFBIG, ENOSPC, EDQUOT
-            raise InputError(f"cannot write {path}: {error.strerror}; make room, or choose another folder") from None
+        if why := no_room(error):
+            raise InputError(f"cannot write {path}: {why}; make room, or choose another folder") from None
         raise
     finally:
         if beside.is_dir():

@@ -33,7 +33,7 @@ class ServedImputer(PythonModel):
     """A saved imputer, or a whole panel's (artifact "imputer"), as an MLflow model; imports wait until it is loaded."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the imputer that the artifact folder holds."""
+        """Load the imputer that the artifact folder holds; a panel's model is held against its checksums."""
         from snpimpute.genotypes import site_keys
         from snpimpute.imputers import class_in
         from snpimpute.windows import ABOUT, WindowedModel
@@ -41,6 +41,7 @@ class ServedImputer(PythonModel):
         folder = Path(context.artifacts["imputer"])
         if (folder / ABOUT).exists():
             self.imputer: Any = WindowedModel(folder, keep_loaded=KEEP_LOADED)
+            self.imputer.verify()
         else:
             self.imputer = class_in(folder).load(folder)
         self.sites = self.imputer.sites[["contig", "pos", "id", "ref", "alt"]]

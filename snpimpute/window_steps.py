@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 from pathlib import Path
@@ -178,3 +179,5 @@ def step_impute_windows(home: str, numbers: list[int]) -> None:
             posterior = alone.fit(part.take_samples(slice(0))).posterior(part)
         keep_posterior(imputed_file(place, number), posterior)
         tell(progress=[1, 1])
+        gc.collect()  # Keras networks hold themselves in cycles; what is left stays, and is not looked at again
+        gc.freeze()

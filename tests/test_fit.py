@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -202,6 +203,25 @@ def test_calls_are_hidden_as_a_target_lacks_them(panel, calves, tmp_path):
     np.testing.assert_allclose(share[0::2], (target.calls < 0).mean(axis=0), atol=1e-6)
     n = fitted.scores[(fitted.scores.subset == "all") & (fitted.scores.metric == "f1_macro")].n.iloc[0]
     assert 0.5 < n / (30 * N_SITES) < 0.62
+
+
+def test_a_targets_sites_are_found_as_impute_finds_them(panel, calves, tmp_path):
+    """Contigs named chr, REF and ALT exchanged, haploid calls: impute takes such a file, and so does fit."""
+    target = calves.take_samples(slice(0, 6)).take_sites(np.arange(0, N_SITES, 2))
+    write_vcf(tmp_path / "plain.vcf.gz", target)
+    plain = gzip.decompress((tmp_path / "plain.vcf.gz").read_bytes()).decode()
+    lines = [line.split("\t") for line in plain.splitlines()]
+    rows = [i for i, line in enumerate(lines) if not line[0].startswith("#")]
+    for i in rows:
+        lines[i][0] = f"chr{lines[i][0]}"
+    lines[rows[3]][3:5] = lines[rows[3]][4:2:-1]
+    lines[rows[5]][9] = "1"
+    text = "\n".join("\t".join(line) for line in lines) + "\n"
+    (tmp_path / "target.vcf").write_text(text.replace("##contig=<ID=", "##contig=<ID=chr"))
+    fitted = fit(settings(panel, "mode", typed=tmp_path / "target.vcf", holdout=0.0), tmp_path)
+    share = np.load(fitted.folder.parent / "typed.npy")
+    typed = np.arange(0, N_SITES, 2)
+    assert np.flatnonzero(share < 1).tolist() == typed[typed != 10].tolist()
 
 
 def test_killed_and_run_again_it_goes_on(panel, tmp_path):

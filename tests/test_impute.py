@@ -161,6 +161,11 @@ def test_the_header_tells_what_was_done(imputed, model):
     assert f"data_digest={WindowedModel(model).about['panel_digest']}" in head and "calves (softmax_regression)" in head
 
 
+def test_the_header_tells_the_version_of_a_registered_model(target, model, tmp_path):
+    impute_file(ImputeSettings(target, tmp_path / "o.vcf", model=model, version="7"), tmp_path / "runs")
+    assert "##snpimpute_model=calves version 7 (softmax_regression)\n" in (tmp_path / "o.vcf").read_text()
+
+
 def test_plink_bcf_and_text_give_the_same(target, model, imputed, tmp_path):
     bcf = tmp_path / "t.bcf"
     subprocess.run(["bcftools", "view", "-Ob", "-o", bcf, target], check=True, capture_output=True)
@@ -228,6 +233,33 @@ def test_records_left_out_are_listed(target, model, truth, tmp_path):
     assert names.count(twice) == 1 and names.count(flipped) == 1
 
 
+def test_a_site_with_haploid_calls_stands_once_as_it_was(target, model, truth, tmp_path):
+    """X in males, say: the model has the site too, and gives no second record of it."""
+    lines = target.read_text().splitlines()
+    of_site = {line.split("\t")[2]: n for n, line in enumerate(lines) if not line.startswith("#")}
+    name = truth.sites["id"][30]
+    row = lines[of_site[name]].split("\t")
+    lines[of_site[name]] = "\t".join([*row[:9], *("1" if i % 2 else call for i, call in enumerate(row[9:]))])
+    (tmp_path / "t.vcf").write_text("\n".join(lines) + "\n")
+    outcome = impute_file(ImputeSettings(tmp_path / "t.vcf", tmp_path / "o.vcf", model=model), tmp_path / "runs")
+    assert outcome.n_passed == 5 and outcome.n_sites == N_SITES - 1 and outcome.n_new_sites == 60
+    assert [row for row in records(tmp_path / "o.vcf") if row[2] == name] == [lines[of_site[name]].split("\t")]
+    alone = impute_file(ImputeSettings(tmp_path / "t.vcf", tmp_path / "a.vcf"), tmp_path / "runs")
+    assert alone.n_passed == 3 and alone.n_new_sites == 0
+    assert [row[2] for row in records(tmp_path / "a.vcf")] == list(of_site)
+
+
+def test_windows_without_a_site_of_the_target_are_told_of(target, model, truth, tmp_path, capsys):
+    last = truth.sites["pos"][20]
+    lines = [line for line in target.read_text().splitlines() if line[0] == "#" or int(line.split("\t")[1]) <= last]
+    (tmp_path / "t.vcf").write_text("\n".join(lines) + "\n")
+    impute_file(ImputeSettings(tmp_path / "t.vcf", tmp_path / "o.vcf", model=model), tmp_path / "runs")
+    n = len(WindowedModel(model).windows)
+    assert f"no site of the target in {n - 1} of {n} windows" in capsys.readouterr().err
+    quality = [float(row[7].split("DR2=")[1].split(";")[0]) for row in records(tmp_path / "o.vcf")[-40:]]
+    assert max(quality) <= 0.01
+
+
 def test_what_would_give_nonsense_is_refused(target, model, tmp_path):
     elsewhere = tmp_path / "elsewhere.vcf"
     elsewhere.write_text(target.read_text().replace("\nchr1\t", "\nchr7\t").replace("ID=chr1", "ID=chr7"))
@@ -236,6 +268,24 @@ def test_what_would_give_nonsense_is_refused(target, model, tmp_path):
     with pytest.raises(InputError, match="imputer dense learns from a reference panel"):
         impute_file(ImputeSettings(target, tmp_path / "o.vcf.gz", imputer="dense"), tmp_path / "runs")
     assert not list(tmp_path.glob("o.vcf*"))
+
+
+@pytest.mark.parametrize("kilobytes", [60, 200], ids=["for the calls", "for a window"])
+def test_no_room_for_the_work_is_one_line(truth, model, tmp_path, kilobytes):
+    """A file system of its own that is too small for what is kept until the output is whole."""
+    many = truth.take_samples(np.tile(np.arange(N_TARGET), 100))
+    many = GenotypeMatrix(many.calls, pd.DataFrame({"sample": [f"s{i}" for i in range(len(many.calls))]}), many.sites)
+    write_vcf(tmp_path / "t.vcf.gz", many.take_sites(slice(0, N_SITES, 3)))
+    mount = f"mkdir {tmp_path}/runs && mount -t tmpfs -o size={kilobytes}k none {tmp_path}/runs"
+    apart = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    if subprocess.run([*apart, mount], capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    (tmp_path / "runs").rmdir()
+    command = f"{sys.executable} -m snpimpute impute {tmp_path}/t.vcf.gz -o {tmp_path}/o.vcf.gz --model {model}"
+    done = subprocess.run([*apart, f"{mount} && {command} --runs {tmp_path}/runs"], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and "No space left on device; make room" in done.stderr
+    assert not list(tmp_path.glob("*o.vcf*"))
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
 import requests
 
+from snpimpute.errors import InputError
 from snpimpute.fit import FitSettings, fit
 from snpimpute.genotypes import GenotypeMatrix
 from snpimpute.io.filters import SiteFilter, apply_filter
@@ -108,6 +111,15 @@ def test_sites_may_come_in_any_order_and_be_left_out(served, calves):
     nulls = ask(address, [[c if c >= 0 else None for c in row] for row in target.calls.tolist()], calves.site_keys())
     assert part.status_code == 200, part.text
     assert part.json() == whole.json() == nulls.json()
+
+
+def test_a_model_whose_files_changed_is_not_loaded(served, tmp_path):
+    (description,) = served[1].parents[2].glob("mlartifacts/**/MLmodel")
+    shutil.copytree(description.parent, tmp_path / "model")
+    changed = next((tmp_path / "model").rglob("frequencies.npy"))
+    changed.write_bytes(changed.read_bytes()[:-1] + b"\x02")
+    with pytest.raises(InputError, match=r"frequencies\.npy is not as it was when the model was fitted"):
+        mlflow.pyfunc.load_model(str(tmp_path / "model"))
 
 
 def test_what_is_wrong_with_a_request_is_said_in_a_400(served, calves):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from typing import IO
 
 from snpimpute.errors import InputError
 from snpimpute.io.bcf import CallsPutIn, Field
-from snpimpute.runtime import end_group, run_program, written_beside
+from snpimpute.runtime import end_group, no_room, run_program, written_beside
 
 SUFFIXES = (".vcf", ".vcf.gz", ".bcf", ".bed", ".pgen")
 PLINK_FILES = {".bed": (".bed", ".bim", ".fam"), ".pgen": (".pgen", ".pvar", ".psam")}
@@ -92,6 +93,7 @@ def vcf_output(path: Path | None, threads: int = 1) -> Iterator[Output]:
         return
     suffix = suffix_of(path)
     _require_writable(path)
+    _clear(path)
     make = {".vcf": _plain, ".vcf.gz": _bgzipped, ".bcf": _bcf}.get(suffix, _plink)
     with make(path, threads) as output:
         yield output
@@ -105,14 +107,30 @@ def suffix_of(path: Path) -> str:
     raise InputError(f"cannot tell from the name {path.name} what to write: end it in {', '.join(SUFFIXES)}")
 
 
+def _clear(path: Path) -> None:
+    """Remove what processes that were killed while they wrote the file left beside it."""
+    import psutil
+
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        pid = left.name.removeprefix(f".{path.name}.").split(".")[0]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+
+
 @contextmanager
 def _standard_output() -> Iterator[Output]:
     try:
         yield Output(sys.stdout.buffer, ".vcf")
         sys.stdout.buffer.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        why = no_room(error)
+        if not why and not isinstance(error, BrokenPipeError):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered is flushed at exit
-        raise SystemExit(141) from None
+        raise (InputError(f"cannot write to standard output: {why}") if why else SystemExit(141)) from None
 
 
 @contextmanager
@@ -166,7 +184,7 @@ def _indexed(path: Path, threads: int, kinds: Sequence[str]) -> Iterator[Path]:
 def _plink(path: Path, threads: int) -> Iterator[Output]:
     """A pipe for VCF text with marked contigs; plink2 makes the file set of it, in a folder beside its place."""
     plink2 = _program("plink2")
-    folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.{os.getpid()}.", suffix=".part")
     with written_beside(path) as beside, folder as name:
         text, made = Path(name) / "text.vcf.gz", Path(name) / "made"
         with _piped(_bgzip(threads, level=1), text) as pipe:

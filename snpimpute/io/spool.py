@@ -49,11 +49,16 @@ def empty_spool(folder: Path, samples: pd.DataFrame, sites: pd.DataFrame) -> np.
         folder: there, and empty.
         samples: table with the column `sample`.
         sites: the sites table.
+
+    Raises:
+        OSError: there is no room for it.
     """
     _write_tables(folder, samples, sites)
-    calls = np.memmap(folder / CALLS_FILE, dtype=np.int8, mode="w+", shape=(len(sites), len(samples)))
-    calls[:] = MISSING
-    return calls
+    site = np.full(len(samples), MISSING, dtype=np.int8).tobytes()
+    with (folder / CALLS_FILE).open("wb") as file:  # a full disk is an error here, and a SIGBUS once it is mapped
+        for _ in range(len(sites)):
+            file.write(site)
+    return np.memmap(folder / CALLS_FILE, dtype=np.int8, mode="r+", shape=(len(sites), len(samples)))
 
 
 def spooled(folder: Path) -> GenotypeMatrix:

@@ -137,7 +137,7 @@ def _decoded_records(
     for record in records:
         formats = record.FORMAT
         any_calls |= "GT" in formats
-        calls, kinds = _decoded(record, n_samples) if "GT" in formats else _no_calls(n_samples)
+        calls, kinds = _decoded(record, n_samples, source) if "GT" in formats else _no_calls(n_samples)
         dosage = posterior = None
         quality = np.nan
         if dosages:
@@ -169,10 +169,15 @@ def _no_calls(n_samples: int) -> tuple[np.ndarray, np.ndarray]:
     return np.full(n_samples, MISSING, dtype=np.int8), np.full(n_samples, NO_CALL, dtype=np.int8)
 
 
-def _decoded(record: Any, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Calls and kinds, int8 (n_samples,), of a record that has GT."""
+def _decoded(record: Any, n_samples: int, source: str) -> tuple[np.ndarray, np.ndarray]:
+    """Calls and kinds, int8 (n_samples,), of a record that has GT; InputError at a call of an allele that it has not."""
     # Owns its data. Columns: the alleles (-1 = missing, -2 = the call has fewer than the longest one), then the phase.
     table = record.genotype.array()
+    if table[:, :-1].max() > len(record.ALT):
+        raise InputError(
+            f"{source} is broken: {record.CHROM}:{record.POS} has calls of alternate allele {table[:, :-1].max()}, and "
+            f"{len(record.ALT)} in ALT"
+        )
     calls, kinds = _no_calls(n_samples)
     if table.shape[1] == 2:
         kinds[table[:, 0] >= 0] = HAPLOID

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -480,6 +482,14 @@ def test_a_reader_that_stops_ends_it_quietly() -> None:
     assert process.wait() == 141
 
 
+def test_standard_output_on_a_full_disk_is_one_line() -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-c", SCRIPT, "-", "0", "2"]
+        run = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert run.returncode == 2, run.stderr
+    assert run.stderr == "cannot write to standard output: No space left on device\n"
+
+
 @pytest.mark.parametrize("suffix", [".vcf", ".vcf.gz", ".bcf", ".bed", ".pgen"])
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, suffix: str) -> None:
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / f"out{suffix}"), "15000", "20"]
@@ -489,6 +499,22 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, suffix: str)
     assert "File too large; make room" in run.stderr
     assert run.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".vcf", ".vcf.gz", ".bcf", ".bed", ".pgen"])
+def test_what_a_killed_process_left_is_removed(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"out{suffix}"
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(path), "0", "300"], cwd=ROOT)
+    while not list(tmp_path.glob(f".{path.name}.*")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    other = tmp_path / f".{path.name}.{os.getpid()}.of-another-run.part"
+    other.touch()  # that goes on
+    assert len(list(tmp_path.glob(".*"))) > 1
+    write(path, BLOCKS)
+    assert list(tmp_path.glob(".*")) == [other]
 
 
 @pytest.mark.parametrize("suffix", [".vcf", ".vcf.gz", ".bcf", ".bed", ".pgen"])

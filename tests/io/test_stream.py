@@ -135,6 +135,12 @@ def test_a_file_broken_in_the_middle_is_named(tmp_path):
         contigs_in_order(tmp_path / "bad.vcf.gz")
 
 
+@pytest.mark.parametrize("call", ["0/2", "2|0", "2"])
+def test_a_call_of_an_allele_that_alt_lacks(tmp_path, call):
+    with pytest.raises(InputError, match=r"a\.vcf is broken: 1:7 has calls of alternate allele 2, and 1 in ALT"):
+        records_of(write(tmp_path / "a.vcf", vcf_text([record(7, ["0/1", call])], ["a", "b"])))
+
+
 @pytest.mark.parametrize(
     "lines",
     [
