@@ -96,9 +96,7 @@ def measure(folder: Path, case: Case, levels: list[float], seed: int) -> list[di
     dataset = dataset_in(folder)
     cls = imputers.load(case.name)
     model = cls(cls.parse_params(case.params), seed=seed, threads=1)
-    started = processor_seconds()
     model.fit(dataset.train)
-    fitted = processor_seconds() - started
     rows = []
     for scenario in dataset.test_scenarios():
         if scenario.level not in levels or scenario.repeat > 0:
@@ -115,7 +113,6 @@ def measure(folder: Path, case: Case, levels: list[float], seed: int) -> list[di
                 "f1_macro": f1_macro(truth, calls),
                 "wrong": int(((calls != truth) & (truth >= 0)).sum()),
                 "seconds": seconds,
-                "seconds_fit": fitted,
                 "memory_mb": peak_memory_mb(),
             }
         )

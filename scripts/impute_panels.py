@@ -36,6 +36,7 @@ KEPT_PERCENT = 10.0
 ROWS: dict[str, dict[str, dict[str, object]]] = {
     "softmax_regression": {"kg15": {}, "cattle": {}},
     "dense": {"kg15": {"epochs": 40, "batch_size": 64}, "cattle": {"epochs": 60}},
+    "mosaic": {"kg15": {}, "cattle": {}},
     "beagle": {"kg15": {"cluster": 0.0001}, "cattle": {"ne": 1000.0}},
 }
 

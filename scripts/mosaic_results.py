@@ -21,6 +21,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import NullFormatter
 
 from snpimpute.config import read
 from snpimpute.errors import InputError
@@ -36,6 +37,7 @@ from snpimpute.runtime import write_text
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = ROOT / "experiments" / "mosaic.toml"
 OWN = "mosaic/default"
+FLOOR = "mode/default"  # far below all others: not drawn
 TUNED = {"human": "beagle/human", "kg15": "beagle/human", "cattle": "beagle/breed"}  # by how a dataset is called
 MARGIN = 0.005  # of macro-F1: what counts as no worse
 BETTER, NO_WORSE, BEHIND = "better", "no worse", f"behind by less than {MARGIN}"
@@ -182,7 +184,7 @@ def page(scores: Scores, absent: list[str], cost: Path) -> str:
         "settings are those that its studies found on the development data, three phasings averaged; `joint` phases panel "
         f"and target together. {NOT_RUN}; [networks](reference/report.md) stay behind tuned Beagle on the development data.",
         *([f"**Not run yet, and so not here: {', '.join(absent)}.**"] if absent else []),
-        "![macro-F1 against percent missing](mosaic.png)",
+        "![what macro-F1 lacks to 1, against percent missing](mosaic.png)",
         "## In short",
         asked_for(scores),
         "Differences are means over the datasets of a group. Their 95% intervals resample samples (families, in cattle), each "
@@ -201,6 +203,10 @@ def groups_in(scores: Scores) -> list[tuple[Group, list[str]]]:
     """Groups of which something was run, with what was run."""
     present = [(group, [name for name in group.names if name in scores.labels]) for group in GROUPS]
     return [(group, names) for group, names in present if names]
+
+
+def development(group: Group) -> bool:
+    return "development" in group.title
 
 
 def capital_count(names: Sequence[str]) -> str:
@@ -227,7 +233,7 @@ def asked_for(scores: Scores) -> str:
     """What was set as the aim before the final data was scored, and what came of it, on each group of new data."""
     rows: list[list[str]] = []
     for group, names in groups_in(scores):
-        if "development" in group.title:
+        if development(group):
             continue
         levels = scores.levels[names[0]]
         human = names[0].startswith("human")
@@ -338,24 +344,23 @@ def costs(table: pd.DataFrame) -> list[str]:
     rows = []
     for (dataset, curve, at), part in table.groupby(["dataset", "curve", "at"], sort=False):
         cells = [f"{row.f1_macro:.3f}, {brief(row.seconds)}" for row in part.itertuples()]
-        rows.append(
-            [dataset, curve, at, *cells, brief(part["seconds_fit"].iloc[0]), f"{part['memory_mb'].max():,.0f} MB"]
-        )
+        rows.append([dataset, curve, at, *cells, f"{part['memory_mb'].max():,.0f} MB"])
     levels = [f"{level:g}%" for level in sorted(table["level"].unique())]
     return [
         "## What accuracy costs",
         "Macro-F1 and processor seconds to impute a mask on the development data, one thread (`python "
         "benchmarks/mosaic_cost.py`); mosaic with fewer and more states, Beagle with one, three and ten phasings averaged.",
         "![macro-F1 against processor time in runs of Beagle](mosaic-cost.png)",
-        table_of(["data", "imputer", "with", *levels, "fit", "memory"], rows),
+        table_of(["data", "imputer", "with", *levels, "memory"], rows),
     ]
 
 
 def draw(scores: Scores, path: Path) -> None:
-    """Macro-F1 against percent missing, a panel for each group."""
+    """What macro-F1 lacks to 1, against percent missing: a panel for each group of new data, or, without any, of the other."""
     groups = groups_in(scores)
+    groups = [(group, names) for group, names in groups if not development(group)] or groups
     labels = list(dict.fromkeys(label for _, names in groups for name in names for label in scores.labels[name]))
-    labels.sort(key=lambda label: label != OWN)
+    labels = sorted((label for label in labels if label != FLOOR), key=lambda label: label != OWN)
     short = {
         label: label.removesuffix("/default").replace("human", "tuned").replace("breed", "tuned") for label in labels
     }
@@ -364,20 +369,26 @@ def draw(scores: Scores, path: Path) -> None:
     n_columns = min(len(groups), 2)
     n_rows = -(-len(groups) // n_columns)
     figure, axes = plt.subplots(
-        n_rows, n_columns, figsize=(5 * n_columns, 3.6 * n_rows), layout="constrained", squeeze=False, sharex=True
+        n_rows, n_columns, figsize=(5 * n_columns, 3.6 * n_rows), layout="constrained", squeeze=False
     )
     for ax, (group, names) in zip(axes.flat, groups, strict=False):
         for label in labels:
             if label in scores.labels[names[0]]:
                 levels = scores.levels[names[0]]
-                values = [scores.mean(names, [level], label, "f1_macro") for level in levels]
+                values = [1 - scores.mean(names, [level], label, "f1_macro") for level in levels]
                 colour, marker = styles[short[label]]
                 ax.plot(
                     levels, values, color=colour, marker=marker, markersize=4, linewidth=2.2 if label == OWN else 1.2,
                     label=short[label],
                 )  # fmt: skip
-        ax.set(title=group.title, xlabel="sites missing (%)", ylabel="macro-F1 (0 to 1)")
-        ax.grid(alpha=0.3)
+        what = "calls" if group.names[0].endswith("calls") else "sites"
+        ax.set(title=group.title, xlabel=f"{what} missing (%)", ylabel="1 − macro-F1 (lower is better)", yscale="log")
+        ax.grid(alpha=0.3, which="both")
+        low, high = ax.get_ylim()
+        ax.set_yticks(
+            ticks := [t for t in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if low < t < high], [f"{t:g}" for t in ticks]
+        )
+        ax.yaxis.set_minor_formatter(NullFormatter())
     for ax in axes.flat[len(groups) :]:
         ax.set_visible(False)
     handles = {text: line for ax in axes.flat for line, text in zip(*ax.get_legend_handles_labels(), strict=True)}
