@@ -1,10 +1,12 @@
-"""Mosaic: contract, the algorithm against the sum over all paths, draws, windows and contigs, and what `fit` chooses."""
+"""Mosaic: contract, algorithm against the sum over all paths, draws, windows, contigs, what `fit` chooses, the real panels."""
 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from snpimpute.imputers._base import Imputer
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.mosaic import SWITCHES, Copying, Mosaic, log_loss
 from snpimpute.imputers.softmax_regression import SoftmaxRegression
+from snpimpute.io.dataset import read_masked_sites
+from snpimpute.io.vcf import read_vcf
 from snpimpute.metrics import f1_macro
 from tests.imputers.contract import ImputerContract, small_panel
 
@@ -202,3 +206,16 @@ def test_log_loss_is_that_of_the_hidden_calls() -> None:
     known = np.broadcast_to(hidden, test.calls.shape) & (test.calls >= 0)
     right = posterior[known][np.arange(known.sum()), test.calls[known]]
     assert log_loss(model, test, hidden) == pytest.approx(-np.log(np.maximum(right, 1e-6)).mean(), rel=1e-5)
+
+
+@pytest.mark.panels
+@pytest.mark.skipif("SNPIMPUTE_PANELS" not in os.environ, reason="SNPIMPUTE_PANELS is not set")
+@pytest.mark.parametrize(("panel", "level", "least"), [("kg15-500", 60.0, 0.98), ("cattle-chr1", 90.0, 0.855)])
+def test_scores_on_the_real_panels(panel: str, level: float, least: float) -> None:
+    """Ahead of Beagle at its best setting in the panels' beagle.json (.951 and .821)."""
+    folder = Path(os.environ["SNPIMPUTE_PANELS"]) / panel
+    train, _ = read_vcf(folder / "train.vcf.gz")
+    test, _ = read_vcf(folder / "test.vcf.gz")
+    hidden = read_masked_sites(folder / "masked_sites.tsv", test.sites)[level]
+    calls = Mosaic(seed=1, threads=1).fit(train).posterior(test.hide(hidden)).argmax(axis=2)
+    assert f1_macro(test.calls[:, hidden], calls[:, hidden]) >= least
