@@ -81,7 +81,7 @@ GROUPS = (
 
 
 class Scores:
-    """What is kept of the experiment's datasets: for each the newest table of scores, and the posteriors behind it."""
+    """What is kept of the experiment's datasets: for each the fullest, newest table of scores, and the posteriors behind it."""
 
     def __init__(self, runs: Path, names: Sequence[str]) -> None:
         self.runs = runs
@@ -94,8 +94,9 @@ class Scores:
         self._counted: dict[tuple, np.ndarray] = {}
         for name in names:
             tables = [p for p in (runs / "scores").glob(f"{name}-*.csv") if len(p.stem) == len(name) + 13]
+            tables = [p for p in tables if len(models_of(p)) > 2]  # not those of `--imputer` alone
             if tables:
-                self._take_in(name, max(tables, key=lambda path: path.stat().st_mtime))
+                self._take_in(name, max(tables, key=lambda path: (len(models_of(path)), path.stat().st_mtime)))
 
     def _take_in(self, name: str, path: Path) -> None:
         table = read_scores(path)
@@ -108,7 +109,7 @@ class Scores:
             self._rows[name, *row[:4]] = row[4]
         about = json.loads(path.with_suffix(".json").read_text())
         self.folders[name] = self.runs / "datasets" / f"{name}-{about['dataset_digest'][:12]}"
-        for home in about["models"]:
+        for home in models_of(path):
             imputer, variant = home.removeprefix(f"{name}-").rsplit("-", 1)[0].split("-", 1)
             self.homes[name, f"{imputer}/{variant}"] = self.runs / "models" / home
 
@@ -159,6 +160,11 @@ class Scores:
     def _posteriors(self, name: str, label: str, level: float, dataset: PreparedDataset) -> Posteriors:
         keys = [s.key for s in dataset.test_scenarios() if s.level == level]
         return load_posteriors(self.homes[name, label] / "posteriors.npz", keys)
+
+
+def models_of(scores: Path) -> list[str]:
+    """Folders of the models that a table of scores is of."""
+    return json.loads(scores.with_suffix(".json").read_text())["models"]
 
 
 def main() -> None:
