@@ -372,7 +372,7 @@ def draw(scores: Scores, path: Path) -> None:
     }
     styles = dict.fromkeys(short.values())
     styles = {name: (colour, marker) for name, colour, marker in zip(styles, COLOURS, "osD^vPX*", strict=False)}
-    n_columns = min(len(groups), 2)
+    n_columns = min(len(groups), 2 if len(groups) < 5 else 3)
     n_rows = -(-len(groups) // n_columns)
     figure, axes = plt.subplots(
         n_rows, n_columns, figsize=(5 * n_columns, 3.6 * n_rows), layout="constrained", squeeze=False
