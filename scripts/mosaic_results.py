@@ -27,8 +27,9 @@ from snpimpute.config import read
 from snpimpute.errors import InputError
 from snpimpute.evaluation import Posteriors, load_posteriors
 from snpimpute.io.dataset import PreparedDataset, dataset_in
+from snpimpute.masking import unit_names
 from snpimpute.pipeline import read_scores
-from snpimpute.pooling import Counted, Difference, confusions, pooled_difference, unit_names
+from snpimpute.pooling import Counted, Difference, confusions, pooled_difference
 from snpimpute.report.calls import brief
 from snpimpute.report.markdown import table_of
 from snpimpute.report.tree import COLOURS
@@ -109,7 +110,7 @@ class Scores:
             self._rows[name, *row[:4]] = row[4]
         about = json.loads(path.with_suffix(".json").read_text())
         self.folders[name] = self.runs / "datasets" / f"{name}-{about['dataset_digest'][:12]}"
-        for home in models_of(path):
+        for home in about["models"]:
             imputer, variant = home.removeprefix(f"{name}-").rsplit("-", 1)[0].split("-", 1)
             self.homes[name, f"{imputer}/{variant}"] = self.runs / "models" / home
 
@@ -147,7 +148,7 @@ class Scores:
         return pooled_difference(counted, genotype=1 if rare else None)
 
     def _units(self, name: str) -> np.ndarray:
-        return unit_names(dataset_in(self.folders[name]))
+        return unit_names(dataset_in(self.folders[name]).test.samples, "family")
 
     def _confusions(self, name: str, label: str, level: float, rare: bool) -> np.ndarray:
         key = (name, label, level, rare)

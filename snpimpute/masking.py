@@ -292,13 +292,18 @@ def split_samples(samples: pd.DataFrame, n_held: int, scheme: str, seed: int) ->
     return held
 
 
+def unit_names(samples: pd.DataFrame, column: str) -> np.ndarray:
+    """(n_samples,) the family or group of each sample, as `family 12`; its own name where it has none."""
+    names = samples["sample"].astype(str).to_numpy()
+    if column not in samples:
+        return names
+    labels = samples[column].fillna("").astype(str).to_numpy()
+    return np.where(labels == "", names, f"{column} " + labels.astype(object)).astype(str)
+
+
 def unit_labels(samples: pd.DataFrame, column: str) -> np.ndarray:
     """int (n_samples,): number of the family or group of each sample; a sample without one is a unit of its own."""
-    names = samples["sample"].astype(str)
-    if column not in samples:
-        return np.arange(len(samples))
-    labels = samples[column].fillna("").astype(str)
-    return pd.factorize(np.where(labels == "", "\0" + names, labels))[0]
+    return pd.factorize(unit_names(samples, column))[0]
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,7 @@ from snpimpute.runtime import (
     write_text,
     written_beside,
 )
-from snpimpute.training import MaskPolicy, fit_on_all, offsets_by_level, validate, validate_in_folder
+from snpimpute.training import MaskPolicy, fit_on, offsets_by_level, validate, validate_in_folder
 from snpimpute.tuning import (
     StudyResult,
     StudySettings,
@@ -294,7 +294,7 @@ def step_fit(
     if refit_params is None:
         found = validate(dataset, imputer, params, policy, seed, threads)
         refit_params, levels_score = found.refit_params, found.levels_score
-    fitted, seconds = fit_on_all(dataset, imputer, refit_params, policy, seed, threads)
+    fitted, seconds = fit_on(dataset, dataset.train, imputer, refit_params, policy, seed, threads)
     with written_beside(Path(home) / "model") as beside:
         fitted.save(beside)
     about = {
@@ -402,15 +402,9 @@ def choose_offsets(
 def step_offsets(folder: str, home: str, imputer: str, policy: MaskPolicy, seed: int, threads: int) -> None:
     """The step "offsets": with the parameters of the fit on all of train, on the train samples that are not held out."""
     params = json.loads((Path(home) / "fit.json").read_text())["params"]
-    found = offsets_by_level(
-        dataset_in(Path(folder)),
-        imputer,
-        params,
-        policy,
-        seed,
-        threads,
-        progress=lambda done, total: tell(progress=[done, total]),
-    )
+    dataset = dataset_in(Path(folder))
+    fitted, _ = fit_on(dataset, dataset.fit_panel, imputer, params, policy, seed, threads)
+    found = offsets_by_level(dataset, fitted, progress=lambda done, total: tell(progress=[done, total]))
     write_text(Path(home) / "offsets.json", json.dumps(found, indent=1) + "\n")
 
 

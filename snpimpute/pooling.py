@@ -19,7 +19,7 @@ class Counted:
     """The hidden calls of two imputers in one dataset at one level, counted.
 
     Attributes:
-        units: (n_samples,) names of what is resampled as one: families where they are known, else samples.
+        units: (n_samples,) names of what is resampled as one, the same in every split: see `masking.unit_names`.
         first, second: int64 (n_samples, n_masks, 3, 3), calls of each imputer by true (row) and called genotype (column).
     """
 
@@ -34,16 +34,6 @@ class Difference(NamedTuple):
     value: float
     low: float
     high: float
-
-
-def unit_names(dataset: PreparedDataset) -> np.ndarray:
-    """(n_test,) the family of each test sample, or, without one, its own name: the same in every split of the samples."""
-    samples = dataset.test.samples
-    names = samples["sample"].astype(str).to_numpy()
-    if "family" not in samples:
-        return names
-    families = samples["family"].fillna("").astype(str).to_numpy()
-    return np.where(families == "", names, np.char.add("family ", families.astype(str)))
 
 
 def confusions(

@@ -84,33 +84,31 @@ def validate_in_folder(
     return validate(dataset_in(folder), name, params, policy, seed, threads, report)
 
 
-def fit_on_all(
-    dataset: PreparedDataset, name: str, params: dict[str, Any], policy: MaskPolicy, seed: int, threads: int
-) -> tuple[Imputer, float]:
-    """Fit an imputer on all of train; returns it and the seconds that took."""
-    started = time.monotonic()
-    imputer = _fitted(dataset, dataset.train, name, params, policy, seed, threads)
-    return imputer, time.monotonic() - started
-
-
-def offsets_by_level(
+def fit_on(
     dataset: PreparedDataset,
+    panel: GenotypeMatrix,
     name: str,
     params: dict[str, Any],
     policy: MaskPolicy,
     seed: int,
     threads: int,
-    progress: Callable[[int, int], None],
+) -> tuple[Imputer, float]:
+    """Fit an imputer on a panel of the dataset's, without validation; returns it and the seconds that took."""
+    cls = imputers.load(name)
+    imputer = cls(cls.parse_params(params), seed=seed, threads=threads)
+    started = time.monotonic()
+    imputer.fit(panel, None, dataset.training_mask(policy))
+    return imputer, time.monotonic() - started
+
+
+def offsets_by_level(
+    dataset: PreparedDataset, imputer: Imputer, progress: Callable[[int, int], None]
 ) -> list[dict[str, Any]]:
-    """Fit an imputer on the train samples that are not held out, and choose offsets of its hard calls on those that are.
+    """Choose offsets of an imputer's hard calls on the samples that are held out.
 
     Args:
         dataset: the prepared dataset.
-        name: of the imputer.
-        params: those of the fit on all of train (epochs and calibration found are among them): no validation is needed.
-        policy: of the training masks.
-        seed: of the fit.
-        threads: processor threads.
+        imputer: fitted on the train samples that are not held out, with the parameters of the fit on all of train.
         progress: called as progress(done, in all), the fit and each validation mask being one.
 
     Returns:
@@ -122,7 +120,6 @@ def offsets_by_level(
         if scenario.split == "validation":
             by_level.setdefault(scenario.level, []).append(scenario)
     steps = 1 + sum(map(len, by_level.values()))
-    imputer = _fitted(dataset, dataset.fit_panel, name, params, policy, seed, threads)
     progress(1, steps)
     validation, done, found = dataset.validation, 1, []
     for level, scenarios in sorted(by_level.items()):
@@ -143,17 +140,3 @@ def offsets_by_level(
             }
         )
     return found
-
-
-def _fitted(
-    dataset: PreparedDataset,
-    panel: GenotypeMatrix,
-    name: str,
-    params: dict[str, Any],
-    policy: MaskPolicy,
-    seed: int,
-    threads: int,
-) -> Imputer:
-    """The imputer, fitted on a panel without validation."""
-    cls = imputers.load(name)
-    return cls(cls.parse_params(params), seed=seed, threads=threads).fit(panel, None, dataset.training_mask(policy))

@@ -33,7 +33,7 @@ from snpimpute.io.dataset import dataset_in, load_dataset
 from snpimpute.io.prepare import build_dataset
 from snpimpute.pipeline import StepFailed, _write_tuned, prepare, read_scores, run, run_step, study_name, tune
 from snpimpute.plan import Row, Tuned, plan, wanted_on
-from snpimpute.training import offsets_by_level
+from snpimpute.training import fit_on, offsets_by_level
 from snpimpute.tuning import read_params
 from snpimpute.watch import Watch
 from tests.test_tracking import load_in_clean_process
@@ -212,7 +212,8 @@ def test_the_test_samples_do_not_decide_about_offsets(tmp_path):
     dataset = build_dataset("calves", little().data["calves"], 1, 60)
 
     def chosen(of) -> list[dict]:
-        return offsets_by_level(of, "mode", {}, "random", 1, 1, progress=lambda done, total: None)
+        fitted, _ = fit_on(of, of.fit_panel, "mode", {}, "random", 1, 1)
+        return offsets_by_level(of, fitted, progress=lambda done, total: None)
 
     found = chosen(dataset)
     assert any(any(entry["offsets"]) for entry in found)

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from snpimpute.config import DataSettings, ScenarioSettings
-from snpimpute.evaluation import Posteriors, score_table
+from snpimpute.evaluation import score_table
 from snpimpute.io.dataset import PreparedDataset
 from snpimpute.io.prepare import build_dataset
-from snpimpute.masking import at_hidden
-from snpimpute.pooling import Counted, confusions, pooled_difference, unit_names
+from snpimpute.masking import unit_names
+from snpimpute.pooling import Counted, confusions, pooled_difference
+from tests.test_evaluation import noisy
 
 
 @pytest.fixture(scope="module")
@@ -24,23 +25,12 @@ def dataset() -> PreparedDataset:
     return build_dataset("calves", data, seed=1, headline_level=60)
 
 
-def noisy(dataset: PreparedDataset, variant: str, right: float, seed: int) -> Posteriors:
-    """The truth with probability `right`, else a random genotype."""
-    rng = np.random.default_rng(seed)
-    values = {}
-    for scenario in dataset.test_scenarios():
-        truth = at_hidden(dataset.test.calls, scenario.hidden)
-        calls = np.where(rng.random(truth.shape) < right, truth, rng.integers(0, 3, truth.shape))
-        values[scenario.key] = (0.8 * np.eye(3)[calls] + 0.2 / 3).astype(np.float16)
-    return Posteriors("noisy", variant, 1, values, frozenset(), dict.fromkeys(values, 0.1))
-
-
 def counted(dataset: PreparedDataset, rare_minor: bool = False) -> Counted:
     first, second = (
         confusions(dataset, noisy(dataset, "", right, seed), "independent", 60.0, rare_minor)
         for right, seed in ((0.9, 1), (0.85, 2))
     )
-    return Counted(unit_names(dataset), first, second)
+    return Counted(unit_names(dataset.test.samples, "family"), first, second)
 
 
 def width(parts: list[Counted]) -> float:
@@ -88,7 +78,7 @@ def test_families_are_resampled_as_one(dataset: PreparedDataset) -> None:
 def test_names_of_units_are_families_where_they_are_known(dataset: PreparedDataset) -> None:
     bare = dataset.test.samples.drop(columns="family", errors="ignore")
     families = np.where(np.arange(len(bare)) < 4, "12", "")
-    with_families = replace(dataset, test=replace(dataset.test, samples=bare.assign(family=families)))
-    assert set(unit_names(with_families)[:4]) == {"family 12"}
-    assert unit_names(with_families)[4:].tolist() == bare["sample"][4:].tolist()
-    assert unit_names(replace(dataset, test=replace(dataset.test, samples=bare))).tolist() == bare["sample"].tolist()
+    names = unit_names(bare.assign(family=families), "family")
+    assert set(names[:4]) == {"family 12"}
+    assert names[4:].tolist() == bare["sample"][4:].tolist()
+    assert unit_names(bare, "family").tolist() == bare["sample"].tolist()
