@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,8 @@ class SeenStudy:
         n_trials: trials that count wanted, or None if the study does not say.
         seconds_allowed: time that it may spend, or None for no limit or if it does not say.
         seconds: time spent so far.
-        alive: whether a process is at work on it, as far as can be seen.
+        alive: whether a process is at work on it, as far as can be seen: it was written to within the last minute, and a trial
+            runs or is still wanted (between two trials none runs).
     """
 
     name: str
@@ -88,6 +90,14 @@ class SeenStudy:
             limits.append(max(self.seconds_allowed - self.seconds, 0.0))
         return min(limits, default=None)
 
+    @property
+    def wants_more(self) -> bool:
+        """Whether it says how far it goes, and is not there yet."""
+        says = self.n_trials is not None or self.seconds_allowed is not None
+        has_trials = self.n_trials is not None and self.counted >= self.n_trials
+        has_time = self.seconds_allowed is not None and self.seconds >= self.seconds_allowed
+        return says and not has_trials and not has_time
+
 
 def journals(runs: Path) -> list[Path]:
     """The journals that are kept in a folder of runs, the one written last first."""
@@ -114,19 +124,19 @@ def read_study(storage: str, name: str) -> SeenStudy:
     study = _load(storage, name)
     trials = _reading(storage, lambda: study.get_trials(deepcopy=False))
     attributes = study.user_attrs
-    silent = time.time() - Path(storage).stat().st_mtime if "://" not in storage else 0.0
-    running = [trial for trial in trials if trial.state.name == "RUNNING"]
     parts = NAME.fullmatch(name)
     budget = attributes.get("budget", {})
-    return SeenStudy(
+    seen = SeenStudy(
         name=name,
         **(parts.groupdict() if parts else dict.fromkeys(("dataset", "digest", "imputer", "variant"), "")),
         trials=_seen(trials),
         n_trials=budget.get("trials"),
         seconds_allowed=budget.get("seconds"),
         seconds=float(attributes.get("seconds", 0.0)),
-        alive=bool(running) and silent < SILENT,
+        alive=False,
     )
+    runs = any(trial.state == "running" for trial in seen.trials)
+    return replace(seen, alive=(runs or seen.wants_more) and _silent(storage, trials) < SILENT)
 
 
 def warm_up() -> None:
@@ -152,6 +162,16 @@ def importances(storage: str, name: str) -> dict[str, float]:
     if len(complete) < 4 or len({trial.value for trial in complete}) == 1:
         return {}
     return dict(get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=1)))
+
+
+def _silent(storage: str, trials: list[optuna.trial.FrozenTrial]) -> float:
+    """Seconds since a study last said something; a database does not tell what a trial that runs said."""
+    if "://" not in storage:
+        return time.time() - Path(storage).stat().st_mtime
+    if any(trial.state.name == "RUNNING" for trial in trials):
+        return 0.0
+    ends = [trial.datetime_complete for trial in trials if trial.datetime_complete]
+    return (datetime.now() - max(ends)).total_seconds() if ends else math.inf
 
 
 def _seen(trials: list[optuna.trial.FrozenTrial]) -> list[SeenTrial]:

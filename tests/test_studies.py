@@ -68,9 +68,28 @@ def test_a_study_that_runs_and_one_that_was_killed(tmp_path: Path) -> None:
     assert seen.alive and seen.trials[-1].state == "running"
     assert seen.trials[-1].intermediate == {0: 0.4} and set(seen.trials[-1].suggested) == {"x", "depth", "kind"}
     assert seen.seconds_left == pytest.approx(seen.seconds / 3 * 3)
+    study.tell(trial, 0.5)
+    between = read_study(str(path), "toy")
+    assert between.alive and {trial.state for trial in between.trials} == {"complete"}, "between two trials none runs"
     long_ago = time.time() - SILENT - 5
     os.utime(path, (long_ago, long_ago))
     assert not read_study(str(path), "toy").alive
+
+
+def test_whether_a_study_in_a_database_is_at_work(tmp_path: Path) -> None:
+    import optuna
+
+    url = f"sqlite:///{tmp_path}/studies.db"
+    study = optuna.create_study(study_name="toy", storage=url, direction="maximize")
+    study.set_user_attr("budget", {"trials": 2, "seconds": None})
+    assert not read_study(url, "toy").alive, "nobody has begun"
+    trial = study.ask()
+    assert read_study(url, "toy").alive
+    study.tell(trial, 0.5)
+    assert read_study(url, "toy").alive, "between two trials none runs"
+    study.tell(study.ask(), 0.6)
+    seen = read_study(url, "toy")
+    assert (seen.counted, seen.alive) == (2, False)
 
 
 def test_a_journal_whose_last_line_is_being_written_is_read(journal: Path, tmp_path: Path) -> None:

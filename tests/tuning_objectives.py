@@ -54,8 +54,11 @@ def stepwise(params: dict[str, Any], report: Report, *, pause: float = 0.0, log:
     return TrialOutcome(params["x"], {})
 
 
-def slow(params: dict[str, Any], report: Report, *, seconds: float) -> TrialOutcome:
+def slow(params: dict[str, Any], report: Report, *, seconds: float, stop: str = "") -> TrialOutcome:
+    """Takes its time; ends the study once there is a file `stop`."""
     time.sleep(seconds)
+    if stop and Path(stop).exists():
+        raise InputError("enough was seen")
     return TrialOutcome(params["x"], {})
 
 

@@ -23,6 +23,7 @@ import pytest
 
 from dashboards.serve import HeadStart
 from snpimpute.config import read
+from snpimpute.errors import InputError
 from snpimpute.evaluation import load_posteriors
 from snpimpute.inspection import by_sample, by_site, calibration_of, confusion_of, hidden_calls, right_and_wrong, window
 from snpimpute.io.dataset import PreparedDataset, load_dataset
@@ -190,24 +191,33 @@ def test_studies_draw_the_trials(visit: Go, dashboard: str, runs: Path) -> None:
 def test_a_study_that_runs_is_seen_to_go_on(serve: Serve, visit: Go, copied: Path) -> None:
     name = STUDY.format(digest="f" * 12)
     storage = str(copied / "studies" / f"{name}.journal")
-    settings = make_settings(copied, storage=storage, n_trials=400, seconds=100.0)
-    running = threading.Thread(target=run, args=(partial(objectives.slow, seconds=0.5), settings, name), daemon=True)
+    settings = make_settings(copied, storage=storage, n_trials=4000)
+    enough = copied / "enough"
+    evaluate = partial(objectives.slow, seconds=0.5, stop=str(enough))
+
+    def until_enough() -> None:
+        with pytest.raises(InputError, match="enough was seen"):
+            run(evaluate, settings, name)
+
+    running = threading.Thread(target=until_enough, daemon=True)
     url = serve(copied)
     running.start()
-    while not Path(storage).exists() or read_study(storage, name).counted < 3:
-        running.join(0.5)
-    seen = visit(url).open("studies")
-    number = seen.page.get_by_test_id("stMetricValue").first
-    before = int(number.inner_text().split()[0])
-    assert number.inner_text().endswith("of 400")
-    assert "running" in seen.csv("studies")["State"].tolist()
-    assert seen.page.get_by_test_id("stMetricValue").nth(3).inner_text() not in ("–", "")
-    seen.page.wait_for_function(
-        f"parseInt(document.querySelector('[data-testid=stMetricValue]').innerText) > {before + 2}"
-    )
-    assert len(seen.figure("history")["complete"]["x"]) >= before
-    running.join()
-    assert read_study(storage, name).counted <= 400
+    try:
+        while not Path(storage).exists() or read_study(storage, name).counted < 3:
+            running.join(0.5)
+        seen = visit(url).open("studies")
+        number = seen.page.get_by_test_id("stMetricValue").first
+        before = int(number.inner_text().split()[0])
+        assert number.inner_text().endswith("of 4000")
+        assert "running" in seen.csv("studies")["State"].tolist()
+        assert seen.page.get_by_test_id("stMetricValue").nth(3).inner_text() not in ("–", "")
+        seen.page.wait_for_function(
+            f"parseInt(document.querySelector('[data-testid=stMetricValue]').innerText) > {before + 2}"
+        )
+        assert len(seen.figure("history")["complete"]["x"]) >= before
+    finally:
+        enough.touch()
+        running.join()
 
 
 # ---------------------------------------------------------------------- where it goes wrong
