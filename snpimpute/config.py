@@ -109,7 +109,8 @@ class DataSettings(Settings):
     that an imputer's rows take on this dataset, over those of their variants. `max_samples` are drawn by the seed where
     `source` has more; `regions` are cut out of it. `imputers` names those that are run on this dataset, as `beagle` or,
     a single row, as `beagle/default`; None = all of the experiment. `seed` is that of what is drawn here (samples, split,
-    masks), where it is not the experiment's.
+    masks), where it is not the experiment's. `offsets` scores this dataset's hard calls with offsets too, as
+    `scoring.offsets` does those of all.
     """
 
     source: str = SIMULATED
@@ -128,6 +129,7 @@ class DataSettings(Settings):
     params: dict[str, dict[str, Any]] = {}
     imputers: tuple[str, ...] | None = None
     seed: int | None = None
+    offsets: bool = False
 
     @model_validator(mode="after")
     def _both_files(self) -> DataSettings:
@@ -236,6 +238,10 @@ class ExperimentSettings(Settings):
     def n_threads(self) -> int:
         """Processor threads to use: as set, or all there are."""
         return self.threads or len(os.sched_getaffinity(0))
+
+    def offsets_on(self, dataset: str) -> bool:
+        """Whether hard calls with offsets are scored too on this dataset."""
+        return self.scoring.offsets or (dataset in self.data and self.data[dataset].offsets)
 
     def budget(self, imputer: str) -> Budget:
         """The budget of an imputer's studies."""

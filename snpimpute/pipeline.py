@@ -60,7 +60,7 @@ def prepare(settings: ExperimentSettings, name: str, runs: Path, watch: Watch | 
     wanted = digest(
         [
             __version__,
-            data.model_dump(mode="json", exclude={"params", "imputers", "seed"}),
+            data.model_dump(mode="json", exclude={"params", "imputers", "seed", "offsets"}),
             seed,
             settings.scoring.headline_level,
             [file_digest(path) if path.is_file() else "" for path in _input_files(data)],
@@ -420,7 +420,7 @@ def score(
 ) -> Path:
     """The tidy table of scores of the imputers whose model folders are given; returns the CSV file.
 
-    With `scoring.offsets` the hard calls of those that have offsets are scored by these too.
+    Where offsets are wanted the hard calls of those that have offsets are scored by these too.
     """
     dataset = dataset_in(folder)
     about = [
@@ -431,7 +431,7 @@ def score(
         __version__,
         TABLE_LAYOUT,
     ]
-    offsets = [_offsets_in(home) if settings.scoring.offsets else {} for home in homes]
+    offsets = [_offsets_in(home) if settings.offsets_on(dataset.name) else {} for home in homes]
     if any(offsets):
         used = {home.name: {k: list(v) for k, v in own.items()} for home, own in zip(homes, offsets, strict=True)}
         about.append(used)
@@ -558,7 +558,7 @@ def _advance(
         if until == "train":
             return done
         perform(f"evaluate {what}", evaluate, settings, folder, row, done.home, watch)
-        if settings.scoring.offsets:
+        if settings.offsets_on(dataset_in(folder).name):
             perform(f"offsets {what}", choose_offsets, settings, folder, row, done.home, watch)
     except (StepFailed, InputError, RuntimeError) as error:
         done.failed = str(error)

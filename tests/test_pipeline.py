@@ -197,6 +197,8 @@ def test_offsets_are_chosen_once_and_scored_beside_the_largest_posterior(tmp_pat
 
     made = {path: path.stat().st_mtime_ns for path in (offsets, outcome.scores["calves"], without)}
     again = run(wanted, tmp_path)
+    here = DataSettings(**{**plain.data["calves"].model_dump(), "offsets": True})
+    assert run(little(scoring=plain.scoring, data={"calves": here}), tmp_path).scores == outcome.scores
     assert again.scores == outcome.scores and run(plain, tmp_path).scores["calves"] == without
     assert {path: path.stat().st_mtime_ns for path in made} == made
 
