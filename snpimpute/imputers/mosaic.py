@@ -9,15 +9,17 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
+from snpimpute.errors import InputError
 from snpimpute.genotypes import MISSING, GenotypeMatrix
 from snpimpute.imputers._base import MIN_SEEN, Imputer, Params, Report, Validation
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.masking import TrainingMask, at_hidden, site_masks, split_samples, unit_labels
+from snpimpute.runtime import beagle_jar, java
 
 SWITCHES = (0.001, 0.003, 0.01, 0.03)  # that `fit` chooses among where none is given
 USUAL_SWITCH = 0.003
@@ -25,6 +27,9 @@ CHOSEN_AT = (60.0, 90.0)  # percent of the sites hidden
 CHOSEN_ON = 40  # samples of the panel at most, set aside
 CHOSEN_SITES = 500  # in the middle of the panel, at most
 CHOSEN_STATES = 100  # at most: with much fewer, more switches look better than they are
+FIRST_SWITCH = 0.03  # while a panel that phases itself is not phased at all yet
+ROUNDS, VOTING_ROUNDS = 9, 4  # in which a panel phases itself, and of which the draws decide
+PARTS = 5  # of its samples: each is phased by the others
 LEAST_PANEL = 20  # samples: of fewer, none is set aside, and the usual value is taken
 
 
@@ -34,7 +39,9 @@ class MosaicParams(Params):
     Attributes:
         switch: probability that a haplotype copies another one from the next site on; None = chosen among SWITCHES.
         error: probability that an allele is not the one that is copied.
-        phasing: parameters of Beagle, which phases a panel that is not phased, over its defaults.
+        phased_by: who phases a panel that is not phased: "beagle", or the model "itself", which needs no program.
+        phasing: parameters of Beagle where it phases, over its defaults.
+        rounds: times that each sample is phased by the others, where the model phases.
         states: panel haplotypes that a sample is a mosaic of; time and memory grow with their square.
         first_states: the same while its haplotypes are drawn.
         draws: pairs of haplotypes drawn for each sample, to find the panel haplotypes that they resemble.
@@ -45,7 +52,9 @@ class MosaicParams(Params):
 
     switch: float | None = Field(None, gt=0, lt=0.5)
     error: float = Field(0.003, gt=0, lt=0.5)
+    phased_by: Literal["beagle", "itself"] = "beagle"
     phasing: dict[str, Any] = Field(default_factory=dict)
+    rounds: int = Field(ROUNDS, ge=1)
     states: int = Field(150, ge=2)
     first_states: int = Field(60, ge=2)
     draws: int = Field(3, ge=1)
@@ -75,8 +84,8 @@ class Mosaic(Imputer):
     from the panel's frequencies; pairs of haplotypes are drawn from the diploid model over the best of these; over the
     whole panel again, one copy at a time, for each haplotype drawn.
 
-    Nothing is learned for a level or pattern of missing calls. `fit` keeps the panel's haplotypes; Beagle phases a panel
-    that is not phased. How often copies switch is chosen by the log-loss at calls hidden from samples of the panel that
+    Nothing is learned for a level or pattern of missing calls. `fit` keeps the panel's haplotypes; a panel that is not
+    phased is phased by Beagle or, if asked for, by the model itself. How often copies switch is chosen by the log-loss at calls hidden from samples of the panel that
     are set aside, unless it is given. Contigs share nothing.
 
     Attributes:
@@ -103,12 +112,64 @@ class Mosaic(Imputer):
         return self.params.model_copy(update={"switch": self.switch})
 
     def _phased(self, panel: GenotypeMatrix) -> np.ndarray:
-        """int8 (2 * n_samples, n_sites): the panel's haplotypes, by Beagle where they are not known."""
+        """int8 (2 * n_samples, n_sites): the panel's haplotypes; where they are not known, by Beagle or by the model itself."""
         haplotypes = panel.haplotypes
-        if haplotypes is None:
+        if haplotypes is None and self.params.phased_by == "itself":
+            haplotypes = self._phased_by_itself(panel)
+        elif haplotypes is None:
             beagle = Beagle(Beagle.parse_params(self.params.phasing), seed=self.seed, threads=self.threads)
+            try:
+                java(), beagle_jar()
+            except InputError as error:
+                raise InputError(f'{error}; without it mosaic phases the panel with phased_by = "itself"') from None
             haplotypes = beagle.fit(panel).phased_panel()
         return np.ascontiguousarray(haplotypes.transpose(0, 2, 1).reshape(-1, panel.n_sites))
+
+    def _phased_by_itself(self, panel: GenotypeMatrix) -> np.ndarray:
+        """int8 (n_samples, n_sites, 2): phase at first at random, then, in each round, drawn from the model over the others.
+
+        So MaCH phases (Li et al. 2010), but it draws the haplotypes to copy from, and here they are chosen. Switches are
+        frequent at first, where nothing is known yet. The draws of the last rounds vote.
+        """
+        from threadpoolctl import threadpool_limits
+
+        rng = np.random.default_rng(self.seed)
+        shape = panel.calls.shape
+        guessed = (rng.random((2, *shape)) < panel.alt_frequency()).sum(axis=0)
+        calls = np.where(panel.calls == MISSING, guessed, panel.calls)
+        first = np.where(calls == 1, rng.random(shape) < 0.5, calls == 2)
+        haplotypes = np.stack([first, calls - first], axis=1).astype(np.int8)  # (n_samples, 2, n_sites)
+        if panel.n_samples == 1:  # there are no others
+            return haplotypes.transpose(0, 2, 1)
+        contigs = panel.sites["contig"].to_numpy()
+        with threadpool_limits(1), ThreadPoolExecutor(self.threads) as pool:
+            for contig in dict.fromkeys(contigs):
+                here = np.flatnonzero(contigs == contig)
+                now, drawn = haplotypes[:, :, here], []
+                for number in range(self.params.rounds):
+                    drawn.append(self._phased_anew(now, panel.calls[:, here], number, rng, pool))
+                    now = drawn[-1][0]
+                by_sample = np.concatenate(drawn[-VOTING_ROUNDS:]).swapaxes(0, 1)
+                haplotypes[:, :, here] = np.stack([voted(pairs) for pairs in by_sample])
+        return haplotypes.transpose(0, 2, 1)
+
+    def _phased_anew(
+        self, now: np.ndarray, calls: np.ndarray, number: int, rng: np.random.Generator, pool: ThreadPoolExecutor
+    ) -> np.ndarray:
+        """int8 (n_draws, n_samples, 2, n_sites): one round of `_phased_by_itself` on a contig, from the haplotypes `now`."""
+        votes = number >= self.params.rounds - VOTING_ROUNDS
+        params = self.params if votes else self.params.model_copy(update={"draws": 1})
+        switch = max(USUAL_SWITCH, FIRST_SWITCH / 2**number)
+        parts = min(PARTS, len(calls))
+        part_of = rng.permutation(len(calls)) % parts
+        now, drawn = now.copy(), np.empty((params.draws, *now.shape), dtype=np.int8)
+        for part in range(parts):
+            others = now[part_of != part].reshape(-1, now.shape[2])
+            copying = Copying(others, switch, params, int(rng.integers(2**31)))
+            rows = np.flatnonzero(part_of == part)
+            for row, pairs in zip(rows, pool.map(copying.pairs, calls[rows]), strict=True):
+                drawn[:, row], now[row] = pairs, pairs[0]
+        return drawn
 
     def _chosen_switch(self, panel: GenotypeMatrix) -> float:
         """The one of SWITCHES that predicts best at calls hidden from samples that are set aside."""
@@ -185,6 +246,31 @@ def log_loss(model: Imputer, matrix: GenotypeMatrix, hidden: np.ndarray) -> floa
     return float(-np.log(np.maximum(right, 1e-6)).mean())
 
 
+def voted(pairs: np.ndarray) -> np.ndarray:
+    """One pair of haplotypes by the vote of several.
+
+    Where they differ in the genotype (a call that is missing) the rounded mean is taken; the phase of two heterozygous sites
+    that follow each other is that of most.
+
+    Args:
+        pairs: int8 (n, 2, n_sites).
+
+    Returns:
+        int8 (2, n_sites).
+    """
+    calls = np.rint(pairs.sum(axis=1).mean(axis=0)).astype(np.int8)
+    mixed = np.flatnonzero(calls == 1)
+    first = pairs[:, 0, mixed]
+    known = pairs[:, :, mixed].sum(axis=1) == 1
+    differ = (first[:, 1:] != first[:, :-1]) & known[:, 1:] & known[:, :-1]
+    both = (known[:, 1:] & known[:, :-1]).sum(axis=0)
+    changes = np.concatenate([[0], 2 * differ.sum(axis=0) > both])[: len(mixed)]
+    out = np.stack([calls == 2, calls == 2]).astype(np.int8)
+    out[0, mixed] = np.cumsum(changes) % 2
+    out[1, mixed] = 1 - out[0, mixed]
+    return out
+
+
 class Copying:
     """The model in one window, one sample at a time.
 
@@ -211,6 +297,17 @@ class Copying:
         chosen = self._chosen(np.concatenate([resembling, alike[None]]))  # (K,)
         weight = alike[chosen] + self.params.uniform / len(self.haplotypes)
         return self._summed(calls, self.haplotypes[chosen], weight / weight.sum())
+
+    def pairs(self, calls: np.ndarray) -> np.ndarray:
+        """int8 (draws, 2, n_sites): haplotypes of a sample, drawn; they add up to its calls where it has any."""
+        sites, observed = np.arange(len(calls)), np.flatnonzero(calls != MISSING)
+        chosen = np.arange(min(len(self.haplotypes), self.params.first_states))
+        if len(observed):
+            alike = self._alike(calls[observed], observed)
+            best = np.argsort(-alike, kind="stable")[: self.params.first_states]
+            drawn = self._drawn(calls[observed], observed, best)
+            chosen = self._chosen(np.concatenate([self._resembling(drawn, observed), alike[None]]))
+        return self._drawn(calls, sites, chosen[: self.params.first_states]).reshape(-1, 2, len(calls))
 
     # ------------------------------------------------------------------ one copy at a time
 
@@ -277,7 +374,7 @@ class Copying:
     # ------------------------------------------------------------------ pairs
 
     def _drawn(self, calls: np.ndarray, observed: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """int8 (2 * draws, n_observed): pairs of haplotypes at the observed sites, drawn from the diploid model."""
+        """int8 (2 * draws, n_observed): pairs of haplotypes at these sites, drawn from the diploid model."""
         switches = self._switches(observed)
         copied = self.haplotypes[np.ix_(chosen, observed)]
         n_states = len(chosen)
@@ -296,7 +393,7 @@ class Copying:
                     stays[0, one] += 1 - switches[j]
                     stays[1, other] += 1 - switches[j]
                     weight = forward[j - 1] * stays[0][:, None] * stays[1]
-            wrong = pair.sum(axis=0) != calls
+            wrong = (pair.sum(axis=0) != calls) & (calls != MISSING)
             first = np.where(calls == 1, rng.random(len(calls)) < 0.5, calls == 2)
             pair[:, wrong] = np.stack([first, calls - first])[:, wrong]
         return out.reshape(-1, len(observed))

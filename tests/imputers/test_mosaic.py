@@ -15,7 +15,7 @@ from snpimpute.errors import InputError
 from snpimpute.genotypes import GenotypeMatrix
 from snpimpute.imputers._base import Imputer
 from snpimpute.imputers.beagle import Beagle
-from snpimpute.imputers.mosaic import SWITCHES, Copying, Mosaic, log_loss
+from snpimpute.imputers.mosaic import SWITCHES, Copying, Mosaic, log_loss, voted
 from snpimpute.imputers.softmax_regression import SoftmaxRegression
 from snpimpute.io.dataset import read_masked_sites
 from snpimpute.io.vcf import read_vcf
@@ -62,6 +62,11 @@ class TestMosaic(ImputerContract):
 class TestUnphasedPanel(ImputerContract):
     imputer = Mosaic
     params = QUICK | {"phasing": PHASING}
+
+
+class TestPanelPhasedByItself(ImputerContract):
+    imputer = Mosaic
+    params = QUICK | {"phased_by": "itself", "rounds": 2}
 
 
 def path_chances(start: np.ndarray, switch: float, n_sites: int) -> dict[tuple[int, ...], float]:
@@ -134,6 +139,56 @@ def test_it_beats_the_regression_and_needs_no_program_where_the_panel_is_phased(
         assert scores[0] > scores[1] + 0.02, (share, scores)
 
 
+def test_a_panel_that_is_not_phased_can_phase_itself_without_any_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine of ten neighbouring heterozygous sites come out in the right phase; the calls stay; imputing loses little."""
+    monkeypatch.setattr(Beagle, "_run", None)
+    truth = phased(150, 40)
+    panel, test = truth.take_samples(np.arange(120)), truth.take_samples(np.arange(120, 150))
+    holes = panel.hide(np.random.default_rng(5).random(panel.calls.shape) < 0.01)
+    unphased = replace(holes, haplotypes=None)
+    params = Mosaic.Params(states=40, first_states=30, switch=0.03, phased_by="itself", rounds=6)
+    model = Mosaic(params).fit(unphased)
+    found = model._haplotypes.reshape(120, 2, 40)
+    seen = unphased.calls >= 0
+    np.testing.assert_array_equal(found.sum(axis=1)[seen], unphased.calls[seen])
+    assert (found.sum(axis=1) == panel.calls)[~seen].mean() > 0.8
+    right, in_all = 0, 0
+    for known, pair in zip(panel.haplotypes, found, strict=True):
+        mixed = np.flatnonzero((known.sum(axis=1) == 1) & (pair.sum(axis=0) == 1))
+        right += (np.diff(known[mixed, 0]) % 2 == np.diff(pair[0, mixed]) % 2).sum()
+        in_all += len(mixed) - 1
+    assert right / in_all > 0.9, right / in_all
+    again = Mosaic(params).fit(unphased)
+    np.testing.assert_array_equal(again._haplotypes, model._haplotypes)
+    hidden = np.arange(40) % 2 == 0
+    scores = [
+        f1_macro(test.calls[:, hidden], m.posterior(test.hide(hidden))[:, hidden].argmax(axis=2))
+        for m in (model, Mosaic(params).fit(panel))
+    ]
+    assert scores[0] > scores[1] - 0.06, scores
+
+
+def test_a_panel_of_one_or_two_can_phase_itself() -> None:
+    for n_samples in (1, 2):
+        panel = small_panel(60).take_samples(slice(0, n_samples))
+        model = Mosaic(Mosaic.parse_params(QUICK | {"phased_by": "itself", "rounds": 5})).fit(panel)
+        seen = panel.calls >= 0
+        np.testing.assert_array_equal(model._haplotypes.reshape(n_samples, 2, -1).sum(axis=1)[seen], panel.calls[seen])
+
+
+def test_votes_are_for_the_phase_of_neighbours() -> None:
+    """Two of three draws agree at each step, though no two agree everywhere; haplotypes may be swapped as a whole."""
+    pairs = np.array(
+        [
+            [[0, 1, 0, 1, 0], [1, 0, 1, 1, 0]],
+            [[1, 0, 1, 1, 0], [0, 1, 0, 1, 1]],
+            [[0, 0, 1, 1, 0], [1, 1, 0, 1, 0]],
+        ],
+        dtype=np.int8,
+    )
+    np.testing.assert_array_equal(voted(pairs), [[0, 1, 0, 1, 0], [1, 0, 1, 1, 0]])
+
+
 def test_contigs_are_imputed_as_each_by_itself() -> None:
     panel = phased(40, 30)
     calls = phased(50, 30).take_samples(np.arange(40, 50))
@@ -194,6 +249,14 @@ def test_fit_chooses_whatever_families_there_are(families: list[str]) -> None:
 def test_a_wrong_phasing_is_refused_in_one_line() -> None:
     with pytest.raises(InputError, match="imputer beagle: parameter 'no_such'"):
         Mosaic(Mosaic.parse_params(QUICK | {"phasing": {"no_such": 1}})).fit(small_panel(30))
+
+
+def test_without_beagle_the_line_says_how_to_do_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        InputError, match=r'^Java is missing: .*; without it mosaic phases the panel with phased_by = "itself"$'
+    ):
+        Mosaic(Mosaic.parse_params(QUICK)).fit(small_panel(30))
 
 
 def test_log_loss_is_that_of_the_hidden_calls() -> None:
