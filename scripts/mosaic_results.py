@@ -207,7 +207,7 @@ def page(scores: Scores, absent: list[str], cost: Path) -> str:
         asked_for(scores),
         "Differences are means over the datasets of a group. Their 95% intervals resample samples (families, in cattle), each "
         "once for all splits that it is in, and masks; of one mask a level (development data) samples alone. *Better*: the interval is above zero; *no worse*: above "
-        f"−{MARGIN}; *{BEHIND}*: the same, but below zero; *worse*: below zero. The best other imputer is that of the highest mean macro-F1 at that level. – stands where Beagle gives hard calls alone: in a target that lacks single calls at observed sites.",
+        f"−{MARGIN}; *{BEHIND}*: the same, but below zero; *worse*: below zero. The best other imputer is that of the highest mean macro-F1 at that level. – stands where Beagle gives hard calls alone: where single calls are missing, and without a reference.",
     ]
     for group, names in groups_in(scores):
         parts += [f"## {group.title}", f"{capital_count(names)}: {group.about}."]

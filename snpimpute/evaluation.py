@@ -114,7 +114,7 @@ def impute_scenarios(
         posterior = imputer.posterior(target)
         seconds[scenario.key] = time.monotonic() - started
         values[scenario.key] = at_hidden(posterior, hidden).astype(np.float16)
-        if not imputer.gives_posterior(target):
+        if not imputer.gives_posterior(target.take_sites(hidden if hidden.ndim == 1 else hidden.any(axis=0))):
             smoothed.add(scenario.key)
         if progress is not None:
             progress(done, len(scenarios))

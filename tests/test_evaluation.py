@@ -202,6 +202,24 @@ def test_smoothed_calls_have_no_log_loss(dataset, results):
     assert rows.metric.isin(["f1_macro", "dosage_r2"]).any()
 
 
+def test_a_hole_at_an_observed_site_does_not_take_the_posterior_of_hidden_ones(dataset):
+    """What an imputer says of its posterior is asked of the hidden sites alone."""
+
+    class OfWholeSites(Mode):
+        def gives_posterior(self, target):
+            missing = target.calls == -1
+            return bool((missing.all(axis=0) | ~missing.any(axis=0)).all())
+
+    scenario = dataset.test_scenarios()[0]
+    observed = np.flatnonzero(~scenario.hidden)[0]
+    known = dataset.test.calls[0, observed]
+    dataset.test.calls[0, observed] = -1
+    fitted = OfWholeSites().fit(dataset.train)
+    found = impute_scenarios(fitted, "default", dataset)
+    dataset.test.calls[0, observed] = known
+    assert scenario.key not in found.smoothed
+
+
 def test_true_genotypes_are_scored_beside_the_called_ones(dataset, table):
     called = pick(table, variant="good", level=60.0, metric="f1_micro")
     true = pick(table, variant="good", level=60.0, metric="f1_micro", subset="true:all")

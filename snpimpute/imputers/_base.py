@@ -154,7 +154,11 @@ class Imputer(ABC):
         return self.params
 
     def gives_posterior(self, target: GenotypeMatrix) -> bool:
-        """False where the posterior is smoothed hard calls, so that log-loss and calibration would mean nothing."""
+        """False where the posterior is smoothed hard calls, so that log-loss and calibration would mean nothing.
+
+        Args:
+            target: calls at the sites whose posterior is looked at.
+        """
         return True
 
     # ------------------------------------------------------------------ the wrapper

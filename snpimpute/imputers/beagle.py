@@ -148,7 +148,7 @@ class Beagle(Imputer):
         )
 
     def gives_posterior(self, target: GenotypeMatrix) -> bool:
-        """False without a reference, and where a site has calls for some samples only."""
+        """False without a reference, and where one of these sites has calls for some samples only."""
         missing = target.calls == MISSING
         return self.params.mode == "reference" and bool((missing.all(axis=0) | ~missing.any(axis=0)).all())
 
