@@ -53,6 +53,11 @@ class Group:
     names: tuple[str, ...]
     about: str
 
+    @property
+    def of_calls(self) -> bool:
+        """Whether single calls are hidden in place of whole sites."""
+        return self.names[0].endswith("calls")
+
 
 GROUPS = (
     Group(
@@ -266,6 +271,8 @@ def asked_for(scores: Scores) -> str:
                 *outcome(said, (BETTER, NO_WORSE, BEHIND)),
             ]
         )
+        if group.of_calls:  # the further aims were set for whole sites
+            continue
         if human:
             low = {level: said[level] for level in levels if 10 <= level <= 60}
             rows.append([group.title, "better than the best other at 10 to 60%", *outcome(low, (BETTER,))])
@@ -494,7 +501,7 @@ def draw(scores: Scores, path: Path) -> None:
                     levels, values, color=colour, marker=marker, markersize=4, linewidth=2.2 if label == OWN else 1.2,
                     label=short[label],
                 )  # fmt: skip
-        what = "calls" if group.names[0].endswith("calls") else "sites"
+        what = "calls" if group.of_calls else "sites"
         ax.set(title=group.title, xlabel=f"{what} missing (%)", ylabel="1 − macro-F1 (lower is better)", yscale="log")
         ax.grid(alpha=0.3, which="both")
         low, high = ax.get_ylim()
