@@ -51,7 +51,7 @@ simpute: setup ## Simpute against the classical methods, in its paper's regimes:
 	$(BIN)/snpimpute experiment experiments/simpute.toml
 	$(BIN)/python scripts/simpute_results.py
 
-mosaic: setup ## Mosaic against the others, on data that it was not designed on: six hours; goes on where it was
+mosaic: setup ## Mosaic against the others, on data that it was not designed on: eight hours; goes on where it was
 	$(BIN)/snpimpute experiment experiments/mosaic.toml
 	$(BIN)/python benchmarks/mosaic_cost.py
 	$(BIN)/python scripts/mosaic_results.py
