@@ -203,7 +203,8 @@ def page(scores: Scores, absent: list[str], cost: Path) -> str:
     parts = [
         "# Mosaic against the others",
         "Made by `make mosaic` from the scores of `experiments/mosaic.toml`, which was fixed, with "
-        "[mosaic's design](../decisions/0017-mosaic.md), before anything but the development data was scored. Beagle's "
+        "[mosaic's design](../decisions/0017-mosaic.md), before anything but the development data was scored; four of the "
+        "splits by family, networks, offsets and `mosaic/alone` were added later. Beagle's "
         "settings are those that its studies found on the development data, three phasings averaged; `joint` phases panel "
         f"and target together. {NOT_RUN}.",
         *([f"**Not run yet, and so not here: {', '.join(absent)}.**"] if absent else []),
