@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -23,7 +22,7 @@ from snpimpute.report.rows import Rows
 from snpimpute.report.sections import styles_of
 from snpimpute.report.tree import Style
 from snpimpute.store import EmptyStoreError, Registered, Store, read_only
-from snpimpute.studies import SILENT, SeenStudy, importances, journals, names_in, read_study
+from snpimpute.studies import SeenStudy, importances, journals, names_in, read_study
 from snpimpute.tracking import TrainingRun
 
 MOMENT = 5.0  # seconds that what the store said is taken to hold
@@ -174,9 +173,7 @@ def studies() -> dict[str, str]:
 
 def study(name: str, storage: str) -> SeenStudy:
     """A study as it stands now."""
-    written = _written(storage)
-    found = _study(name, storage, written)
-    return replace(found, alive=found.alive and time.time() - written < SILENT)
+    return _study(name, storage, _written(storage))
 
 
 @st.cache_resource(ttl=3600, max_entries=500, show_spinner=False)

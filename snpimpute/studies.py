@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,8 +56,8 @@ class SeenStudy:
         n_trials: trials that count wanted, or None if the study does not say.
         seconds_allowed: time that it may spend, or None for no limit or if it does not say.
         seconds: time spent so far.
-        alive: whether a process is at work on it, as far as can be seen: it was written to within the last minute, and a trial
-            runs or is still wanted (between two trials none runs).
+        last_word: when it last said something (seconds since 1970); inf while a trial runs in a database, which does not tell;
+            -inf if it never did.
     """
 
     name: str
@@ -69,7 +69,7 @@ class SeenStudy:
     n_trials: int | None
     seconds_allowed: float | None
     seconds: float
-    alive: bool
+    last_word: float
 
     @property
     def counted(self) -> int:
@@ -91,7 +91,14 @@ class SeenStudy:
         return min(limits, default=None)
 
     @property
-    def wants_more(self) -> bool:
+    def alive(self) -> bool:
+        """Whether a process is at work on it, as far as can be seen: it spoke within the last minute, and a trial runs or is
+        still wanted (between two trials none runs)."""
+        runs = any(trial.state == "running" for trial in self.trials)
+        return (runs or self._wants_more) and time.time() - self.last_word < SILENT
+
+    @property
+    def _wants_more(self) -> bool:
         """Whether it says how far it goes, and is not there yet."""
         says = self.n_trials is not None or self.seconds_allowed is not None
         has_trials = self.n_trials is not None and self.counted >= self.n_trials
@@ -126,17 +133,15 @@ def read_study(storage: str, name: str) -> SeenStudy:
     attributes = study.user_attrs
     parts = NAME.fullmatch(name)
     budget = attributes.get("budget", {})
-    seen = SeenStudy(
+    return SeenStudy(
         name=name,
         **(parts.groupdict() if parts else dict.fromkeys(("dataset", "digest", "imputer", "variant"), "")),
         trials=_seen(trials),
         n_trials=budget.get("trials"),
         seconds_allowed=budget.get("seconds"),
         seconds=float(attributes.get("seconds", 0.0)),
-        alive=False,
+        last_word=_last_word(storage, trials),
     )
-    runs = any(trial.state == "running" for trial in seen.trials)
-    return replace(seen, alive=(runs or seen.wants_more) and _silent(storage, trials) < SILENT)
 
 
 def warm_up() -> None:
@@ -164,14 +169,13 @@ def importances(storage: str, name: str) -> dict[str, float]:
     return dict(get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=1)))
 
 
-def _silent(storage: str, trials: list[optuna.trial.FrozenTrial]) -> float:
-    """Seconds since a study last said something; a database does not tell what a trial that runs said."""
+def _last_word(storage: str, trials: list[optuna.trial.FrozenTrial]) -> float:
+    """When a study last said something; a database does not tell what a trial that runs said."""
     if "://" not in storage:
-        return time.time() - Path(storage).stat().st_mtime
+        return Path(storage).stat().st_mtime
     if any(trial.state.name == "RUNNING" for trial in trials):
-        return 0.0
-    ends = [trial.datetime_complete for trial in trials if trial.datetime_complete]
-    return (datetime.now() - max(ends)).total_seconds() if ends else math.inf
+        return math.inf
+    return max((t.datetime_complete.timestamp() for t in trials if t.datetime_complete), default=-math.inf)
 
 
 def _seen(trials: list[optuna.trial.FrozenTrial]) -> list[SeenTrial]:

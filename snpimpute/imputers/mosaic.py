@@ -19,7 +19,6 @@ from snpimpute.genotypes import MISSING, GenotypeMatrix
 from snpimpute.imputers._base import MIN_SEEN, Imputer, Params, Report, Validation
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.masking import TrainingMask, at_hidden, site_masks, split_samples, unit_labels
-from snpimpute.runtime import beagle_jar, java
 
 SWITCHES = (0.001, 0.003, 0.01, 0.03)  # that `fit` chooses among where none is given
 USUAL_SWITCH = 0.003
@@ -85,8 +84,8 @@ class Mosaic(Imputer):
     whole panel again, one copy at a time, for each haplotype drawn.
 
     Nothing is learned for a level or pattern of missing calls. `fit` keeps the panel's haplotypes; a panel that is not
-    phased is phased by Beagle or, if asked for, by the model itself. How often copies switch is chosen by the log-loss at calls hidden from samples of the panel that
-    are set aside, unless it is given. Contigs share nothing.
+    phased is phased by Beagle or, if asked for, by the model itself. How often copies switch is chosen by the log-loss at
+    calls hidden from samples of the panel that are set aside, unless it is given. Contigs share nothing.
 
     Attributes:
         switch: as given or chosen.
@@ -119,7 +118,7 @@ class Mosaic(Imputer):
         elif haplotypes is None:
             beagle = Beagle(Beagle.parse_params(self.params.phasing), seed=self.seed, threads=self.threads)
             try:
-                java(), beagle_jar()
+                Beagle.require_programs()
             except InputError as error:
                 raise InputError(f'{error}; without it mosaic phases the panel with phased_by = "itself"') from None
             haplotypes = beagle.fit(panel).phased_panel()
@@ -290,11 +289,7 @@ class Copying:
     def posterior(self, calls: np.ndarray) -> np.ndarray:
         """float32 (n_sites, 3) of a sample's int8 calls (n_sites,), some of them observed."""
         observed = np.flatnonzero(calls != MISSING)
-        alike = self._alike(calls[observed], observed)  # (R,)
-        best = np.argsort(-alike, kind="stable")[: self.params.first_states]
-        drawn = self._drawn(calls[observed], observed, best)  # (2 * draws, n_observed)
-        resembling = self._resembling(drawn, observed)  # (2 * draws, R)
-        chosen = self._chosen(np.concatenate([resembling, alike[None]]))  # (K,)
+        chosen, alike = self._suited(calls[observed], observed)
         weight = alike[chosen] + self.params.uniform / len(self.haplotypes)
         return self._summed(calls, self.haplotypes[chosen], weight / weight.sum())
 
@@ -303,11 +298,16 @@ class Copying:
         sites, observed = np.arange(len(calls)), np.flatnonzero(calls != MISSING)
         chosen = np.arange(min(len(self.haplotypes), self.params.first_states))
         if len(observed):
-            alike = self._alike(calls[observed], observed)
-            best = np.argsort(-alike, kind="stable")[: self.params.first_states]
-            drawn = self._drawn(calls[observed], observed, best)
-            chosen = self._chosen(np.concatenate([self._resembling(drawn, observed), alike[None]]))
+            chosen, _ = self._suited(calls[observed], observed)
         return self._drawn(calls, sites, chosen[: self.params.first_states]).reshape(-1, 2, len(calls))
+
+    def _suited(self, calls: np.ndarray, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """int (K,), haplotypes that suit a sample, best first; float32 (R,), how much it is like each of the panel."""
+        alike = self._alike(calls, observed)  # (R,)
+        best = np.argsort(-alike, kind="stable")[: self.params.first_states]
+        drawn = self._drawn(calls, observed, best)  # (2 * draws, n_observed)
+        resembling = self._resembling(drawn, observed)  # (2 * draws, R)
+        return self._chosen(np.concatenate([resembling, alike[None]])), alike
 
     # ------------------------------------------------------------------ one copy at a time
 

@@ -218,6 +218,7 @@ def test_a_study_that_runs_is_seen_to_go_on(serve: Serve, visit: Go, copied: Pat
     finally:
         enough.touch()
         running.join()
+    assert read_study(storage, name).counted <= 4000
 
 
 # ---------------------------------------------------------------------- where it goes wrong
