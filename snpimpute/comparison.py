@@ -66,7 +66,7 @@ def _notes(settings: ExperimentSettings, outcome: Outcome) -> list[str]:
 
 def _imputer_row(dataset: str, done: Done) -> dict[str, Any]:
     cls = imputers.load(done.row.imputer)
-    network = cls.framework in ("tensorflow", "torch")
+    network = cls.learns_in_epochs
     row: dict[str, Any] = {
         "dataset": dataset,
         "imputer": done.row.imputer,

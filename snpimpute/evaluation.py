@@ -50,7 +50,6 @@ KEY = [
     "versus",
 ]
 COLUMNS = [*KEY, "value", "low", "high", "n"]
-TABLE_LAYOUT = 3  # of the rows that a table of scores has; a table of another layout is made anew
 POOLED = "all"  # the repeat of rows that pool all masks of a level
 COMPARED = ("f1_macro", "f1_micro", "f1_1", "dosage_r2")  # metrics that get differences to the best imputer
 # subset → metrics in which the variants of an imputer are compared, and at the headline (of single calls: everywhere) every pair

@@ -37,6 +37,7 @@ from snpimpute.runtime import (
     versions,
     write_text,
 )
+from snpimpute.sources import source_digest
 from snpimpute.tracking import PANEL_VARIANT
 from snpimpute.tuning import StudySettings, TrialOutcome, read_params, run_study, write_params
 from snpimpute.watch import Watch
@@ -100,8 +101,15 @@ class FitSettings:
         files = [*files_of(self.panel), self.samples, self.genetic_map, self.typed]
         contents = [file_digest(path) if path is not None and path.is_file() else "" for path in files]
         settings = {key: value for key, value in vars(self).items() if key not in left_out}
-        recipe = imputers.load(self.imputer).recipe if "imputer" not in left_out else ""
-        return digest([settings, contents, __version__, *([recipe] if recipe else [])])
+        code = source_digest("snpimpute.window_steps", without=imputers.DISCOVERY)
+        return digest(
+            [
+                settings,
+                contents,
+                code,
+                [] if "imputer" in left_out else imputers.decided_by(imputers.load(self.imputer)),
+            ]
+        )
 
 
 @dataclass(frozen=True)
@@ -169,7 +177,9 @@ def _fit(settings: FitSettings, cls: type[Imputer], home: Path, watch: Watch) ->
     watch.stage(f"measure {settings.imputer} in {len(pilots)} of {len(windows)} windows")
     in_processes("measure_windows", home, pilots, lambda n: measured_file(home, n).exists(), settings.threads, watch)
     found = [json.loads(measured_file(home, number).with_suffix(".json").read_text()) for number in pilots]
-    plan["params"] = _agreed(cls, plan["params"], [one["params"] for one in found])
+    if found:
+        agreed = cls.agreed([cls.parse_params(one["params"]) for one in found])
+        plan["params"] = agreed.model_dump(mode="json")
     write_text(home / "plan.json", json.dumps(plan) + "\n")
 
     watch.stage(f"fit {settings.imputer} in {len(windows)} windows")
@@ -323,18 +333,6 @@ def _window_done(home: Path, number: int) -> bool:
 
 
 # ---------------------------------------------------------------------- what the measured windows say
-
-
-def _agreed(cls: type[Imputer], params: dict[str, Any], found: list[dict[str, Any]]) -> dict[str, Any]:
-    """Parameters for all windows from what the fits of some of them found: medians of epochs, means of calibrations."""
-    if not found:
-        return params
-    agreed = dict(found[0])
-    if (stops := [one["stop_after"] for one in found if one.get("stop_after")]) and "stop_after" in agreed:
-        agreed["stop_after"] = int(np.median(stops))
-    if "calibration" in agreed and all(one.get("calibration") for one in found):
-        agreed["calibration"] = np.mean([one["calibration"] for one in found], axis=0).tolist()
-    return cls.parse_params(agreed).model_dump(mode="json")
 
 
 def _scores(

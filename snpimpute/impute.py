@@ -33,6 +33,7 @@ from snpimpute.qc import (
     check_target,
 )
 from snpimpute.runtime import write_text, written_beside
+from snpimpute.sources import source_digest
 from snpimpute.watch import Watch
 from snpimpute.window_steps import imputed_file, kept_posterior
 from snpimpute.windows import Window, WindowedModel, cut_by_sites, weights_in
@@ -185,9 +186,10 @@ def _require_no_panel(settings: ImputeSettings) -> None:
 
 def _work_digest(settings: ImputeSettings, model: WindowedModel | None) -> str:
     contents = [file_digest(path) if path.is_file() else "" for path in files_of(settings.target)]
-    recipe = imputers.load(settings.imputer).recipe
-    alone = [settings.imputer, dict(settings.params), settings.window, settings.seed, *([recipe] if recipe else [])]
-    return digest([contents, model.about if model is not None else alone, __version__])
+    alone = [settings.imputer, dict(settings.params), settings.window, settings.seed]
+    cls = imputers.load(settings.imputer) if model is None else model.imputer_class
+    code = source_digest("snpimpute.window_steps", without=imputers.DISCOVERY)
+    return digest([contents, alone if model is None else model.about, code, imputers.decided_by(cls)])
 
 
 # ---------------------------------------------------------------------- the target, laid out as the model has its sites

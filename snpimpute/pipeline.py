@@ -11,11 +11,11 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 import numpy as np
 import pandas as pd
 
-from snpimpute import __version__, imputers
+from snpimpute import imputers
 from snpimpute.config import SIMULATED, DataSettings, ExperimentSettings
 from snpimpute.digests import digest, file_digest
 from snpimpute.errors import InputError
-from snpimpute.evaluation import TABLE_LAYOUT, impute_scenarios, load_posteriors, save_posteriors, score_table
+from snpimpute.evaluation import impute_scenarios, load_posteriors, save_posteriors, score_table
 from snpimpute.imputers._base import Imputer, Report
 from snpimpute.io.dataset import PreparedDataset, dataset_in, read_about, save_dataset
 from snpimpute.io.read import files_of
@@ -29,6 +29,7 @@ from snpimpute.runtime import (
     write_text,
     written_beside,
 )
+from snpimpute.sources import source_digest
 from snpimpute.training import MaskPolicy, fit_on, offsets_by_level, validate, validate_in_folder
 from snpimpute.tuning import (
     StudyResult,
@@ -59,7 +60,7 @@ def prepare(settings: ExperimentSettings, name: str, runs: Path, watch: Watch | 
     seed = settings.seed if data.seed is None else data.seed
     wanted = digest(
         [
-            __version__,
+            source_digest("snpimpute.io.prepare"),
             data.model_dump(mode="json", exclude={"params", "imputers", "seed", "offsets"}),
             seed,
             settings.scoring.headline_level,
@@ -87,14 +88,13 @@ def _input_files(data: DataSettings) -> list[Path]:
 
 def study_name(dataset: PreparedDataset, row: Row, seed: int) -> str:
     """Name of a row's study: all that changes a score is in it, budgets and threads are not."""
-    decides = digest([row.params, row.mask, seed, __version__, *_recipe(row)])
+    decides = digest([row.params, row.mask, seed, imputers.decided_by(imputers.load(row.imputer)), _source()])
     return f"{dataset.name}-{dataset.digest[:12]}-{row.imputer}-{row.variant}-{decides[:8]}"
 
 
-def _recipe(row: Row) -> list[str]:
-    """What else decides the results of the row's imputer: nothing, or its description."""
-    recipe = imputers.load(row.imputer).recipe
-    return [recipe] if recipe else []
+def _source() -> str:
+    """Digest of the source that fits and imputes for an experiment, whatever the imputer."""
+    return source_digest("snpimpute.training", "snpimpute.evaluation", without=imputers.DISCOVERY)
 
 
 def tune(
@@ -234,8 +234,8 @@ def _read_tuned(path: Path, dataset: PreparedDataset, row: Row) -> Tuned:
 def model_folder(settings: ExperimentSettings, dataset: PreparedDataset, row: Row, tuned: Tuned, runs: Path) -> Path:
     """Where a row's fitted imputer is kept: named by all that it depends on."""
     params = tuned.params_of(row)
-    about = [dataset.digest, row.imputer, params, row.mask, settings.seed, settings.n_threads(), __version__]
-    decides = digest([*about, *_recipe(row)])
+    about = [dataset.digest, row.imputer, params, row.mask, settings.seed, settings.n_threads()]
+    decides = digest([*about, imputers.decided_by(imputers.load(row.imputer)), _source()])
     return runs / "models" / f"{dataset.name}-{row.imputer}-{row.variant}-{decides[:10]}"
 
 
@@ -428,8 +428,7 @@ def score(
         sorted(home.name for home in homes),
         settings.scoring.resamples,
         settings.seed,
-        __version__,
-        TABLE_LAYOUT,
+        _source(),
     ]
     offsets = [_offsets_in(home) if settings.offsets_on(dataset.name) else {} for home in homes]
     if any(offsets):

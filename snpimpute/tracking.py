@@ -46,6 +46,10 @@ DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 KEY_TAG = "snpimpute.key"  # what a run is found again by
 SCORES_TAG = "snpimpute.scores"  # digest of the scores that a run holds
+KIND_TAG, KIND = (
+    "mlflow.experimentKind",
+    "custom_model_development",
+)  # else MLflow's pages open on language-model traces
 ROOT_TAG = "snpimpute.artifacts"  # where an experiment's artifacts were when it was made, so that they can be moved
 CHAMPION = "champion"
 PANEL_VARIANT = "panel"  # of the versions that `snpimpute fit` makes
@@ -594,6 +598,8 @@ class Tracker:
         from mlflow.exceptions import MlflowException
 
         if (found := self.client.get_experiment_by_name(name)) is not None:
+            if KIND_TAG not in found.tags:  # made by an earlier version
+                self.client.set_experiment_tag(found.experiment_id, KIND_TAG, KIND)
             return found.experiment_id
         root = self.runs / ARTIFACTS
         by_server = self.uri.startswith("http")
@@ -601,7 +607,7 @@ class Tracker:
             return self.client.create_experiment(
                 name,
                 artifact_location=None if by_server else (root / name.removeprefix("snpimpute/")).as_uri(),
-                tags=None if by_server else {ROOT_TAG: root.as_uri()},
+                tags={KIND_TAG: KIND} if by_server else {KIND_TAG: KIND, ROOT_TAG: root.as_uri()},
             )
         except MlflowException as error:
             found = self.client.get_experiment_by_name(name)  # made elsewhere since we looked
@@ -831,7 +837,6 @@ def model_card(
         params, metrics: as `Tracker.log_training` gets them; `mask`, `samples_fit` and `val_f1_macro` are shown.
     """
     cls = imputers.load(imputer)
-    is_network = cls.framework in ("tensorflow", "torch")
     rows = {
         "imputer": f"{imputer}: {cls.description}",
         "variant": variant,
@@ -839,7 +844,9 @@ def model_card(
         "digest of the dataset": dataset_digest,
         "learned from": f"{metrics['samples_fit']:.0f} samples" if "samples_fit" in metrics else "",
         "sites": n_sites,
-        "hidden while it learned": f"{params['mask']} masks" if is_network and "mask" in params else "nothing",
+        "hidden while it learned": f"{params['mask']} masks"
+        if cls.learns_in_epochs and "mask" in params
+        else "nothing",
         "validation macro-F1": f"{metrics[DECIDES]:.4f}" if DECIDES in metrics else "",
     }
     table = "".join(f"| {name} | {value} |\n" for name, value in rows.items())

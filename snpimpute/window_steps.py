@@ -58,7 +58,7 @@ def step_measure_windows(home: str, numbers: list[int]) -> None:
         imputer = cls(cls.parse_params(plan["params"]), seed=plan["seed"])
         rest, target = part.take_samples(~held), part.take_samples(held)
         mask = _training_mask(place, plan, windows[number])
-        if cls.framework in ("tensorflow", "torch"):
+        if cls.learns_in_epochs:
             learned_from, validation = _validation(place, plan, rest, number)
             imputer.fit(learned_from, validation, mask)
         else:

@@ -196,6 +196,11 @@ class WindowedModel:
                 what = "is not as it was when the model was fitted" if path.is_file() else "is missing"
                 raise InputError(f"model {self.about['name']}: {path} {what}: fit it again, or fetch it anew")
 
+    @property
+    def imputer_class(self) -> type[Imputer]:
+        """The class of the windows' imputers."""
+        return imputers.class_in(self.place(self.folder, 0))
+
     def imputer(self, number: int) -> Imputer:
         """The fitted imputer of window `number`, loaded."""
         return self._loaded(number)

@@ -226,7 +226,7 @@ def seen(mine: list[Version], runs: Mapping[str, TrainingRun]) -> None:
 def masks_of(run: TrainingRun) -> str:
     """What a network had hidden while it learned; nothing else hides anything."""
     known = run.imputer in imputers.names()
-    network = known and imputers.load(run.imputer).framework in ("tensorflow", "torch")
+    network = known and imputers.load(run.imputer).learns_in_epochs
     return shown_plain(run.params.get("mask")) if network else "–"
 
 

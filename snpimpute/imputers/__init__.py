@@ -6,20 +6,26 @@ variable SNPIMPUTE_IMPUTERS, which has them as PATH has its folders, and those t
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from snpimpute.digests import file_digest
 from snpimpute.errors import InputError
+from snpimpute.sources import source_digest
 
 if TYPE_CHECKING:
     from snpimpute.imputers._base import Imputer
 
 HERE = Path(__file__).parent
+DISCOVERY = frozenset(
+    {__name__}
+)  # loads imputers by name: what it loads is keyed by `decided_by`, not by who imports this file
 OF_THE_USER = "SNPIMPUTE_IMPUTERS"
 OF_THE_SETTINGS = "SNPIMPUTE_IMPUTERS_OF_SETTINGS"  # in the environment, so that the steps' processes look there too
 
@@ -57,10 +63,15 @@ def load(name: str) -> type[Imputer]:
     from snpimpute.imputers._base import Imputer
 
     module = importlib.import_module(f"{__name__}.{name}")
-    return next(
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Imputer) and value.__module__ == module.__name__
+    for value in vars(module).values():
+        if isinstance(value, type) and issubclass(value, Imputer) and value.__module__ == module.__name__:
+            if not isinstance(vars(value).get("description"), str):
+                raise InputError(
+                    f"{files[name]}: the imputer {value.__name__} says nothing of itself: give it a `description`"
+                )
+            return value
+    raise InputError(
+        f"{files[name]} has no imputer: write a subclass of Imputer there, or begin the file's name with _"
     )
 
 
@@ -73,6 +84,21 @@ def class_in(folder: Path) -> type[Imputer]:
     from snpimpute.imputers._external import described
 
     return described(name, description.read_text(), str(description))
+
+
+def decided_by(cls: type[Imputer]) -> list[Any]:
+    """Key of the code behind an imputer's results: its source with what that imports, library versions, programs, description.
+
+    JSON-able; whatever is kept of an imputer's results is kept under this beside the data, the parameters, the seed and
+    the threads.
+    """
+    source = source_digest(cls.__module__, without=DISCOVERY)
+    return [source, [_digest_of(path, path.stat().st_mtime_ns) for path in cls.program_files()], cls.recipe]
+
+
+@functools.cache
+def _digest_of(path: Path, changed: int) -> str:
+    return file_digest(path)
 
 
 def _files() -> dict[str, Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,7 +83,7 @@ class Imputer(ABC):
     """Learns from a reference panel and gives a posterior over the three genotypes of target samples with missing calls.
 
     A subclass stands alone in `snpimpute/imputers/NAME.py`; its name is the file's. It sets `description`, `framework`
-    ("tensorflow", "torch", "java" or None) and `variants`, defines `Params`, and the underscored methods; if anything
+    ("tensorflow", "torch", "java" or None), `learns_in_epochs` and `variants`, defines `Params`, and the underscored methods; if anything
     is to be tuned, also `search_space`. It imports no framework at module top.
 
     Args:
@@ -94,6 +95,7 @@ class Imputer(ABC):
     name: ClassVar[str]
     description: ClassVar[str]
     framework: ClassVar[str | None] = None
+    learns_in_epochs: ClassVar[bool] = False  # held-out samples then tell it when to stop, and masks what to learn
     Params: ClassVar[type[Params]] = Params
     needs_panel: bool = True  # False: it learns from the target, and a panel without samples will do
     starts: ClassVar[Sequence[Mapping[str, Any]]] = ()  # settings known to do well somewhere: what studies try early
@@ -143,6 +145,21 @@ class Imputer(ABC):
     def require_programs(cls) -> None:
         """Raise InputError that names a program which it needs and which is not there."""
         return
+
+    @classmethod
+    def program_files(cls) -> list[Path]:
+        """Files of the external programs that take part in its results; those that are missing are left out."""
+        return []
+
+    @classmethod
+    def agreed(cls, found: Sequence[Any]) -> Any:
+        """Params for all windows of a panel, from what the fits of some of them found (at least one).
+
+        By default each parameter by itself: the median of numbers (of whole numbers rounded), the most frequent of
+        anything else (of equally frequent ones the first found).
+        """
+        tables = [params.model_dump() for params in found]
+        return cls.parse_params({name: typical([table[name] for table in tables]) for name in tables[0]})
 
     @classmethod
     def n_parameters(cls, params: Any, n_sites: int) -> int | None:
@@ -269,6 +286,18 @@ class Imputer(ABC):
         imputer.frequencies = np.load(folder / "frequencies.npy", allow_pickle=False)
         imputer._load(folder / "state")
         return imputer
+
+
+def typical(values: Sequence[Any]) -> Any:
+    """The median of numbers (whole ones stay whole), else the most frequent value; None where it is at least half of them."""
+    known = [value for value in values if value is not None]
+    if 2 * len(known) <= len(values):
+        return None
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in known):
+        median = float(np.median(known))
+        return round(median) if all(isinstance(value, int) for value in known) else median
+    counted = Counter(map(repr, known))
+    return max(known, key=lambda value: counted[repr(value)])
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -84,6 +85,14 @@ class External(Imputer):
             program(name, f"imputer {cls.name}", install)
         if cls._phases():
             Beagle.require_programs()
+
+    @classmethod
+    def program_files(cls) -> list[Path]:
+        files = []
+        for name in (cls.about.program.name, *cls.about.program.also):
+            with suppress(InputError):
+                files.append(Path(program(name, f"imputer {cls.name}", "")))
+        return files + (Beagle.program_files() if cls._phases() else [])
 
     @classmethod
     def _program(cls) -> str:

@@ -40,6 +40,7 @@ class NetworkImputer(Imputer):
     """An imputer that learns in epochs: a subclass builds, trains for one epoch and predicts."""
 
     params: Any
+    learns_in_epochs = True
     variants: ClassVar = {"fixed": Variant(tune=True, mask="fixed"), "random": Variant(tune=True, mask="random")}
 
     # ------------------------------------------------------------------ what a framework's base class defines
@@ -112,6 +113,13 @@ class NetworkImputer(Imputer):
             logs.append(log_posterior[truth != MISSING])
             truths.append(truth[truth != MISSING])
         return np.concatenate(logs), np.concatenate(truths)
+
+    @classmethod
+    def agreed(cls, found: Sequence[Any]) -> Any:
+        """As of any imputer; the calibration is the mean of those found, number by number."""
+        calibrations = [params.calibration for params in found if params.calibration is not None]
+        mean = tuple(np.mean(calibrations, axis=0).tolist()) if calibrations else None
+        return super().agreed([params.model_copy(update={"calibration": mean}) for params in found])
 
     def refit_params(self) -> Any:
         return self.params.model_copy(update={"stop_after": self._stop_after, "calibration": self._calibration})

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -166,6 +167,12 @@ class Beagle(Imputer):
     def require_programs(cls) -> None:
         java()
         beagle_jar()
+
+    @classmethod
+    def program_files(cls) -> list[Path]:
+        with suppress(InputError):
+            return [beagle_jar()]
+        return []
 
     # ------------------------------------------------------------------ learning and imputing
 

@@ -97,6 +97,10 @@ class Mosaic(Imputer):
     switch: float
     _haplotypes: np.ndarray  # int8 (n_haplotypes, n_sites)
 
+    @classmethod
+    def program_files(cls) -> list[Path]:
+        return Beagle.program_files()
+
     # ------------------------------------------------------------------ learning
 
     def _fit(

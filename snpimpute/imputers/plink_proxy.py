@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -78,6 +79,12 @@ class PlinkProxy(Imputer):
     @classmethod
     def require_programs(cls) -> None:
         cls._program()
+
+    @classmethod
+    def program_files(cls) -> list[Path]:
+        with suppress(InputError):
+            return [Path(cls._program())]
+        return []
 
     @classmethod
     def _program(cls) -> str:
