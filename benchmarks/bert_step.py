@@ -101,7 +101,7 @@ def built(calls: Any, threads: int, params: dict[str, Any], seed: int = 1) -> An
     import numpy as np
     import pandas as pd
 
-    from snpimpute.genotypes import GenotypeMatrix
+    from snpimpute.genotypes.matrix import GenotypeMatrix
     from snpimpute.imputers.bert import Bert
 
     samples = pd.DataFrame({"sample": [f"s{i}" for i in range(len(calls))]})
@@ -154,12 +154,12 @@ def compare_accuracy(vcf: Path, threads: int) -> None:
     """Print the validation macro-F1 (a fifth of the samples, one mask of 60%) of both ways after training to the end."""
     import numpy as np
 
-    from snpimpute.imputers._base import Validation
+    from snpimpute.dataset.scenarios import TrainingMask, site_masks, split_samples
     from snpimpute.imputers._network import class_weights
     from snpimpute.imputers._torch import focal_loss
     from snpimpute.imputers.bert import Bert
+    from snpimpute.imputers.contract import Validation
     from snpimpute.io.vcf import read_vcf
-    from snpimpute.masking import TrainingMask, site_masks, split_samples
 
     matrix, _ = read_vcf(vcf)
     held = split_samples(matrix.samples, matrix.n_samples // 5, "random", 1)

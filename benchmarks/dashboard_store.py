@@ -31,9 +31,9 @@ from urllib.request import urlopen
 
 import psutil
 
-from snpimpute.config import parse
-from snpimpute.plan import plan
-from snpimpute.runtime import QUIET
+from snpimpute.base.programs import QUIET
+from snpimpute.experiment.rows import plan
+from snpimpute.experiment.settings import parse
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = "/usr/bin/chromium"
@@ -79,8 +79,8 @@ def main() -> None:
 
 def make_store(runs: Path, n_studies: int, n_trials: int) -> None:
     """An experiment's results, and studies beside them."""
-    from snpimpute import pipeline
-    from snpimpute.tracking import Tracker, tracking_uri
+    from snpimpute.experiment import pipeline
+    from snpimpute.tracking.writer import Tracker, tracking_uri
 
     settings = parse(EXPERIMENT, "benchmark")
     outcome = pipeline.run(settings, runs)
@@ -99,7 +99,7 @@ def make_study(runs: Path, name: str, seed: int, n_trials: int, tracker: Any, ro
     import optuna
     from optuna.storages.journal import JournalFileBackend, JournalStorage
 
-    from snpimpute.tuning import record_of
+    from snpimpute.tuning.study import record_of
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     path = runs / "studies" / f"{name}.journal"

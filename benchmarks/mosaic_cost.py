@@ -24,13 +24,13 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from snpimpute import imputers
-from snpimpute.config import ExperimentSettings, read
-from snpimpute.io.dataset import dataset_in
-from snpimpute.masking import at_hidden
-from snpimpute.metrics import f1_macro
-from snpimpute.pipeline import prepare
+from snpimpute.base.programs import peak_memory_mb, write_text
+from snpimpute.dataset.prepared import dataset_in
+from snpimpute.dataset.scenarios import at_hidden
+from snpimpute.experiment.pipeline import prepare
+from snpimpute.experiment.settings import ExperimentSettings, read
+from snpimpute.metrics.scores import f1_macro
 from snpimpute.report.tree import COLOURS
-from snpimpute.runtime import peak_memory_mb, write_text
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = ROOT / "experiments" / "mosaic.toml"

@@ -98,9 +98,9 @@ def timed(way: str, config: Path, runs: Path, environment: dict[str, str]) -> tu
 
 def go(way: str, config: Path, runs: Path) -> Calls:
     """Run an experiment one way; returns what each call of MLflow took, and Prefect around each step."""
-    from snpimpute import pipeline
-    from snpimpute.config import read
-    from snpimpute.tracking import Tracker
+    from snpimpute.experiment import pipeline
+    from snpimpute.experiment.settings import read
+    from snpimpute.tracking.writer import Tracker
 
     calls: Calls = defaultdict(list)
     if way == "bare":

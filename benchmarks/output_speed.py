@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from snpimpute.genotypes import MISSING, GenotypeMatrix
+from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.io.imputed import ImputedSites, ImputedWriter
 from snpimpute.io.vcf import write_vcf
 

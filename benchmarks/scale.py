@@ -25,7 +25,7 @@ import numpy as np
 import psutil
 from watched import watched
 
-from snpimpute.runtime import QUIET, beagle_jar
+from snpimpute.base.programs import QUIET, beagle_jar
 
 PIECE = 10_000  # sites that are simulated together
 PIECE_BP = 12_000_000

@@ -22,14 +22,14 @@ import numpy as np
 import requests
 
 from snpimpute import imputers
-from snpimpute.fit import FitSettings, fit
-from snpimpute.genotypes import site_keys
-from snpimpute.io.simulate import parse_settings, simulate_bulls
+from snpimpute.base.programs import end_group
+from snpimpute.dataset.scenarios import array_masks
+from snpimpute.dataset.simulate import parse_settings, simulate_bulls
+from snpimpute.genotypes.matrix import site_keys
+from snpimpute.impute.fit import FitSettings, fit
+from snpimpute.impute.windows import WindowedModel
 from snpimpute.io.vcf import write_vcf
-from snpimpute.masking import array_masks
-from snpimpute.runtime import end_group
-from snpimpute.tracking import Tracker
-from snpimpute.windows import WindowedModel
+from snpimpute.tracking.writer import Tracker
 
 WARM_UP = 20
 

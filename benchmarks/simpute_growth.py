@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from snpimpute.genotypes import MISSING, GenotypeMatrix
-from snpimpute.imputers._base import Imputer, impute
+from snpimpute.base.programs import peak_memory_mb
+from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
+from snpimpute.imputers.contract import Imputer, impute
 from snpimpute.imputers.simpute import Simpute
-from snpimpute.runtime import peak_memory_mb
 
 SAMPLES, SITES, POSITIONS, PERCENT = 500, 4000, 400, 8.0
 DOUBLED = 4  # sizes of each part of the table

@@ -11,19 +11,19 @@ import pandas as pd
 import streamlit as st
 
 from dashboards.places import places
-from snpimpute.errors import InputError
-from snpimpute.evaluation import load_posteriors
-from snpimpute.inspection import HiddenCalls, hidden_calls
-from snpimpute.io.dataset import PreparedDataset, dataset_in
-from snpimpute.kept import KeptDataset, KeptScores, kept_datasets, kept_posteriors, kept_scores
-from snpimpute.pipeline import read_scores
+from snpimpute.base.errors import InputError
+from snpimpute.dataset.prepared import PreparedDataset, dataset_in
+from snpimpute.experiment.kept import KeptDataset, KeptScores, kept_datasets, kept_posteriors, kept_scores
+from snpimpute.experiment.pipeline import read_scores
 from snpimpute.report.about import ReportContext
 from snpimpute.report.rows import Rows
 from snpimpute.report.sections import styles_of
 from snpimpute.report.tree import Style
-from snpimpute.store import EmptyStoreError, Registered, Store, read_only
-from snpimpute.studies import SeenStudy, importances, journals, names_in, read_study
-from snpimpute.tracking import TrainingRun
+from snpimpute.scoring.calls import HiddenCalls, hidden_calls
+from snpimpute.scoring.table import load_posteriors
+from snpimpute.tracking.reader import EmptyStoreError, Registered, Store, read_only
+from snpimpute.tracking.writer import TrainingRun
+from snpimpute.tuning.reader import SeenStudy, importances, journals, names_in, read_study
 
 MOMENT = 5.0  # seconds that what the store said is taken to hold
 WHAT_TO_RUN = "run `make demo`, or `snpimpute experiment my.vcf.gz`, and load this page again"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dashboards.places import set_places
-from snpimpute.errors import InputError
+from snpimpute.base.errors import InputError
 from snpimpute.report.tree import COLOURS
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _warm_up() -> None:
     """
     logging.disable(logging.WARNING)  # Streamlit warns of whatever runs without a visitor
     from dashboards import reading
-    from snpimpute.studies import warm_up
+    from snpimpute.tuning.reader import warm_up
 
     for view in sorted(Path(__file__).with_name("views").glob("[a-z]*.py")):
         with suppress(Exception):  # what is the matter, the page says to a visitor

@@ -15,11 +15,11 @@ import streamlit as st
 from dashboards.places import places
 from dashboards.reading import WHAT_TO_RUN
 from snpimpute import __version__
-from snpimpute.errors import InputError
+from snpimpute.base.errors import InputError
 from snpimpute.report.html import as_plotly, plotly_text
 from snpimpute.report.text import capital
 from snpimpute.report.tree import Panel
-from snpimpute.store import EmptyStoreError
+from snpimpute.tracking.reader import EmptyStoreError
 
 GREY = "#808080"  # seen on white and on black
 LEGEND = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "xanchor": "left"}

@@ -16,12 +16,12 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
-from snpimpute import pipeline
-from snpimpute.config import changed, read, seconds_of
-from snpimpute.errors import InputError
-from snpimpute.plan import Outcome, Row, Tuned
-from snpimpute.runtime import QUIET
-from snpimpute.watch import Watch
+from snpimpute.base.errors import InputError
+from snpimpute.base.programs import QUIET
+from snpimpute.base.progress import Watch
+from snpimpute.experiment import pipeline
+from snpimpute.experiment.rows import Outcome, Row, Tuned
+from snpimpute.experiment.settings import changed, read, seconds_of
 
 SHOWN = (str, bool, Path, Row, Tuned)  # types of a step's arguments that its log begins with
 SECONDS_BETWEEN_LINES = 20.0  # of progress

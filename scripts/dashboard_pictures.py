@@ -17,9 +17,9 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 from benchmarks.dashboard_store import CHROMIUM, dashboard  # noqa: E402
-from snpimpute.config import read  # noqa: E402
-from snpimpute.kept import KeptDataset, kept_datasets, kept_scores  # noqa: E402
-from snpimpute.pipeline import prepare  # noqa: E402
+from snpimpute.experiment.kept import KeptDataset, kept_datasets, kept_scores  # noqa: E402
+from snpimpute.experiment.pipeline import prepare  # noqa: E402
+from snpimpute.experiment.settings import read  # noqa: E402
 
 # file → page, the heading that the picture begins at, its height in pixels
 PICTURES = {

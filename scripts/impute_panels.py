@@ -22,11 +22,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from snpimpute.base.programs import write_text
+from snpimpute.dataset.scenarios import array_masks
 from snpimpute.io.read import read_genotypes
-from snpimpute.masking import array_masks
 from snpimpute.report.markdown import table_of
 from snpimpute.report.tree import COLOURS
-from snpimpute.runtime import write_text
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"

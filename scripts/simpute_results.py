@@ -14,13 +14,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from snpimpute.config import read
-from snpimpute.errors import InputError
-from snpimpute.pipeline import read_scores
+from snpimpute.base.errors import InputError
+from snpimpute.base.programs import write_text
+from snpimpute.experiment.pipeline import read_scores
+from snpimpute.experiment.settings import read
 from snpimpute.report.calls import brief, percent_wrong
 from snpimpute.report.markdown import table_of
 from snpimpute.report.text import Score
-from snpimpute.runtime import write_text
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = ROOT / "experiments" / "simpute.toml"

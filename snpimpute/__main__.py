@@ -6,6 +6,6 @@ from importlib.util import find_spec
 if find_spec("typer") is None:  # as under `mlflow run` when the environment that MLflow is in was not activated
     sys.exit(f"snpimpute: {sys.executable} lacks what is needed; activate the environment: . .venv/bin/activate")
 
-from snpimpute.cli import main
+from snpimpute.cli.app import main
 
 main()

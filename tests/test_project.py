@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from snpimpute import cli, config, imputers
-from snpimpute.plan import plan
+from snpimpute import imputers
+from snpimpute.cli import app as cli
+from snpimpute.experiment import settings as config
+from snpimpute.experiment.rows import plan
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

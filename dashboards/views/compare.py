@@ -11,14 +11,14 @@ import streamlit as st
 
 from dashboards import reading
 from dashboards.shown import axis, figure, mask_kind, one_of, page, plain, table
-from snpimpute.inspection import right_and_wrong
-from snpimpute.kept import KeptDataset, KeptScores
+from snpimpute.experiment.kept import KeptDataset, KeptScores
 from snpimpute.report.html import plotly_text
 from snpimpute.report.rows import BETTER, WORSE, said
 from snpimpute.report.text import Score
 from snpimpute.report.tree import COLOURS
-from snpimpute.store import EmptyStoreError
-from snpimpute.tracking import TrainingRun, training_tag
+from snpimpute.scoring.calls import right_and_wrong
+from snpimpute.tracking.reader import EmptyStoreError
+from snpimpute.tracking.writer import TrainingRun, training_tag
 
 # a curve's value in the store is that of its last level: the scores say more
 CURVE = re.compile(r"(?!val_).*(f1_macro|f1_micro|f1_[012]|dosage_r2|iqs|log_loss|ece)(_permille)?")

@@ -11,12 +11,12 @@ import streamlit as st
 from dashboards import reading
 from dashboards.shown import GREY, axis, figure, one_of, page, table
 from snpimpute import imputers
-from snpimpute.kept import KeptDataset
+from snpimpute.experiment.kept import KeptDataset
 from snpimpute.report.html import plotly_text
 from snpimpute.report.text import plain as shown_plain
 from snpimpute.report.tree import COLOURS, Style
-from snpimpute.store import EmptyStoreError, Registered, Version
-from snpimpute.tracking import CHAMPION, PANEL_VARIANT, TrainingRun
+from snpimpute.tracking.reader import EmptyStoreError, Registered, Version
+from snpimpute.tracking.writer import CHAMPION, PANEL_VARIANT, TrainingRun
 
 GONE = "the training run was deleted"
 

@@ -12,13 +12,13 @@ import streamlit as st
 
 from dashboards import reading
 from dashboards.shown import mask_kind, one_of, page, panel, some_of, table
-from snpimpute.kept import KeptDataset, KeptScores
+from snpimpute.experiment.kept import KeptDataset, KeptScores
 from snpimpute.report.charts import lines_of, point_of, shown_at_first
 from snpimpute.report.rows import Rows
 from snpimpute.report.text import capital, known, plain
 from snpimpute.report.tree import Line, Panel, Point, Style
-from snpimpute.store import EmptyStoreError
-from snpimpute.tracking import TrainingRun, training_tag
+from snpimpute.tracking.reader import EmptyStoreError
+from snpimpute.tracking.writer import TrainingRun, training_tag
 
 METRICS = {
     "f1_macro": "macro-F1",

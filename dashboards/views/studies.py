@@ -14,8 +14,8 @@ from dashboards.shown import GREY, axis, figure, one_of, page, plain, table
 from snpimpute.report.html import plotly_text
 from snpimpute.report.text import duration, number
 from snpimpute.report.tree import COLOURS
-from snpimpute.store import EmptyStoreError
-from snpimpute.studies import SeenStudy, SeenTrial
+from snpimpute.tracking.reader import EmptyStoreError
+from snpimpute.tuning.reader import SeenStudy, SeenTrial
 
 REFRESH = 5.0  # seconds between looks at a study that runs
 SCORE = "Validation macro-F1 (0 to 1)"

@@ -10,13 +10,13 @@ import streamlit as st
 
 from dashboards import reading
 from dashboards.shown import GREY, axis, figure, mask_kind, one_of, page, table
-from snpimpute.inspection import HiddenCalls, by_sample, by_site, calibration_of, confusion_of, window
-from snpimpute.io.dataset import PreparedDataset
-from snpimpute.kept import KeptDataset
+from snpimpute.dataset.prepared import PreparedDataset
+from snpimpute.experiment.kept import KeptDataset
 from snpimpute.report.html import plotly_text
 from snpimpute.report.text import number
 from snpimpute.report.tree import COLOURS
-from snpimpute.store import EmptyStoreError
+from snpimpute.scoring.calls import HiddenCalls, by_sample, by_site, calibration_of, confusion_of, window
+from snpimpute.tracking.reader import EmptyStoreError
 
 BLUES = [[0, "#d6e6f4"], [0.5, "#6aaed6"], [1, "#08306b"]]
 THREE_BLUES = [

@@ -15,12 +15,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snpimpute.digests import file_digest
-from snpimpute.errors import InputError
-from snpimpute.sources import source_digest
+from snpimpute.base.digests import file_digest
+from snpimpute.base.errors import InputError
+from snpimpute.base.sources import source_digest
 
 if TYPE_CHECKING:
-    from snpimpute.imputers._base import Imputer
+    from snpimpute.imputers.contract import Imputer
 
 HERE = Path(__file__).parent
 DISCOVERY = frozenset(
@@ -60,7 +60,7 @@ def load(name: str) -> type[Imputer]:
             return described(name, files[name].read_text(), str(files[name]))
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"cannot read {files[name]}: {error}") from None
-    from snpimpute.imputers._base import Imputer
+    from snpimpute.imputers.contract import Imputer
 
     module = importlib.import_module(f"{__name__}.{name}")
     for value in vars(module).values():

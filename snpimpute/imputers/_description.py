@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from snpimpute.errors import InputError
+from snpimpute.base.errors import InputError
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 OF_EVERY_RUN = {"program", "threads", "seed"}

@@ -17,16 +17,16 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, create_model, field_validator
 
-from snpimpute.errors import InputError
-from snpimpute.genotypes import MISSING, GenotypeMatrix, numbered_samples, site_keys
-from snpimpute.imputers._base import MIN_SEEN, Imputer, Params, Report, Trial, Validation, Variant
+from snpimpute.base.errors import InputError
+from snpimpute.base.programs import program, run_program
+from snpimpute.dataset.scenarios import TrainingMask
+from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, numbered_samples, site_keys
 from snpimpute.imputers._description import Description, filled_in, parse_description
 from snpimpute.imputers.beagle import Beagle, smoothed
+from snpimpute.imputers.contract import MIN_SEEN, Imputer, Params, Report, Trial, Validation, Variant
 from snpimpute.io.maps import GeneticMap
 from snpimpute.io.plink import BED_MISSING, write_bed
 from snpimpute.io.vcf import write_vcf
-from snpimpute.masking import TrainingMask
-from snpimpute.runtime import program, run_program
 
 DESCRIPTION = "description.toml"  # in the folder of a saved model
 PROBABILITIES = ("HDS", "GP")  # fields that a posterior can be made of without smoothing

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 import numpy as np
 from pydantic import Field
 
-from snpimpute.genotypes import MISSING, GenotypeMatrix
-from snpimpute.imputers._base import Trial
+from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.imputers._network import NetworkImputer, NetworkParams, suggest_training
+from snpimpute.imputers.contract import Trial
 
 if TYPE_CHECKING:
     import keras

@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import Field
 from scipy.optimize import minimize
 
-from snpimpute.genotypes import MISSING, GenotypeMatrix
-from snpimpute.imputers._base import Imputer, Params, Report, Trial, Validation, Variant
-from snpimpute.masking import TrainingMask, at_hidden
+from snpimpute.dataset.scenarios import TrainingMask, at_hidden
+from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
+from snpimpute.imputers.contract import Imputer, Params, Report, Trial, Validation, Variant
 
 ClassWeights = Literal["none", "sqrt", "inverse"]
 Calibration = tuple[float, float, float, float]  # temperature, and what is added to the log-posterior of 0, 1, 2

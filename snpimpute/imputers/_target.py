@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from snpimpute.genotypes import GENOTYPES, GenotypeMatrix
-from snpimpute.imputers._base import Imputer, Params, Report, Validation
-from snpimpute.masking import TrainingMask
+from snpimpute.dataset.scenarios import TrainingMask
+from snpimpute.genotypes.matrix import GENOTYPES, GenotypeMatrix
+from snpimpute.imputers.contract import Imputer, Params, Report, Validation
 
 
 class TargetParams(Params):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from snpimpute.genotypes import MISSING, GenotypeMatrix
+from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.imputers._network import NetworkImputer, NetworkParams
 
 if TYPE_CHECKING:

@@ -18,13 +18,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
-from snpimpute.errors import InputError
-from snpimpute.genotypes import MISSING, GenotypeMatrix, numbered_samples, site_keys
-from snpimpute.imputers._base import Imputer, Params, Report, Trial, Validation, Variant
+from snpimpute.base.errors import InputError
+from snpimpute.base.programs import beagle_jar, end_group, java
+from snpimpute.dataset.scenarios import TrainingMask
+from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, numbered_samples, site_keys
 from snpimpute.imputers._target import frequencies_in
+from snpimpute.imputers.contract import Imputer, Params, Report, Trial, Validation, Variant
 from snpimpute.io.vcf import write_vcf
-from snpimpute.masking import TrainingMask
-from snpimpute.runtime import beagle_jar, end_group, java
 
 SMALL = 1_000_000  # genotypes of panel and target: up to these Java spends more on optimising a run than it gains by it
 LEAD = 0.001  # by which Beagle's call leads where its probabilities favour another: enough to survive float16

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
-from snpimpute.imputers._base import Trial
 from snpimpute.imputers._network import ClassWeights, suggest_training
 from snpimpute.imputers._torch import TorchImputer, TorchParams
+from snpimpute.imputers.contract import Trial
 
 if TYPE_CHECKING:
     import torch

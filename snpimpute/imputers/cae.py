@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
-from snpimpute.imputers._base import Trial
 from snpimpute.imputers._keras import (
     Activation,
     Input,
@@ -16,6 +15,7 @@ from snpimpute.imputers._keras import (
     suggest_keras_training,
     values_per_site,
 )
+from snpimpute.imputers.contract import Trial
 
 if TYPE_CHECKING:
     import keras

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from pydantic import Field
 
-from snpimpute.imputers._base import Trial
 from snpimpute.imputers._keras import (
     Activation,
     Input,
@@ -18,6 +17,7 @@ from snpimpute.imputers._keras import (
     suggest_mirrored,
     values_per_site,
 )
+from snpimpute.imputers.contract import Trial
 
 if TYPE_CHECKING:
     import keras

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from snpimpute.genotypes import MISSING
-from snpimpute.imputers._base import Trial
+from snpimpute.genotypes.matrix import MISSING
 from snpimpute.imputers._keras import (
     Activation,
     KerasImputer,
@@ -19,6 +18,7 @@ from snpimpute.imputers._keras import (
     suggest_keras_training,
     suggest_mirrored,
 )
+from snpimpute.imputers.contract import Trial
 
 if TYPE_CHECKING:
     import keras

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from snpimpute.genotypes import MISSING, GenotypeMatrix
-from snpimpute.imputers._base import Trial, Variant
+from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.imputers._target import TargetLearner, TargetParams, frequencies_in
+from snpimpute.imputers.contract import Trial, Variant
 
 BLOCK = 64  # sites whose linkage is computed at once
 PAIRS_AT_ONCE = 2_000_000  # of samples

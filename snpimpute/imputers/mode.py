@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from snpimpute.genotypes import GenotypeMatrix
-from snpimpute.imputers._base import Imputer, Report, Validation
-from snpimpute.masking import TrainingMask
+from snpimpute.dataset.scenarios import TrainingMask
+from snpimpute.genotypes.matrix import GenotypeMatrix
+from snpimpute.imputers.contract import Imputer, Report, Validation
 
 
 class Mode(Imputer):

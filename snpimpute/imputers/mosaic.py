@@ -14,11 +14,11 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from snpimpute.errors import InputError
-from snpimpute.genotypes import MISSING, GenotypeMatrix
-from snpimpute.imputers._base import MIN_SEEN, Imputer, Params, Report, Validation
+from snpimpute.base.errors import InputError
+from snpimpute.dataset.scenarios import TrainingMask, at_hidden, site_masks, split_samples, unit_labels
+from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.imputers.beagle import Beagle
-from snpimpute.masking import TrainingMask, at_hidden, site_masks, split_samples, unit_labels
+from snpimpute.imputers.contract import MIN_SEEN, Imputer, Params, Report, Validation
 
 SWITCHES = (0.001, 0.003, 0.01, 0.03)  # that `fit` chooses among where none is given
 USUAL_SWITCH = 0.003

@@ -10,12 +10,12 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from snpimpute.errors import InputError
-from snpimpute.genotypes import MISSING, GenotypeMatrix, numbered_samples
-from snpimpute.imputers._base import Imputer, Params, Report, Trial, Validation, Variant
+from snpimpute.base.errors import InputError
+from snpimpute.base.programs import plink1_version, program, run_program
+from snpimpute.dataset.scenarios import TrainingMask
+from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, numbered_samples
+from snpimpute.imputers.contract import Imputer, Params, Report, Trial, Validation, Variant
 from snpimpute.io.plink import write_bed
-from snpimpute.masking import TrainingMask
-from snpimpute.runtime import plink1_version, program, run_program
 
 INSTALL = "Debian: apt-get install plink, which is 1.07"
 REFERENCE, TARGET = "0", "1"  # phenotypes: for PLINK the reference panel is whoever has none

@@ -6,7 +6,7 @@ from zlib import crc32
 
 import numpy as np
 
-from snpimpute.genotypes import GenotypeMatrix
+from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers._target import TargetLearner, TargetParams, frequencies_in
 
 HARD_CALL = 0.98  # weight of the genotype drawn; the other two share the rest

@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from snpimpute.genotypes import MISSING, GenotypeMatrix
-from snpimpute.imputers._base import Variant
+from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.imputers._target import TargetLearner, TargetParams, frequencies_in
+from snpimpute.imputers.contract import Variant
 
 ITERATIONS = 10  # of the two-locus EM, which is not run to convergence
 FLOOR = 1e-6  # least r², haplotype proportion, and share of a genotype pair

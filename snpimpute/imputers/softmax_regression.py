@@ -11,9 +11,9 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from snpimpute.genotypes import MISSING, GenotypeMatrix
-from snpimpute.imputers._base import MIN_SEEN, Imputer, Params, Report, Trial, Validation, Variant
-from snpimpute.masking import TrainingMask
+from snpimpute.dataset.scenarios import TrainingMask
+from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
+from snpimpute.imputers.contract import MIN_SEEN, Imputer, Params, Report, Trial, Validation, Variant
 
 CACHED_PATTERNS = 64
 SHARED_CALL_RATE = 0.95  # a site with calls for so many of the target's samples is an input for all of them

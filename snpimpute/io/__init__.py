@@ -1,0 +1,1 @@
+"""Genotype file formats: read as streams of records, from which matrices are built; written."""

@@ -14,7 +14,7 @@ from typing import IO
 
 import numpy as np
 
-from snpimpute.errors import InputError
+from snpimpute.base.errors import InputError
 
 # the type descriptor's low half (VCF 4.3 specification, 6.3.3)
 _TYPES = {"int8": 1, "int16": 2, "int32": 3, "float32": 5}

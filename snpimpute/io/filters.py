@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from snpimpute.errors import InputError
-from snpimpute.genotypes import MISSING, SITE_COLUMNS, GenotypeMatrix
+from snpimpute.base.errors import InputError
+from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS, GenotypeMatrix
 
 REASONS = ("multi-allelic", "indel", "FILTER", "duplicate", "monomorphic", "call rate", "MAF")
 BASES = frozenset("ACGT")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from snpimpute.genotypes import MISSING, SITE_COLUMNS
+from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS
 from snpimpute.io.bcf import Field, genotypes
 from snpimpute.io.output import PLINK_FILES, Output, suffix_of, vcf_output
 

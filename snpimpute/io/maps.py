@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from snpimpute.errors import InputError
+from snpimpute.base.errors import InputError
 
 BASES_PER_CM = 1_000_000  # without a map
 

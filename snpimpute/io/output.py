@@ -15,9 +15,9 @@ from io import BufferedWriter
 from pathlib import Path
 from typing import IO
 
-from snpimpute.errors import InputError
+from snpimpute.base.errors import InputError
+from snpimpute.base.programs import end_group, no_room, run_program, written_beside
 from snpimpute.io.bcf import CallsPutIn, Field
-from snpimpute.runtime import end_group, no_room, run_program, written_beside
 
 SUFFIXES = (".vcf", ".vcf.gz", ".bcf", ".bed", ".pgen")
 PLINK_FILES = {".bed": (".bed", ".bim", ".fam"), ".pgen": (".pgen", ".pvar", ".psam")}

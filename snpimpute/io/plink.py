@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from snpimpute.errors import InputError
-from snpimpute.genotypes import MISSING, GenotypeMatrix
+from snpimpute.base.errors import InputError
+from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.io.filters import Gatherer, Site, SiteFilter, chosen_rows, parse_regions, require_contig
 
 BED_MISSING = -127

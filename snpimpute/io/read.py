@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from snpimpute.errors import InputError
-from snpimpute.genotypes import GenotypeMatrix
+from snpimpute.base.errors import InputError
+from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.io.filters import REASONS, SiteFilter
 from snpimpute.io.plink import read_plink
 from snpimpute.io.vcf import read_vcf

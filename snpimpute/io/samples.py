@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from snpimpute.errors import InputError
-from snpimpute.genotypes import SAMPLE_COLUMNS, GenotypeMatrix
+from snpimpute.base.errors import InputError
+from snpimpute.genotypes.matrix import SAMPLE_COLUMNS, GenotypeMatrix
 from snpimpute.io.filters import require_unique, shortened
 
 PARENTS = ("sire", "dam")

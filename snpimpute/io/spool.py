@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from snpimpute.genotypes import MISSING, GenotypeMatrix
+from snpimpute.base.programs import written_beside
+from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.io.filters import CALLS_FILE, HAPLOTYPES_FILE, SiteFilter
 from snpimpute.io.read import read_genotypes
-from snpimpute.runtime import written_beside
 
 SITES_FILE, SAMPLES_FILE = "sites.tsv", "samples.tsv"
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from snpimpute.errors import InputError
-from snpimpute.genotypes import MISSING
+from snpimpute.base.errors import InputError
+from snpimpute.genotypes.matrix import MISSING
 from snpimpute.io.filters import CALLS_PER_BLOCK, chosen_rows
 from snpimpute.io.plink import BED_MISSING, BIM_COLUMNS, FAM_COLUMNS, plink_table, require_bed
 from snpimpute.io.read import VCF_SUFFIXES

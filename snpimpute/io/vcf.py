@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from snpimpute.errors import InputError
-from snpimpute.genotypes import MISSING, GenotypeMatrix
+from snpimpute.base.errors import InputError
+from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.io.bgzf import BgzfWriter, has_end_block, is_bgzipped, write_csi
 from snpimpute.io.filters import Gatherer, Region, Site, SiteFilter, chosen_rows, parse_regions, require_contig
 

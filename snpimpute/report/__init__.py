@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from snpimpute.base.programs import written_beside
 from snpimpute.report.about import DatasetAbout, ReportContext
 from snpimpute.report.figures import draw_png
 from snpimpute.report.html import as_html
@@ -14,7 +15,6 @@ from snpimpute.report.overview import over_datasets
 from snpimpute.report.rows import F1_METRICS, Rows, verdict_or_failure
 from snpimpute.report.sections import chapter_of, styles_of
 from snpimpute.report.text import ABSENT, count, duration, interval, number
-from snpimpute.runtime import written_beside
 
 __all__ = ["DatasetAbout", "ReportContext", "comparison_table", "write_report"]
 
@@ -25,7 +25,7 @@ def write_report(scores: pd.DataFrame, context: ReportContext, folder: Path) -> 
     Each file is written beside its place and renamed, report.html last; other files in `folder` are left alone.
 
     Args:
-        scores: the tidy table; see `snpimpute.evaluation`.
+        scores: the tidy table; see `snpimpute.scoring.table`.
         context: what is said beside the scores.
         folder: made if it is not there.
 

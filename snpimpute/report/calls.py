@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from snpimpute.masking import CALL_MECHANISMS
+from snpimpute.dataset.scenarios import CALL_MECHANISMS
 from snpimpute.report.charts import MECHANISM_NAMES, lines_of
 from snpimpute.report.rows import BEST, TIED, WORSE, Rows, Scenario
 from snpimpute.report.text import ABSENT, Score, capital, duration, interval, known, number, slug_of

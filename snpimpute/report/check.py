@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from snpimpute import __version__
-from snpimpute.qc import KINDS, MIN_CALL_RATE, SHARED, SWAPPED, USABLE, TargetCheck
+from snpimpute.base.programs import write_text
+from snpimpute.impute.check import KINDS, MIN_CALL_RATE, SHARED, SWAPPED, USABLE, TargetCheck
 from snpimpute.report.html import page_as_html
 from snpimpute.report.text import capital, count, known, number
 from snpimpute.report.tree import COLOURS, Block, Cell, Figure, Line, Page, Panel, Point, Section, Style, Table, Text
-from snpimpute.runtime import write_text
 
 MAX_POINTS = 4000  # of a figure; more are drawn by lot
 MAX_ROWS = 25  # of a table; the files beside the page have all

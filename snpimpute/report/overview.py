@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from snpimpute.masking import CALL_MECHANISMS
+from snpimpute.dataset.scenarios import CALL_MECHANISMS
 from snpimpute.report.calls import regimes
 from snpimpute.report.rows import BEST, TIED, WORSE, Rows
 from snpimpute.report.text import ABSENT, number

@@ -22,19 +22,27 @@ import psutil
 import pytest
 
 from dashboards.serve import HeadStart
-from snpimpute.config import read
-from snpimpute.errors import InputError
-from snpimpute.evaluation import load_posteriors
-from snpimpute.inspection import by_sample, by_site, calibration_of, confusion_of, hidden_calls, right_and_wrong, window
-from snpimpute.io.dataset import PreparedDataset, load_dataset
-from snpimpute.pipeline import read_scores
-from snpimpute.plan import plan
-from snpimpute.store import Store
-from snpimpute.studies import importances, read_study
-from snpimpute.tracking import Tracker, tracking_uri
-from tests import tuning_objectives as objectives
+from snpimpute.base.errors import InputError
+from snpimpute.dataset.prepared import PreparedDataset, load_dataset
+from snpimpute.experiment.pipeline import read_scores
+from snpimpute.experiment.rows import plan
+from snpimpute.experiment.settings import read
+from snpimpute.scoring.calls import (
+    by_sample,
+    by_site,
+    calibration_of,
+    confusion_of,
+    hidden_calls,
+    right_and_wrong,
+    window,
+)
+from snpimpute.scoring.table import load_posteriors
+from snpimpute.tracking.reader import Store
+from snpimpute.tracking.writer import Tracker, tracking_uri
+from snpimpute.tuning.reader import importances, read_study
 from tests.dashboards.conftest import SMOKE, STUDY, Visit
 from tests.test_tuning import make_settings, run
+from tests.tuning import objectives as objectives
 
 pytestmark = pytest.mark.timeout(1800)  # the first test waits for the smoke experiment
 Go = Callable[..., Visit]

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from snpimpute.errors import InputError
-from snpimpute.genotypes import GenotypeMatrix
-from snpimpute.imputers._base import Imputer, Validation, impute
-from snpimpute.masking import TrainingMask
-from snpimpute.metrics import f1_macro
+from snpimpute.base.errors import InputError
+from snpimpute.dataset.scenarios import TrainingMask
+from snpimpute.genotypes.matrix import GenotypeMatrix
+from snpimpute.imputers.contract import Imputer, Validation, impute
+from snpimpute.metrics.scores import f1_macro
 
 N_SITES = 40
 

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snpimpute.errors import InputError
-from snpimpute.genotypes import GenotypeMatrix
-from snpimpute.imputers._base import Imputer
+from snpimpute.base.errors import InputError
+from snpimpute.dataset.prepared import read_masked_sites
+from snpimpute.dataset.scenarios import call_masks
+from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers.beagle import Beagle
-from snpimpute.io.dataset import read_masked_sites
+from snpimpute.imputers.contract import Imputer
 from snpimpute.io.vcf import read_vcf
-from snpimpute.masking import call_masks
-from snpimpute.metrics import confusion, f1_macro, f1_per_genotype
+from snpimpute.metrics.scores import confusion, f1_macro, f1_per_genotype
 from tests.imputers.contract import ImputerContract, small_panel
 
 QUICK = {"iterations": 2, "burnin": 1}

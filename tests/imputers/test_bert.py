@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snpimpute.errors import InputError
-from snpimpute.genotypes import MISSING, GenotypeMatrix
-from snpimpute.imputers._base import Validation
+from snpimpute.base.errors import InputError
+from snpimpute.dataset.scenarios import TrainingMask
+from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.imputers.bert import MASK, Bert, tokens
-from snpimpute.masking import TrainingMask
+from snpimpute.imputers.contract import Validation
 from tests.imputers.contract import ImputerContract, small_panel
 
 TINY = {"hidden": 32, "heads": 2, "feed_forward": 64, "layers": 1, "epochs": 2, "learning_rate": 3e-3}

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from snpimpute.genotypes import GenotypeMatrix
-from snpimpute.imputers._base import Validation
+from snpimpute.dataset.scenarios import TrainingMask, split_samples
+from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers._keras import learning_rate, training_step
+from snpimpute.imputers.contract import Validation
 from snpimpute.imputers.dense import Dense
-from snpimpute.masking import TrainingMask, split_samples
-from snpimpute.metrics import f1_macro
+from snpimpute.metrics.scores import f1_macro
 from tests.imputers.contract import AutoencoderContract, small_panel
 
 SMALL = {"hidden_1": 24, "hidden_2": 16, "z": 8, "epochs": 3}

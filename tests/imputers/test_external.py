@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snpimpute import config, imputers, pipeline
-from snpimpute.errors import InputError
-from snpimpute.genotypes import GenotypeMatrix
+from snpimpute import imputers
+from snpimpute.base.errors import InputError
+from snpimpute.experiment import pipeline
+from snpimpute.experiment import settings as config
+from snpimpute.experiment.rows import plan
+from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers._description import parse_description
 from snpimpute.imputers._external import described
-from snpimpute.plan import plan
 from tests.imputers.contract import ImputerContract, small_panel
 
 MORE = Path(__file__).parents[2] / "experiments" / "external"

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from snpimpute.genotypes import GenotypeMatrix
+from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers import ld_knn
-from snpimpute.imputers._base import impute
+from snpimpute.imputers.contract import impute
 from snpimpute.imputers.ld_knn import FREQUENCIES, LdKnn, distances, linkage, share
 from snpimpute.imputers.mode import Mode
 from tests.imputers.contract import ImputerContract, small_panel

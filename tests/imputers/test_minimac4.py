@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from snpimpute import imputers
-from snpimpute.genotypes import GenotypeMatrix
-from snpimpute.imputers._base import Imputer
-from snpimpute.io.dataset import read_masked_sites
+from snpimpute.dataset.prepared import read_masked_sites
+from snpimpute.genotypes.matrix import GenotypeMatrix
+from snpimpute.imputers.contract import Imputer
 from snpimpute.io.vcf import read_vcf
-from snpimpute.metrics import f1_macro
+from snpimpute.metrics.scores import f1_macro
 from tests.imputers.contract import ImputerContract, small_panel
 
 Minimac4: Any = imputers.load("minimac4")

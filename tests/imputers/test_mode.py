@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from snpimpute.genotypes import GenotypeMatrix
+from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers.mode import Mode
 from tests.imputers.contract import ImputerContract
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snpimpute.errors import InputError
-from snpimpute.genotypes import GenotypeMatrix
-from snpimpute.imputers._base import Imputer
+from snpimpute.base.errors import InputError
+from snpimpute.dataset.prepared import read_masked_sites
+from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers.beagle import Beagle
+from snpimpute.imputers.contract import Imputer
 from snpimpute.imputers.mosaic import SWITCHES, Copying, Mosaic, log_loss, voted
 from snpimpute.imputers.softmax_regression import SoftmaxRegression
-from snpimpute.io.dataset import read_masked_sites
 from snpimpute.io.vcf import read_vcf
-from snpimpute.metrics import f1_macro
+from snpimpute.metrics.scores import f1_macro
 from tests.imputers.contract import ImputerContract, small_panel
 
 QUICK = {"states": 12, "first_states": 8, "switch": 0.02, "error": 0.01}

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snpimpute.errors import InputError
-from snpimpute.genotypes import GenotypeMatrix
-from snpimpute.imputers._base import Imputer
+from snpimpute.base.errors import InputError
+from snpimpute.genotypes.matrix import GenotypeMatrix
+from snpimpute.imputers.contract import Imputer
 from snpimpute.imputers.plink_proxy import PlinkProxy
-from snpimpute.metrics import f1_macro
+from snpimpute.metrics.scores import f1_macro
 from tests.imputers.contract import ImputerContract, small_panel
 
 

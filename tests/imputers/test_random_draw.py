@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from snpimpute.genotypes import GenotypeMatrix
-from snpimpute.imputers._base import Imputer, impute
+from snpimpute.genotypes.matrix import GenotypeMatrix
+from snpimpute.imputers.contract import Imputer, impute
 from snpimpute.imputers.random_draw import RandomDraw
 from tests.imputers.contract import ImputerContract, small_panel
 

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from snpimpute.genotypes import GenotypeMatrix
+from snpimpute.dataset.scenarios import call_masks
+from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers import simpute
-from snpimpute.imputers._base import impute
+from snpimpute.imputers.contract import impute
 from snpimpute.imputers.simpute import Simpute, haplotype_proportions, linkage
 from snpimpute.io.vcf import read_vcf
-from snpimpute.masking import call_masks
 from tests.imputers.contract import ImputerContract, small_panel
 
 PAIRS = ((0, 1), (1, 2), (0, 2))

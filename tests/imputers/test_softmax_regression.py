@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from snpimpute.genotypes import GenotypeMatrix, site_keys
+from snpimpute.genotypes.matrix import GenotypeMatrix, site_keys
 from snpimpute.imputers import softmax_regression
 from snpimpute.imputers.softmax_regression import SoftmaxParams, SoftmaxRegression, fit_ridge
 from snpimpute.io.vcf import read_vcf
-from snpimpute.metrics import f1_macro
+from snpimpute.metrics.scores import f1_macro
 from tests.imputers.contract import ImputerContract, small_panel
 
 

@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from snpimpute.errors import InputError
-from snpimpute.genotypes import MISSING
+from snpimpute.base.errors import InputError
+from snpimpute.base.programs import beagle_jar, java
+from snpimpute.dataset.simulate import SimulationSettings, simulate_bulls
+from snpimpute.genotypes.matrix import MISSING
 from snpimpute.io.imputed import ImputedSites, ImputedWriter, _CallTexts, _imputed_keys, _summaries
 from snpimpute.io.plink import read_plink
-from snpimpute.io.simulate import SimulationSettings, simulate_bulls
 from snpimpute.io.vcf import read_vcf, write_vcf
-from snpimpute.runtime import beagle_jar, java
 
 ROOT = Path(__file__).parents[2]
 N_SAMPLES = 60
@@ -447,7 +447,7 @@ def table_of_pvar(path: Path) -> pd.DataFrame:
 SCRIPT = """
 import resource, sys
 from pathlib import Path
-from snpimpute.errors import InputError
+from snpimpute.base.errors import InputError
 from tests.io.test_imputed import some_sites, write
 
 out, limit, n = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])

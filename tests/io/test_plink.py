@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snpimpute.errors import InputError
+from snpimpute.base.errors import InputError
 from snpimpute.io.filters import SiteFilter
 from snpimpute.io.plink import read_plink, write_bed
 from snpimpute.io.read import read_genotypes

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from snpimpute.errors import InputError
+from snpimpute.base.errors import InputError
 from snpimpute.io.samples import attach_samples, read_samples
 from tests.imputers.contract import small_panel
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snpimpute.errors import InputError
+from snpimpute.base.errors import InputError
 from snpimpute.io.stream import (
     HALF,
     HAPLOID,

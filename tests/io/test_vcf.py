@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from snpimpute.errors import InputError
-from snpimpute.genotypes import GenotypeMatrix
+from snpimpute.base.errors import InputError
+from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.io.filters import SiteFilter
 from snpimpute.io.vcf import read_vcf, write_vcf
 

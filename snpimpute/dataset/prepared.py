@@ -1,0 +1,285 @@
+"""The prepared dataset: a folder of VCF, TSV and JSON, named by the digest of its content and never changed."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from snpimpute.base.digests import digest
+from snpimpute.base.errors import InputError
+from snpimpute.base.programs import written_beside
+from snpimpute.dataset.scenarios import Scenario, TrainingMask
+from snpimpute.genotypes.matrix import GenotypeMatrix, site_keys
+from snpimpute.io.vcf import read_vcf, write_vcf
+
+LAYOUT = 1
+CHANGED = "{} was changed after it was made: remove the folder and prepare it again"
+TRUE_GENOTYPES = "test.true.vcf.gz"
+MASKED_CALLS = "masked_calls.npz"  # scenario → uint8 (n_samples of the split, n_sites / 8): np.packbits along the sites
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedDataset:
+    """Genotypes split into train and test, and what is hidden from whom.
+
+    Attributes:
+        name: of the dataset.
+        train: panel samples, those held out for validation included.
+        test: test samples, their calls complete as far as they are known.
+        held_out: bool (train.n_samples,): the train samples held out for validation.
+        scenarios: of the splits "test" and "validation".
+        left_out: columns reason, n: what the filters left out.
+        settings: what the dataset was made with (JSON-able).
+        true_test: simulated data only: the true genotypes of the test samples.
+        headline: the test scenario of the headline tables; where it hides whole sites, the fixed training mask hides them.
+    """
+
+    name: str
+    train: GenotypeMatrix
+    test: GenotypeMatrix
+    held_out: np.ndarray
+    scenarios: tuple[Scenario, ...]
+    left_out: pd.DataFrame
+    settings: dict[str, Any]
+    headline: str
+    true_test: GenotypeMatrix | None = None
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of everything an imputer or a score can depend on."""
+        parts: list[Any] = [LAYOUT, self.headline, self.train.digest(), self.test.digest()]
+        parts += [self.true_test.digest() if self.true_test else "", self.held_out.astype(int).tolist()]
+        parts += [[s.key, _hidden_text(s)] for s in self.scenarios]
+        return digest(parts)
+
+    @property
+    def headline_scenario(self) -> Scenario:
+        """The test scenario of the headline tables."""
+        return next(s for s in self.scenarios if s.key == self.headline)
+
+    @property
+    def fit_panel(self) -> GenotypeMatrix:
+        """The train samples that studies fit on."""
+        return self.train.take_samples(~self.held_out)
+
+    @property
+    def validation(self) -> GenotypeMatrix:
+        """The train samples that studies are judged on."""
+        return self.train.take_samples(self.held_out)
+
+    def test_scenarios(self) -> list[Scenario]:
+        return [s for s in self.scenarios if s.split == "test"]
+
+    def training_mask(self, policy: Literal["fixed", "random"]) -> TrainingMask:
+        """What networks have hidden while they learn: the headline scenario's columns, or random calls of each sample.
+
+        Raises:
+            InputError: a fixed mask is asked for, and the headline scenario hides no whole sites.
+        """
+        if policy == "random":
+            return TrainingMask("random")
+        headline = self.headline_scenario
+        if headline.by_call:
+            raise InputError(
+                f"a fixed training mask hides whole sites, and the headline scenario of {self.name} ({headline.mechanism}, "
+                f"{headline.level:g}%) hides single calls: leave the variant out, or train it with mask = 'random'"
+            )
+        return TrainingMask("fixed", sites=headline.hidden)
+
+    def validation_masks(self, policy: Literal["fixed", "random"]) -> tuple[np.ndarray, ...]:
+        """The headline scenario's columns, bool (n_sites,), or the validation masks of all levels.
+
+        These are bool (n_sites,) each; where the dataset is tested on single calls alone (n_validation, n_sites).
+
+        Raises:
+            InputError: see `training_mask`.
+        """
+        if policy == "fixed":
+            sites = self.training_mask("fixed").sites
+            assert sites is not None
+            return (sites,)
+        return tuple(s.hidden for s in self.scenarios if s.split == "validation")
+
+
+def save_dataset(dataset: PreparedDataset, parent: Path) -> Path:
+    """Write the dataset as `parent/NAME-DIGEST`, unless it is there already; returns the folder."""
+    content = dataset.digest
+    folder = parent / f"{dataset.name}-{content[:12]}"
+    if folder.exists():
+        return folder
+    with written_beside(folder) as beside:
+        beside.mkdir()
+        write_vcf(beside / "train.vcf.gz", dataset.train)
+        write_vcf(beside / "test.vcf.gz", dataset.test)
+        if dataset.true_test is not None:
+            write_vcf(beside / TRUE_GENOTYPES, dataset.true_test)
+        split = np.where(dataset.held_out, "validation", "train")
+        samples = pd.concat([dataset.train.samples.assign(split=split), dataset.test.samples.assign(split="test")])
+        samples.to_csv(beside / "samples.tsv", sep="\t", index=False)
+        sites = dataset.train.sites.assign(maf_train=dataset.train.maf(), maf_test=dataset.test.maf())
+        sites.to_csv(beside / "sites.tsv", sep="\t", index=False, float_format="%.6f")
+        dataset.left_out.to_csv(beside / "left_out.tsv", sep="\t", index=False)
+        keys = np.array(dataset.train.site_keys())
+        described = [
+            (s.key, s.split, s.mechanism, s.level, s.repeat, int(s.hidden.sum()), "calls" if s.by_call else "sites")
+            for s in dataset.scenarios
+        ]
+        columns = ["scenario", "split", "mechanism", "missing_percent", "repeat", "n_hidden", "of"]
+        pd.DataFrame(described, columns=columns).to_csv(beside / "scenarios.tsv", sep="\t", index=False)
+        masked = [(s.key, key) for s in dataset.scenarios if not s.by_call for key in keys[s.hidden]]
+        pd.DataFrame(masked, columns=["scenario", "site"]).to_csv(beside / "masked_sites.tsv", sep="\t", index=False)
+        if calls := {s.key: s.packed for s in dataset.scenarios if s.by_call}:
+            np.savez_compressed(beside / MASKED_CALLS, **calls)  # type: ignore[arg-type]
+        about = {
+            "layout": LAYOUT,
+            "name": dataset.name,
+            "digest": content,
+            "headline": dataset.headline,
+            "settings": dataset.settings,
+        }
+        (beside / "dataset.json").write_text(json.dumps(about, indent=1, default=str) + "\n")
+    return folder
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """What `dataset.json` of a prepared dataset says; InputError if it is none, or of another layout."""
+    try:
+        about = json.loads((folder / "dataset.json").read_text())
+    except (OSError, ValueError):
+        raise InputError(f"{folder} is not a prepared dataset: make one with snpimpute prepare") from None
+    if about.get("layout") != LAYOUT:
+        raise InputError(
+            f"{folder} has layout {about.get('layout')}, this version reads layout {LAYOUT}: "
+            "remove the folder, or give another with --runs, and prepare again"
+        )
+    return about
+
+
+def load_dataset(folder: Path) -> PreparedDataset:
+    """Read a prepared dataset, and check that it is as it was written.
+
+    Raises:
+        InputError: not a prepared dataset, another layout, or changed since it was made.
+    """
+    about = read_about(folder)
+    train, _ = read_vcf(folder / "train.vcf.gz")
+    test, _ = read_vcf(folder / "test.vcf.gz")
+    truth = read_vcf(folder / TRUE_GENOTYPES)[0] if (folder / TRUE_GENOTYPES).exists() else None
+    table = pd.read_csv(folder / "samples.tsv", sep="\t", dtype=str, keep_default_na=False)
+    for column in {"birth_order", "relationship"} & set(table.columns):
+        table[column] = pd.to_numeric(table[column])
+    is_test = (table["split"] == "test").to_numpy()
+    labels = table.drop(columns="split")
+    try:
+        scenarios = _read_scenarios(folder, np.array(train.site_keys()))
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile):
+        raise InputError(CHANGED.format(folder)) from None
+    dataset = PreparedDataset(
+        name=about["name"],
+        train=_labelled(train, labels[~is_test]),
+        test=_labelled(test, labels[is_test]),
+        held_out=(table["split"][~is_test] == "validation").to_numpy(),
+        scenarios=scenarios,
+        left_out=pd.read_csv(folder / "left_out.tsv", sep="\t"),
+        settings=about["settings"],
+        headline=about["headline"],
+        true_test=None if truth is None else _labelled(truth, labels[is_test]),
+    )
+    if dataset.digest != about["digest"]:
+        raise InputError(CHANGED.format(folder))
+    return dataset
+
+
+def _read_scenarios(folder: Path, keys: np.ndarray) -> tuple[Scenario, ...]:
+    described = pd.read_csv(folder / "scenarios.tsv", sep="\t", dtype={"scenario": str})
+    masked = pd.read_csv(folder / "masked_sites.tsv", sep="\t", dtype=str)
+    hidden = {name: np.isin(keys, sites) for name, sites in masked.groupby("scenario")["site"]}
+    packed = np.load(folder / MASKED_CALLS, allow_pickle=False) if (folder / MASKED_CALLS).exists() else {}
+    scenarios = []
+    for row in described.itertuples():
+        mask = hidden.get(row.scenario)
+        if mask is None:
+            mask = np.unpackbits(packed[row.scenario], axis=-1, count=len(keys)).view(bool)
+        scenarios.append(Scenario(row.split, row.mechanism, float(row.missing_percent), int(row.repeat), mask))
+    return tuple(scenarios)
+
+
+def _hidden_text(scenario: Scenario) -> list[int] | str:
+    """What of a mask goes into the digest: numbers of whole sites; of single calls the SHA-256 of the packed mask."""
+    if scenario.by_call:
+        return hashlib.sha256(scenario.packed.tobytes()).hexdigest()
+    return np.flatnonzero(scenario.hidden).tolist()
+
+
+@functools.lru_cache(maxsize=4)
+def dataset_in(folder: Path) -> PreparedDataset:
+    """The prepared dataset of a folder, read once per process."""
+    return load_dataset(folder)
+
+
+def _labelled(matrix: GenotypeMatrix, labels: pd.DataFrame) -> GenotypeMatrix:
+    return GenotypeMatrix(matrix.calls, labels.reset_index(drop=True), matrix.sites, matrix.haplotypes)
+
+
+def read_masked_sites(path: Path, sites: pd.DataFrame) -> dict[float, np.ndarray]:
+    """Masks given as a table: percent missing → bool (n_sites,).
+
+    Args:
+        path: TSV with the columns missing_percent and site (contig:pos:ref:alt, or the site's id).
+        sites: the sites table of the data.
+
+    Raises:
+        InputError: no such file, a column is missing, a level that is none, a site that isn't there.
+    """
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=str)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read the masks in {path}: {error}") from None
+    if not {"missing_percent", "site"} <= set(table.columns):
+        raise InputError(f"{path} needs the columns missing_percent and site, it has {', '.join(table.columns)}")
+    place = {key: i for i, key in enumerate(sites["id"])} | {key: i for i, key in enumerate(site_keys(sites))}
+    masks: dict[float, np.ndarray] = {}
+    for level, rows in table.groupby("missing_percent"):
+        try:
+            percent = float(str(level))
+        except ValueError:
+            percent = 0.0
+        if not 0 < percent < 100:
+            raise InputError(f"{path}: missing_percent {level} is not a percentage above 0 and below 100")
+        unknown = [site for site in rows["site"] if site not in place]
+        if unknown:
+            raise InputError(f"{path}: masked site {unknown[0]} is not in the data ({len(unknown)} such at {level}%)")
+        masks[percent] = np.zeros(len(sites), dtype=bool)
+        masks[percent][[place[site] for site in rows["site"]]] = True
+    return dict(sorted(masks.items()))
+
+
+def read_typed_sites(path: Path, sites: pd.DataFrame) -> np.ndarray:
+    """bool (n_sites,): the sites that an array types.
+
+    Args:
+        path: a site a line, as contig:pos:ref:alt, contig:pos or the site's id; sites that the data lack are left out.
+        sites: the sites table of the data.
+
+    Raises:
+        InputError: no such file, or it names none of the data's sites, or all of them.
+    """
+    try:
+        listed = set(path.read_text().split())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the array's sites in {path}: {error}") from None
+    places = [f"{contig}:{pos}" for contig, pos in zip(sites.contig, sites.pos, strict=True)]
+    names = zip(site_keys(sites), places, sites["id"], strict=True)
+    typed = np.array([not listed.isdisjoint(of_site) for of_site in names])
+    if not typed.any() or typed.all():
+        how_many = "all" if typed.all() else "none"
+        raise InputError(f"{path} lists {how_many} of the {len(sites)} sites: an array types some and leaves some out")
+    return typed

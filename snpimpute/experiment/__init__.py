@@ -1,0 +1,1 @@
+"""An experiment: its settings, its steps and the order between them."""

@@ -1,0 +1,364 @@
+"""An experiment's settings, read from TOML into frozen models that refuse what they do not know."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from snpimpute.base.errors import InputError
+from snpimpute.dataset.scenarios import CAPPED_MECHANISMS, DEFAULT_LEVELS, HIGH_LD
+
+SIMULATED = "simulated"
+
+
+class Settings(BaseModel):
+    """Base of all tables: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SplitSettings(Settings):
+    """How samples are divided. `test` is a share below 1 or a count; `validation` a share of train."""
+
+    scheme: Literal["random", "family", "group", "youngest"] = "random"
+    test: float = Field(0.2, gt=0)
+    validation: float = Field(0.2, gt=0, lt=1)
+
+
+class FilterSettings(Settings):
+    """What a site must have to be kept: share of samples with a call, frequency of the rarer allele, FILTER passed."""
+
+    min_call_rate: float = Field(0.9, ge=0, le=1)
+    min_maf: float = Field(0.0, ge=0, lt=0.5)
+    pass_only: bool = True
+
+
+class RegionSettings(Settings):
+    """Regions of neighbouring sites, cut out of the data; each becomes a contig of its own, and the rest is left out.
+
+    Attributes:
+        sites: of each region.
+        count: how many; they share no site, and the seed draws them.
+        min_r2: r² that neighbouring sites of a region must exceed, over all samples; None = any.
+    """
+
+    sites: int = Field(ge=2)
+    count: int = Field(ge=1)
+    min_r2: float | None = Field(None, ge=0, lt=1)
+
+
+class ScenarioSettings(Settings):
+    """What is hidden for scoring.
+
+    Attributes:
+        levels: percent missing.
+        mechanisms: how. Whole sites: "independent" masks, "nested" ones, all but the sites of an "array", or those that
+            the table `masks` lists ("file"). Single calls: "entries" at random, "maf" (rare sites more often), "blocks"
+            (runs of sites in single samples), "high_ld" (sites in strong LD with a neighbour only).
+        repeats: masks per level.
+        masks: table with the columns missing_percent and site.
+        typed: an array's sites, one a line; without it they are chosen by MAF, evenly spaced, at each level.
+        min_r2: r² to an adjacent site above which "high_ld" may hide a site's calls.
+        max_missing: most calls that a sample may lack on a contig; None = any number.
+    """
+
+    levels: tuple[float, ...] = DEFAULT_LEVELS
+    mechanisms: tuple[Literal["file", "independent", "nested", "array", "entries", "maf", "blocks", "high_ld"], ...] = (
+        "independent",
+        "nested",
+    )
+    repeats: int = Field(3, ge=1)
+    masks: Path | None = None
+    typed: Path | None = None
+    min_r2: float = Field(HIGH_LD, ge=0, lt=1)
+    max_missing: int | None = Field(None, ge=1)
+
+    @field_validator("levels")
+    @classmethod
+    def _percentages(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
+        for level in levels:
+            if not 0 < level < 100:
+                raise ValueError(f"level {level:g} is not a percentage above 0 and below 100")
+            if round(level, 1) != level:
+                raise ValueError(f"level {level:g} is finer than a tenth of a percent")
+        if not levels:
+            raise ValueError("at least one level is needed")
+        return tuple(sorted(set(levels)))
+
+    @model_validator(mode="after")
+    def _file(self) -> ScenarioSettings:
+        if ("file" in self.mechanisms) != (self.masks is not None):
+            raise ValueError('mechanism "file" and a table `masks` go together')
+        if self.typed is not None and "array" not in self.mechanisms:
+            raise ValueError('a list `typed` needs the mechanism "array"')
+        if self.max_missing is not None and not set(self.mechanisms) <= set(CAPPED_MECHANISMS):
+            raise ValueError(f"`max_missing` goes with these mechanisms alone: {', '.join(CAPPED_MECHANISMS)}")
+        return self
+
+
+class DataSettings(Settings):
+    """One dataset: where its genotypes come from, and how it is filtered, split and masked.
+
+    `source` is a VCF, BCF or PLINK .bed file, or "simulated"; or `train` and `test` are files split already. `samples`
+    is a sample table; `pedigree` a table of animals, genotyped or not, with their sires and dams. `params` has parameters
+    that an imputer's rows take on this dataset, over those of their variants. `max_samples` are drawn by the seed where
+    `source` has more; `regions` are cut out of it. `imputers` names those that are run on this dataset, as `beagle` or,
+    a single row, as `beagle/default`; None = all of the experiment. `seed` is that of what is drawn here (samples, split,
+    masks), where it is not the experiment's. `offsets` scores this dataset's hard calls with offsets too, as
+    `scoring.offsets` does those of all.
+    """
+
+    source: str = SIMULATED
+    train: Path | None = None
+    test: Path | None = None
+    samples: Path | None = None
+    pedigree: Path | None = None
+    region: str | None = None
+    max_sites: int = Field(500, ge=10)
+    max_samples: int | None = Field(None, ge=2)
+    regions: RegionSettings | None = None
+    filter: FilterSettings = FilterSettings()
+    simulation: dict[str, Any] = {}
+    split: SplitSettings = SplitSettings()
+    scenarios: ScenarioSettings = ScenarioSettings()
+    params: dict[str, dict[str, Any]] = {}
+    imputers: tuple[str, ...] | None = None
+    seed: int | None = None
+    offsets: bool = False
+
+    @model_validator(mode="after")
+    def _both_files(self) -> DataSettings:
+        if (self.train is None) != (self.test is None):
+            raise ValueError("`train` and `test` go together")
+        if self.train is not None and (self.regions or self.max_samples):
+            raise ValueError("`regions` and `max_samples` are taken from one `source`, not from `train` and `test`")
+        return self
+
+
+class Budget(Settings):
+    """When a study ends: after `trials` that count, or after `seconds`, whichever is first."""
+
+    trials: int = Field(50, ge=1)
+    seconds: float | None = Field(600.0, gt=0)
+
+
+class TuningSettings(Settings):
+    """The studies.
+
+    Attributes:
+        trials, seconds: budget of a study, see `Budget`.
+        workers: processes that compute side by side.
+        storage: where trials are kept, a database URL; None: a file per study.
+        parameters: folder with a file for each study (dataset, imputer, variant) of what it found. A study whose file
+            is there is not run; the others are, and write theirs.
+        retune: run all studies, and write their files anew.
+    """
+
+    trials: int = Field(50, ge=1)
+    seconds: float | None = Field(600.0, gt=0)
+    workers: int = Field(1, ge=1)
+    storage: str | None = None
+    parameters: Path | None = None
+    retune: bool = False
+
+
+class VariantSettings(Settings):
+    """A row of the report that differs from what the imputer declares; what is None stays as declared.
+
+    `params_file` is a TOML of parameters, or what a study found before; `params_from` names another variant of the imputer, whose
+    parameters, found by its study or given, are this row's too, where `params` says nothing else.
+    """
+
+    tune: bool | None = None
+    mask: Literal["fixed", "random"] | None = None
+    params: dict[str, Any] = {}
+    params_file: Path | None = None
+    params_from: str | None = None
+
+
+class ScoringSettings(Settings):
+    """How the imputers are scored.
+
+    Attributes:
+        resamples: bootstrap resamples of the intervals.
+        headline_level: percent missing of the headline tables.
+        offsets: score every row's hard calls a second time, by the largest log-posterior plus an offset of its genotype.
+            The offsets are chosen on validation, for each level, to maximise macro-F1; that takes one more fit of each
+            row. Posteriors, and files written for users, stay as they are.
+    """
+
+    resamples: int = Field(1000, ge=100)
+    headline_level: float = 60.0
+    offsets: bool = False
+
+
+class ExperimentSettings(Settings):
+    """A whole experiment.
+
+    `imputers` lists names (every one there is by default), `imputers_from` folders with descriptions of more
+    (docs/external.md), and `variants` narrows or adds rows of an imputer; the rows an
+    imputer declares are taken where `variants` says nothing of them, unless `only_listed_variants` is set.
+    """
+
+    name: str = "experiment"
+    seed: int = 1
+    threads: int = Field(0, ge=0)
+    note: str = ""
+    data: dict[str, DataSettings] = {"bulls": DataSettings()}
+    imputers: tuple[str, ...] | None = None
+    imputers_from: tuple[Path, ...] = ()
+    variants: dict[str, dict[str, VariantSettings]] = {}
+    only_listed_variants: bool = False
+    tuning: TuningSettings = TuningSettings()
+    budgets: dict[str, Budget] = {}
+    scoring: ScoringSettings = ScoringSettings()
+    tracking_uri: str | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise ValueError("a name has letters, digits, dots, hyphens and underscores only")
+        return name
+
+    @field_validator("data")
+    @classmethod
+    def _plain_names(cls, data: dict[str, DataSettings]) -> dict[str, DataSettings]:
+        if not data:
+            raise ValueError("at least one dataset is needed")
+        for name in data:
+            cls._plain_name(name)
+        return data
+
+    def n_threads(self) -> int:
+        """Processor threads to use: as set, or all there are."""
+        return self.threads or len(os.sched_getaffinity(0))
+
+    def offsets_on(self, dataset: str) -> bool:
+        """Whether hard calls with offsets are scored too on this dataset."""
+        return self.scoring.offsets or (dataset in self.data and self.data[dataset].offsets)
+
+    def budget(self, imputer: str) -> Budget:
+        """The budget of an imputer's studies."""
+        return self.budgets.get(imputer) or Budget(trials=self.tuning.trials, seconds=self.tuning.seconds)
+
+
+def parse(table: dict[str, Any], where: str) -> ExperimentSettings:
+    """Settings from a plain table; InputError in one line that names the key."""
+    try:
+        return ExperimentSettings.model_validate(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise InputError(f"{where}: unknown key {key!r}; see experiments/demo.toml for those there are") from None
+        raise InputError(f"{where}: {key}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def read(path: Path) -> ExperimentSettings:
+    """Settings from a TOML file. Paths in it start at the file's folder; ~ and $VARIABLES are filled in.
+
+    Raises:
+        InputError: no such file, not TOML, an unknown key, a wrong value (names the key).
+    """
+    try:
+        table = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not TOML: {error}") from None
+    table.setdefault("name", re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem))
+    settings = parse(table, str(path))
+    data = {name: _with_paths(entry, path) for name, entry in settings.data.items()}
+    variants = {
+        imputer: {
+            label: row.model_copy(update={"params_file": row.params_file and _resolved(row.params_file, path)})
+            for label, row in rows.items()
+        }
+        for imputer, rows in settings.variants.items()
+    }
+    tuning = settings.tuning.model_copy(
+        update={"parameters": settings.tuning.parameters and _resolved(settings.tuning.parameters, path)}
+    )
+    folders = tuple(_resolved(folder, path) for folder in settings.imputers_from)
+    return settings.model_copy(update={"data": data, "variants": variants, "tuning": tuning, "imputers_from": folders})
+
+
+def _with_paths(entry: DataSettings, config: Path) -> DataSettings:
+    paths = {key: getattr(entry, key) for key in ("train", "test", "samples", "pedigree")}
+    filled: dict[str, Any] = {key: value and _resolved(value, config) for key, value in paths.items()}
+    if entry.source != SIMULATED:
+        filled["source"] = str(_resolved(Path(entry.source), config))
+    files = {key: getattr(entry.scenarios, key) for key in ("masks", "typed")}
+    resolved = {key: value and _resolved(value, config) for key, value in files.items()}
+    filled["scenarios"] = entry.scenarios.model_copy(update=resolved)
+    return entry.model_copy(update=filled)
+
+
+def _resolved(path: Path, config: Path) -> Path:
+    text = os.path.expandvars(path.expanduser())
+    if "$" in text:
+        raise InputError(f"{config}: the path {path} names an environment variable that is not set")
+    return config.parent / text
+
+
+def for_genotypes(
+    source: Path, region: str | None = None, max_sites: int | None = None, samples: Path | None = None
+) -> ExperimentSettings:
+    """The default experiment on somebody's own genotype file."""
+    name = name_of(source)
+    data: dict[str, Any] = {"source": str(source), "region": region, "samples": samples}
+    if max_sites is not None:
+        data["max_sites"] = max_sites
+    return parse({"name": name, "data": {name: data}}, str(source))
+
+
+def name_of(source: Path) -> str:
+    """A name made of a genotype file's."""
+    stem = re.sub(r"(\.vcf)?(\.gz|\.bgz|\.bcf|\.bed|\.vcf)$", "", source.name)
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-") or "genotypes"
+
+
+def changed(
+    settings: ExperimentSettings,
+    trials: int | None = None,
+    seconds: float | None = None,
+    seed: int | None = None,
+    threads: int | None = None,
+    retune: bool = False,
+    only_data: list[str] | None = None,
+    imputers_from: list[Path] | None = None,
+) -> ExperimentSettings:
+    """The settings with what the command line says instead: budgets given there hold for every study.
+
+    Raises:
+        InputError: a wrong value, or no such dataset (names those there are).
+    """
+    table = settings.model_dump()
+    for key, value in {"trials": trials, "seconds": seconds}.items():
+        if value is not None:
+            table["tuning"][key] = value
+            for budget in table["budgets"].values():
+                budget[key] = value
+    for key, value in {"seed": seed, "threads": threads}.items():
+        if value is not None:
+            table[key] = value
+    table["tuning"]["retune"] |= retune
+    table["imputers_from"] = [*table["imputers_from"], *(imputers_from or [])]
+    if unknown := set(only_data or []) - set(table["data"]):
+        raise InputError(f"no dataset {min(unknown)!r} in this experiment: it has {', '.join(table['data'])}")
+    table["data"] = {name: data for name, data in table["data"].items() if not only_data or name in only_data}
+    return parse(table, "the command line")
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of a time given as 90, 90s, 10m or 2h; InputError if it is none."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    if not found or float(found[1]) == 0:
+        raise InputError(f"{text!r} is not a time: give 90s, 10m or 2h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]

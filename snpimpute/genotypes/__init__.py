@@ -1,0 +1,1 @@
+"""Genotype calls in memory, and what pedigree and calls say of each other."""

@@ -1,0 +1,166 @@
+"""Registered models of whole panels: found, compared on the same samples held out, promoted and rolled back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from snpimpute.base.errors import InputError
+from snpimpute.impute.steps import subsets
+from snpimpute.impute.windows import WindowedModel
+from snpimpute.metrics.scores import interval, resample, resampling_weights, scores
+from snpimpute.tracking.writer import CHAMPION, RegisteredModel, Tracker
+
+RESAMPLES = 2000
+DECIDES = "f1_macro"  # on all sites: what a challenger must be better in
+COMPARED = (("all", "f1_macro"), ("all", "dosage_r2"), ("rare", "f1_1"), ("rare", "dosage_r2"))
+
+
+def find(tracker: Tracker, wanted: str | None) -> RegisteredModel:
+    """The registered model that `NAME`, `NAME@ALIAS` or `NAME/VERSION` names; NAME alone is its champion.
+
+    NAME is that of `snpimpute fit`, or the registry's. Without any, the only champion there is.
+
+    Raises:
+        InputError: there is none of that name, alias or version, or several to choose from (lists them).
+    """
+    models = tracker.panel_models()
+    if not models:
+        raise InputError("no fitted model is registered: snpimpute fit makes one, or give --model FOLDER")
+    if wanted is None:
+        champions = [
+            name for name in dict.fromkeys(model.name for model in models) if CHAMPION in tracker.aliases(name)
+        ]
+        if len(champions) != 1:
+            raise InputError(f"several models are registered: choose one with --model ({', '.join(champions)})")
+        wanted = champions[0]
+    name, _, version = wanted.partition("/")
+    name, _, alias = name.partition("@")
+    names = {f"snpimpute-{name}-panel", f"snpimpute-{name}", name}
+    of_name = [model for model in models if model.name in names]
+    if not of_name:
+        there = ", ".join(dict.fromkeys(model.name for model in models))
+        raise InputError(f"no model {name!r} is registered; there are {there}")
+    if not version:
+        aliases = tracker.aliases(of_name[0].name)
+        if (alias or CHAMPION) not in aliases:
+            raise InputError(f"{of_name[0].name} has no alias {alias or CHAMPION!r}; it has {', '.join(aliases)}")
+        version = aliases[alias or CHAMPION]
+    for model in of_name:
+        if model.version == version:
+            return model
+    raise InputError(f"{of_name[0].name} has no version {version}; it has {', '.join(m.version for m in of_name)}")
+
+
+def fetched(tracker: Tracker, model: RegisteredModel, runs: Path) -> WindowedModel:
+    """A registered model's files, fetched to `runs/fetched` if they are not there, and found to be as they were fitted."""
+    folder = runs / "fetched" / f"{model.name}-{model.version}-{model.run_id[:8]}"
+    if not folder.exists():
+        tracker.fetch_model(model, folder)
+    found = WindowedModel(folder)
+    found.verify()
+    return found
+
+
+def listed(tracker: Tracker) -> pd.DataFrame:
+    """A row per version: name, version, imputer, aliases, samples, windows, macro-F1 on the samples held out."""
+    rows = []
+    for model in tracker.panel_models():
+        at = [alias for alias, version in tracker.aliases(model.name).items() if version == model.version]
+        rows.append(
+            {
+                "name": model.name,
+                "version": model.version,
+                "imputer": model.imputer,
+                "aliases": ", ".join(sorted(at)),
+                "samples": int(model.metrics.get("samples_fit", 0)),
+                "windows": int(model.metrics.get("windows", 0)),
+                "f1_macro": model.metrics.get("val_f1_macro", np.nan),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def compare(first: WindowedModel, second: WindowedModel, seed: int = 1) -> pd.DataFrame:
+    """Two models on the same samples held out, calls hidden in the same pattern and windows.
+
+    Returns:
+        Columns pattern, subset, metric, `first`, `second`, `difference` (second minus first), `low`, `high`: 95%
+        bootstrap intervals of the paired difference, samples (families, where known) and windows resampled together.
+
+    Raises:
+        InputError: a model was not measured, or they were not measured on the same samples and pattern.
+    """
+    for model in (first, second):
+        if not model.about["measured_on"]:
+            raise InputError(
+                f"model {model.about['name']} ({model.about['imputer']}) was not measured: --holdout was 0%"
+            )
+    if first.about["measured_on"] != second.about["measured_on"]:
+        raise InputError(
+            "the models were not measured on the same samples, windows and pattern of missing calls: fit both from the "
+            "same panel with the same --holdout, --typed-sites, --window and --seed"
+        )
+    rows = []
+    for file in sorted(first.folder.glob("sums-*.npy")):
+        sums = [np.load(model.folder / file.name, allow_pickle=False).astype(float) for model in (first, second)]
+        weights = resampling_weights(np.array(first.about["families"]), sums[0].shape[1], RESAMPLES, seed)
+        for i, subset in enumerate(subsets(np.zeros(1))):
+            points = [scores(one[:, :, i].sum(axis=(0, 1))) for one in sums]
+            drawn = [scores(resample(one[:, :, i], weights)) for one in sums]
+            for metric in (metric for which, metric in COMPARED if which == subset):
+                low, high = interval(drawn[1][metric] - drawn[0][metric])
+                a, b = float(points[0][metric]), float(points[1][metric])
+                rows.append((file.stem.removeprefix("sums-"), subset, metric, a, b, b - a, low, high))
+    columns = ["pattern", "subset", "metric", "first", "second", "difference", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def promote(tracker: Tracker, wanted: str, runs: Path) -> str:
+    """Make a registered model the champion of its name, if it is better than the present one; returns what was done.
+
+    Better: its macro-F1 at the hidden calls of the samples held out is higher, and so is the whole interval of the
+    difference, for every pattern measured.
+
+    Raises:
+        InputError: it is the champion, it cannot be compared, or it is not better (with the difference).
+    """
+    challenger = find(tracker, wanted)
+    present = tracker.aliases(challenger.name).get(CHAMPION)
+    if present == challenger.version:
+        raise InputError(f"{challenger.name} version {present} is the champion already")
+    why = "no champion before"
+    if present is not None:
+        champion = find(tracker, f"{challenger.name}/{present}")
+        table = compare(fetched(tracker, champion, runs), fetched(tracker, challenger, runs))
+        decisive = table[(table.subset == "all") & (table.metric == DECIDES)]
+        said = "; ".join(
+            f"{row.pattern}: {row.difference:+.4f} ({row.low:+.4f} to {row.high:+.4f})" for row in decisive.itertuples()
+        )
+        if not (decisive["low"] > 0).all():
+            raise InputError(
+                f"{challenger.name} version {challenger.version} ({challenger.imputer}) is not better than the champion, "
+                f"version {present} ({champion.imputer}): macro-F1 {said}"
+            )
+        why = f"macro-F1 {said} against version {present}"
+    tracker.move_champion(challenger.name, challenger.version, why)
+    return f"{challenger.name}: champion is version {challenger.version} ({challenger.imputer}), {why}"
+
+
+def rollback(tracker: Tracker, wanted: str) -> str:
+    """Give a registered model the champion back that it had before the last move; returns what was done.
+
+    Raises:
+        InputError: no such model, or no earlier champion.
+    """
+    name = find(tracker, wanted).name
+    moves = tracker.moves(name)
+    done = [move for move in moves if not move.why.startswith("rollback")]
+    undone = len(moves) - len(done)
+    left = done[: len(done) - undone] if undone else done
+    if not left or not left[-1].before:
+        raise InputError(f"{name} has no earlier champion to go back to")
+    tracker.move_champion(name, left[-1].before, f"rollback of the move of {left[-1].when:%Y-%m-%d %H:%M:%S} UTC")
+    return f"{name}: champion is version {left[-1].before} again"

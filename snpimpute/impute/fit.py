@@ -1,0 +1,406 @@
+"""Fit an imputer to a whole panel: windows, each measured on samples held out and then fitted on all, one model of them."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from snpimpute import __version__, imputers
+from snpimpute.base.digests import digest, file_digest
+from snpimpute.base.errors import InputError
+from snpimpute.base.processes import in_processes
+from snpimpute.base.programs import (
+    git_revision,
+    peak_memory_mb,
+    versions,
+    write_text,
+)
+from snpimpute.base.progress import Watch
+from snpimpute.base.sources import source_digest
+from snpimpute.dataset.prepared import read_typed_sites
+from snpimpute.dataset.scenarios import split_samples, unit_labels
+from snpimpute.experiment.pipeline import TRIALS_PER_PROCESS, suggested
+from snpimpute.genotypes.matrix import SITE_COLUMNS, GenotypeMatrix, site_keys
+from snpimpute.impute.check import PanelSites, check_target
+from snpimpute.impute.steps import ARRAY, TYPED, measured_file, score_in_windows, subsets
+from snpimpute.impute.windows import ABOUT, Window, WindowedModel, cut_by_map, cut_by_sites
+from snpimpute.imputers.contract import Imputer, Report
+from snpimpute.io.filters import SiteFilter
+from snpimpute.io.maps import GeneticMap
+from snpimpute.io.read import VCF_SUFFIXES, files_of
+from snpimpute.io.samples import attach_samples, read_samples
+from snpimpute.io.spool import spool_genotypes
+from snpimpute.metrics.scores import interval, resample, resampling_weights, scores
+from snpimpute.tracking.writer import PANEL_VARIANT
+from snpimpute.tuning.study import StudySettings, TrialOutcome, read_params, run_study, write_params
+
+TUNED_IN = 2  # windows that a study judges parameters in
+PILOTS = 6  # windows that are measured, unless told otherwise
+RESAMPLES = 1000
+METRICS = ("f1_macro", "f1_1", "f1_micro", "dosage_r2", "f1_0", "f1_2", "iqs", "log_loss", "ece")
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What `snpimpute fit` is asked.
+
+    Attributes:
+        panel: VCF, BCF or PLINK 1 file.
+        name: of the model.
+        imputer: its name.
+        params: parameters that differ from its defaults.
+        region: of the panel; None = all.
+        samples: sample table (families are held out whole); None = none.
+        window: "500" sites or "5cM".
+        overlap: least share of a window that it has in common with the next.
+        genetic_map: PLINK map; for windows in cM, and for an imputer that takes a map.
+        holdout: share of the samples that the model is measured on; 0 measures nothing.
+        typed: sites that targets will have: a list, or a VCF, BCF or PLINK 1 file of a target, whose share of missing calls is met too.
+        pilots: windows that are measured; 0 = all.
+        trials: of the study that looks for parameters, the same for all windows; 0 = no study.
+        seconds: that the study may take; None = any time.
+        seed, threads: as everywhere.
+    """
+
+    panel: Path
+    name: str
+    imputer: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    region: str | None = None
+    samples: Path | None = None
+    window: str = "500"
+    overlap: float = 0.25
+    genetic_map: Path | None = None
+    holdout: float = 0.1
+    typed: Path | None = None
+    pilots: int = PILOTS
+    trials: int = 0
+    seconds: float | None = 600.0
+    seed: int = 1
+    threads: int = 1
+
+    def digest(self) -> str:
+        """Of all that decides the model: the files' contents too, but not the number of threads."""
+        return self._digest_without("threads")
+
+    def measured_on(self) -> str:
+        """Of what the model is measured on: equal for models whose scores can be compared sample by sample."""
+        return self._digest_without("threads", "imputer", "params", "trials", "seconds")
+
+    def _digest_without(self, *left_out: str) -> str:
+        files = [*files_of(self.panel), self.samples, self.genetic_map, self.typed]
+        contents = [file_digest(path) if path is not None and path.is_file() else "" for path in files]
+        settings = {key: value for key, value in vars(self).items() if key not in left_out}
+        code = source_digest("snpimpute.impute.steps", without=imputers.DISCOVERY)
+        return digest(
+            [
+                settings,
+                contents,
+                code,
+                [] if "imputer" in left_out else imputers.decided_by(imputers.load(self.imputer)),
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted model: its folder, the scores on the samples held out (empty if none were), and its registered version."""
+
+    folder: Path
+    scores: pd.DataFrame
+    registered: str = ""
+
+
+def fit(settings: FitSettings, runs: Path, tracker: Any = None, watch: Watch | None = None) -> Fitted:
+    """Fit an imputer to a panel, window by window, in processes side by side; what is done already is taken up.
+
+    Args:
+        settings: see FitSettings.
+        runs: the folder that everything is kept in.
+        tracker: tracking.Tracker that the model is logged to and registered with; None registers nothing.
+        watch: told of the progress.
+
+    Raises:
+        InputError: the panel or another file cannot be used, a parameter is wrong, or a window's fit failed.
+    """
+    watch = watch or Watch()
+    cls = imputers.load(settings.imputer)
+    cls.parse_params(_params(settings, cls))
+    home = runs / "models" / f"{settings.name}-{settings.imputer}-panel-{settings.digest()[:10]}"
+    if not (home / "fit.json").exists():
+        _fit(settings, cls, home, watch)
+    model = WindowedModel(home / "model")
+    measured = pd.read_csv(
+        home / "measured.csv", keep_default_na=False, na_values={key: [""] for key in ("value", "low", "high")}
+    )
+    registered = "" if tracker is None else _register(settings, home, model, measured, tracker)
+    return Fitted(home / "model", measured, registered)
+
+
+def _fit(settings: FitSettings, cls: type[Imputer], home: Path, watch: Watch) -> None:
+    started = time.monotonic()
+    genetic_map = None if settings.genetic_map is None else GeneticMap.read(settings.genetic_map)
+    watch.stage(f"read {settings.panel.name}")
+    panel = spool_genotypes(settings.panel, home / "panel", region=settings.region, site_filter=SiteFilter())
+    if settings.samples is not None:
+        panel = attach_samples(panel, read_samples(settings.samples))
+    windows = _windows(settings, panel.sites, genetic_map)
+    held = _held_out(settings, panel)
+    pilots = _pilots(len(windows), settings.pilots) if held.any() else []
+    plan: dict[str, Any] = {
+        "imputer": settings.imputer,
+        "params": _params(settings, cls),
+        "seed": settings.seed,
+        "windows": [[w.contig, w.start, w.stop] for w in windows],
+        "held_out": np.flatnonzero(held).tolist(),
+        "patterns": [TYPED if settings.typed else ARRAY],
+    }
+    write_text(home / "plan.json", json.dumps(plan) + "\n")
+    if settings.typed is not None:
+        np.save(home / "typed.npy", _typed(settings.typed, panel.sites), allow_pickle=False)
+
+    if settings.trials and cls.tunable():
+        judged_in = _pilots(len(windows), TUNED_IN)
+        watch.stage(f"tune {settings.imputer} in {len(judged_in)} windows")
+        plan["params"] = _tuned(settings, cls, plan["params"], home, judged_in, watch)
+        write_text(home / "plan.json", json.dumps(plan) + "\n")
+    watch.stage(f"measure {settings.imputer} in {len(pilots)} of {len(windows)} windows")
+    in_processes("measure_windows", home, pilots, lambda n: measured_file(home, n).exists(), settings.threads, watch)
+    found = [json.loads(measured_file(home, number).with_suffix(".json").read_text()) for number in pilots]
+    if found:
+        agreed = cls.agreed([cls.parse_params(one["params"]) for one in found])
+        plan["params"] = agreed.model_dump(mode="json")
+    write_text(home / "plan.json", json.dumps(plan) + "\n")
+
+    watch.stage(f"fit {settings.imputer} in {len(windows)} windows")
+    everywhere = list(range(len(windows)))
+    in_processes("fit_windows", home, everywhere, lambda n: _window_done(home, n), settings.threads, watch)
+    frequency = np.concatenate([_alt_frequency(panel, at) for at in range(0, panel.n_sites, 1000)])
+    about = {
+        "name": settings.name,
+        "imputer": settings.imputer,
+        "params": plan["params"],
+        "panel": settings.panel.name,
+        "panel_digest": settings.digest(),
+        "n_samples": panel.n_samples,
+        "snpimpute": __version__,
+        "measured_on": settings.measured_on() if pilots else "",
+        "families": unit_labels(panel.samples[held].reset_index(drop=True), "family").tolist(),
+    }
+    table = _scores(home, pilots, panel, held, settings)
+    write_text(home / "measured.csv", table.to_csv(index=False))
+    sites = panel.sites[list(SITE_COLUMNS)].assign(alt_frequency=frequency)
+    write_model(home / "model", about, sites, windows)
+    write_text(
+        home / "fit.json",
+        json.dumps(
+            {
+                "seconds_fit": time.monotonic() - started,
+                "seconds_impute_window": float(np.mean([one["seconds"] for one in found])) if found else None,
+                "windows": len(windows),
+                "windows_measured": len(pilots),
+                "samples_fit": panel.n_samples,
+                "samples_held_out": int(held.sum()),
+                "memory_mb": peak_memory_mb(),
+                "versions": versions(),
+                "revision": git_revision(),
+            },
+            indent=1,
+        )
+        + "\n",
+    )
+    shutil.rmtree(home / "panel")
+
+
+def write_model(folder: Path, about: dict[str, Any], sites: pd.DataFrame, windows: Sequence[Window]) -> None:
+    """Write what makes the saved imputers of all windows one model; model.json, with the files' checksums, comes last.
+
+    Args:
+        folder: with an imputer saved for each window at `WindowedModel.place`.
+        about: what model.json holds besides: `name` and `imputer` at least.
+        sites: the sites table with the column `alt_frequency`.
+        windows: in order.
+    """
+    write_text(folder / "sites.tsv", sites.to_csv(sep="\t", index=False, float_format="%.6g"))
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ABOUT)
+    checksums = {str(path.relative_to(folder)): file_digest(path) for path in files}
+    text = {**about, "windows": [astuple(window) for window in windows], "checksums": checksums}
+    write_text(folder / ABOUT, json.dumps(text, indent=1) + "\n")
+
+
+def _tuned(
+    settings: FitSettings, cls: type[Imputer], params: dict[str, Any], home: Path, numbers: list[int], watch: Watch
+) -> dict[str, Any]:
+    """What a study finds in some windows, with `params` as they are; a killed one goes on where it was."""
+    if (home / "study.toml").exists():
+        return {**read_params(home / "study.toml"), **params}
+    defaults = cls.parse_params(params).model_dump(mode="json")
+    published = {key: value for key, value in defaults.items() if key not in params}
+    found = run_study(
+        "fit",
+        suggest=functools.partial(suggested, cls, params),
+        first=published,
+        starts=[{**published, **start} for start in cls.starts],
+        evaluate=functools.partial(_evaluate_trial, home, numbers),
+        settings=StudySettings(
+            n_trials=settings.trials,
+            seconds=settings.seconds,
+            workers=settings.threads,
+            threads=1,
+            seed=settings.seed,
+            storage=str(home / "study.journal"),
+            trials_per_process=TRIALS_PER_PROCESS,
+        ),
+        on_progress=lambda counted, wanted, best: watch.progress(counted, wanted),
+    )
+    about = {"found": f"by the study of {settings.name}, {len(found.trials)} trials, ended by {found.ended_by}"}
+    write_params(home / "study.toml", found.best.params, about)
+    return {**found.best.params, **params}
+
+
+def _evaluate_trial(home: Path, numbers: list[int], params: dict[str, Any], report: Report) -> TrialOutcome:
+    return TrialOutcome(score_in_windows(home, numbers, params), {})
+
+
+def _params(settings: FitSettings, cls: type[Imputer]) -> dict[str, Any]:
+    params = dict(settings.params)
+    if settings.genetic_map is not None and "map" in cls.Params.model_fields:
+        params.setdefault("map", str(settings.genetic_map.absolute()))
+    return params
+
+
+def _windows(settings: FitSettings, sites: pd.DataFrame, genetic_map: GeneticMap | None) -> list[Window]:
+    asked = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(cM)?", settings.window.strip(), re.IGNORECASE)
+    if asked is None or (asked[2] is None and "." in asked[1]):
+        raise InputError(f"{settings.window!r} is no window: give a number of sites, as in 500, or a length, as in 5cM")
+    if asked[2]:
+        return cut_by_map(sites, float(asked[1]), genetic_map, settings.overlap)
+    return cut_by_sites(sites, int(asked[1]), settings.overlap)
+
+
+def _held_out(settings: FitSettings, panel: GenotypeMatrix) -> np.ndarray:
+    """bool (n_samples,): those that the model is measured on; whole families where these are known."""
+    if not 0 <= settings.holdout < 0.5:
+        raise InputError(f"cannot hold out {settings.holdout:.0%} of the panel: give a share from 0% to below 50%")
+    n_held = round(settings.holdout * panel.n_samples)
+    if n_held == 0:
+        return np.zeros(panel.n_samples, dtype=bool)
+    known = "family" in panel.samples and (panel.samples["family"] != "").any()
+    return split_samples(panel.samples, n_held, "family" if known else "random", settings.seed)
+
+
+def _pilots(n_windows: int, wanted: int) -> list[int]:
+    if wanted == 0 or wanted >= n_windows:
+        return list(range(n_windows))
+    return sorted({int(i) for i in np.round(np.linspace(0, n_windows - 1, wanted))})
+
+
+def _typed(path: Path, sites: pd.DataFrame) -> np.ndarray:
+    """float32 (n_sites,): share of a target's calls that are missing at each site; 1 where it lacks the site.
+
+    A target's sites are found as `impute` finds them: contigs with or without chr, REF and ALT exchanged, haploid calls aside.
+    """
+    if not path.name.lower().endswith((*VCF_SUFFIXES, ".bed")):
+        return (~read_typed_sites(path, sites)).astype(np.float32)
+    panel = PanelSites(sites[list(SITE_COLUMNS)], np.full(len(sites), np.nan))
+    found = check_target(path, panel).sites
+    found = found[found["panel_index"] >= 0]
+    share = np.ones(len(sites), dtype=np.float32)
+    share[found["panel_index"]] = 1 - found["call_rate"]
+    if (share == 1).all():
+        raise InputError(f"{path} has no site in common with the panel")
+    if (share == 0).all():
+        raise InputError(f"{path} has all of the panel's sites and calls: there would be nothing to impute")
+    return share
+
+
+def _alt_frequency(panel: GenotypeMatrix, at: int) -> np.ndarray:
+    return panel.take_sites(slice(at, at + 1000)).alt_frequency()
+
+
+def _window_done(home: Path, number: int) -> bool:
+    return WindowedModel.place(home / "model", number).exists()
+
+
+# ---------------------------------------------------------------------- what the measured windows say
+
+
+def _scores(
+    home: Path, pilots: list[int], panel: GenotypeMatrix, held: np.ndarray, settings: FitSettings
+) -> pd.DataFrame:
+    """Columns pattern, subset, metric, value, low, high, n: of the samples held out, over all measured windows.
+
+    95% bootstrap intervals resample samples (families, where known) and windows together.
+    """
+    columns = ["pattern", "subset", "metric", "value", "low", "high", "n"]
+    if not pilots:
+        return pd.DataFrame(columns=columns)
+    found = [np.load(measured_file(home, number)) for number in pilots]
+    samples = panel.samples[held].reset_index(drop=True)
+    weights = resampling_weights(unit_labels(samples, "family"), len(pilots), RESAMPLES, settings.seed)
+    rows = []
+    for pattern in found[0].files:
+        sums = np.stack([one[pattern] for one in found], axis=1)  # (n_samples, n_windows, n_subsets, N_SUMS)
+        np.save(home / "model" / f"sums-{pattern}.npy", sums.astype(np.float32), allow_pickle=False)
+        for i, subset in enumerate(subsets(np.zeros(1))):
+            point = scores(sums[:, :, i].sum(axis=(0, 1)))
+            drawn = scores(resample(sums[:, :, i], weights))
+            n = int(sum(point[f"truth_{g}"] for g in (0, 1, 2) if np.isfinite(point[f"truth_{g}"])))
+            for metric in METRICS:
+                low, high = interval(drawn[metric])
+                rows.append((pattern, subset, metric, float(point[metric]), low, high, n))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def registered_as(name: str) -> str:
+    """The name that a model of `snpimpute fit` has in the registry, behind `snpimpute-`."""
+    return f"{name}-panel"
+
+
+def _register(settings: FitSettings, home: Path, model: WindowedModel, measured: pd.DataFrame, tracker: Any) -> str:
+    """Log and register the model; returns its registered name and version."""
+    about = json.loads((home / "fit.json").read_text())
+    kept = (
+        "seconds_fit",
+        "seconds_impute_window",
+        "windows",
+        "windows_measured",
+        "samples_fit",
+        "samples_held_out",
+        "memory_mb",
+    )
+    metrics = {key: float(about[key]) for key in kept if about[key] is not None}
+    for row in measured.itertuples():
+        if row.subset in ("all", "rare") and np.isfinite(row.value):
+            metrics[f"{row.pattern}_{'' if row.subset == 'all' else 'rare_'}{row.metric}"] = float(row.value)
+    first = measured[(measured.subset == "all") & (measured.metric == "f1_macro")]
+    if len(first):
+        metrics["val_f1_macro"] = float(first["value"].iloc[0])
+    example = pd.DataFrame(np.full((1, len(model.sites)), -1), index=["sample"], columns=site_keys(model.sites))
+    run_id = tracker.log_training(
+        key=home.name,
+        dataset=registered_as(settings.name),
+        dataset_folder=settings.panel.absolute(),
+        dataset_digest=settings.digest(),
+        imputer=settings.imputer,
+        variant=PANEL_VARIANT,
+        params={**model.about["params"], "seed": settings.seed, "window": settings.window, "overlap": settings.overlap},
+        metrics=metrics,
+        tags={**{f"version.{k}": v for k, v in about["versions"].items()}, "revision": about["revision"]},
+        artifacts=[home / "measured.csv", *sorted((home / "logs").glob("*.txt"))],
+        model_folder=home / "model",
+        example_target=example,
+        champion_moves=False,
+    )
+    version = next(m for m in tracker.registered_models(registered_as(settings.name)) if m.run_id == run_id)
+    return f"{version.name} version {version.version}"

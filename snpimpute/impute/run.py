@@ -1,0 +1,377 @@
+"""Impute somebody's genotypes: checked against the model, filled a window at a time, blended, and written as one file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from snpimpute import __version__, imputers
+from snpimpute.base.digests import digest, file_digest
+from snpimpute.base.errors import InputError
+from snpimpute.base.processes import WINDOWS_IMPUTED, in_processes
+from snpimpute.base.programs import write_text, written_beside
+from snpimpute.base.progress import Watch
+from snpimpute.base.sources import source_digest
+from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS
+from snpimpute.impute.check import (
+    ALLELES,
+    INDEL,
+    MULTIALLELIC,
+    NOT_DIPLOID,
+    OUTSIDE,
+    SWAPPED,
+    PanelSites,
+    TargetCheck,
+    check_target,
+)
+from snpimpute.impute.steps import imputed_file, kept_posterior
+from snpimpute.impute.windows import Window, WindowedModel, cut_by_sites, weights_in
+from snpimpute.io.imputed import ImputedSites, ImputedWriter
+from snpimpute.io.read import files_of
+from snpimpute.io.spool import empty_spool, spooled
+from snpimpute.io.stream import streamed
+
+NO_PANEL = "NOPANEL"
+KEPT = {OUTSIDE: NO_PANEL, ALLELES: NO_PANEL, MULTIALLELIC: "", INDEL: "", NOT_DIPLOID: ""}  # kind → INFO flag
+SITES_AT_ONCE = 200  # that are written
+
+
+@dataclass(frozen=True)
+class ImputeSettings:
+    """What `snpimpute impute` is asked.
+
+    Attributes:
+        target: VCF, BCF or PLINK 1 file.
+        output: file to write, its kind by its suffix (see io.imputed); None = standard output.
+        model: folder of a fitted model; None = the target alone, by `imputer`.
+        version: of a model that comes from the registry, for the header.
+        imputer, params: of a target without a model: an imputer that needs no panel.
+        window: sites of a window, without a model.
+        keep_fields: whether other INFO and FORMAT fields of the target are kept.
+        seed, threads: as everywhere.
+        command: for the header.
+    """
+
+    target: Path
+    output: Path | None
+    model: Path | None = None
+    version: str = ""
+    imputer: str = "simpute"
+    params: Mapping[str, Any] = field(default_factory=dict)
+    window: int = 500
+    keep_fields: bool = False
+    seed: int = 1
+    threads: int = 1
+    command: str = "snpimpute impute"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done.
+
+    Attributes:
+        case: "sporadic" (holes in the target's own sites alone) or "array to sequence" (sites the target lacks).
+        check: the target held against the model.
+        n_samples: of the target.
+        n_sites: written with GT, DS and GP.
+        n_new_sites: of these, sites that the target lacks.
+        n_holes: missing calls at the target's own sites, all imputed.
+        n_passed: records kept as they were.
+        n_left_out: records of the target that are not in the output.
+        left_out_list: table of these beside the output (contig, pos, id, ref, alt, reason, explanation); None if there
+            are none, or nothing beside which it could stand.
+    """
+
+    case: str
+    check: TargetCheck
+    n_samples: int
+    n_sites: int
+    n_new_sites: int
+    n_holes: int
+    n_passed: int
+    n_left_out: int
+    left_out_list: Path | None = None
+
+    def told(self) -> list[str]:
+        """The outcome in lines for a person."""
+        lines = [
+            f"{self.case}: {self.n_samples} samples, {self.n_sites} sites written, {self.n_new_sites} of them new to the "
+            f"target, {self.n_holes} missing calls at its own sites filled in"
+        ]
+        if swapped := self.check.counts.get("swapped", int((self.check.sites.kind == SWAPPED).sum())):
+            lines.append(f"{swapped} sites had REF and ALT exchanged: repaired")
+        if self.n_passed:
+            lines.append(
+                f"{self.n_passed} records kept as they were: no site of the panel, no biallelic SNP, or not diploid"
+            )
+        if self.n_left_out:
+            where = f", listed in {self.left_out_list}" if self.left_out_list else ""
+            lines.append(f"{self.n_left_out} records left out: another strand, or a site given twice{where}")
+        return lines
+
+
+def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None) -> Outcome:
+    """Impute a file; killed and run again, it goes on at the window where it was.
+
+    Args:
+        settings: see ImputeSettings.
+        runs: folder that windows are kept in until the output is whole.
+        watch: told of the progress, and of the check's warnings.
+
+    Raises:
+        InputError: the target cannot be imputed with the model (says why), the output cannot be written, or the
+            imputer failed.
+    """
+    watch = watch or Watch()
+    model = None if settings.model is None else WindowedModel(settings.model)
+    if model is not None:
+        model.verify()
+    if model is None:
+        _require_no_panel(settings)
+        panel = PanelSites.of_file(settings.target)
+    else:
+        columns = model.sites[list(SITE_COLUMNS)]
+        panel = PanelSites(columns, model.sites["alt_frequency"].to_numpy(float), f"model {model.about['name']}")
+    watch.stage(f"check {settings.target.name}")
+    check = check_target(settings.target, panel)
+    check.require_imputable()
+    for warning in check.warnings:
+        watch.warn(warning)
+    windows = cut_by_sites(panel.sites, settings.window) if model is None else model.windows
+    work = runs / "impute" / _work_digest(settings, model)[:16]
+    asked = _prepare(settings, model, check, panel, windows, work)
+    usable = check.sites["panel_index"].to_numpy()
+    if empty := sum(not ((w.start <= usable) & (usable < w.stop)).any() for w in (windows[n] for n in asked)):
+        watch.warn(
+            f"no site of the target in {empty} of {len(asked)} windows: their sites get the panel's frequencies, with a DR2 near 0"
+        )
+
+    watch.stage(f"impute {settings.target.name} in {len(asked)} windows")
+    in_processes(
+        "impute_windows",
+        work,
+        asked,
+        lambda n: imputed_file(work, n).exists(),
+        settings.threads,
+        watch,
+        most=WINDOWS_IMPUTED,
+    )
+    watch.stage("write")
+    outcome = _write(settings, model, check, windows, work, watch)
+    if outcome.n_left_out and settings.output is not None:
+        listed = settings.output.with_name(f"{settings.output.name}.left-out.tsv")
+        excluded = check.excluded[~check.excluded["reason"].isin(KEPT)]
+        write_text(listed, excluded.to_csv(sep="\t", index=False))
+        outcome = replace(outcome, left_out_list=listed)
+    shutil.rmtree(work)
+    return outcome
+
+
+def _require_no_panel(settings: ImputeSettings) -> None:
+    cls = imputers.load(settings.imputer)
+    if cls(cls.parse_params(settings.params)).needs_panel:
+        without = [name for name in imputers.names() if not imputers.load(name).needs_panel]
+        raise InputError(
+            f"imputer {settings.imputer} learns from a reference panel: fit a model, or choose one that needs none "
+            f"({', '.join(without)}; beagle with mode=joint)"
+        )
+
+
+def _work_digest(settings: ImputeSettings, model: WindowedModel | None) -> str:
+    contents = [file_digest(path) if path.is_file() else "" for path in files_of(settings.target)]
+    alone = [settings.imputer, dict(settings.params), settings.window, settings.seed]
+    cls = imputers.load(settings.imputer) if model is None else model.imputer_class
+    code = source_digest("snpimpute.impute.steps", without=imputers.DISCOVERY)
+    return digest([contents, alone if model is None else model.about, code, imputers.decided_by(cls)])
+
+
+# ---------------------------------------------------------------------- the target, laid out as the model has its sites
+
+
+def _prepare(
+    settings: ImputeSettings,
+    model: WindowedModel | None,
+    check: TargetCheck,
+    panel: PanelSites,
+    windows: list[Window],
+    work: Path,
+) -> list[int]:
+    """Write what the windows' processes read; returns the numbers of the windows on the target's contigs."""
+    if not (work / "target").exists():
+        with written_beside(work / "target") as beside:
+            beside.mkdir()
+            calls = empty_spool(beside, pd.DataFrame({"sample": check.samples["sample"]}), panel.sites)
+            usable = check.sites["panel_index"].to_numpy()
+            swapped = (check.sites["kind"] == SWAPPED).to_numpy()
+            with streamed(settings.target) as (stream,):
+                for number, record in enumerate(stream.records):
+                    if usable[number] >= 0:
+                        known = record.calls != MISSING
+                        turned = np.where(known, 2 - record.calls, record.calls) if swapped[number] else record.calls
+                        calls[usable[number]] = turned
+            calls.flush()
+    plan = {
+        "model": None if model is None else str(model.folder.absolute()),
+        "imputer": settings.imputer,
+        "params": dict(settings.params),
+        "seed": settings.seed,
+        "windows": [[w.contig, w.start, w.stop] for w in windows],
+    }
+    write_text(work / "plan.json", json.dumps(plan) + "\n")
+    there = set(check.contigs.values())
+    return [number for number, window in enumerate(windows) if window.contig in there]
+
+
+def blended(windows: list[Window], contig: str, work: Path) -> Iterator[tuple[int, np.ndarray]]:
+    """The posterior of a contig piece by piece: number of the first site, and float32 (2, n_sites, n_samples): genotypes 1, 2."""
+    first, held = 0, np.zeros((2, 0, 0), dtype=np.float32)
+    for number, window in enumerate(windows):
+        if window.contig != contig:
+            continue
+        posterior = kept_posterior(imputed_file(work, number))
+        posterior *= weights_in(windows, number)[:, None]
+        done = window.start - first  # of the sites held, those that no later window has a part in
+        if held.shape[1] and done > 0:
+            yield first, held[:, :done]
+        rest = held[:, done:] if held.shape[1] else held
+        if rest.size:
+            posterior[:, : rest.shape[1]] += rest
+        first, held = window.start, posterior
+    if held.shape[1]:
+        yield first, held
+
+
+# ---------------------------------------------------------------------- the output
+
+
+def _write(
+    settings: ImputeSettings,
+    model: WindowedModel | None,
+    check: TargetCheck,
+    windows: list[Window],
+    work: Path,
+    watch: Watch,
+) -> Outcome:
+    target = spooled(work / "target")
+    contigs = list(dict.fromkeys(check.sites["contig"]))
+    wanted = {check.contigs[contig] for contig in contigs if contig in check.contigs}
+    on_wanted = target.sites["contig"].isin(wanted).to_numpy()
+    n_usable = int((check.sites["panel_index"] >= 0).sum())
+    given = _given_as_they_are(check, target.n_sites)
+    n_sites = int((on_wanted & ~given).sum())
+    case = "array to sequence" if n_sites > n_usable else "sporadic"
+    version = f" version {settings.version}" if settings.version else ""
+    about = {
+        "command": settings.command,
+        "version": __version__,
+        "model": settings.imputer if model is None else f"{model.about['name']}{version} ({model.about['imputer']})",
+        "data_digest": "" if model is None else model.about["panel_digest"],
+    }
+    n_holes = n_passed = n_left_out = 0
+    with streamed(settings.target, lines=True) as (stream,):
+        writer = ImputedWriter(
+            settings.output,
+            stream.header,
+            stream.samples,
+            contigs=contigs,
+            flags={NO_PANEL: "The model has no such site: the record is as it was"},
+            about={key: value for key, value in about.items() if value},
+            keep_fields=settings.keep_fields,
+            flag_imputed=True,
+            threads=settings.threads,
+        )
+        with writer:
+            rows = zip(check.sites.itertuples(), stream.records, strict=True)
+            waiting = next(rows, None)
+            written = 0
+            for contig in contigs:
+                blocks = blended(windows, check.contigs[contig], work) if contig in check.contigs else iter(())
+                for first, posterior in blocks:
+                    for at in range(0, posterior.shape[1], SITES_AT_ONCE):
+                        part = slice(first + at, min(first + at + SITES_AT_ONCE, first + posterior.shape[1]))
+                        piece = target.take_sites(part)
+                        last = int(piece.sites["pos"].iloc[-1])
+                        lines: dict[int, tuple[str, bool]] = {}
+                        passed: list[tuple[int, str, str]] = []
+                        while waiting is not None and waiting[0].contig == contig and waiting[0].pos <= last:
+                            found, record = waiting
+                            if found.panel_index >= 0:
+                                lines[found.panel_index - part.start] = (record.line, found.kind == SWAPPED)
+                            elif found.kind in KEPT:
+                                passed.append((found.pos, record.line, KEPT[found.kind]))
+                            else:
+                                n_left_out += 1
+                            waiting = next(rows, None)
+                        n_passed += len(passed)
+                        n_holes += int((piece.calls[:, sorted(lines)] == MISSING).sum())
+                        block = _block(piece, contig, posterior[:, at : at + SITES_AT_ONCE], lines)
+                        if given[part].any():
+                            block = _part(block, np.flatnonzero(~given[part]))
+                        _write_merged(writer, block, passed)
+                        written += len(block.sites)
+                        watch.progress(written, n_sites)
+                while waiting is not None and waiting[0].contig == contig:
+                    found, record = waiting
+                    if found.kind in KEPT:
+                        writer.pass_through(record.line, KEPT[found.kind])
+                        n_passed += 1
+                    else:
+                        n_left_out += 1
+                    waiting = next(rows, None)
+    return Outcome(case, check, target.n_samples, n_sites, n_sites - n_usable, n_holes, n_passed, n_left_out)
+
+
+def _given_as_they_are(check: TargetCheck, n_sites: int) -> np.ndarray:
+    """bool (n_sites,): sites of the model whose record in the target, not diploid, is passed through: no second one is written."""
+    given = np.zeros(n_sites, dtype=bool)
+    sites = check.sites
+    given[sites["panel_site"][(sites["kind"] == NOT_DIPLOID) & (sites["panel_site"] >= 0)]] = True
+    given[sites["panel_index"][sites["panel_index"] >= 0]] = False
+    return given
+
+
+def _block(piece: Any, contig: str, posterior: np.ndarray, lines: dict[int, tuple[str, bool]]) -> ImputedSites:
+    """Sites as the writer takes them; observed calls have all weight on themselves, whatever the blend left of it."""
+    n = piece.n_sites
+    observed = np.asarray(piece.calls).T
+    probabilities = np.concatenate([np.maximum(1 - posterior[:1] - posterior[1:], 0), posterior])
+    for genotype, plane in enumerate(probabilities):
+        np.copyto(plane, observed == genotype, where=observed != MISSING)
+    return ImputedSites(
+        sites=piece.sites.assign(contig=contig).reset_index(drop=True),
+        posterior=probabilities.transpose(2, 1, 0),
+        observed=observed.T,
+        records=[lines[i][0] if i in lines else None for i in range(n)],
+        swapped=np.array([i in lines and lines[i][1] for i in range(n)]),
+    )
+
+
+def _write_merged(writer: ImputedWriter, block: ImputedSites, passed: list[tuple[int, str, str]]) -> None:
+    """Write a block's sites with the records that are passed through among them, in order of position."""
+    pos = block.sites["pos"].to_numpy()
+    start = 0
+    for at, line, flag in passed:
+        stop = int(np.searchsorted(pos, at, side="right"))
+        if stop > start:
+            writer.write(_part(block, slice(start, stop)))
+            start = stop
+        writer.pass_through(line, flag)
+    if start < len(pos):
+        writer.write(_part(block, slice(start, len(pos))))
+
+
+def _part(block: ImputedSites, part: slice | np.ndarray) -> ImputedSites:
+    return ImputedSites(
+        sites=block.sites.iloc[part].reset_index(drop=True),
+        posterior=block.posterior[:, part],
+        observed=block.observed[:, part],
+        records=np.array(block.records, dtype=object)[part].tolist(),
+        swapped=block.swapped[part],
+    )

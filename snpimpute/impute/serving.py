@@ -1,0 +1,102 @@
+"""The models-from-code script behind every registered model: MLflow runs it to load an imputer and to impute with it.
+
+Input: a matrix of calls, float64 (n_samples, n_columns): 0, 1, 2 alternate alleles, -1 or NaN missing. The parameter
+`sites` names the site of each column, `contig:pos:ref:alt`, in any order; sites of the model that it leaves out are
+missing in all samples. A matrix, not a table of named columns: MLflow converts and checks such columns one by one, which
+takes longer than most imputers do.
+
+Output: `site`, str (n_sites,), the model's sites in its order, and for each sample and site `call`, int64 (n_samples,
+n_sites) (an observed call as it was), `dosage`, float64 (n_samples, n_sites), 0 to 2, and `posterior`, float64
+(n_samples, n_sites, 3), which sums to 1.
+
+This file must import MLflow at its top, because MLflow runs it as a script; nothing else imports it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+if TYPE_CHECKING:
+    from snpimpute.genotypes.matrix import GenotypeMatrix
+
+KEEP_LOADED = 64  # windows of a panel's model whose imputers stay in memory
+
+
+class ServedImputer(PythonModel):
+    """A saved imputer, or a whole panel's (artifact "imputer"), as an MLflow model; imports wait until it is loaded."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the imputer that the artifact folder holds; a panel's model is held against its checksums."""
+        from snpimpute.genotypes.matrix import site_keys
+        from snpimpute.impute.windows import ABOUT, WindowedModel
+        from snpimpute.imputers import class_in
+
+        folder = Path(context.artifacts["imputer"])
+        if (folder / ABOUT).exists():
+            self.imputer: Any = WindowedModel(folder, keep_loaded=KEEP_LOADED)
+            self.imputer.verify()
+        else:
+            self.imputer = class_in(folder).load(folder)
+        self.sites = self.imputer.sites[["contig", "pos", "id", "ref", "alt"]]
+        self.column = {name: i for i, name in enumerate(site_keys(self.sites))}
+
+    def predict(
+        self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Impute a matrix of calls; see the top of this file for input and output.
+
+        Raises:
+            MlflowException: a value that is not a call, a site that the model does not have or that is named twice, or
+                another number of names than columns (names the first); a server answers with 400.
+        """
+        from snpimpute.base.errors import InputError
+        from snpimpute.imputers.contract import impute
+
+        try:
+            imputed = impute(self.imputer, self._target(model_input, list((params or {}).get("sites", []))))
+        except InputError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from error
+        return {
+            "site": np.array(list(self.column), dtype=object),
+            "call": imputed.calls.astype(np.int64),
+            "dosage": imputed.dosages.astype(float),
+            "posterior": imputed.posterior.astype(float),
+        }
+
+    def _target(self, matrix: np.ndarray, names: list[str]) -> GenotypeMatrix:
+        """All sites of the model, in its order, with the calls of the request."""
+        from snpimpute.base.errors import InputError
+        from snpimpute.genotypes.matrix import GenotypeMatrix
+
+        if len(names) != matrix.shape[1]:
+            raise InputError(
+                f"{matrix.shape[1]} columns, and {len(names)} names in the parameter `sites`; give contig:pos:ref:alt for each column"
+            )
+        if unknown := [name for name in names if name not in self.column]:
+            raise InputError(
+                f"site {unknown[0]} is not the model's; it has {len(self.column)}, {next(iter(self.column))} first"
+            )
+        if len(set(names)) < len(names):
+            raise InputError(f"site {next(name for name in names if names.count(name) > 1)} is named twice")
+        given = np.where(np.isnan(matrix), -1, matrix)
+        wrong = np.argwhere(~np.isin(given, (-1, 0, 1, 2)))
+        if len(wrong):
+            row, column = wrong[0]
+            raise InputError(
+                f"row {row + 1}, site {names[column]}: {matrix[row, column]:g} is not a call; give 0, 1 or 2 alternate "
+                "alleles, -1 for missing"
+            )
+        calls = np.full((len(matrix), len(self.column)), -1, np.int8)
+        calls[:, [self.column[name] for name in names]] = given
+        samples = pd.DataFrame({"sample": [f"row{i + 1}" for i in range(len(matrix))]})
+        return GenotypeMatrix(calls, samples, self.sites)
+
+
+set_model(ServedImputer())

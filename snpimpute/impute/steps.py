@@ -1,0 +1,183 @@
+"""What is done to single windows in a process of its own: an imputer measured, fitted on all samples, put to work."""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from snpimpute import imputers
+from snpimpute.base.programs import tell, write_text, written_beside
+from snpimpute.dataset.scenarios import TrainingMask, array_masks, split_samples
+from snpimpute.genotypes.matrix import GenotypeMatrix
+from snpimpute.impute.windows import Window, WindowedModel, owned_by, window_posterior
+from snpimpute.imputers.contract import Validation
+from snpimpute.io.spool import spooled
+from snpimpute.metrics.scores import N_SUMS, RARE_MAF, maf_subsets, site_sums
+
+TYPED, ARRAY = "typed", "array-90"  # patterns in which calls of the samples held out are hidden
+_WHOLE = np.iinfo(np.uint16).max  # of a probability that is kept
+VALIDATION_SHARE = 0.2  # of the samples that are not held out, for the epochs and the calibration of networks
+
+
+def measured_file(home: Path, number: int) -> Path:
+    """Where the sums of scores of a window are kept; a .json beside it has the parameters that its fit found."""
+    return home / "measured" / f"{number:05d}.npz"
+
+
+def imputed_file(work: Path, number: int) -> Path:
+    """Where the posterior of a window is kept before the blend, see `keep_posterior`."""
+    return work / "probabilities" / f"{number:05d}.npy"
+
+
+def keep_posterior(file: Path, posterior: np.ndarray) -> None:
+    """Write float (n_samples, n_sites, 3) as uint16 (2, n_sites, n_samples): genotypes 1 and 2 in 65535ths, site after site."""
+    parts = np.ascontiguousarray((posterior.transpose(2, 1, 0)[1:] * np.float32(_WHOLE) + 0.5).astype(np.uint16))
+    with written_beside(file) as beside, beside.open("wb") as handle:
+        np.save(handle, parts, allow_pickle=False)
+
+
+def kept_posterior(file: Path) -> np.ndarray:
+    """float32 (2, n_sites, n_samples): the probabilities of genotypes 1 and 2 that `keep_posterior` wrote."""
+    return np.load(file, allow_pickle=False) * np.float32(1 / _WHOLE)
+
+
+def step_measure_windows(home: str, numbers: list[int]) -> None:
+    """The step "measure_windows": fit on the samples that are not held out, impute the others, keep sums of scores."""
+    place, plan = Path(home), _plan(home)
+    panel = spooled(place / "panel")
+    held = np.isin(np.arange(panel.n_samples), plan["held_out"])
+    windows = [Window(*window) for window in plan["windows"]]
+    cls = imputers.load(plan["imputer"])
+    for number in numbers:
+        part = panel.take_sites(windows[number].sites)
+        imputer = cls(cls.parse_params(plan["params"]), seed=plan["seed"])
+        rest, target = part.take_samples(~held), part.take_samples(held)
+        mask = _training_mask(place, plan, windows[number])
+        if cls.learns_in_epochs:
+            learned_from, validation = _validation(place, plan, rest, number)
+            imputer.fit(learned_from, validation, mask)
+        else:
+            imputer.fit(rest, None, mask)
+        maf, own = part.maf(), owned_by(windows, number)
+        sums: dict[str, Any] = {}
+        seconds = []
+        for name in plan["patterns"]:
+            hidden_calls = np.broadcast_to(
+                _hidden(place, plan, name, rest, number, target.n_samples), target.calls.shape
+            )
+            started = time.monotonic()
+            posterior = imputer.posterior(target.hide(hidden_calls))
+            seconds.append(time.monotonic() - started)
+            truth = np.where(hidden_calls & own, target.calls, -1)
+            sums[name] = _sums_by_subset(truth, posterior, maf)
+        about = {"params": imputer.refit_params().model_dump(mode="json"), "seconds": float(np.mean(seconds))}
+        file = measured_file(place, number)
+        write_text(file.with_suffix(".json"), json.dumps(about) + "\n")
+        with written_beside(file) as beside, beside.open("wb") as handle:
+            np.savez_compressed(handle, **sums)
+        tell(progress=[1, 1])
+
+
+def score_in_windows(home: Path, numbers: list[int], params: dict[str, Any]) -> float:
+    """Mean macro-F1 of some windows' imputers at calls hidden from samples that they have not seen, nor are held out."""
+    plan = _plan(str(home))
+    panel = spooled(home / "panel")
+    held = np.isin(np.arange(panel.n_samples), plan["held_out"])
+    cls = imputers.load(plan["imputer"])
+    scores = []
+    for number in numbers:
+        window = Window(*plan["windows"][number])
+        learned_from, validation = _validation(home, plan, panel.take_sites(window.sites).take_samples(~held), number)
+        imputer = cls(cls.parse_params(params), seed=plan["seed"])
+        imputer.fit(learned_from, validation, _training_mask(home, plan, window))
+        scores.append(validation.score(imputer.posterior))
+    return float(np.mean(scores))
+
+
+def _validation(
+    home: Path, plan: dict[str, Any], rest: GenotypeMatrix, number: int
+) -> tuple[GenotypeMatrix, Validation]:
+    """The samples that are not held out, split: what is learned from, and what that is judged on."""
+    judged = split_samples(rest.samples, round(VALIDATION_SHARE * rest.n_samples), "random", plan["seed"])
+    matrix = rest.take_samples(judged)
+    hidden = tuple(_hidden(home, plan, name, rest, number, matrix.n_samples) for name in plan["patterns"])
+    return rest.take_samples(~judged), Validation(matrix, hidden)
+
+
+def step_fit_windows(home: str, numbers: list[int]) -> None:
+    """The step "fit_windows": fit the imputer of each window on all samples and save it."""
+    place, plan = Path(home), _plan(home)
+    panel = spooled(place / "panel")
+    cls = imputers.load(plan["imputer"])
+    for number in numbers:
+        window = Window(*plan["windows"][number])
+        imputer = cls(cls.parse_params(plan["params"]), seed=plan["seed"])
+        imputer.fit(panel.take_sites(window.sites), None, _training_mask(place, plan, window))
+        with written_beside(WindowedModel.place(place / "model", number)) as beside:
+            imputer.save(beside)
+        tell(progress=[1, 1])
+
+
+def _plan(home: str) -> dict[str, Any]:
+    return json.loads((Path(home) / "plan.json").read_text())
+
+
+def _training_mask(home: Path, plan: dict[str, Any], window: Window) -> TrainingMask:
+    """What networks have hidden: the sites that targets lack, where these are known; else random calls."""
+    if TYPED in plan["patterns"]:
+        lacking = np.load(home / "typed.npy")[window.sites] == 1
+        if lacking.any() and not lacking.all():
+            return TrainingMask("fixed", sites=lacking)
+    return TrainingMask("random")
+
+
+def _hidden(
+    home: Path, plan: dict[str, Any], pattern: str, panel: GenotypeMatrix, number: int, n_samples: int
+) -> np.ndarray:
+    """bool (n_sites,) or (n_samples, n_sites): what a pattern hides in a window whose panel is `panel`."""
+    seed = plan["seed"] * 100_000 + number
+    if pattern == ARRAY:
+        return array_masks(panel, [90.0], 1, seed)[90.0, 0]
+    share = np.load(home / "typed.npy")[Window(*plan["windows"][number]).sites]
+    return np.random.default_rng(seed).random((n_samples, len(share))) < share
+
+
+def subsets(maf: np.ndarray) -> dict[str, np.ndarray]:
+    """Subset → bool (n_sites,), by the panel's MAF float64 (n_sites,)."""
+    return {"all": np.ones(len(maf), dtype=bool), "rare": maf < RARE_MAF, **maf_subsets(maf)}
+
+
+def _sums_by_subset(truth: np.ndarray, posterior: np.ndarray, maf: np.ndarray) -> np.ndarray:
+    """float64 (n_samples, n_subsets, N_SUMS): sums of scores at the calls whose truth is not -1."""
+    out = np.zeros((len(truth), len(subsets(maf)), N_SUMS))
+    for at in range(0, truth.shape[1], 50):
+        part = slice(at, at + 50)
+        sums = site_sums(truth[:, part], posterior[:, part].astype(np.float64))
+        for i, within in enumerate(subsets(maf[part]).values()):
+            out[:, i] += sums[:, within].sum(axis=1, dtype=np.float64)
+    return out
+
+
+def step_impute_windows(home: str, numbers: list[int]) -> None:
+    """The step "impute_windows": posteriors of a target, by a model's windows or by an imputer that needs no panel."""
+    place, plan = Path(home), _plan(home)
+    target = spooled(place / "target")
+    windows = [Window(*window) for window in plan["windows"]]
+    model = None if plan["model"] is None else WindowedModel(Path(plan["model"]))
+    for number in numbers:
+        part = target.take_sites(windows[number].sites)
+        if model is not None:
+            posterior = window_posterior(model, number, part)
+        else:
+            cls = imputers.load(plan["imputer"])
+            alone = cls(cls.parse_params(plan["params"]), seed=plan["seed"])
+            posterior = alone.fit(part.take_samples(slice(0))).posterior(part)
+        keep_posterior(imputed_file(place, number), posterior)
+        tell(progress=[1, 1])
+        gc.collect()  # Keras networks hold themselves in cycles; what is left stays, and is not looked at again
+        gc.freeze()

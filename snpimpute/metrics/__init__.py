@@ -1,0 +1,1 @@
+"""Scores of imputed genotypes against the truth."""

@@ -1,0 +1,1 @@
+"""Fitted imputers on a prepared dataset: posteriors at the hidden calls and their scores."""

@@ -1,0 +1,264 @@
+"""Where an imputer is right and where it is wrong: its hidden calls by site, by sample, one by one, and against another's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from snpimpute.base.errors import InputError
+from snpimpute.dataset.prepared import PreparedDataset
+from snpimpute.dataset.scenarios import Scenario, at_hidden
+from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
+from snpimpute.metrics.scores import N_CALIBRATION_BINS, N_SUMS, calibration_bins, confusion, f1_per_genotype, site_sums
+from snpimpute.scoring.table import Posteriors
+
+
+@dataclass(frozen=True, eq=False)
+class HiddenCalls:
+    """What an imputer gave at the hidden calls of one mask, and the truth.
+
+    Attributes:
+        scenario: the mask.
+        truth: int8 (n_test, n_hidden) at the sites that the mask hides any call of, -1 = missing or not hidden: not scored.
+        posterior: float64 (n_test, n_hidden, 3); rows sum to 1.
+        smoothed: whether the posterior was made of hard calls, and says nothing of confidence.
+    """
+
+    scenario: Scenario
+    truth: np.ndarray
+    posterior: np.ndarray
+    smoothed: bool
+
+    @property
+    def calls(self) -> np.ndarray:
+        """int8 (n_test, n_hidden): the most probable genotype."""
+        return self.posterior.argmax(axis=2).astype(np.int8)
+
+    @property
+    def scored(self) -> np.ndarray:
+        """bool (n_test, n_hidden): where the truth is known."""
+        return self.truth != MISSING
+
+    @property
+    def right(self) -> np.ndarray:
+        """bool (n_test, n_hidden): scored, and called as it is."""
+        return self.scored & (self.calls == self.truth)
+
+
+def hidden_calls(dataset: PreparedDataset, posteriors: Posteriors) -> list[HiddenCalls]:
+    """The hidden calls of each mask that the posteriors hold, in the dataset's order.
+
+    Raises:
+        InputError: the posteriors were made on another preparation of the data.
+    """
+    found = []
+    for scenario in dataset.test_scenarios():
+        if scenario.key not in posteriors.values:
+            continue
+        posterior = posteriors.values[scenario.key].astype(np.float64)
+        hidden = scenario.hidden
+        expected = (*at_hidden(dataset.test.calls, hidden).shape, 3)
+        if posterior.shape != expected:
+            raise InputError(
+                f"the posteriors of {posteriors.label} were made on another preparation of {dataset.name}: "
+                f"{scenario.key} has shape {posterior.shape}, not {expected}"
+            )
+        posterior /= posterior.sum(axis=-1, keepdims=True)
+        truth = dataset.test.calls[:, scenario.sites]
+        if scenario.by_call:
+            whole = np.full((*hidden.shape, 3), 1 / 3)
+            whole[hidden] = posterior
+            posterior = whole[:, scenario.sites]
+            truth = np.where(hidden[:, scenario.sites], truth, np.int8(MISSING))
+        found.append(HiddenCalls(scenario, truth, posterior, scenario.key in posteriors.smoothed))
+    return found
+
+
+def by_site(dataset: PreparedDataset, masks: Sequence[HiddenCalls]) -> pd.DataFrame:
+    """How often the calls of each site are right, beside what makes a site hard.
+
+    Args:
+        dataset: the prepared dataset.
+        masks: hidden calls of one imputer; counts are summed over them.
+
+    Returns:
+        A row per site, in file order: `site` (contig:pos:ref:alt), `contig`, `pos` (1-based), `maf_test`, `maf_panel`;
+        `masks` (how many hide it), `n` (calls scored), `right` (share of them; NaN without any); and, where exactly one
+        mask is given and hides it, `nearest` (the nearest observed site), `distance` (base pairs), `r2` (squared
+        correlation of both sites' genotypes in the panel); empty or NaN elsewhere, as in `nearest_observed`.
+    """
+    hidden_by, n, right = _counts_by_site(dataset, masks)
+    table = dataset.test.sites[["contig", "pos"]].copy()
+    table.insert(0, "site", dataset.test.site_keys())
+    table["maf_test"], table["maf_panel"] = dataset.test.maf(), dataset.train.maf()
+    table["masks"], table["n"] = hidden_by, n
+    table["right"] = _share(right, n)
+    if len(masks) == 1:
+        near = nearest_observed(dataset.train, masks[0].scenario.sites)
+        return pd.concat([table, near], axis=1)
+    return table.assign(nearest="", distance=np.nan, r2=np.nan)
+
+
+def nearest_observed(panel: GenotypeMatrix, hidden: np.ndarray) -> pd.DataFrame:
+    """For each hidden site the nearest observed one on its contig (of two equally near the first), and how much it tells.
+
+    Args:
+        panel: genotypes that the correlation is taken from, over the samples in which both sites are called.
+        hidden: bool (n_sites,).
+
+    Returns:
+        A row per site: `nearest` (contig:pos:ref:alt), `distance` (base pairs), `r2` (squared correlation of the
+        numbers of alternate alleles, Rogers and Huff 2009; NaN where a site does not vary). At observed sites, and
+        where none is observed on the contig, empty and NaN.
+    """
+    keys = panel.site_keys()
+    contig, pos = panel.sites["contig"].to_numpy(), panel.sites["pos"].to_numpy()
+    rows: list[tuple[str, float, float]] = []
+    for site in range(panel.n_sites):
+        candidates = np.flatnonzero(~hidden & (contig == contig[site])) if hidden[site] else np.array([], dtype=int)
+        if not len(candidates):
+            rows.append(("", np.nan, np.nan))
+            continue
+        nearest = candidates[np.abs(pos[candidates] - pos[site]).argmin()]
+        r2 = _squared_correlation(panel.calls[:, site], panel.calls[:, nearest])
+        rows.append((keys[nearest], float(abs(pos[nearest] - pos[site])), r2))
+    return pd.DataFrame(rows, columns=["nearest", "distance", "r2"])
+
+
+def by_sample(dataset: PreparedDataset, masks: Sequence[HiddenCalls]) -> pd.DataFrame:
+    """How often the calls of each test sample are right, the worst sample first.
+
+    Returns:
+        A row per sample with a call that was scored: `sample`, `group` (empty if there is none), `n` (calls scored),
+        `wrong`, `right` (share), `f1_macro`, `row` (its place among the test samples).
+    """
+    counts = sum(np.stack([confusion(t, c) for t, c in zip(mask.truth, mask.calls, strict=True)]) for mask in masks)
+    assert isinstance(counts, np.ndarray)
+    n, right = counts.sum(axis=(1, 2)), np.trace(counts, axis1=1, axis2=2)
+    samples = dataset.test.samples
+    table = pd.DataFrame(
+        {
+            "sample": samples["sample"],
+            "group": samples["group"].fillna("").astype(str) if "group" in samples else "",
+            "n": n,
+            "wrong": n - right,
+            "right": _share(right, n),
+            "f1_macro": f1_per_genotype(counts).mean(axis=1),
+            "row": np.arange(len(samples)),
+        }
+    )
+    return table[table["n"] > 0].sort_values(["right", "f1_macro"], kind="stable", ignore_index=True)
+
+
+def confusion_of(masks: Sequence[HiddenCalls]) -> np.ndarray:
+    """int64 (3, 3): calls by true genotype (row) and called genotype (column), summed over masks."""
+    return np.sum([confusion(mask.truth, mask.calls) for mask in masks], axis=0)
+
+
+def calibration_of(masks: Sequence[HiddenCalls]) -> pd.DataFrame:
+    """Bins of confidence with `low`, `high` (bounds), `n` (calls), `confidence` (mean), `right` (share).
+
+    Empty where the posteriors say nothing of confidence.
+    """
+    columns = ["low", "high", "n", "confidence", "right"]
+    if any(mask.smoothed for mask in masks):
+        return pd.DataFrame(columns=columns)
+    sums = np.zeros(N_SUMS)
+    for mask in masks:
+        sums += site_sums(mask.truth, mask.posterior).sum(axis=(0, 1), dtype=np.float64)
+    edges = np.arange(N_CALIBRATION_BINS + 1) / N_CALIBRATION_BINS
+    table = pd.DataFrame(np.column_stack([edges[:-1], edges[1:], calibration_bins(sums)]), columns=columns)
+    return table[table["n"] > 0].reset_index(drop=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Some samples at some sites: float64 (n_samples, n_sites) each, NaN where nothing is to be said.
+
+    Attributes:
+        samples, sites: names and keys.
+        truth: genotype 0, 1, 2; NaN where it is not known.
+        calls: called genotype, at hidden sites.
+        confidence: posterior of the called genotype, at hidden sites.
+    """
+
+    samples: list[str]
+    sites: list[str]
+    truth: np.ndarray
+    calls: np.ndarray
+    confidence: np.ndarray
+
+
+def window(dataset: PreparedDataset, mask: HiddenCalls, samples: Sequence[int], sites: Sequence[int]) -> Window:
+    """Truth, call and confidence of the test samples `samples` at the sites `sites` (places in the dataset)."""
+    rows, columns = np.asarray(samples, dtype=int), np.asarray(sites, dtype=int)
+    truth = dataset.test.calls[np.ix_(rows, columns)].astype(float)
+    truth[truth == MISSING] = np.nan
+    calls, confidence = np.full(truth.shape, np.nan), np.full(truth.shape, np.nan)
+    hidden = mask.scenario.sites[columns]
+    place = np.cumsum(mask.scenario.sites) - 1  # of a site among the hidden ones
+    chosen = mask.posterior[np.ix_(rows, place[columns[hidden]])]
+    calls[:, hidden], confidence[:, hidden] = chosen.argmax(axis=2), chosen.max(axis=2)
+    if mask.scenario.by_call:
+        observed = ~mask.scenario.hidden[np.ix_(rows, columns)]
+        calls[observed] = confidence[observed] = np.nan
+    names, keys = dataset.test.names, dataset.test.site_keys()
+    return Window([names[i] for i in rows], [keys[i] for i in columns], truth, calls, confidence)
+
+
+def right_and_wrong(
+    dataset: PreparedDataset, first: Sequence[HiddenCalls], second: Sequence[HiddenCalls]
+) -> pd.DataFrame:
+    """At which sites one imputer is right and another wrong, call by call on the same masks.
+
+    Args:
+        dataset: the prepared dataset.
+        first, second: hidden calls of the two, of the same masks in the same order.
+
+    Returns:
+        A row per site that a mask hides and a call was scored at, in file order: `site`, `contig`, `pos`, `maf_test`,
+        and counts of calls: `n`, `both_right`, `only_first`, `only_second`, `both_wrong`.
+
+    Raises:
+        InputError: the masks are not the same.
+    """
+    if [mask.scenario.key for mask in first] != [mask.scenario.key for mask in second]:
+        raise InputError("the two were not scored on the same masks")
+    counts = np.zeros((5, dataset.test.n_sites), dtype=int)
+    for a, b in zip(first, second, strict=True):
+        of_calls = (a.scored, a.right & b.right, a.right & ~b.right, ~a.right & b.right, a.scored & ~a.right & ~b.right)
+        for kind, chosen in enumerate(of_calls):
+            counts[kind, a.scenario.sites] += chosen.sum(axis=0)
+    table = dataset.test.sites[["contig", "pos"]].copy()
+    table.insert(0, "site", dataset.test.site_keys())
+    table["maf_test"] = dataset.test.maf()
+    for name, values in zip(("n", "both_right", "only_first", "only_second", "both_wrong"), counts, strict=True):
+        table[name] = values
+    return table[table["n"] > 0].reset_index(drop=True)
+
+
+def _counts_by_site(
+    dataset: PreparedDataset, masks: Sequence[HiddenCalls]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """int (n_sites,) each: masks that hide a site, calls scored, calls right."""
+    hidden_by, n, right = (np.zeros(dataset.test.n_sites, dtype=int) for _ in range(3))
+    for mask in masks:
+        hidden_by += mask.scenario.sites
+        n[mask.scenario.sites] += mask.scored.sum(axis=0)
+        right[mask.scenario.sites] += mask.right.sum(axis=0)
+    return hidden_by, n, right
+
+
+def _share(part: np.ndarray, of: np.ndarray) -> np.ndarray:
+    return np.divide(part, of, out=np.full(len(of), np.nan), where=of > 0)
+
+
+def _squared_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    both = (first != MISSING) & (second != MISSING)
+    a, b = first[both].astype(float), second[both].astype(float)
+    if len(a) < 2 or a.std() == 0 or b.std() == 0:
+        return np.nan
+    return float(np.corrcoef(a, b)[0, 1] ** 2)

@@ -1,0 +1,1 @@
+"""Studies of imputers' parameters: the only room that knows Optuna."""

@@ -1,0 +1,78 @@
+"""Programs and files: children end with us, output is whole or not there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from snpimpute.base.errors import InputError
+from snpimpute.base.programs import (
+    beagle_jar,
+    end_group,
+    installed,
+    run_program,
+    worker_environment,
+    write_text,
+    written_beside,
+)
+
+
+def test_output_of_a_program():
+    done = run_program([sys.executable, "-c", "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"])
+    assert (done.returncode, done.stdout, done.stderr) == (3, "out\n", "err\n")
+
+
+def test_a_group_ends_with_its_children(tmp_path):
+    code = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(987)']); time.sleep(987)"
+    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    time.sleep(1)
+    end_group(process)
+    time.sleep(0.5)
+    assert process.poll() is not None
+    left = subprocess.run(["pgrep", "-g", str(process.pid)], capture_output=True, text=True).stdout.split()
+    assert all(psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE for pid in left)
+
+
+def test_a_file_is_whole_or_not_there(tmp_path):
+    target = tmp_path / "new" / "file.txt"
+    with pytest.raises(RuntimeError), written_beside(target) as beside:
+        beside.write_text("half")
+        raise RuntimeError
+    assert list(target.parent.iterdir()) == []
+    write_text(target, "whole")
+    write_text(target, "another")
+    assert target.read_text() == "another" and len(list(target.parent.iterdir())) == 1
+
+
+def test_a_folder_is_whole_or_not_there(tmp_path):
+    with written_beside(tmp_path / "folder") as beside:
+        beside.mkdir()
+        (beside / "a").write_text("1")
+    with pytest.raises(KeyError), written_beside(tmp_path / "other") as beside:
+        beside.mkdir()
+        raise KeyError
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_threads_are_set_for_every_library():
+    environment = worker_environment(3)
+    assert {environment[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")} == {
+        "3"
+    }
+    assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def test_a_wrong_jar_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("SNPIMPUTE_BEAGLE_JAR", str(tmp_path / "beagle.jar"))
+    with pytest.raises(InputError, match=r"beagle\.jar, which is not a file"):
+        beagle_jar()
+
+
+def test_versions_of_programs_that_only_some_need():
+    found = {row["name"]: row for row in installed()}
+    assert found["minimac4"]["version"].startswith("minimac v4") and not found["minimac4"]["required"]
+    assert found["plink1"]["version"] == "PLINK v1.07 (10/Aug/2009)"

@@ -1,0 +1,340 @@
+"""The command line as a user meets it: help, lists, and one clear line with exit status 2 for what the user can mend."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from snpimpute import imputers
+from snpimpute.cli import app as cli
+from snpimpute.io.vcf import write_vcf
+from tests.imputers.contract import small_panel
+
+SNPIMPUTE = [sys.executable, "-m", "snpimpute"]
+
+
+@pytest.fixture
+def vcf(tmp_path: Path) -> Path:
+    write_vcf(tmp_path / "mine.vcf.gz", small_panel(40, missing=0.0))
+    return tmp_path / "mine.vcf.gz"
+
+
+def said(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error of `snpimpute ARGUMENTS`, run in this process."""
+    monkeypatch.setattr(sys, "argv", ["snpimpute", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    out, err = capsys.readouterr()
+    return int(ended.value.code or 0), out, err
+
+
+def refused(capsys, monkeypatch, tmp_path: Path, *arguments: object) -> str:
+    """The one line that a refusal prints; nothing may be left in the runs folder."""
+    runs = tmp_path / "runs"
+    status, out, err = said(capsys, monkeypatch, *arguments, "--runs", runs)
+    assert status == 2, err
+    assert out == ""
+    assert err.startswith("snpimpute: ") and err.count("\n") == 1, err
+    assert not list(runs.glob("datasets/*")) and not list(runs.rglob("*.part"))
+    return err
+
+
+def toml(tmp_path: Path, text: str) -> Path:
+    (tmp_path / "x.toml").write_text(text)
+    return tmp_path / "x.toml"
+
+
+def test_no_such_file(capsys, monkeypatch, tmp_path):
+    assert "none.vcf.gz" in refused(capsys, monkeypatch, tmp_path, "experiment", tmp_path / "none.vcf.gz")
+    assert "none.toml" in refused(capsys, monkeypatch, tmp_path, "experiment", tmp_path / "none.toml")
+
+
+def test_not_a_vcf(capsys, monkeypatch, tmp_path):
+    (tmp_path / "x.vcf.gz").write_bytes(os.urandom(2000))
+    assert "x.vcf.gz" in refused(capsys, monkeypatch, tmp_path, "prepare", tmp_path / "x.vcf.gz")
+
+
+def test_truncated(capsys, monkeypatch, tmp_path, vcf):
+    vcf.write_bytes(vcf.read_bytes()[:-100])
+    assert "mine.vcf.gz" in refused(capsys, monkeypatch, tmp_path, "prepare", vcf)
+
+
+def test_region(capsys, monkeypatch, tmp_path, vcf):
+    assert "index" in refused(capsys, monkeypatch, tmp_path, "prepare", vcf, "--region", "1:1-50000")
+    subprocess.run(["bcftools", "index", vcf], check=True)
+    assert "1:900000-" in refused(capsys, monkeypatch, tmp_path, "prepare", vcf, "--region", "1:900000-950000")
+
+
+def test_more_sites_than_asked_for(capsys, monkeypatch, tmp_path, vcf):
+    assert "--region" in refused(capsys, monkeypatch, tmp_path, "prepare", vcf, "--max-sites", 20)
+
+
+def test_too_little_data(capsys, monkeypatch, tmp_path):
+    matrix = small_panel(40, missing=0.0)
+    for name, small in (
+        ("one-sample", matrix.take_samples(slice(0, 1))),
+        ("few-sites", matrix.take_sites(slice(0, 9))),
+    ):
+        write_vcf(tmp_path / f"{name}.vcf.gz", small)
+        assert name in refused(capsys, monkeypatch, tmp_path, "prepare", tmp_path / f"{name}.vcf.gz")
+    matrix.calls[:] = 0
+    write_vcf(tmp_path / "flat.vcf.gz", matrix)
+    assert "monomorphic" in refused(capsys, monkeypatch, tmp_path, "prepare", tmp_path / "flat.vcf.gz")
+
+
+def test_unknown_samples_in_the_table(capsys, monkeypatch, tmp_path, vcf):
+    (tmp_path / "s.tsv").write_text("sample\tgroup\nnobody\tA\n")
+    assert "nobody" in refused(capsys, monkeypatch, tmp_path, "prepare", vcf, "--samples", tmp_path / "s.tsv")
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("unknwon = 1", "unknwon"),
+        ("threads = 'many'", "threads"),
+        ("[data.a.scenarios]\nlevels = [100]", "level 100"),
+        ("[data.a.scenarios]\nlevels = [0.0]", "level 0"),
+        ("imputers = ['bagle']", "beagle, "),
+        ("[variants.bagle.x]", "beagle, "),
+        ("imputers = ['mode']\n[variants.mode.x]\nparams = { nonsense = 1 }", "nonsense"),
+    ],
+)
+def test_wrong_settings(capsys, monkeypatch, tmp_path, text, word):
+    assert word in refused(capsys, monkeypatch, tmp_path, "experiment", toml(tmp_path, text))
+
+
+def test_a_masked_site_that_is_not_there(capsys, monkeypatch, tmp_path, vcf):
+    (tmp_path / "masks.tsv").write_text("missing_percent\tsite\n60\t1:77:A:C\n")
+    config = toml(
+        tmp_path, "[data.a]\nsource = 'mine.vcf.gz'\nscenarios = { mechanisms = ['file'], masks = 'masks.tsv' }"
+    )
+    assert "1:77:A:C" in refused(capsys, monkeypatch, tmp_path, "prepare", config)
+
+
+def test_unknown_imputer_names_the_valid_ones(capsys, monkeypatch, tmp_path, vcf):
+    line = refused(capsys, monkeypatch, tmp_path, "experiment", vcf, "--imputer", "magic")
+    assert all(name in line for name in imputers.names())
+
+
+def test_beagle_or_java_missing(capsys, monkeypatch, tmp_path, vcf):
+    monkeypatch.setenv("SNPIMPUTE_BEAGLE_JAR", str(tmp_path / "no.jar"))
+    assert "no.jar" in refused(capsys, monkeypatch, tmp_path, "experiment", vcf, "--imputer", "beagle")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "Java is missing" in refused(capsys, monkeypatch, tmp_path, "experiment", vcf, "--imputer", "beagle")
+
+
+def test_a_store_that_cannot_be_reached(capsys, monkeypatch, tmp_path, vcf):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    status, _, err = said(capsys, monkeypatch, "experiment", vcf, "--imputer", "mode", "--runs", tmp_path / "runs")
+    assert status == 2 and "127.0.0.1:9" in err and err.count("\n") == 1
+
+
+def test_a_run_folder_of_an_older_layout(capsys, monkeypatch, tmp_path, vcf):
+    runs = tmp_path / "runs"
+    status, _, _ = said(capsys, monkeypatch, "prepare", vcf, "--runs", runs)
+    assert status == 0
+    about = next(runs.glob("datasets/*/dataset.json"))
+    about.write_text(about.read_text().replace('"layout": 1', '"layout": 0'))
+    status, _, err = said(capsys, monkeypatch, "prepare", vcf, "--runs", runs)
+    assert status == 2 and "layout 0" in err and err.count("\n") == 1
+
+
+def test_a_full_file_system_leaves_nothing_half_written(tmp_path, vcf):
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
+
+    command = [*SNPIMPUTE, "prepare", str(vcf), "--runs", str(tmp_path / "runs")]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=small_files)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("snpimpute: cannot write") and done.stderr.count("\n") == 1
+    assert not [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
+
+
+def test_options_of_a_genotype_file_do_not_go_with_an_experiment(capsys, monkeypatch, tmp_path):
+    assert "--region" in refused(capsys, monkeypatch, tmp_path, "prepare", toml(tmp_path, ""), "--region", "1:1-5")
+
+
+def planted(tmp_path: Path, vcf: Path) -> Path:
+    """The file with a contig of another name, and REF and ALT exchanged at its first site."""
+    lines = subprocess.run(["bcftools", "view", vcf], check=True, capture_output=True, text=True).stdout.splitlines(
+        True
+    )
+    first = next(i for i, line in enumerate(lines) if not line.startswith("#"))
+    cells = lines[first].split("\t")
+    cells[3:5] = cells[4:2:-1]
+    cells[9:] = [call.translate(str.maketrans("01", "10")) for call in cells[9:]]
+    lines[first] = "\t".join(cells)
+    text = "".join(line if line.startswith("#") else f"chr{line}" for line in lines).replace(
+        "contig=<ID=", "contig=<ID=chr"
+    )
+    (tmp_path / "planted.vcf").write_text(text)
+    return tmp_path / "planted.vcf"
+
+
+def test_check(capsys, monkeypatch, tmp_path, vcf):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = said(capsys, monkeypatch, "check", planted(tmp_path, vcf), "--panel", vcf)
+    assert status == 0 and err == ""
+    lines = out.splitlines()
+    assert lines[0].startswith("planted.vcf can be imputed with mine.vcf.gz: 40 of its 40 records")
+    assert "note: REF and ALT exchanged, the calls turned round: 1 site" in lines
+    assert lines[-2] == "page: planted.check/qc.html"
+    assert sorted(path.name for path in Path("planted.check").iterdir()) == ["excluded.tsv", "qc.html", "samples.tsv"]
+    status, out, _ = said(capsys, monkeypatch, "check", vcf, "--panel", vcf, "--json", "-o", "there")
+    found = json.loads(out)
+    assert status == 0 and found["counts"]["usable"] == 40 and found["page"] == "there/qc.html"
+
+
+def test_check_of_a_target_that_cannot_be_imputed(capsys, monkeypatch, tmp_path, vcf):
+    other = vcf.with_name("other.vcf.gz")
+    matrix = small_panel(40, missing=0.0)
+    write_vcf(other, replace(matrix, sites=matrix.sites.assign(contig="77")))
+    status, out, err = said(capsys, monkeypatch, "check", other, "--panel", vcf, "-o", tmp_path / "out")
+    assert status == 1 and err == ""
+    assert out.splitlines()[1].startswith("problem: no contig in common: the target has 77, the panel ")
+    assert (tmp_path / "out" / "qc.html").exists()
+
+
+def test_concordance(capsys, monkeypatch, tmp_path, vcf):
+    status, out, err = said(capsys, monkeypatch, "concordance", vcf, vcf)
+    assert status == 0 and err == "" and "concordance 1.000" in out and "0.40-0.50" in out
+    status, out, _ = said(capsys, monkeypatch, "concordance", vcf, vcf, "--json", "-o", tmp_path / "out")
+    found = json.loads(out)
+    assert status == 0 and found["overall"]["concordance"] == 1.0 and found["typed"] == {}
+    assert json.loads((tmp_path / "out" / "concordance.json").read_text())["counts"] == found["counts"]
+
+
+@pytest.mark.parametrize("verb", ["check", "concordance"])
+def test_files_that_cannot_be_compared(capsys, monkeypatch, tmp_path, vcf, verb):
+    (tmp_path / "noise.vcf.gz").write_bytes(os.urandom(2000))
+    (tmp_path / "empty.vcf").write_text("")
+    (tmp_path / "cut.vcf.gz").write_bytes(vcf.read_bytes()[:-100])
+    (tmp_path / "text.txt").write_text("1\n")
+    (tmp_path / "x.tsv").write_text("name\n1\n")
+    pair = ("--panel", vcf) if verb == "check" else (vcf,)
+    out = tmp_path / "out"
+    for wrong in ("noise.vcf.gz", "empty.vcf", "cut.vcf.gz", "text.txt", "none.vcf.gz", "none.bed"):
+        status, printed, err = said(capsys, monkeypatch, verb, tmp_path / wrong, *pair, "-o", out)
+        assert status == 2 and printed == "" and err.startswith("snpimpute: ") and err.count("\n") == 1, err
+        assert wrong.split(".")[0] in err and not out.exists()
+    status, _, err = said(capsys, monkeypatch, verb, vcf, *pair, "--samples", tmp_path / "x.tsv", "-o", out)
+    assert status == 2 and "column 'sample'" in err
+    status, _, err = said(capsys, monkeypatch, verb, vcf, *pair, "-o", vcf / "out")
+    assert status == 2 and "cannot write into" in err and err.count("\n") == 1
+
+
+def test_imputers_as_json(capsys, monkeypatch):
+    status, out, _ = said(capsys, monkeypatch, "imputers", "--json")
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert status == 0 and list(rows) == imputers.names()
+    assert set(rows["bert"]) == {"name", "description", "framework", "parameters", "tunable", "rows"}
+    assert (rows["dense"]["parameters"], rows["bert"]["parameters"]) == (3_133_948, 1_779_976)
+    assert rows["mode"] | {"description": ""} == {
+        "name": "mode",
+        "description": "",
+        "framework": None,
+        "parameters": None,
+        "tunable": False,
+        "rows": ["default"],
+    }
+
+
+def test_doctor_tells_versions(capsys, monkeypatch):
+    status, out, _ = said(capsys, monkeypatch, "doctor", "--json")
+    rows = {row["name"]: row["version"] for row in json.loads(out)}
+    assert status == 0
+    assert rows["torch"].startswith("2.13") and "5.4" in rows["beagle"] and rows["java"]
+
+
+def test_doctor_says_what_is_missing(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    status, out, _ = said(capsys, monkeypatch, "doctor")
+    assert status == 1 and "java           missing" in out
+
+
+def test_every_verb_has_help_with_an_example(capsys, monkeypatch):
+    for verb in (
+        "prepare",
+        "tune",
+        "train",
+        "evaluate",
+        "compare",
+        "experiment",
+        "check",
+        "concordance",
+        "imputers",
+        "doctor",
+    ):
+        status, out, _ = said(capsys, monkeypatch, verb, "--help")
+        assert status == 0 and f"snpimpute {verb}" in out.split("Example", 1)[1], verb
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys; sys.argv = ['snpimpute', '--help']\nfrom snpimpute.cli import app as cli\ntry: cli.main()\nexcept SystemExit: pass\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert not loaded & {"numpy", "pandas", "pydantic", "mlflow", "optuna", "torch", "tensorflow", "rich"}
+
+
+def test_help_takes_less_than_twice_a_bare_typer_program(tmp_path):
+    bare = tmp_path / "bare.py"
+    bare.write_text(
+        "import typer\napp = typer.Typer(rich_markup_mode=None)\n@app.command()\ndef a(): pass\n@app.command()\ndef b(): pass\napp()\n"
+    )
+
+    def cpu_seconds(command: list[str]) -> float:
+        best = float("inf")
+        for _ in range(5):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run([*command, "--help"], check=True, capture_output=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            best = min(best, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        return best
+
+    assert cpu_seconds(SNPIMPUTE) < 2 * cpu_seconds([sys.executable, str(bare)])
+
+
+def test_interrupted_work_ends_its_children(tmp_path, vcf):
+    """A signal in the middle of a study leaves no Java behind, and the same command goes on."""
+    runs = tmp_path / "runs with space"
+    command = [*SNPIMPUTE, "tune", str(vcf), "--imputer", "beagle", "--trials", "40", "--runs", str(runs)]
+    process = subprocess.Popen(
+        command,
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        # what a background job of a script starts would ignore the signal
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+    journal = None
+    for _ in range(1800):
+        time.sleep(0.1)
+        journal = next(runs.glob("studies/*.journal"), None)
+        if journal is not None and journal.stat().st_size > 3000:
+            break
+    assert journal is not None
+    process.send_signal(2)
+    process.wait(15)
+    time.sleep(2)
+    left = subprocess.run(["pgrep", "-f", str(runs)], capture_output=True, text=True).stdout.split()
+    assert not left, left
+
+
+@pytest.mark.skipif(shutil.which("script") is None, reason="needs the program script for a terminal")
+def test_a_bar_on_a_terminal_and_quiet_in_a_file(tmp_path, vcf):
+    command = [*SNPIMPUTE, "train", str(vcf), "--imputer", "mode", "--runs"]
+    quiet = subprocess.run([*command, str(tmp_path / "a")], capture_output=True, text=True, check=True)
+    assert quiet.stderr == ""
+    line = " ".join([*command, str(tmp_path / "b")])
+    shown = subprocess.run(["script", "-qec", line, "/dev/null"], capture_output=True, text=True, check=True)
+    assert "train mode/default" in shown.stdout
