@@ -31,7 +31,7 @@ from urllib.request import urlopen
 
 import psutil
 
-from snpimpute.base.programs import QUIET
+from snpimpute.base.processes import QUIET
 from snpimpute.experiment.rows import plan
 from snpimpute.experiment.settings import parse
 
@@ -80,7 +80,8 @@ def main() -> None:
 def make_store(runs: Path, n_studies: int, n_trials: int) -> None:
     """An experiment's results, and studies beside them."""
     from snpimpute.experiment import pipeline
-    from snpimpute.tracking.writer import Tracker, tracking_uri
+    from snpimpute.tracking.connect import tracking_uri
+    from snpimpute.tracking.writer import Tracker
 
     settings = parse(EXPERIMENT, "benchmark")
     outcome = pipeline.run(settings, runs)

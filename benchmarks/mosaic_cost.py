@@ -24,7 +24,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from snpimpute import imputers
-from snpimpute.base.programs import peak_memory_mb, write_text
+from snpimpute.base.files import write_text
+from snpimpute.base.provenance import peak_memory_mb
 from snpimpute.dataset.prepared import dataset_in
 from snpimpute.dataset.scenarios import at_hidden
 from snpimpute.experiment.pipeline import prepare

@@ -25,7 +25,8 @@ import numpy as np
 import psutil
 from watched import watched
 
-from snpimpute.base.programs import QUIET, beagle_jar
+from snpimpute.base.processes import QUIET
+from snpimpute.base.programs import beagle_jar
 
 PIECE = 10_000  # sites that are simulated together
 PIECE_BP = 12_000_000

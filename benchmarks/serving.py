@@ -22,7 +22,7 @@ import numpy as np
 import requests
 
 from snpimpute import imputers
-from snpimpute.base.programs import end_group
+from snpimpute.base.processes import end_group
 from snpimpute.dataset.scenarios import array_masks
 from snpimpute.dataset.simulate import parse_settings, simulate_bulls
 from snpimpute.genotypes.matrix import site_keys

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from snpimpute.base.programs import peak_memory_mb
+from snpimpute.base.provenance import peak_memory_mb
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.imputers.contract import Imputer, impute
 from snpimpute.imputers.simpute import Simpute

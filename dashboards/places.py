@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from snpimpute.tracking.writer import tracking_uri
+from snpimpute.tracking.connect import tracking_uri
 
 RUNS = "SNPIMPUTE_RUNS"
 STORE = "MLFLOW_TRACKING_URI"

@@ -20,9 +20,9 @@ from snpimpute.report.rows import Rows
 from snpimpute.report.sections import styles_of
 from snpimpute.report.tree import Style
 from snpimpute.scoring.calls import HiddenCalls, hidden_calls
-from snpimpute.scoring.table import load_posteriors
+from snpimpute.scoring.posteriors import load_posteriors
 from snpimpute.tracking.reader import EmptyStoreError, Registered, Store, read_only
-from snpimpute.tracking.writer import TrainingRun
+from snpimpute.tracking.runs import TrainingRun
 from snpimpute.tuning.reader import SeenStudy, importances, journals, names_in, read_study
 
 MOMENT = 5.0  # seconds that what the store said is taken to hold

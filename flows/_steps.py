@@ -17,7 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
 from snpimpute.base.errors import InputError
-from snpimpute.base.programs import QUIET
+from snpimpute.base.processes import QUIET
 from snpimpute.base.progress import Watch
 from snpimpute.experiment import pipeline
 from snpimpute.experiment.rows import Outcome, Row, Tuned

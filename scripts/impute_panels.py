@@ -22,7 +22,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from snpimpute.base.programs import write_text
+from snpimpute.base.files import write_text
 from snpimpute.dataset.scenarios import array_masks
 from snpimpute.io.read import read_genotypes
 from snpimpute.report.markdown import table_of

@@ -24,7 +24,7 @@ import pandas as pd
 from matplotlib.ticker import NullFormatter
 
 from snpimpute.base.errors import InputError
-from snpimpute.base.programs import write_text
+from snpimpute.base.files import write_text
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
 from snpimpute.dataset.scenarios import unit_names
 from snpimpute.experiment.pipeline import read_scores
@@ -33,7 +33,7 @@ from snpimpute.report.calls import brief
 from snpimpute.report.markdown import table_of
 from snpimpute.report.tree import COLOURS
 from snpimpute.scoring.pooling import Counted, Difference, confusions, pooled_difference
-from snpimpute.scoring.table import Posteriors, load_posteriors
+from snpimpute.scoring.posteriors import Posteriors, load_posteriors
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = ROOT / "experiments" / "mosaic.toml"

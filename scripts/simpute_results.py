@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snpimpute.base.errors import InputError
-from snpimpute.base.programs import write_text
+from snpimpute.base.files import write_text
 from snpimpute.experiment.pipeline import read_scores
 from snpimpute.experiment.settings import read
 from snpimpute.report.calls import brief, percent_wrong

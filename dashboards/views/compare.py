@@ -18,7 +18,7 @@ from snpimpute.report.text import Score
 from snpimpute.report.tree import COLOURS
 from snpimpute.scoring.calls import right_and_wrong
 from snpimpute.tracking.reader import EmptyStoreError
-from snpimpute.tracking.writer import TrainingRun, training_tag
+from snpimpute.tracking.runs import TrainingRun, training_tag
 
 # a curve's value in the store is that of its last level: the scores say more
 CURVE = re.compile(r"(?!val_).*(f1_macro|f1_micro|f1_[012]|dosage_r2|iqs|log_loss|ece)(_permille)?")

@@ -16,7 +16,7 @@ from snpimpute.report.html import plotly_text
 from snpimpute.report.text import plain as shown_plain
 from snpimpute.report.tree import COLOURS, Style
 from snpimpute.tracking.reader import EmptyStoreError, Registered, Version
-from snpimpute.tracking.writer import CHAMPION, PANEL_VARIANT, TrainingRun
+from snpimpute.tracking.runs import CHAMPION, PANEL_VARIANT, TrainingRun
 
 GONE = "the training run was deleted"
 

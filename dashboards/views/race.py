@@ -18,7 +18,7 @@ from snpimpute.report.rows import Rows
 from snpimpute.report.text import capital, known, plain
 from snpimpute.report.tree import Line, Panel, Point, Style
 from snpimpute.tracking.reader import EmptyStoreError
-from snpimpute.tracking.writer import TrainingRun, training_tag
+from snpimpute.tracking.runs import TrainingRun, training_tag
 
 METRICS = {
     "f1_macro": "macro-F1",

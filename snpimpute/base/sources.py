@@ -62,9 +62,13 @@ def modules_behind(*modules: str, without: frozenset[str] = frozenset()) -> dict
 
 def library_versions(*modules: str, without: frozenset[str] = frozenset()) -> dict[str, str]:
     """Distribution → version: the libraries in NUMERICAL that the modules, or what they import, import anywhere."""
+    return versions_of(imported_packages(*modules, without=without) & NUMERICAL)
+
+
+def imported_packages(*modules: str, without: frozenset[str] = frozenset()) -> set[str]:
+    """Top-level packages that the modules, or what they import within their own packages, import anywhere."""
     behind = modules_behind(*modules, without=without)
-    used = {name.partition(".")[0] for module, path in behind.items() for name in imported(module, path)}
-    return versions_of(used & NUMERICAL)
+    return {name.partition(".")[0] for module, path in behind.items() for name in imported(module, path)}
 
 
 def versions_of(names: set[str]) -> dict[str, str]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from snpimpute.base.errors import InputError
-from snpimpute.base.programs import QUIET, no_room
+from snpimpute.base.files import no_room
+from snpimpute.base.processes import QUIET
 
 if TYPE_CHECKING:
     from snpimpute.experiment.rows import Outcome
@@ -235,7 +236,7 @@ def check(
 
       snpimpute check mine.vcf.gz --panel panel.bcf --samples bulls.tsv -o checked
     """
-    from snpimpute.base.programs import require_writable
+    from snpimpute.base.files import require_writable
     from snpimpute.impute.check import PanelSites, check_target
     from snpimpute.io.read import stem
     from snpimpute.io.samples import read_samples
@@ -281,7 +282,7 @@ def concordance(
 
       snpimpute concordance truth.vcf.gz imputed.vcf.gz --json
     """
-    from snpimpute.base.programs import require_writable
+    from snpimpute.base.files import require_writable
     from snpimpute.impute.concordance import compare_files
     from snpimpute.io.samples import read_samples
     from snpimpute.report.concordance import as_dict, bins_as_text, summary, write_concordance
@@ -347,7 +348,7 @@ def fit(
     from snpimpute.experiment import settings as config
     from snpimpute.impute.fit import FitSettings
     from snpimpute.impute.fit import fit as fit_panel
-    from snpimpute.tuning.study import given_params
+    from snpimpute.tuning.parameters import given_params
 
     imputers.look_in(imputers_from or [])
     settings = FitSettings(
@@ -638,7 +639,8 @@ def _share(text: str, option: str) -> float:
 
 
 def _tracker(runs: Path) -> Tracker:
-    from snpimpute.tracking.writer import Tracker, tracking_uri
+    from snpimpute.tracking.connect import tracking_uri
+    from snpimpute.tracking.writer import Tracker
 
     return Tracker(tracking_uri(None, runs), runs)
 

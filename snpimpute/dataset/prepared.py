@@ -15,7 +15,7 @@ import pandas as pd
 
 from snpimpute.base.digests import digest
 from snpimpute.base.errors import InputError
-from snpimpute.base.programs import written_beside
+from snpimpute.base.files import written_beside
 from snpimpute.dataset.scenarios import Scenario, TrainingMask
 from snpimpute.genotypes.matrix import GenotypeMatrix, site_keys
 from snpimpute.io.vcf import read_vcf, write_vcf

@@ -10,7 +10,7 @@ import pandas as pd
 
 from snpimpute import imputers
 from snpimpute.base.errors import InputError
-from snpimpute.base.programs import git_revision, versions
+from snpimpute.base.provenance import git_revision, versions
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
 from snpimpute.experiment.rows import Done, Outcome
 from snpimpute.experiment.settings import SIMULATED, DataSettings, ExperimentSettings

@@ -11,7 +11,7 @@ from typing import Any
 
 from snpimpute.base.errors import InputError
 from snpimpute.dataset.prepared import read_about
-from snpimpute.tracking.writer import training_tag
+from snpimpute.tracking.runs import training_tag
 
 
 @dataclass(frozen=True)

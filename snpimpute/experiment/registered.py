@@ -11,14 +11,19 @@ from typing import Any
 
 from snpimpute import imputers
 from snpimpute.base.errors import InputError
-from snpimpute.base.programs import write_text
+from snpimpute.base.files import write_text
+from snpimpute.base.processes import StepFailed
 from snpimpute.base.progress import Watch
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
-from snpimpute.experiment import pipeline
+from snpimpute.experiment.pipeline import compare, prepare
 from snpimpute.experiment.rows import Done, Outcome, Row, Tuned
+from snpimpute.experiment.score import score_and_log
 from snpimpute.experiment.settings import ExperimentSettings
-from snpimpute.scoring.table import load_posteriors, save_posteriors
-from snpimpute.tracking.writer import RegisteredModel, Tracker, tracking_uri, training_tag
+from snpimpute.experiment.train import evaluate
+from snpimpute.experiment.workspace import Workspace
+from snpimpute.scoring.posteriors import load_posteriors, save_posteriors
+from snpimpute.tracking.runs import RegisteredModel, training_tag
+from snpimpute.tracking.writer import Tracker
 
 
 def evaluate_registered(
@@ -42,10 +47,10 @@ def evaluate_registered(
     Raises:
         InputError: no registered model was fitted on any of the datasets (says what to run).
     """
-    watch = watch or Watch()
+    work = Workspace(runs, watch or Watch())
     imputers.look_in(settings.imputers_from)
-    folders = {name: pipeline.prepare(settings, name, runs, watch) for name in settings.data}
-    tracker = Tracker(tracking_uri(settings.tracking_uri, runs), runs)
+    folders = {name: prepare(settings, name, work) for name in settings.data}
+    tracker = work.with_store(settings)
     outcome = Outcome(mlflow_uri=tracker.uri)
     left_out = []
     fitted: dict[str, list[RegisteredModel]] = {}
@@ -62,78 +67,55 @@ def evaluate_registered(
     note = settings.note
     if left_out:
         said = f"Left out, fitted on another split, which may hold these test samples: {', '.join(left_out)}."
-        watch.warn(said)
+        work.watch.warn(said)
         note = f"{note} {said}".strip()
     for name, models in fitted.items():
         if models:
             outcome.datasets[name] = folders[name]
-            _score(settings, folders[name], models, runs, tracker, outcome, watch)
+            _score(settings, folders[name], models, work, outcome)
         else:
-            watch.warn(f"no registered model was fitted on {name} as prepared here")
+            work.watch.warn(f"no registered model was fitted on {name} as prepared here")
     again = settings.model_copy(update={"name": f"{settings.name}-registered", "note": note})
-    pipeline.compare(again, outcome, runs, tracker, watch)
+    compare(again, outcome, work)
     return outcome
 
 
 def _score(
-    settings: ExperimentSettings,
-    folder: Path,
-    models: list[RegisteredModel],
-    runs: Path,
-    tracker: Tracker,
-    outcome: Outcome,
-    watch: Watch,
+    settings: ExperimentSettings, folder: Path, models: list[RegisteredModel], work: Workspace, outcome: Outcome
 ) -> None:
     """Let the models of a dataset fill its scenarios, score them, and log to each its own scores."""
-    dataset = dataset_in(folder)
+    name = dataset_in(folder).name
     versions = Counter((model.imputer, model.variant) for model in models)
-    dones = [
-        _impute(settings, folder, model, versions[model.imputer, model.variant] > 1, runs, tracker, watch)
-        for model in models
+    outcome.rows[name] = [
+        _impute(settings, folder, model, versions[model.imputer, model.variant] > 1, work) for model in models
     ]
-    outcome.rows[dataset.name] = dones
-    scored = [(model, done) for model, done in zip(models, dones, strict=True) if not done.failed]
-    if not scored:
-        return
-    homes = [done.home for _, done in scored if done.home]
-    outcome.scores[dataset.name] = pipeline.score(settings, folder, homes, runs, watch)
-    table = pipeline.read_scores(outcome.scores[dataset.name])
-    for (model, done), home in zip(scored, homes, strict=True):
-        own = table[(table.imputer == model.imputer) & (table.variant == done.row.variant)]
-        cost = json.loads((home / "impute.json").read_text())
-        metrics = {"seconds_impute": cost["seconds_impute"], "memory_impute_mb": cost["memory_mb"]}
-        tracker.log_scores(model.run_id, own.assign(variant=model.variant), metrics)
-    link = tracker.comparison_link(dataset.name, [model.run_id for model in models])
-    outcome.comparison_links[dataset.name] = f"{pipeline.ui_address(tracker.uri)}{link}"
+    if scored := [done for done in outcome.rows[name] if not done.failed]:
+        outcome.scores[name] = score_and_log(settings, folder, scored, work)
+        tracker = work.tracker or work.with_store(settings)
+        outcome.comparison_links[name] = tracker.comparison_link(name, [model.run_id for model in models])
 
 
 def _impute(
-    settings: ExperimentSettings,
-    folder: Path,
-    model: RegisteredModel,
-    one_of_several: bool,
-    runs: Path,
-    tracker: Tracker,
-    watch: Watch,
+    settings: ExperimentSettings, folder: Path, model: RegisteredModel, one_of_several: bool, work: Workspace
 ) -> Done:
     """Let a model fill all test scenarios of a dataset; a failure is noted, not raised."""
     row = Row(model.imputer, model.variant, tune=False, mask=_mask(model), params={})
-    done = Done(row, _tuned(model), run_id=model.run_id)
+    done = Done(row, _tuned(model), run_id=model.run_id, run_variant=model.variant)
     try:
-        home = _home(dataset_in(folder), model, runs, tracker)
-        pipeline.evaluate(settings, folder, row, home, watch)
+        home = _home(dataset_in(folder), model, work.runs, work.tracker or work.with_store(settings))
+        evaluate(settings, folder, row, home, work)
         done.home = home
         if one_of_several:
             done.row = replace(row, variant=f"{model.variant}-v{model.version}")
             done.home = _as_variant(home, done.row.variant)
-    except (pipeline.StepFailed, InputError) as error:
+    except (StepFailed, InputError) as error:
         done.failed = str(error)
-        watch.warn(f"{model.label} failed: {error}")
+        work.watch.warn(f"{model.label} failed: {error}")
     return done
 
 
 def _home(dataset: PreparedDataset, model: RegisteredModel, runs: Path, tracker: Tracker) -> Path:
-    """Folder of a model as `pipeline.train` leaves it: the one that training made, or one made from the registry."""
+    """Folder of a model as `train` leaves it: the one that training made, or one made from the registry."""
     for home in sorted((runs / "models").glob(f"{dataset.name}-{model.imputer}-*")):
         if training_tag(home.name) == model.key_tag and (home / "model").is_dir():
             return home

@@ -12,7 +12,7 @@ from snpimpute import imputers
 from snpimpute.base.errors import InputError
 from snpimpute.experiment.settings import DataSettings, ExperimentSettings, VariantSettings
 from snpimpute.scoring.fits import MaskPolicy
-from snpimpute.tuning.study import given_params
+from snpimpute.tuning.parameters import given_params
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,28 @@ class Tuned:
 
 @dataclass
 class Done:
-    """How far a row came on a dataset: its MLflow run with the address in the UI; `failed` says why it came no further."""
+    """How far a row came on a dataset.
+
+    Attributes:
+        row: of the report.
+        tuned: how its parameters were found.
+        home: folder of the model.
+        run_id, run_link: its MLflow run, and the run's address in the UI.
+        run_variant: variant that the run was logged as; None = the row's own.
+        failed: why it came no further, else empty.
+    """
 
     row: Row
     tuned: Tuned | None = None
     home: Path | None = None
     run_id: str = ""
     run_link: str = ""
+    run_variant: str | None = None
     failed: str = ""
+
+    @property
+    def logged_as(self) -> str:
+        return self.run_variant or self.row.variant
 
 
 @dataclass

@@ -11,7 +11,8 @@ from snpimpute.base.errors import InputError
 from snpimpute.impute.steps import subsets
 from snpimpute.impute.windows import WindowedModel
 from snpimpute.metrics.scores import interval, resample, resampling_weights, scores
-from snpimpute.tracking.writer import CHAMPION, RegisteredModel, Tracker
+from snpimpute.tracking.runs import CHAMPION, RegisteredModel
+from snpimpute.tracking.writer import Tracker
 
 RESAMPLES = 2000
 DECIDES = "f1_macro"  # on all sites: what a challenger must be better in

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,21 +18,26 @@ import pandas as pd
 from snpimpute import __version__, imputers
 from snpimpute.base.digests import digest, file_digest
 from snpimpute.base.errors import InputError
-from snpimpute.base.processes import in_processes
-from snpimpute.base.programs import (
-    git_revision,
-    peak_memory_mb,
-    versions,
-    write_text,
-)
+from snpimpute.base.extras import require_package
+from snpimpute.base.files import write_text
+from snpimpute.base.processes import in_shares
 from snpimpute.base.progress import Watch
+from snpimpute.base.provenance import git_revision, peak_memory_mb, versions
 from snpimpute.base.sources import source_digest
 from snpimpute.dataset.prepared import read_typed_sites
 from snpimpute.dataset.scenarios import split_samples, unit_labels
-from snpimpute.experiment.pipeline import TRIALS_PER_PROCESS, suggested
 from snpimpute.genotypes.matrix import SITE_COLUMNS, GenotypeMatrix, site_keys
 from snpimpute.impute.check import PanelSites, check_target
-from snpimpute.impute.steps import ARRAY, TYPED, measured_file, score_in_windows, subsets
+from snpimpute.impute.steps import (
+    ARRAY,
+    TYPED,
+    WINDOWS_FITTED,
+    fit_windows,
+    measure_windows,
+    measured_file,
+    score_in_windows,
+    subsets,
+)
 from snpimpute.impute.windows import ABOUT, Window, WindowedModel, cut_by_map, cut_by_sites
 from snpimpute.imputers.contract import Imputer, Report
 from snpimpute.io.filters import SiteFilter
@@ -41,8 +46,13 @@ from snpimpute.io.read import VCF_SUFFIXES, files_of
 from snpimpute.io.samples import attach_samples, read_samples
 from snpimpute.io.spool import spool_genotypes
 from snpimpute.metrics.scores import interval, resample, resampling_weights, scores
-from snpimpute.tracking.writer import PANEL_VARIANT
-from snpimpute.tuning.study import StudySettings, TrialOutcome, read_params, run_study, write_params
+from snpimpute.tracking.runs import PANEL_VARIANT
+from snpimpute.tuning.imputers import TRIALS_PER_PROCESS, tune_imputer
+from snpimpute.tuning.parameters import read_params, write_params
+from snpimpute.tuning.study import StudySettings, TrialOutcome
+
+if TYPE_CHECKING:
+    from snpimpute.tracking.writer import Tracker
 
 TUNED_IN = 2  # windows that a study judges parameters in
 PILOTS = 6  # windows that are measured, unless told otherwise
@@ -121,7 +131,7 @@ class Fitted:
     registered: str = ""
 
 
-def fit(settings: FitSettings, runs: Path, tracker: Any = None, watch: Watch | None = None) -> Fitted:
+def fit(settings: FitSettings, runs: Path, tracker: Tracker | None = None, watch: Watch | None = None) -> Fitted:
     """Fit an imputer to a panel, window by window, in processes side by side; what is done already is taken up.
 
     Args:
@@ -136,6 +146,9 @@ def fit(settings: FitSettings, runs: Path, tracker: Any = None, watch: Watch | N
     watch = watch or Watch()
     cls = imputers.load(settings.imputer)
     cls.parse_params(_params(settings, cls))
+    cls.require_programs()
+    if settings.trials:
+        require_package("optuna", "a study (--trials)")
     home = runs / "models" / f"{settings.name}-{settings.imputer}-panel-{settings.digest()[:10]}"
     if not (home / "fit.json").exists():
         _fit(settings, cls, home, watch)
@@ -175,7 +188,15 @@ def _fit(settings: FitSettings, cls: type[Imputer], home: Path, watch: Watch) ->
         plan["params"] = _tuned(settings, cls, plan["params"], home, judged_in, watch)
         write_text(home / "plan.json", json.dumps(plan) + "\n")
     watch.stage(f"measure {settings.imputer} in {len(pilots)} of {len(windows)} windows")
-    in_processes("measure_windows", home, pilots, lambda n: measured_file(home, n).exists(), settings.threads, watch)
+    in_shares(
+        measure_windows,
+        home,
+        pilots,
+        lambda n: measured_file(home, n).exists(),
+        settings.threads,
+        watch,
+        most=WINDOWS_FITTED,
+    )
     found = [json.loads(measured_file(home, number).with_suffix(".json").read_text()) for number in pilots]
     if found:
         agreed = cls.agreed([cls.parse_params(one["params"]) for one in found])
@@ -184,7 +205,9 @@ def _fit(settings: FitSettings, cls: type[Imputer], home: Path, watch: Watch) ->
 
     watch.stage(f"fit {settings.imputer} in {len(windows)} windows")
     everywhere = list(range(len(windows)))
-    in_processes("fit_windows", home, everywhere, lambda n: _window_done(home, n), settings.threads, watch)
+    in_shares(
+        fit_windows, home, everywhere, lambda n: _window_done(home, n), settings.threads, watch, most=WINDOWS_FITTED
+    )
     frequency = np.concatenate([_alt_frequency(panel, at) for at in range(0, panel.n_sites, 1000)])
     about = {
         "name": settings.name,
@@ -244,13 +267,10 @@ def _tuned(
     """What a study finds in some windows, with `params` as they are; a killed one goes on where it was."""
     if (home / "study.toml").exists():
         return {**read_params(home / "study.toml"), **params}
-    defaults = cls.parse_params(params).model_dump(mode="json")
-    published = {key: value for key, value in defaults.items() if key not in params}
-    found = run_study(
+    found = tune_imputer(
         "fit",
-        suggest=functools.partial(suggested, cls, params),
-        first=published,
-        starts=[{**published, **start} for start in cls.starts],
+        cls,
+        params,
         evaluate=functools.partial(_evaluate_trial, home, numbers),
         settings=StudySettings(
             n_trials=settings.trials,
@@ -269,7 +289,7 @@ def _tuned(
 
 
 def _evaluate_trial(home: Path, numbers: list[int], params: dict[str, Any], report: Report) -> TrialOutcome:
-    return TrialOutcome(score_in_windows(home, numbers, params), {})
+    return TrialOutcome(score_in_windows(home, numbers, params, report), {})
 
 
 def _params(settings: FitSettings, cls: type[Imputer]) -> dict[str, Any]:
@@ -367,7 +387,7 @@ def registered_as(name: str) -> str:
     return f"{name}-panel"
 
 
-def _register(settings: FitSettings, home: Path, model: WindowedModel, measured: pd.DataFrame, tracker: Any) -> str:
+def _register(settings: FitSettings, home: Path, model: WindowedModel, measured: pd.DataFrame, tracker: Tracker) -> str:
     """Log and register the model; returns its registered name and version."""
     about = json.loads((home / "fit.json").read_text())
     kept = (

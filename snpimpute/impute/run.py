@@ -15,8 +15,8 @@ import pandas as pd
 from snpimpute import __version__, imputers
 from snpimpute.base.digests import digest, file_digest
 from snpimpute.base.errors import InputError
-from snpimpute.base.processes import WINDOWS_IMPUTED, in_processes
-from snpimpute.base.programs import write_text, written_beside
+from snpimpute.base.files import write_text, written_beside
+from snpimpute.base.processes import in_shares
 from snpimpute.base.progress import Watch
 from snpimpute.base.sources import source_digest
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS
@@ -31,7 +31,7 @@ from snpimpute.impute.check import (
     TargetCheck,
     check_target,
 )
-from snpimpute.impute.steps import imputed_file, kept_posterior
+from snpimpute.impute.steps import WINDOWS_IMPUTED, impute_windows, imputed_file, kept_posterior
 from snpimpute.impute.windows import Window, WindowedModel, cut_by_sites, weights_in
 from snpimpute.io.imputed import ImputedSites, ImputedWriter
 from snpimpute.io.read import files_of
@@ -154,8 +154,8 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
         )
 
     watch.stage(f"impute {settings.target.name} in {len(asked)} windows")
-    in_processes(
-        "impute_windows",
+    in_shares(
+        impute_windows,
         work,
         asked,
         lambda n: imputed_file(work, n).exists(),

@@ -11,14 +11,18 @@ from typing import Any
 import numpy as np
 
 from snpimpute import imputers
-from snpimpute.base.programs import tell, write_text, written_beside
+from snpimpute.base.files import write_text, written_beside
+from snpimpute.base.processes import say_progress
 from snpimpute.dataset.scenarios import TrainingMask, array_masks, split_samples
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.impute.windows import Window, WindowedModel, owned_by, window_posterior
-from snpimpute.imputers.contract import Validation
+from snpimpute.imputers.contract import Report, Validation
 from snpimpute.io.spool import spooled
 from snpimpute.metrics.scores import N_SUMS, RARE_MAF, maf_subsets, site_sums
 
+# Windows that a process does: starting it costs seconds, and Keras keeps memory of every network, more of those it fits.
+WINDOWS_FITTED = 4
+WINDOWS_IMPUTED = 40
 TYPED, ARRAY = "typed", "array-90"  # patterns in which calls of the samples held out are hidden
 _WHOLE = np.iinfo(np.uint16).max  # of a probability that is kept
 VALIDATION_SHARE = 0.2  # of the samples that are not held out, for the epochs and the calibration of networks
@@ -46,8 +50,8 @@ def kept_posterior(file: Path) -> np.ndarray:
     return np.load(file, allow_pickle=False) * np.float32(1 / _WHOLE)
 
 
-def step_measure_windows(home: str, numbers: list[int]) -> None:
-    """The step "measure_windows": fit on the samples that are not held out, impute the others, keep sums of scores."""
+def measure_windows(home: str, numbers: list[int]) -> None:
+    """Fit windows on the samples that are not held out, impute the others, keep sums of scores."""
     place, plan = Path(home), _plan(home)
     panel = spooled(place / "panel")
     held = np.isin(np.arange(panel.n_samples), plan["held_out"])
@@ -80,21 +84,28 @@ def step_measure_windows(home: str, numbers: list[int]) -> None:
         write_text(file.with_suffix(".json"), json.dumps(about) + "\n")
         with written_beside(file) as beside, beside.open("wb") as handle:
             np.savez_compressed(handle, **sums)
-        tell(progress=[1, 1])
+        say_progress(1, 1)
 
 
-def score_in_windows(home: Path, numbers: list[int], params: dict[str, Any]) -> float:
-    """Mean macro-F1 of some windows' imputers at calls hidden from samples that they have not seen, nor are held out."""
+def score_in_windows(home: Path, numbers: list[int], params: dict[str, Any], report: Report) -> float:
+    """Mean macro-F1 of some windows' imputers at calls hidden from samples that they have not seen, nor are held out.
+
+    Args:
+        home: folder of the fit.
+        numbers: of the windows.
+        params: table of the imputer's parameters.
+        report: told of the scores on the way in the first of these windows, by which a study can end a poor trial.
+    """
     plan = _plan(str(home))
     panel = spooled(home / "panel")
     held = np.isin(np.arange(panel.n_samples), plan["held_out"])
     cls = imputers.load(plan["imputer"])
-    scores = []
+    scores: list[float] = []
     for number in numbers:
         window = Window(*plan["windows"][number])
         learned_from, validation = _validation(home, plan, panel.take_sites(window.sites).take_samples(~held), number)
         imputer = cls(cls.parse_params(params), seed=plan["seed"])
-        imputer.fit(learned_from, validation, _training_mask(home, plan, window))
+        imputer.fit(learned_from, validation, _training_mask(home, plan, window), None if scores else report)
         scores.append(validation.score(imputer.posterior))
     return float(np.mean(scores))
 
@@ -109,8 +120,8 @@ def _validation(
     return rest.take_samples(~judged), Validation(matrix, hidden)
 
 
-def step_fit_windows(home: str, numbers: list[int]) -> None:
-    """The step "fit_windows": fit the imputer of each window on all samples and save it."""
+def fit_windows(home: str, numbers: list[int]) -> None:
+    """Fit the imputer of each window on all samples and save it."""
     place, plan = Path(home), _plan(home)
     panel = spooled(place / "panel")
     cls = imputers.load(plan["imputer"])
@@ -120,7 +131,7 @@ def step_fit_windows(home: str, numbers: list[int]) -> None:
         imputer.fit(panel.take_sites(window.sites), None, _training_mask(place, plan, window))
         with written_beside(WindowedModel.place(place / "model", number)) as beside:
             imputer.save(beside)
-        tell(progress=[1, 1])
+        say_progress(1, 1)
 
 
 def _plan(home: str) -> dict[str, Any]:
@@ -163,8 +174,8 @@ def _sums_by_subset(truth: np.ndarray, posterior: np.ndarray, maf: np.ndarray) -
     return out
 
 
-def step_impute_windows(home: str, numbers: list[int]) -> None:
-    """The step "impute_windows": posteriors of a target, by a model's windows or by an imputer that needs no panel."""
+def impute_windows(home: str, numbers: list[int]) -> None:
+    """Keep posteriors of a target in windows, by a model or by an imputer that needs no panel."""
     place, plan = Path(home), _plan(home)
     target = spooled(place / "target")
     windows = [Window(*window) for window in plan["windows"]]
@@ -178,6 +189,6 @@ def step_impute_windows(home: str, numbers: list[int]) -> None:
             alone = cls(cls.parse_params(plan["params"]), seed=plan["seed"])
             posterior = alone.fit(part.take_samples(slice(0))).posterior(part)
         keep_posterior(imputed_file(place, number), posterior)
-        tell(progress=[1, 1])
+        say_progress(1, 1)
         gc.collect()  # Keras networks hold themselves in cycles; what is left stays, and is not looked at again
         gc.freeze()

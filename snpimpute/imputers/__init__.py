@@ -1,7 +1,10 @@
-"""Discovery: a file of this folder, .py or .toml, whose name has no leading underscore is an imputer of that name.
+"""Discovery of imputers: files of this folder, modules of other packages, and descriptions of programs.
 
-A .toml describes a program (docs/external.md). Such files are looked for in other folders too: those of the environment
-variable SNPIMPUTE_IMPUTERS, which has them as PATH has its folders, and those that an experiment's settings name.
+A .py or .toml of this folder is the imputer of its name, but for `contract`, `testing` and names that begin with an
+underscore. A .toml describes a program (docs/external.md); such files are looked for in other folders too: those of the
+environment variable SNPIMPUTE_IMPUTERS, which has them as PATH has its folders, and those that an experiment's settings
+name. An installed package adds an imputer by an entry point of the group `snpimpute.imputers`, whose name is that of the
+module which it points to (docs/write-an-imputer.md).
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ import json
 import os
 import re
 from collections.abc import Iterable
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from snpimpute.base.digests import file_digest
@@ -23,9 +28,10 @@ if TYPE_CHECKING:
     from snpimpute.imputers.contract import Imputer
 
 HERE = Path(__file__).parent
-DISCOVERY = frozenset(
-    {__name__}
-)  # loads imputers by name: what it loads is keyed by `decided_by`, not by who imports this file
+NO_IMPUTERS = {"contract", "testing"}  # modules of this folder without an underscore that are none
+ENTRY_POINTS = "snpimpute.imputers"
+# This file loads imputers by name: what it loads is keyed by `decided_by`, not with whoever imports this file.
+DISCOVERY = frozenset({__name__})
 OF_THE_USER = "SNPIMPUTE_IMPUTERS"
 OF_THE_SETTINGS = "SNPIMPUTE_IMPUTERS_OF_SETTINGS"  # in the environment, so that the steps' processes look there too
 
@@ -39,40 +45,46 @@ def names() -> list[str]:
     """Names of all imputers, sorted; none of them is imported, and no description read.
 
     Raises:
-        InputError: a folder that is looked in is not there, or two files have the same name.
+        InputError: a folder that is looked in is not there, or two imputers have the same name.
     """
-    return sorted(_files())
+    return sorted(_places())
 
 
 def load(name: str) -> type[Imputer]:
-    """The imputer class of that name; imports its file only.
+    """Import the imputer class of that name, and no other.
 
     Raises:
-        InputError: there is none of that name (lists those there are), or its description is wrong.
+        InputError: there is none of that name (lists those there are), its module holds no imputer or one without a
+            description of itself, or its description as a program is wrong.
     """
-    files = _files()
-    if name not in files:
-        raise InputError(f"unknown imputer {name!r}: give one of {', '.join(sorted(files))}")
-    if files[name].suffix == ".toml":
-        from snpimpute.imputers._external import described
+    places = _places()
+    if name not in places:
+        raise InputError(f"unknown imputer {name!r}: give one of {', '.join(sorted(places))}")
+    place = places[name]
+    if isinstance(place, EntryPoint):
+        return _class_of(importlib.import_module(place.module), place.module)
+    if place.suffix == ".py":
+        return _class_of(importlib.import_module(f"{__name__}.{name}"), str(place))
+    from snpimpute.imputers._external import described
 
-        try:
-            return described(name, files[name].read_text(), str(files[name]))
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot read {files[name]}: {error}") from None
+    try:
+        return described(name, place.read_text(), str(place))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {place}: {error}") from None
+
+
+def _class_of(module: ModuleType, where: str) -> type[Imputer]:
+    """The subclass of Imputer that a module defines."""
     from snpimpute.imputers.contract import Imputer
 
-    module = importlib.import_module(f"{__name__}.{name}")
     for value in vars(module).values():
         if isinstance(value, type) and issubclass(value, Imputer) and value.__module__ == module.__name__:
             if not isinstance(vars(value).get("description"), str):
                 raise InputError(
-                    f"{files[name]}: the imputer {value.__name__} says nothing of itself: give it a `description`"
+                    f"{where}: the imputer {value.__name__} does not describe itself: give it a `description`"
                 )
             return value
-    raise InputError(
-        f"{files[name]} has no imputer: write a subclass of Imputer there, or begin the file's name with _"
-    )
+    raise InputError(f"{where} defines no imputer: write a subclass of snpimpute.imputers.contract.Imputer there")
 
 
 def class_in(folder: Path) -> type[Imputer]:
@@ -101,9 +113,12 @@ def _digest_of(path: Path, changed: int) -> str:
     return file_digest(path)
 
 
-def _files() -> dict[str, Path]:
-    """Imputer → its file."""
-    found = {path.stem: path for path in HERE.glob("*.py") if not path.stem.startswith("_")}
+def _places() -> dict[str, Path | EntryPoint]:
+    """Imputer → its file, or the entry point of another package that names its module."""
+    own = HERE.glob("*.py")
+    found: dict[str, Path | EntryPoint] = {
+        path.stem: path for path in own if not path.stem.startswith("_") and path.stem not in NO_IMPUTERS
+    }
     named = os.pathsep.join(os.environ.get(variable, "") for variable in (OF_THE_USER, OF_THE_SETTINGS))
     folders = dict.fromkeys([HERE, *(Path(folder).absolute() for folder in named.split(os.pathsep) if folder)])
     for folder in folders:
@@ -117,4 +132,10 @@ def _files() -> dict[str, Path]:
             if not re.fullmatch(r"[a-z][a-z0-9_]*", path.stem):
                 raise InputError(f"{path}: an imputer's name has small letters, digits and underscores only: rename it")
             found[path.stem] = path
+    for point in entry_points(group=ENTRY_POINTS):
+        if point.name in found:
+            raise InputError(f"{point.value} and {found[point.name]} are imputers of the same name: rename one")
+        if point.name != point.module.rpartition(".")[2]:
+            raise InputError(f"entry point {point.name} names the module {point.module}: call both the same")
+        found[point.name] = point
     return found

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from snpimpute import __version__
 from snpimpute.base.errors import InputError
+from snpimpute.base.extras import EXTRA_OF, require_package
 from snpimpute.dataset.scenarios import TrainingMask, at_hidden
 from snpimpute.genotypes.matrix import GENOTYPES, MISSING, GenotypeMatrix, require_same_sites
 from snpimpute.metrics.scores import f1_macro
@@ -143,8 +144,9 @@ class Imputer(ABC):
 
     @classmethod
     def require_programs(cls) -> None:
-        """Raise InputError that names a program which it needs and which is not there."""
-        return
+        """Raise InputError that names a program or a framework which it needs and which is not there."""
+        if cls.framework in EXTRA_OF:
+            require_package(cls.framework, f"imputer {cls.name}")
 
     @classmethod
     def program_files(cls) -> list[Path]:

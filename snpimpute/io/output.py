@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import IO
 
 from snpimpute.base.errors import InputError
-from snpimpute.base.programs import end_group, no_room, run_program, written_beside
+from snpimpute.base.files import no_room, written_beside
+from snpimpute.base.processes import end_group
+from snpimpute.base.programs import run_program
 from snpimpute.io.bcf import CallsPutIn, Field
 
 SUFFIXES = (".vcf", ".vcf.gz", ".bcf", ".bed", ".pgen")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from snpimpute.base.programs import written_beside
+from snpimpute.base.files import written_beside
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.io.filters import CALLS_FILE, HAPLOTYPES_FILE, SiteFilter
 from snpimpute.io.read import read_genotypes

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from snpimpute.base.programs import written_beside
+from snpimpute.base.files import written_beside
 from snpimpute.report.about import DatasetAbout, ReportContext
 from snpimpute.report.figures import draw_png
 from snpimpute.report.html import as_html

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from snpimpute import __version__
-from snpimpute.base.programs import write_text
+from snpimpute.base.files import write_text
 from snpimpute.impute.concordance import GOOD_R2, Concordance
 from snpimpute.report.html import page_as_html
 from snpimpute.report.text import capital, count, known, number

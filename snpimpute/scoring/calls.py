@@ -13,7 +13,7 @@ from snpimpute.dataset.prepared import PreparedDataset
 from snpimpute.dataset.scenarios import Scenario, at_hidden
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.metrics.scores import N_CALIBRATION_BINS, N_SUMS, calibration_bins, confusion, f1_per_genotype, site_sums
-from snpimpute.scoring.table import Posteriors
+from snpimpute.scoring.posteriors import Posteriors
 
 
 @dataclass(frozen=True, eq=False)

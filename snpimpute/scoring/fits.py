@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from snpimpute import imputers
+from snpimpute.base.sources import source_digest
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
 from snpimpute.dataset.scenarios import Scenario, at_hidden
 from snpimpute.genotypes.matrix import GenotypeMatrix
@@ -19,6 +20,11 @@ from snpimpute.metrics.offsets import chosen_offsets, with_offsets
 from snpimpute.metrics.scores import f1_macro
 
 MaskPolicy = Literal["fixed", "random"]
+
+
+def fits_source() -> str:
+    """Digest of the source that fits and imputes for an experiment, whatever the imputer."""
+    return source_digest("snpimpute.scoring.fits", "snpimpute.scoring.posteriors", without=imputers.DISCOVERY)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from snpimpute.dataset.prepared import PreparedDataset
 from snpimpute.genotypes.matrix import MISSING
 from snpimpute.metrics.scores import RARE_MAF, f1_per_genotype, interval, resampling_weights
-from snpimpute.scoring.table import Posteriors
+from snpimpute.scoring.posteriors import Posteriors
 
 
 @dataclass(frozen=True, eq=False)

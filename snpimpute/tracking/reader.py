@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from snpimpute.base.errors import InputError
-from snpimpute.base.programs import QUIET
-from snpimpute.tracking.writer import (
-    DATABASE_PORTS,
-    DECIDES,
-    KEY_TAG,
-    SECONDS_TO_ANSWER,
-    Move,
-    TrainingRun,
-    ask_server,
-    connect_to_database,
-    moves_in,
-    sqlite_file,
-    training_run,
-    unreachable,
-    utc,
-)
+from snpimpute.tracking.connect import SECONDS_TO_ANSWER, open_client, require_store, sqlite_file, unreachable
+from snpimpute.tracking.runs import DECIDES, KEY_TAG, Move, TrainingRun, moves_in, training_run, utc
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -90,15 +73,9 @@ class Store:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        os.environ.update({name: QUIET[name] for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK")})
-        _require_store(uri)
+        require_store(uri, _require_tables, _require_tables_of_server)  # MLflow itself would make one
         try:
-            from mlflow import MlflowClient
-
-            logging.getLogger("mlflow").setLevel(logging.WARNING)
-            logging.getLogger("alembic").setLevel(logging.WARNING)
-            opened = read_only(uri)
-            self.client = MlflowClient(opened, opened)
+            self.client = open_client(read_only(uri))
         except Exception as error:  # whatever a driver or a server may raise
             raise unreachable(uri, error) from None
 
@@ -171,27 +148,6 @@ def read_only(uri: str) -> str:
     if database is None:
         return uri
     return f"sqlite+pysqlite:///{database.as_uri()}?mode=ro&uri=true&inode={database.stat().st_ino}"
-
-
-def _require_store(uri: str) -> None:
-    """Raise unless there is a store that answers within seconds: MLflow itself would make one, or try for an hour."""
-    scheme = urlsplit(uri).scheme
-    try:
-        if scheme in ("http", "https"):
-            ask_server(uri)
-        elif (database := sqlite_file(uri)) is not None:
-            _require_tables(database)
-        elif (dialect := scheme.split("+")[0]) in DATABASE_PORTS:
-            connect_to_database(uri, DATABASE_PORTS[dialect])
-            _require_tables_of_server(uri)
-        else:
-            raise InputError(
-                f"MLflow store {uri!r}: give a database URL such as sqlite:////folder/mlflow.db, or a server's address"
-            )
-    except InputError:
-        raise
-    except Exception as error:  # whatever a driver may raise
-        raise unreachable(uri, error) from None
 
 
 def _require_tables(database: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snpimpute.base.errors import InputError
-from snpimpute.tuning.study import KEEP_SECONDS_EVERY, record_of, storage_error
+from snpimpute.tuning.storage import storage_error
+from snpimpute.tuning.study import KEEP_SECONDS_EVERY, record_of
 
 if TYPE_CHECKING:
     import optuna

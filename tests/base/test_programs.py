@@ -10,15 +10,9 @@ import psutil
 import pytest
 
 from snpimpute.base.errors import InputError
-from snpimpute.base.programs import (
-    beagle_jar,
-    end_group,
-    installed,
-    run_program,
-    worker_environment,
-    write_text,
-    written_beside,
-)
+from snpimpute.base.files import write_text, written_beside
+from snpimpute.base.processes import end_group, worker_environment
+from snpimpute.base.programs import beagle_jar, installed, run_program
 
 
 def test_output_of_a_program():

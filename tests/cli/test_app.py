@@ -18,8 +18,8 @@ import pytest
 
 from snpimpute import imputers
 from snpimpute.cli import app as cli
+from snpimpute.imputers.testing import small_panel
 from snpimpute.io.vcf import write_vcf
-from tests.imputers.contract import small_panel
 
 SNPIMPUTE = [sys.executable, "-m", "snpimpute"]
 

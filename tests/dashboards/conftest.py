@@ -20,9 +20,9 @@ from urllib.request import urlopen
 import pandas as pd
 import pytest
 
-from tests import tuning_objectives as objectives
-from tests.test_report import browser  # noqa: F401
-from tests.test_tuning import make_settings, run
+from tests.report.test_report import browser  # noqa: F401
+from tests.tuning import objectives as objectives
+from tests.tuning.test_study import make_settings, run
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "experiments" / "smoke.toml"

@@ -36,13 +36,14 @@ from snpimpute.scoring.calls import (
     right_and_wrong,
     window,
 )
-from snpimpute.scoring.table import load_posteriors
+from snpimpute.scoring.posteriors import load_posteriors
+from snpimpute.tracking.connect import tracking_uri
 from snpimpute.tracking.reader import Store
-from snpimpute.tracking.writer import Tracker, tracking_uri
+from snpimpute.tracking.writer import Tracker
 from snpimpute.tuning.reader import importances, read_study
 from tests.dashboards.conftest import SMOKE, STUDY, Visit
-from tests.test_tuning import make_settings, run
 from tests.tuning import objectives as objectives
+from tests.tuning.test_study import make_settings, run
 
 pytestmark = pytest.mark.timeout(1800)  # the first test waits for the smoke experiment
 Go = Callable[..., Visit]

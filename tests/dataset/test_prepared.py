@@ -15,8 +15,8 @@ from snpimpute.dataset.prepare import build_dataset
 from snpimpute.dataset.prepared import load_dataset, read_masked_sites, read_typed_sites, save_dataset
 from snpimpute.dataset.scenarios import VALIDATION_LEVELS
 from snpimpute.experiment.settings import DataSettings, ScenarioSettings, SplitSettings
+from snpimpute.imputers.testing import small_panel
 from snpimpute.io.vcf import write_vcf
-from tests.imputers.contract import small_panel
 
 SETTINGS = DataSettings(
     simulation={"n_samples": 100, "n_sites": 50}, scenarios=ScenarioSettings(levels=(20, 60, 90), repeats=2)

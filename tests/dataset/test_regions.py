@@ -12,7 +12,7 @@ from snpimpute.dataset.prepare import build_dataset
 from snpimpute.dataset.regions import cut_regions
 from snpimpute.experiment.settings import DataSettings, RegionSettings, ScenarioSettings
 from snpimpute.genotypes.matrix import GenotypeMatrix
-from tests.imputers.contract import small_panel
+from snpimpute.imputers.testing import small_panel
 
 
 def two_contigs() -> GenotypeMatrix:

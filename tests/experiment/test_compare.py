@@ -14,7 +14,8 @@ from snpimpute.experiment.pipeline import prepare
 from snpimpute.experiment.rows import Done, Outcome, Row, Tuned
 from snpimpute.experiment.settings import parse
 from snpimpute.imputers import load
-from snpimpute.scoring.table import impute_scenarios, score_table
+from snpimpute.scoring.posteriors import impute_scenarios
+from snpimpute.scoring.table import score_table
 
 SETTINGS = parse(
     {

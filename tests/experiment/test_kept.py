@@ -12,7 +12,7 @@ from snpimpute.dataset.prepare import build_dataset
 from snpimpute.dataset.prepared import save_dataset
 from snpimpute.experiment.kept import kept_datasets, kept_posteriors, kept_scores
 from snpimpute.experiment.settings import DataSettings, ScenarioSettings
-from snpimpute.tracking.writer import training_tag
+from snpimpute.tracking.runs import training_tag
 
 
 @pytest.fixture

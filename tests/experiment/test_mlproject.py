@@ -16,7 +16,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from snpimpute.base.programs import QUIET
+from snpimpute.base.processes import QUIET
 from snpimpute.cli import app as cli
 from snpimpute.experiment.rows import plan
 from snpimpute.experiment.settings import read

@@ -44,8 +44,8 @@ from snpimpute.experiment.settings import (
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers.contract import impute
 from snpimpute.scoring.fits import fit_on, offsets_by_level
-from snpimpute.tuning.study import read_params
-from tests.test_tracking import load_in_clean_process
+from snpimpute.tuning.parameters import read_params
+from tests.tracking.test_writer import load_in_clean_process
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "experiments" / "smoke.toml"

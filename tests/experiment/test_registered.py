@@ -17,7 +17,8 @@ from snpimpute.experiment import pipeline
 from snpimpute.experiment.registered import evaluate_registered
 from snpimpute.experiment.rows import Outcome
 from snpimpute.experiment.settings import DataSettings, ExperimentSettings, ScenarioSettings, VariantSettings
-from snpimpute.tracking.writer import CARD, Tracker
+from snpimpute.tracking.models import CARD
+from snpimpute.tracking.writer import Tracker
 
 
 def settings(seed: int = 1, l2: float | None = None, **changes: object) -> ExperimentSettings:

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from snpimpute.experiment.pipeline import read_scores
+from snpimpute.imputers.testing import small_panel
 from snpimpute.io.vcf import write_vcf
-from tests.imputers.contract import small_panel
 
 ROOT = Path(__file__).parents[2]
 WANTED = ("kg15-short", "kg15-dense", "cattle-high-ld")

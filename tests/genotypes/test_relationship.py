@@ -19,14 +19,15 @@ from snpimpute.dataset.prepared import PreparedDataset, load_dataset, save_datas
 from snpimpute.experiment.settings import DataSettings, ScenarioSettings, SplitSettings
 from snpimpute.genotypes import relationship
 from snpimpute.genotypes.relationship import additive_relationship, closest_relationship, rank_correlations
+from snpimpute.imputers.testing import small_panel
 from snpimpute.io.samples import read_pedigree, read_samples
 from snpimpute.io.vcf import read_vcf, write_vcf
 from snpimpute.report import ReportContext
 from snpimpute.report.relatives import relatives
 from snpimpute.report.rows import Rows
 from snpimpute.report.tree import Figure, Style, Table
-from snpimpute.scoring.table import Posteriors, score_table
-from tests.imputers.contract import small_panel
+from snpimpute.scoring.posteriors import Posteriors
+from snpimpute.scoring.table import score_table
 
 
 def table(*rows: tuple[str, str, str]) -> pd.DataFrame:

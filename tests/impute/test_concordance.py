@@ -17,8 +17,8 @@ from snpimpute.base.programs import beagle_jar
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.impute.concordance import Concordance, compare_files
 from snpimpute.io.vcf import read_vcf, write_vcf
+from tests.impute.test_check import population
 from tests.io.test_vcf import PANELS, record, vcf_text, write
-from tests.test_qc import population
 
 TRUTH = population(30, 250, 6)
 SPELLED = ("0/0", "0/1", "1/1", "./.")

@@ -22,13 +22,13 @@ from snpimpute.impute.champions import compare, fetched, find, listed, promote, 
 from snpimpute.impute.fit import FitSettings, fit
 from snpimpute.impute.windows import WindowedModel, owned_by
 from snpimpute.imputers.softmax_regression import SoftmaxRegression
+from snpimpute.imputers.testing import small_panel
 from snpimpute.io.filters import SiteFilter, apply_filter
 from snpimpute.io.vcf import write_vcf
 from snpimpute.metrics.scores import f1_macro
 from snpimpute.tracking.writer import Tracker
-from snpimpute.tuning.study import read_params
-from tests.imputers.contract import small_panel
-from tests.test_tracking import load_in_clean_process
+from snpimpute.tuning.parameters import read_params
+from tests.tracking.test_writer import load_in_clean_process
 
 N_SITES = 90
 

@@ -20,9 +20,9 @@ from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.impute.fit import FitSettings, fit
 from snpimpute.impute.run import ImputeSettings, impute_file
 from snpimpute.impute.windows import WindowedModel
+from snpimpute.imputers.testing import small_panel
 from snpimpute.io.filters import SiteFilter, apply_filter
 from snpimpute.io.vcf import read_vcf, write_vcf
-from tests.imputers.contract import small_panel
 
 N_SITES = 90
 N_TARGET = 12

@@ -18,14 +18,14 @@ import pytest
 import requests
 
 from snpimpute.base.errors import InputError
-from snpimpute.base.programs import end_group
+from snpimpute.base.processes import end_group
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.impute.fit import FitSettings, fit
 from snpimpute.impute.windows import WindowedModel
+from snpimpute.imputers.testing import small_panel
 from snpimpute.io.filters import SiteFilter, apply_filter
 from snpimpute.io.vcf import write_vcf
 from snpimpute.tracking.writer import Tracker
-from tests.imputers.contract import small_panel
 
 ROOT = Path(__file__).parents[2]
 

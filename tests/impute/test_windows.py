@@ -14,8 +14,8 @@ from snpimpute.base.errors import InputError
 from snpimpute.impute.fit import write_model
 from snpimpute.impute.windows import Window, WindowedModel, cut_by_map, cut_by_sites, owned_by, weights_in
 from snpimpute.imputers.softmax_regression import SoftmaxRegression
+from snpimpute.imputers.testing import small_panel
 from snpimpute.io.maps import GeneticMap
-from tests.imputers.contract import small_panel
 
 
 def sites_of(**contigs: list[int]) -> pd.DataFrame:

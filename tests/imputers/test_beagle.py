@@ -18,9 +18,9 @@ from snpimpute.dataset.scenarios import call_masks
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import Imputer
+from snpimpute.imputers.testing import ImputerContract, small_panel
 from snpimpute.io.vcf import read_vcf
 from snpimpute.metrics.scores import confusion, f1_macro, f1_per_genotype
-from tests.imputers.contract import ImputerContract, small_panel
 
 QUICK = {"iterations": 2, "burnin": 1}
 

@@ -12,7 +12,7 @@ from snpimpute.dataset.scenarios import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.imputers.bert import MASK, Bert, tokens
 from snpimpute.imputers.contract import Validation
-from tests.imputers.contract import ImputerContract, small_panel
+from snpimpute.imputers.testing import ImputerContract, small_panel
 
 TINY = {"hidden": 32, "heads": 2, "feed_forward": 64, "layers": 1, "epochs": 2, "learning_rate": 3e-3}
 

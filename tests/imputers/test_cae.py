@@ -1,7 +1,7 @@
 """The convolutional autoencoder: the published architecture, layer by layer."""
 
 from snpimpute.imputers.cae import Cae
-from tests.imputers.contract import AutoencoderContract
+from tests.imputers.autoencoders import AutoencoderContract
 
 SMALL = {"width": 4, "window": 7, "stride": 2, "epochs": 3}
 TABLES = [

@@ -15,8 +15,9 @@ from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers._keras import learning_rate, training_step
 from snpimpute.imputers.contract import Validation
 from snpimpute.imputers.dense import Dense
+from snpimpute.imputers.testing import small_panel
 from snpimpute.metrics.scores import f1_macro
-from tests.imputers.contract import AutoencoderContract, small_panel
+from tests.imputers.autoencoders import AutoencoderContract
 
 SMALL = {"hidden_1": 24, "hidden_2": 16, "z": 8, "epochs": 3}
 

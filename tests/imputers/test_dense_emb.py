@@ -3,7 +3,7 @@
 import numpy as np
 
 from snpimpute.imputers.dense_emb import DenseEmb
-from tests.imputers.contract import AutoencoderContract
+from tests.imputers.autoencoders import AutoencoderContract
 
 SMALL = {"filters": 4, "hidden_1": 24, "hidden_2": 16, "z": 8, "epochs": 3}
 

@@ -19,7 +19,7 @@ from snpimpute.experiment.rows import plan
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers._description import parse_description
 from snpimpute.imputers._external import described
-from tests.imputers.contract import ImputerContract, small_panel
+from snpimpute.imputers.testing import ImputerContract, small_panel
 
 MORE = Path(__file__).parents[2] / "experiments" / "external"
 

@@ -12,7 +12,7 @@ from snpimpute.imputers import ld_knn
 from snpimpute.imputers.contract import impute
 from snpimpute.imputers.ld_knn import FREQUENCIES, LdKnn, distances, linkage, share
 from snpimpute.imputers.mode import Mode
-from tests.imputers.contract import ImputerContract, small_panel
+from snpimpute.imputers.testing import ImputerContract, small_panel
 
 
 class TestLdKnn(ImputerContract):

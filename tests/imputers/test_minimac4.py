@@ -14,9 +14,9 @@ from snpimpute import imputers
 from snpimpute.dataset.prepared import read_masked_sites
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers.contract import Imputer
+from snpimpute.imputers.testing import ImputerContract, small_panel
 from snpimpute.io.vcf import read_vcf
 from snpimpute.metrics.scores import f1_macro
-from tests.imputers.contract import ImputerContract, small_panel
 
 Minimac4: Any = imputers.load("minimac4")
 QUICK = {"phasing": {"iterations": 2, "burnin": 1}}

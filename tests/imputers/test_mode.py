@@ -4,7 +4,7 @@ import numpy as np
 
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers.mode import Mode
-from tests.imputers.contract import ImputerContract
+from snpimpute.imputers.testing import ImputerContract
 
 
 class TestMode(ImputerContract):

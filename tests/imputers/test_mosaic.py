@@ -18,9 +18,9 @@ from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import Imputer
 from snpimpute.imputers.mosaic import SWITCHES, Copying, Mosaic, log_loss, voted
 from snpimpute.imputers.softmax_regression import SoftmaxRegression
+from snpimpute.imputers.testing import ImputerContract, small_panel
 from snpimpute.io.vcf import read_vcf
 from snpimpute.metrics.scores import f1_macro
-from tests.imputers.contract import ImputerContract, small_panel
 
 QUICK = {"states": 12, "first_states": 8, "switch": 0.02, "error": 0.01}
 PHASING = {"iterations": 1, "burnin": 1, "memory_mb": 512}

@@ -11,8 +11,8 @@ from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers.contract import Imputer
 from snpimpute.imputers.plink_proxy import PlinkProxy
+from snpimpute.imputers.testing import ImputerContract, small_panel
 from snpimpute.metrics.scores import f1_macro
-from tests.imputers.contract import ImputerContract, small_panel
 
 
 class TestPlinkProxy(ImputerContract):

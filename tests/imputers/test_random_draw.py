@@ -8,7 +8,7 @@ import pytest
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers.contract import Imputer, impute
 from snpimpute.imputers.random_draw import RandomDraw
-from tests.imputers.contract import ImputerContract, small_panel
+from snpimpute.imputers.testing import ImputerContract, small_panel
 
 
 class TestRandomDraw(ImputerContract):

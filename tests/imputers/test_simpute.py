@@ -17,8 +17,8 @@ from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers import simpute
 from snpimpute.imputers.contract import impute
 from snpimpute.imputers.simpute import Simpute, haplotype_proportions, linkage
+from snpimpute.imputers.testing import ImputerContract, small_panel
 from snpimpute.io.vcf import read_vcf
-from tests.imputers.contract import ImputerContract, small_panel
 
 PAIRS = ((0, 1), (1, 2), (0, 2))
 

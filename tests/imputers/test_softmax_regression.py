@@ -12,9 +12,9 @@ import pytest
 from snpimpute.genotypes.matrix import GenotypeMatrix, site_keys
 from snpimpute.imputers import softmax_regression
 from snpimpute.imputers.softmax_regression import SoftmaxParams, SoftmaxRegression, fit_ridge
+from snpimpute.imputers.testing import ImputerContract, small_panel
 from snpimpute.io.vcf import read_vcf
 from snpimpute.metrics.scores import f1_macro
-from tests.imputers.contract import ImputerContract, small_panel
 
 
 class TestSoftmaxRegression(ImputerContract):

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from snpimpute.base.errors import InputError
+from snpimpute.imputers.testing import small_panel
 from snpimpute.io.filters import SiteFilter
 from snpimpute.io.plink import read_plink, write_bed
 from snpimpute.io.read import read_genotypes
 from snpimpute.io.vcf import read_vcf
-from tests.imputers.contract import small_panel
 from tests.io.test_vcf import mixed_vcf, record, vcf_text, write
 
 

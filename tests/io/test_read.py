@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from snpimpute.base.errors import InputError
+from snpimpute.imputers.testing import small_panel
 from snpimpute.io.filters import SiteFilter, apply_filter
 from snpimpute.io.read import read_genotypes
 from snpimpute.io.vcf import read_vcf, write_vcf
-from tests.imputers.contract import small_panel
 from tests.io.test_vcf import record, vcf_text, write
 
 NAMES = ["a", "b", "c"]

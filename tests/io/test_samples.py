@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from snpimpute.base.errors import InputError
+from snpimpute.imputers.testing import small_panel
 from snpimpute.io.samples import attach_samples, read_samples
-from tests.imputers.contract import small_panel
 
 
 def table(path: Path, *lines: str) -> Path:

@@ -18,9 +18,9 @@ from snpimpute.impute.concordance import Concordance, compare_files
 from snpimpute.io.vcf import write_vcf
 from snpimpute.report.check import MAX_POINTS, as_dict, write_check
 from snpimpute.report.concordance import write_concordance
-from tests.test_concordance import TRUTH, soft_file, soft_posterior, stored
-from tests.test_qc import PANEL, exchanged, family, on_other_strand, population
-from tests.test_report import Tables, browser  # noqa: F401
+from tests.impute.test_check import PANEL, exchanged, family, on_other_strand, population
+from tests.impute.test_concordance import TRUTH, soft_file, soft_posterior, stored
+from tests.report.test_report import Tables, browser  # noqa: F401
 
 
 def planted() -> GenotypeMatrix:

@@ -22,8 +22,9 @@ from snpimpute.scoring.calls import (
     right_and_wrong,
     window,
 )
-from snpimpute.scoring.table import Posteriors, score_table
-from tests.test_evaluation import noisy
+from snpimpute.scoring.posteriors import Posteriors
+from snpimpute.scoring.table import score_table
+from tests.scoring.test_table import noisy
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from snpimpute.dataset.scenarios import unit_names
 from snpimpute.experiment.settings import DataSettings, ScenarioSettings
 from snpimpute.scoring.pooling import Counted, confusions, pooled_difference
 from snpimpute.scoring.table import score_table
-from tests.test_evaluation import noisy
+from tests.scoring.test_table import noisy
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from snpimpute.dataset.scenarios import Scenario, at_hidden
 from snpimpute.experiment.settings import DataSettings, ScenarioSettings
 from snpimpute.imputers.mode import Mode
 from snpimpute.metrics.offsets import with_offsets
-from snpimpute.scoring.table import KEY, Posteriors, impute_scenarios, load_posteriors, save_posteriors, score_table
+from snpimpute.scoring.posteriors import Posteriors, impute_scenarios, load_posteriors, save_posteriors
+from snpimpute.scoring.table import KEY, score_table
 
 
 @pytest.fixture(scope="module")

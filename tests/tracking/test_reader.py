@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from snpimpute.base.errors import InputError
+from snpimpute.tracking.connect import tracking_uri
 from snpimpute.tracking.reader import EmptyStoreError, Store
-from snpimpute.tracking.writer import Tracker, tracking_uri, training_tag
-from tests.test_tracking import aliases, elsewhere, fresh_database, model_folder, runs, tracker, train
+from snpimpute.tracking.runs import training_tag
+from snpimpute.tracking.writer import Tracker
+from tests.tracking.test_writer import aliases, elsewhere, fresh_database, model_folder, runs, tracker, train
 
 
 def content(folder: Path) -> dict[str, str]:

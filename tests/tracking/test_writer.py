@@ -23,8 +23,10 @@ import pytest
 from snpimpute.base.errors import InputError
 from snpimpute.imputers.contract import impute
 from snpimpute.imputers.mode import Mode
-from snpimpute.tracking.writer import Tracker, safe_name, tracking_uri
-from tests.imputers.contract import small_panel
+from snpimpute.imputers.testing import small_panel
+from snpimpute.tracking.connect import tracking_uri
+from snpimpute.tracking.models import safe_name
+from snpimpute.tracking.writer import Tracker
 
 CHROMIUM = Path("/usr/bin/chromium")
 LEVELS = (30.0, 60.0, 90.0)

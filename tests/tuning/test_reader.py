@@ -10,8 +10,8 @@ import pytest
 
 from snpimpute.base.errors import InputError
 from snpimpute.tuning.reader import SILENT, importances, journals, names_in, read_study
-from tests.test_tuning import make_settings, run
 from tests.tuning import objectives as objectives
+from tests.tuning.test_study import make_settings, run
 
 NAME = "my-calves-0123456789ab-dense-inputs-visible-0a1b2c3d"
 

@@ -22,10 +22,10 @@ import pytest
 from mlflow import MlflowClient
 
 from snpimpute.base.errors import InputError
-from snpimpute.base.programs import QUIET
-from tests.test_tracking import free_port
-from tests.test_tuning import counted, make_settings, run, start_script, wait_until
+from snpimpute.base.processes import QUIET
+from tests.tracking.test_writer import free_port
 from tests.tuning import objectives as objectives
+from tests.tuning.test_study import counted, make_settings, run, start_script, wait_until
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # Debian keeps the server's programs off the search path

@@ -21,7 +21,8 @@ import pytest
 
 from snpimpute.base.errors import InputError
 from snpimpute.tuning import study as tuning
-from snpimpute.tuning.study import StudyResult, StudySettings, TrialRecord, read_params, run_study, write_params
+from snpimpute.tuning.parameters import read_params, write_params
+from snpimpute.tuning.study import StudyResult, StudySettings, TrialRecord, run_study
 from tests.tuning import objectives as objectives
 
 ROOT = Path(__file__).parents[2]

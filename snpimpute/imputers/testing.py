@@ -1,4 +1,7 @@
-"""The contract that every imputer passes: a test file subclasses ImputerContract and sets `make`."""
+"""Contract tests that every imputer passes, wherever it lives: subclass ImputerContract in a test file and run pytest.
+
+Needs pytest; the test of a search space needs Optuna too, and is skipped without it.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,12 @@ from snpimpute.base.errors import InputError
 from snpimpute.dataset.scenarios import TrainingMask
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers.contract import Imputer, Validation, impute
-from snpimpute.metrics.scores import f1_macro
 
 N_SITES = 40
 
 
 def small_panel(n_samples: int = 60, n_sites: int = N_SITES, seed: int = 3, missing: float = 0.01) -> GenotypeMatrix:
-    """Calls made of eight founder haplotypes with switches between them: strong linkage, a few missing calls."""
+    """Simulate a panel from eight founder haplotypes with switches between them: strong linkage, a few missing calls."""
     rng = np.random.default_rng(seed)
     founders = rng.random((8, n_sites)) < rng.uniform(0.1, 0.6, n_sites)
     switch = rng.random((2 * n_samples, n_sites)) < 0.04
@@ -45,10 +47,10 @@ def small_panel(n_samples: int = 60, n_sites: int = N_SITES, seed: int = 3, miss
 
 
 class ImputerContract:
-    """Subclass, and set `imputer` to the class and `params` to a table that makes it quick on 60 × 40 calls."""
+    """Tests of the contract: subclass, set `imputer` to the class and `params` to a table that makes it quick on 60 × 40 calls."""
 
     imputer: type[Imputer]
-    params: dict = {}
+    params: ClassVar[dict[str, Any]] = {}
     order_tolerance = 1e-5  # how far a posterior may move when samples change places
     _model: Imputer
 
@@ -158,10 +160,9 @@ class ImputerContract:
             assert params != self.imputer.Params()
 
     def test_search_space_holds_the_defaults(self) -> None:
-        from optuna.trial import FixedTrial
-
         if not self.imputer.tunable():
             pytest.skip(f"{self.imputer.name} has nothing to tune")
+        FixedTrial = pytest.importorskip("optuna.trial").FixedTrial
         defaults = self.imputer.Params()
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a value outside the space is a warning
@@ -186,34 +187,3 @@ class ImputerContract:
         again = self.imputer(first.refit_params(), seed=5).fit(panel, None, mask)
         masked = self.masked(panel)
         self.check(again.posterior(masked), masked)
-
-
-class AutoencoderContract(ImputerContract):
-    """What the Keras autoencoders have in common besides; set `counted`, `learner` and `refused` too."""
-
-    counted: ClassVar[list[tuple[int, dict[str, Any]]]]  # numbers of sites, and parameters, to count the weights at
-    learner: ClassVar[dict[str, Any]]  # parameters that make it learn 40 sites from 240 samples in seconds
-    refused: ClassVar[list[dict[str, Any]]]  # single parameters out of range
-
-    def test_parameter_count_is_that_of_the_built_network(self) -> None:
-        for n_sites, table in self.counted:
-            params = self.imputer.parse_params(table)
-            network = self.imputer.network(n_sites, params)  # type: ignore[attr-defined]
-            assert self.imputer.n_parameters(params, n_sites) == network.count_params(), (n_sites, table)
-            assert network.output_shape == (None, n_sites, 3)
-
-    def test_parameters_out_of_range_are_refused(self) -> None:
-        for table in self.refused:
-            with pytest.raises(InputError, match=f"imputer {self.imputer.name}: parameter '{next(iter(table))}'"):
-                self.imputer.parse_params(table)
-
-    def test_it_learns_more_than_frequencies(self) -> None:
-        panel = small_panel(300, missing=0.02)
-        train, test = panel.take_samples(np.arange(240)), panel.take_samples(np.arange(240, 300))
-        hidden = np.arange(panel.n_sites) % 2 == 0
-        model = self.imputer(self.imputer.parse_params(self.learner))
-        model.fit(train, mask=TrainingMask("fixed", sites=hidden))
-        calls = model.posterior(test.hide(hidden)).argmax(axis=2)
-        common = np.broadcast_to(train.genotype_frequencies().argmax(axis=1), calls.shape)
-        score = f1_macro(test.calls[:, hidden], calls[:, hidden])
-        assert score > f1_macro(test.calls[:, hidden], common[:, hidden]) + 0.15

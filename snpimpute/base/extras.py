@@ -1,0 +1,40 @@
+"""What is installed only where it is asked for: which extra brings a package, and one line where it is missing."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from snpimpute.base.errors import InputError
+
+EXTRAS = {
+    "networks": ("accelerate", "keras", "safetensors", "tensorflow", "torch", "transformers"),
+    "platform": ("fastapi", "matplotlib", "mlflow", "optuna", "prefect", "psycopg", "requests", "sqlalchemy"),
+    "dashboard": ("starlette", "streamlit"),
+    "simulate": ("msprime", "tskit"),
+}
+EXTRA_OF = {package: extra for extra, packages in EXTRAS.items() for package in packages}
+
+
+def require_package(package: str, needed_by: str) -> None:
+    """Raise InputError that names the extra unless a package is installed; nothing is imported.
+
+    Args:
+        package: as it is imported.
+        needed_by: what does not go without it, as in "imputer dense".
+    """
+    if not is_installed(package):
+        raise InputError(
+            f"{needed_by} needs {package}, which is not installed: pip install 'snpimpute[{EXTRA_OF[package]}]'"
+        )
+
+
+def is_installed(package: str) -> bool:
+    return find_spec(package) is not None
+
+
+def not_installed(error: ModuleNotFoundError) -> InputError | None:
+    """One line for an import that failed because an extra is not installed; None for any other module."""
+    package = (error.name or "").partition(".")[0]
+    if package not in EXTRA_OF:
+        return None
+    return InputError(f"this needs {package}, which is not installed: pip install 'snpimpute[{EXTRA_OF[package]}]'")

@@ -1,0 +1,80 @@
+"""What an experiment does in processes of their own: fit a row, fill the test scenarios, choose offsets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from snpimpute import imputers
+from snpimpute.base.files import write_text, written_beside
+from snpimpute.base.processes import say_progress
+from snpimpute.base.provenance import git_revision, peak_memory_mb, versions
+from snpimpute.dataset.prepared import dataset_in
+from snpimpute.scoring.fits import MaskPolicy, fit_on, offsets_by_level, validate
+from snpimpute.scoring.posteriors import impute_scenarios, save_posteriors
+
+
+def fit_row(
+    folder: str,
+    home: str,
+    imputer: str,
+    policy: MaskPolicy,
+    params: dict[str, Any],
+    refit_params: dict[str, Any] | None,
+    levels_score: float | None,
+    seed: int,
+    threads: int,
+    impute_as: str | None,
+) -> None:
+    """Fit a row's imputer on all of train, with validation first where no study has done that; then impute, if asked.
+
+    Args:
+        folder: of the prepared dataset.
+        home: folder of the model.
+        imputer, policy, params, seed, threads: of the row.
+        refit_params, levels_score: as a study found them; None without a study.
+        impute_as: variant of the row, to fill the test scenarios too; None = fit alone.
+    """
+    dataset = dataset_in(Path(folder))
+    if refit_params is None:
+        found = validate(dataset, imputer, params, policy, seed, threads)
+        refit_params, levels_score = found.refit_params, found.levels_score
+    fitted, seconds = fit_on(dataset, dataset.train, imputer, refit_params, policy, seed, threads)
+    with written_beside(Path(home) / "model") as beside:
+        fitted.save(beside)
+    about = {
+        "seconds_fit": seconds,
+        "memory_mb": peak_memory_mb(),
+        "parameters": fitted.n_parameters(fitted.params, dataset.train.n_sites),
+        "val_f1_macro": levels_score,
+        "samples_fit": dataset.train.n_samples,
+        "params": fitted.params.model_dump(mode="json"),
+        "versions": versions(),
+        "revision": git_revision(),
+    }
+    write_text(Path(home) / "fit.json", json.dumps(about, indent=1) + "\n")
+    if impute_as is not None:
+        impute_row(folder, home, impute_as)
+
+
+def impute_row(folder: str, home: str, variant: str) -> None:
+    """Fill all test scenarios of a dataset by the fitted imputer in `home`; keep its posteriors there."""
+    model = Path(home) / "model"
+    fitted = imputers.class_in(model).load(model)
+    posteriors = impute_scenarios(fitted, variant, dataset_in(Path(folder)), progress=say_progress)
+    save_posteriors(posteriors, Path(home) / "posteriors.npz")
+    if logs := getattr(fitted, "logs", []):
+        write_text(Path(home) / "impute.log", "\n".join(logs))
+    seconds = list(posteriors.seconds.values())
+    about = {"seconds_impute": sum(seconds) / len(seconds), "scenarios": len(seconds), "memory_mb": peak_memory_mb()}
+    write_text(Path(home) / "impute.json", json.dumps(about, indent=1) + "\n")
+
+
+def choose_row_offsets(folder: str, home: str, imputer: str, policy: MaskPolicy, seed: int, threads: int) -> None:
+    """Choose offsets by a fit on the train samples that are not held out, with the parameters of the fit on all of train."""
+    params = json.loads((Path(home) / "fit.json").read_text())["params"]
+    dataset = dataset_in(Path(folder))
+    fitted, _ = fit_on(dataset, dataset.fit_panel, imputer, params, policy, seed, threads)
+    found = offsets_by_level(dataset, fitted, progress=say_progress)
+    write_text(Path(home) / "offsets.json", json.dumps(found, indent=1) + "\n")

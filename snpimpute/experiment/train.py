@@ -1,0 +1,135 @@
+"""A row's fitted imputer: fitted on all of train, logged, put to work on the test scenarios, each in a process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from snpimpute import imputers
+from snpimpute.base.digests import digest
+from snpimpute.base.processes import run_step
+from snpimpute.dataset.prepared import PreparedDataset, dataset_in
+from snpimpute.experiment.rows import Row, Tuned
+from snpimpute.experiment.settings import ExperimentSettings
+from snpimpute.experiment.steps import choose_row_offsets, fit_row, impute_row
+from snpimpute.experiment.workspace import Workspace
+from snpimpute.scoring.fits import fits_source
+
+if TYPE_CHECKING:
+    from snpimpute.tracking.writer import Tracker
+
+
+def model_folder(
+    settings: ExperimentSettings, dataset: PreparedDataset, row: Row, tuned: Tuned, work: Workspace
+) -> Path:
+    """Where a row's fitted imputer is kept: named by all that it depends on."""
+    params = tuned.params_of(row)
+    about = [dataset.digest, row.imputer, params, row.mask, settings.seed, settings.n_threads()]
+    decides = digest([*about, imputers.decided_by(imputers.load(row.imputer)), fits_source()])
+    return work.models / f"{dataset.name}-{row.imputer}-{row.variant}-{decides[:10]}"
+
+
+def train(
+    settings: ExperimentSettings,
+    folder: Path,
+    row: Row,
+    tuned: Tuned,
+    work: Workspace,
+    then_impute: bool = False,
+) -> Path:
+    """Fit a row's imputer on all of train, in a process of its own, which may go straight on to fill the scenarios.
+
+    Returns:
+        The model's folder: `model/` (what Imputer.save wrote), `fit.json`, `log.txt`.
+
+    Raises:
+        StepFailed: the fit ended badly.
+    """
+    dataset = dataset_in(folder)
+    home = model_folder(settings, dataset, row, tuned, work)
+    if not (home / "fit.json").exists():
+        work.watch.stage(f"train {row.label} on {dataset.name}")
+        arguments = {
+            "folder": str(folder),
+            "home": str(home),
+            "imputer": row.imputer,
+            "policy": row.mask,
+            "params": tuned.params_of(row),
+            "refit_params": tuned.refit_params,
+            "levels_score": tuned.levels_score,
+            "seed": settings.seed,
+            "threads": settings.n_threads(),
+            "impute_as": row.variant if then_impute else None,
+        }
+        run_step(fit_row, arguments, home / "log.txt", settings.n_threads(), work.watch)
+    return home
+
+
+def log_training(
+    settings: ExperimentSettings, folder: Path, row: Row, tuned: Tuned, home: Path, tracker: Tracker
+) -> str:
+    """Log and register a trained imputer, unless that is done already; returns the id of its MLflow run."""
+    about = json.loads((home / "fit.json").read_text())
+    dataset = dataset_in(folder)
+    example = pd.DataFrame(
+        dataset.test.hide(dataset.headline_scenario.hidden).take_samples(slice(0, 2)).calls,
+        index=dataset.test.names[:2],
+        columns=dataset.test.site_keys(),
+    )
+    metrics = {key: about[key] for key in ("seconds_fit", "memory_mb", "val_f1_macro", "parameters", "samples_fit")}
+    tags = {**{f"version.{k}": v for k, v in about["versions"].items()}, "revision": about["revision"]}
+    if tuned.study:
+        metrics |= {"trials": tuned.trials, "trials_failed": tuned.failed, "seconds_tune": tuned.seconds}
+        tags["study_ended_by"] = tuned.ended_by
+    return tracker.log_training(
+        key=home.name,
+        dataset=dataset.name,
+        dataset_folder=folder,
+        dataset_digest=dataset.digest,
+        imputer=row.imputer,
+        variant=row.variant,
+        params={**about["params"], "mask": row.mask, "seed": settings.seed, "threads": settings.n_threads()},
+        metrics={key: float(value) for key, value in metrics.items() if value is not None},
+        tags=tags,
+        artifacts=[
+            p
+            for p in (home / "log.txt", folder / "left_out.tsv", *(home / "model" / "state").glob("*.log"))
+            if p.exists()
+        ],
+        model_folder=home / "model",
+        example_target=example,
+    )
+
+
+def evaluate(settings: ExperimentSettings, folder: Path, row: Row, home: Path, work: Workspace) -> Path:
+    """Let a trained imputer fill every test scenario, in a process of its own; returns the file of its posteriors.
+
+    Raises:
+        StepFailed: imputing ended badly.
+    """
+    kept = home / "posteriors.npz"
+    if not (home / "impute.json").exists():
+        work.watch.stage(f"evaluate {row.label} on {dataset_in(folder).name}")
+        arguments = {"folder": str(folder), "home": str(home), "variant": row.variant}
+        run_step(impute_row, arguments, home / "log.txt", settings.n_threads(), work.watch)
+    return kept
+
+
+def choose_offsets(settings: ExperimentSettings, folder: Path, row: Row, home: Path, work: Workspace) -> Path:
+    """Choose the offsets of a trained row's hard calls on validation, in a process of its own; returns their file.
+
+    The file (`offsets.json`, see `offsets_by_level`) lies beside the model; where it is, nothing is done.
+
+    Raises:
+        StepFailed: the fit without the samples held out, or imputing them, ended badly.
+    """
+    kept = home / "offsets.json"
+    if not kept.exists():
+        work.watch.stage(f"offsets {row.label} on {dataset_in(folder).name}")
+        about = {"imputer": row.imputer, "policy": row.mask, "seed": settings.seed, "threads": settings.n_threads()}
+        arguments = {"folder": str(folder), "home": str(home), **about}
+        run_step(choose_row_offsets, arguments, home / "log.txt", settings.n_threads(), work.watch)
+    return kept

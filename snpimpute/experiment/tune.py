@@ -1,0 +1,147 @@
+"""Find a row's parameters: by its study, another row's, a file's, or as they are."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+from snpimpute import imputers
+from snpimpute.base.digests import digest
+from snpimpute.base.errors import InputError
+from snpimpute.base.files import write_text
+from snpimpute.dataset.prepared import PreparedDataset, dataset_in
+from snpimpute.experiment.rows import Row, Tuned
+from snpimpute.experiment.settings import ExperimentSettings
+from snpimpute.experiment.workspace import Workspace
+from snpimpute.imputers.contract import Report
+from snpimpute.scoring.fits import MaskPolicy, fits_source, validate_in_folder
+from snpimpute.tuning.imputers import TRIALS_PER_PROCESS, tune_imputer
+from snpimpute.tuning.parameters import given_params, read_params, write_params
+from snpimpute.tuning.study import StudyResult, StudySettings, TrialOutcome, TrialRecord
+
+
+def study_name(dataset: PreparedDataset, row: Row, seed: int) -> str:
+    """Name of a row's study: all that changes a score is in it, budgets and threads are not."""
+    decides = digest([row.params, row.mask, seed, imputers.decided_by(imputers.load(row.imputer)), fits_source()])
+    return f"{dataset.name}-{dataset.digest[:12]}-{row.imputer}-{row.variant}-{decides[:8]}"
+
+
+def tune(settings: ExperimentSettings, folder: Path, row: Row, work: Workspace) -> Tuned:
+    """Find a row's parameters: by its study (taken up where it stands), another row's, a file's, or as they are.
+
+    Args:
+        settings: of the experiment.
+        folder: of the prepared dataset.
+        row: what to tune.
+        work: where studies are kept, trials are logged and progress is told.
+    """
+    if row.params_file is not None:
+        return Tuned(params={**row.params, **given_params(row.params_file)})
+    if row.params_from is not None:
+        found_there = tune(settings, folder, row.params_from, work)
+        return Tuned(params={**found_there.params_of(row.params_from), **row.params})
+    if not row.tune:
+        return Tuned()
+    dataset = dataset_in(folder)
+    committed = settings.tuning.parameters and settings.tuning.parameters / parameters_file(dataset, row)
+    if committed and committed.exists() and not settings.tuning.retune:
+        return _read_tuned(committed, dataset, row)
+    budget = settings.budget(row.imputer)
+    name = study_name(dataset, row, settings.seed)
+    kept = work.studies / f"{name}.json"
+    if kept.exists():
+        before = json.loads(kept.read_text())
+        if before["budget"] == budget.model_dump(mode="json"):
+            tuned = Tuned(**before["tuned"])
+            if committed:
+                _write_tuned(committed, tuned, dataset, row)
+            return tuned
+    work.watch.stage(f"tune {row.label} on {dataset.name}")
+    cls = imputers.load(row.imputer)
+    threads = max(1, settings.n_threads() // settings.tuning.workers)
+    work.studies.mkdir(parents=True, exist_ok=True)
+    found = tune_imputer(
+        name,
+        cls,
+        row.params,
+        evaluate=functools.partial(_evaluate_trial, folder, row.imputer, row.mask, settings.seed, threads),
+        settings=StudySettings(
+            n_trials=budget.trials,
+            seconds=budget.seconds,
+            workers=settings.tuning.workers,
+            threads=threads,
+            seed=settings.seed,
+            storage=settings.tuning.storage or str(work.studies / f"{name}.journal"),
+            trials_per_process=TRIALS_PER_PROCESS,
+        ),
+        on_trial=functools.partial(_log_trial, work, dataset.name, name, row),
+        on_progress=lambda counted, wanted, best: work.watch.progress(counted, wanted),
+    )
+    tuned = _tuned(found, name)
+    about = {"imputer": row.imputer, "variant": row.variant, "dataset": dataset.name, "study": name}
+    write_params(work.studies / f"{name}.toml", found.best.params, about)
+    write_text(kept, json.dumps({"budget": budget.model_dump(mode="json"), "tuned": vars(tuned)}, indent=1) + "\n")
+    if committed:
+        _write_tuned(committed, tuned, dataset, row)
+    if work.tracker is not None:
+        work.tracker.finish_study(
+            dataset=dataset.name,
+            study=name,
+            best=vars(found.best),
+            n_trials=len(found.trials),
+            ended_by=found.ended_by,
+            n_counted=tuned.trials,
+        )
+    return tuned
+
+
+def _evaluate_trial(
+    folder: Path, imputer: str, policy: MaskPolicy, seed: int, threads: int, params: dict[str, Any], report: Report
+) -> TrialOutcome:
+    found = validate_in_folder(folder, imputer, policy, seed, threads, params, report)
+    return TrialOutcome(found.score, {"refit_params": found.refit_params, "levels_score": found.levels_score})
+
+
+def _log_trial(work: Workspace, dataset: str, study: str, row: Row, record: TrialRecord) -> None:
+    if work.tracker is not None:
+        work.tracker.log_trial(
+            dataset=dataset, study=study, imputer=row.imputer, variant=row.variant, record=vars(record)
+        )
+
+
+def _tuned(found: StudyResult, name: str) -> Tuned:
+    counted = [t for t in found.trials if t.state in ("complete", "pruned")]
+    return Tuned(
+        params=found.best.params,
+        refit_params=found.best.attributes["refit_params"],
+        levels_score=found.best.attributes["levels_score"],
+        trials=len(counted),
+        failed=len(found.trials) - len(counted),
+        seconds=sum(t.seconds for t in found.trials),
+        ended_by=found.ended_by,
+        study=name,
+    )
+
+
+def parameters_file(dataset: PreparedDataset, row: Row) -> str:
+    """Name of the file of a study's findings in the folder that the settings name."""
+    return f"{dataset.name}-{row.imputer}-{row.variant}.toml"
+
+
+def _write_tuned(path: Path, tuned: Tuned, dataset: PreparedDataset, row: Row) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    about = {"found": f"for {row.label} on {dataset.name}, by its study"}
+    write_params(path, {"dataset": dataset.digest, **vars(tuned)}, about)
+
+
+def _read_tuned(path: Path, dataset: PreparedDataset, row: Row) -> Tuned:
+    """What a study found before; InputError if it looked at other data, whose train samples may be test samples here."""
+    table = read_params(path)
+    if table.pop("dataset", None) != dataset.digest:
+        raise InputError(f"the parameters {path} were not found on this preparation of {dataset.name}: use --retune")
+    whole = imputers.load(row.imputer).parse_params  # TOML has no None
+    for key in ("params", "refit_params"):
+        table[key] = whole(table[key]).model_dump(mode="json")
+    return Tuned(**table)
