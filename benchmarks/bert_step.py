@@ -154,7 +154,9 @@ def compare_accuracy(vcf: Path, threads: int) -> None:
     """Print the validation macro-F1 (a fifth of the samples, one mask of 60%) of both ways after training to the end."""
     import numpy as np
 
-    from snpimpute.dataset.scenarios import TrainingMask, site_masks, split_samples
+    from snpimpute.dataset.masks import site_masks
+    from snpimpute.dataset.splits import split_samples
+    from snpimpute.dataset.training_masks import TrainingMask
     from snpimpute.imputers._network import class_weights
     from snpimpute.imputers._torch import focal_loss
     from snpimpute.imputers.bert import Bert

@@ -23,7 +23,7 @@ import requests
 
 from snpimpute import imputers
 from snpimpute.base.processes import end_group
-from snpimpute.dataset.scenarios import array_masks
+from snpimpute.dataset.masks import array_masks
 from snpimpute.dataset.simulate import parse_settings, simulate_bulls
 from snpimpute.genotypes.matrix import site_keys
 from snpimpute.impute.fit import FitSettings, fit

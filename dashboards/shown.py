@@ -15,7 +15,7 @@ import streamlit as st
 from dashboards.places import places
 from dashboards.reading import WHAT_TO_RUN
 from snpimpute import __version__
-from snpimpute.base.errors import InputError
+from snpimpute.base.errors import InputError, without_password
 from snpimpute.report.html import as_plotly, plotly_text
 from snpimpute.report.text import capital
 from snpimpute.report.tree import Panel
@@ -56,7 +56,7 @@ def sidebar() -> None:
             "Pictures are saved as", ["PNG", "SVG"], default="PNG", required=True, key="pictures", bind="query-params"
         )
         st.caption("The camera above a figure saves it. The address of a page keeps what was chosen on it.")
-        shown = re.sub(r"//([^/@:]*):[^/@]*@", r"//\1:***@", places().store)
+        shown = without_password(places().store)
         st.caption(f"Results: {plain(places().runs)}  \nStore: {plain(shown)}  \nsnpimpute {plain(__version__)}")
 
 

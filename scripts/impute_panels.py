@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from snpimpute.base.files import write_text
-from snpimpute.dataset.scenarios import array_masks
+from snpimpute.dataset.masks import array_masks
 from snpimpute.io.read import read_genotypes
 from snpimpute.report.markdown import table_of
 from snpimpute.report.tree import COLOURS

@@ -26,7 +26,7 @@ from matplotlib.ticker import NullFormatter
 from snpimpute.base.errors import InputError
 from snpimpute.base.files import write_text
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
-from snpimpute.dataset.scenarios import unit_names
+from snpimpute.dataset.splits import unit_names
 from snpimpute.experiment.pipeline import read_scores
 from snpimpute.experiment.settings import read
 from snpimpute.report.calls import brief

@@ -12,6 +12,7 @@ import streamlit as st
 from dashboards import reading
 from dashboards.shown import axis, figure, mask_kind, one_of, page, plain, table
 from snpimpute.experiment.kept import KeptDataset, KeptScores
+from snpimpute.metrics.registry import METRICS
 from snpimpute.report.html import plotly_text
 from snpimpute.report.rows import BETTER, WORSE, said
 from snpimpute.report.text import Score
@@ -21,7 +22,7 @@ from snpimpute.tracking.reader import EmptyStoreError
 from snpimpute.tracking.runs import TrainingRun, training_tag
 
 # a curve's value in the store is that of its last level: the scores say more
-CURVE = re.compile(r"(?!val_).*(f1_macro|f1_micro|f1_[012]|dosage_r2|iqs|log_loss|ece)(_permille)?")
+CURVE = re.compile(rf"(?!val_).*({'|'.join(METRICS)})(_permille)?")
 ALL_MASKS = "all masks together"
 
 

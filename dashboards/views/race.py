@@ -13,6 +13,7 @@ import streamlit as st
 from dashboards import reading
 from dashboards.shown import mask_kind, one_of, page, panel, some_of, table
 from snpimpute.experiment.kept import KeptDataset, KeptScores
+from snpimpute.metrics.registry import METRICS
 from snpimpute.report.charts import lines_of, point_of, shown_at_first
 from snpimpute.report.rows import Rows
 from snpimpute.report.text import capital, known, plain
@@ -20,18 +21,6 @@ from snpimpute.report.tree import Line, Panel, Point, Style
 from snpimpute.tracking.reader import EmptyStoreError
 from snpimpute.tracking.runs import TrainingRun, training_tag
 
-METRICS = {
-    "f1_macro": "macro-F1",
-    "f1_micro": "share of correct calls",
-    "f1_0": "F1 of genotype 0",
-    "f1_1": "F1 of genotype 1 (heterozygotes)",
-    "f1_2": "F1 of genotype 2",
-    "dosage_r2": "dosage r²",
-    "iqs": "imputation quality score",
-    "log_loss": "log-loss (nats)",
-    "ece": "calibration error",
-}
-BOUNDED = ("log_loss", "iqs")  # do not run from 0 to 1
 SUBSETS = {
     "all": "all sites",
     "rare": "rare sites (MAF < 0.05), as published",
@@ -85,7 +74,7 @@ def main() -> None:
     rows = results[0].rows
     columns = st.columns(4)
     with columns[0]:
-        metric = one_of("Metric", list(METRICS), "metric", format_func=lambda m: capital(METRICS[m]))
+        metric = one_of("Metric", list(METRICS), "metric", format_func=lambda m: capital(METRICS[m].label))
     with columns[1]:
         subset = one_of("Calls", subsets_of(rows), "calls", format_func=subset_name)
     with columns[2]:
@@ -178,7 +167,7 @@ def curve_lines(
                 result.rows.get(label, subset, metric, at),
                 result.name(label),
                 f"{at[1]:g}% missing",
-                METRICS[metric],
+                METRICS[metric].label,
             )
             for at in result.rows.scenarios(mechanism, subset, metric)
         ]
@@ -191,7 +180,7 @@ def pale(results: list[Results]) -> list[str]:
 
 
 def y_title(metric: str) -> str:
-    return capital(METRICS[metric]) + ("" if metric in BOUNDED else " (0 to 1)")
+    return capital(METRICS[metric].label) + (" (0 to 1)" if METRICS[metric].range == (0, 1) else "")
 
 
 def curves(
@@ -221,7 +210,7 @@ def points_table(lines: list[Line], x: str) -> pd.DataFrame:
 
 def league(results: list[Results], metric: str, subset: str, at: tuple[str, float]) -> None:
     st.subheader(f"League table at {at[1]:g}% missing", anchor=False)
-    lower_is_better = metric in ("log_loss", "ece")
+    lower_is_better = not METRICS[metric].higher_is_better
     listed: list[dict[str, Any]] = []
     for result in results:
         rows = result.rows
@@ -239,7 +228,7 @@ def league(results: list[Results], metric: str, subset: str, at: tuple[str, floa
                     "To the best": found and found.value,
                     "From": found and found.low,
                     "To": found and found.high,
-                    "Verdict": plain(verdict) if metric in ("f1_macro", "f1_1", "dosage_r2") else "–",
+                    "Verdict": plain(verdict) if METRICS[metric].compared else "–",
                     "Calls": score.n,
                     **{name: run and run.metrics.get(key) for key, name in COSTS.items()},
                     "Revision": run.revision[:7] if run else "–",
@@ -256,7 +245,7 @@ def league(results: list[Results], metric: str, subset: str, at: tuple[str, floa
     table(
         "league",
         ranked,
-        how=f"{capital(METRICS[metric])}, {subset_name(subset).lower() if subset in SUBSETS else subset_name(subset)}, with its 95% "
+        how=f"{capital(METRICS[metric].label)}, {subset_name(subset).lower() if subset in SUBSETS else subset_name(subset)}, with its 95% "
         "interval (low, high). To the best: the paired difference to the best of the same table, with its interval "
         "(from, to); “worse” is said only where the interval lies below zero. Paired differences are kept for macro-F1, "
         "F1 of genotype 1 and dosage r². A dash: the training run is no longer in the store.",
@@ -283,7 +272,9 @@ def bins(
 
     def points(result: Results, label: str) -> list[Point | None]:
         return [
-            point_of(name, result.rows.get(label, kind + name, metric, at), result.name(label), name, METRICS[metric])
+            point_of(
+                name, result.rows.get(label, kind + name, metric, at), result.name(label), name, METRICS[metric].label
+            )
             for name in names
         ]
 
@@ -311,7 +302,7 @@ def cost(
         x = run.metrics.get(against) if run else None
         if not x or score is None:
             return []
-        return [point_of(x, score, result.name(label), f"{COSTS[against]}: {x:,.4g}", METRICS[metric])]
+        return [point_of(x, score, result.name(label), f"{COSTS[against]}: {x:,.4g}", METRICS[metric].label)]
 
     lines = [line for line in lines_for(results, styles, points) if line.label in drawn]
     if not lines:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,20 +9,15 @@ import numpy as np
 import pandas as pd
 
 from snpimpute.base.errors import InputError
-from snpimpute.dataset.prepared import PreparedDataset, read_masked_sites, read_typed_sites
+from snpimpute.dataset.masks import call_masks, site_masks
+from snpimpute.dataset.mechanisms import MECHANISMS, Draw
+from snpimpute.dataset.prepared import PreparedDataset
 from snpimpute.dataset.regions import cut_regions
-from snpimpute.dataset.scenarios import (
-    VALIDATION_CALL_LEVELS,
-    VALIDATION_LEVELS,
-    Scenario,
-    array_masks,
-    call_masks,
-    site_masks,
-    split_samples,
-)
+from snpimpute.dataset.scenarios import VALIDATION_CALL_LEVELS, VALIDATION_LEVELS, Scenario
+from snpimpute.dataset.settings import SIMULATED, DataSettings
 from snpimpute.dataset.simulate import parse_settings, simulate_bulls
-from snpimpute.experiment.settings import SIMULATED, DataSettings
-from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, require_same_sites
+from snpimpute.dataset.splits import split_samples
+from snpimpute.genotypes.matrix import GenotypeMatrix, require_same_sites
 from snpimpute.genotypes.relationship import closest_relationship
 from snpimpute.io.filters import SiteFilter, apply_filter
 from snpimpute.io.read import read_genotypes, require_enough_sites
@@ -193,38 +187,12 @@ def _scenarios(
     level they lie within the columns that networks of the fixed policy were trained on, above it they hold them all.
     """
     wanted = settings.scenarios
-    from_file = read_masked_sites(wanted.masks, train.sites) if wanted.masks else {}
-    levels = tuple(from_file) if wanted.mechanisms == ("file",) else wanted.levels
     test_seed, validation_seed = seed * 100 + TEST_MASKS, seed * 100 + VALIDATION_MASKS
     headline: Scenario | None = None
     scenarios: list[Scenario] = []
     for mechanism in wanted.mechanisms:
-        masks: Iterable[tuple[tuple[float, int], np.ndarray]]
-        if mechanism == "file":
-            masks = [((level, 0), hidden) for level, hidden in from_file.items()]
-        elif mechanism == "array" and wanted.typed is not None:
-            hidden = ~read_typed_sites(wanted.typed, train.sites)
-            masks = [((round(100 * float(hidden.mean()), 1), 0), hidden)]
-        elif mechanism == "array":
-            masks = array_masks(train, levels, wanted.repeats, test_seed).items()
-        elif mechanism == "independent" or mechanism == "nested":
-            through = None if headline is None or headline.by_call else headline.hidden
-            if mechanism == "nested" and through is None:
-                level = min(levels, key=lambda level: abs(level - headline_level))
-                through = site_masks(train.n_sites, [level], 1, mechanism, test_seed)[level, 0]
-            masks = site_masks(train.n_sites, levels, wanted.repeats, mechanism, test_seed, through).items()
-        else:
-            masks = call_masks(
-                test.n_samples,
-                train,
-                levels,
-                wanted.repeats,
-                mechanism,
-                test_seed,
-                min_r2=wanted.min_r2,
-                most=wanted.max_missing,
-                missing=test.calls == MISSING,
-            )
+        through = None if headline is None or headline.by_call else headline.hidden
+        masks = MECHANISMS[mechanism].draw(Draw(train, test, wanted, headline_level, through, test_seed))
         made = [Scenario("test", mechanism, level, repeat, hidden) for (level, repeat), hidden in masks]
         headline = headline or min(made, key=lambda s: (abs(s.level - headline_level), s.repeat))
         scenarios += made

@@ -12,8 +12,9 @@ from snpimpute import imputers
 from snpimpute.base.errors import InputError
 from snpimpute.base.provenance import git_revision, versions
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
+from snpimpute.dataset.settings import SIMULATED, DataSettings
 from snpimpute.experiment.rows import Done, Outcome
-from snpimpute.experiment.settings import SIMULATED, DataSettings, ExperimentSettings
+from snpimpute.experiment.settings import ExperimentSettings
 from snpimpute.report import DatasetAbout, ReportContext, comparison_table, write_report
 
 PUBLISHED_SHAPE = (742, 186, 500)  # train samples, test samples, sites of the reference experiment

@@ -17,9 +17,10 @@ from snpimpute.base.progress import Watch
 from snpimpute.base.provenance import git_revision
 from snpimpute.base.sources import source_digest
 from snpimpute.dataset.prepared import dataset_in, read_about, save_dataset
+from snpimpute.dataset.settings import SIMULATED, DataSettings
 from snpimpute.experiment.rows import Done, Outcome, Row, Tuned, on_data, plan, wanted_on
 from snpimpute.experiment.score import read_scores, score_and_log
-from snpimpute.experiment.settings import SIMULATED, DataSettings, ExperimentSettings
+from snpimpute.experiment.settings import ExperimentSettings
 from snpimpute.experiment.train import choose_offsets, evaluate, log_training, train
 from snpimpute.experiment.tune import tune
 from snpimpute.experiment.workspace import Workspace

@@ -10,7 +10,8 @@ import pandas as pd
 
 from snpimpute import imputers
 from snpimpute.base.errors import InputError
-from snpimpute.experiment.settings import DataSettings, ExperimentSettings, VariantSettings
+from snpimpute.dataset.settings import DataSettings
+from snpimpute.experiment.settings import ExperimentSettings, VariantSettings
 from snpimpute.scoring.fits import MaskPolicy
 from snpimpute.tuning.parameters import given_params
 

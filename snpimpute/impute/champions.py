@@ -10,7 +10,8 @@ import pandas as pd
 from snpimpute.base.errors import InputError
 from snpimpute.impute.steps import subsets
 from snpimpute.impute.windows import WindowedModel
-from snpimpute.metrics.scores import interval, resample, resampling_weights, scores
+from snpimpute.metrics.intervals import interval, resample, resampling_weights
+from snpimpute.metrics.scores import scores
 from snpimpute.tracking.runs import CHAMPION, RegisteredModel
 from snpimpute.tracking.writer import Tracker
 

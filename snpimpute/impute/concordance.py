@@ -18,22 +18,15 @@ from snpimpute.io.builds import plain_contig
 from snpimpute.io.filters import BASES, shortened
 from snpimpute.io.read import VCF_SUFFIXES
 from snpimpute.io.stream import NO_CALL, Stream, StreamedRecord, contigs_in_order, streamed
-from snpimpute.metrics.scores import (
-    N_SUMS,
-    centred_sums,
-    confusion,
-    correlation,
-    maf_bin,
-    maf_bin_names,
-    non_reference_concordance,
-    scores,
-    site_sums,
-)
+from snpimpute.metrics.maf import maf_bin, maf_bin_names
+from snpimpute.metrics.scores import centred_sums, correlation, non_reference_concordance, scores
+from snpimpute.metrics.sums import N_SUMS, confusion, site_sums
 
 CALLS_PER_BLOCK = 50_000
 GENOTYPE_SUFFIXES = (*VCF_SUFFIXES, ".bed")
 QUALITY_THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 WANTED_R2 = (0.8, 0.9, 0.95)  # mean true r² of the sites kept, for which the lowest threshold is looked up
+BESIDE = ("f1_macro", "dosage_r2", "iqs")  # metrics that stand beside the concordances
 GOOD_R2 = 0.8
 
 Place = tuple[int, int]  # number of the contig, position
@@ -387,7 +380,7 @@ def _scores(sums: np.ndarray) -> dict[str, np.ndarray]:
     return {
         "concordance": found["f1_micro"],
         "non_reference_concordance": non_reference_concordance(sums),
-        **{name: found[name] for name in ("f1_macro", "dosage_r2", "iqs")},
+        **{name: found[name] for name in BESIDE},
     }
 
 

@@ -24,8 +24,8 @@ from snpimpute.base.processes import in_shares
 from snpimpute.base.progress import Watch
 from snpimpute.base.provenance import git_revision, peak_memory_mb, versions
 from snpimpute.base.sources import source_digest
-from snpimpute.dataset.prepared import read_typed_sites
-from snpimpute.dataset.scenarios import split_samples, unit_labels
+from snpimpute.dataset.site_lists import read_typed_sites
+from snpimpute.dataset.splits import split_samples, unit_labels
 from snpimpute.genotypes.matrix import SITE_COLUMNS, GenotypeMatrix, site_keys
 from snpimpute.impute.check import PanelSites, check_target
 from snpimpute.impute.steps import (
@@ -45,7 +45,9 @@ from snpimpute.io.maps import GeneticMap
 from snpimpute.io.read import VCF_SUFFIXES, files_of
 from snpimpute.io.samples import attach_samples, read_samples
 from snpimpute.io.spool import spool_genotypes
-from snpimpute.metrics.scores import interval, resample, resampling_weights, scores
+from snpimpute.metrics.intervals import interval, resample, resampling_weights
+from snpimpute.metrics.registry import METRICS
+from snpimpute.metrics.scores import scores
 from snpimpute.tracking.runs import PANEL_VARIANT
 from snpimpute.tuning.imputers import TRIALS_PER_PROCESS, tune_imputer
 from snpimpute.tuning.parameters import read_params, write_params
@@ -57,7 +59,6 @@ if TYPE_CHECKING:
 TUNED_IN = 2  # windows that a study judges parameters in
 PILOTS = 6  # windows that are measured, unless told otherwise
 RESAMPLES = 1000
-METRICS = ("f1_macro", "f1_1", "f1_micro", "dosage_r2", "f1_0", "f1_2", "iqs", "log_loss", "ece")
 
 
 @dataclass(frozen=True)

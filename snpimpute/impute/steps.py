@@ -13,12 +13,15 @@ import numpy as np
 from snpimpute import imputers
 from snpimpute.base.files import write_text, written_beside
 from snpimpute.base.processes import say_progress
-from snpimpute.dataset.scenarios import TrainingMask, array_masks, split_samples
+from snpimpute.dataset.masks import array_masks
+from snpimpute.dataset.splits import split_samples
+from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.impute.windows import Window, WindowedModel, owned_by, window_posterior
 from snpimpute.imputers.contract import Report, Validation
 from snpimpute.io.spool import spooled
-from snpimpute.metrics.scores import N_SUMS, RARE_MAF, maf_subsets, site_sums
+from snpimpute.metrics.maf import RARE_MAF, maf_subsets
+from snpimpute.metrics.sums import N_SUMS, site_sums
 
 # Windows that a process does: starting it costs seconds, and Keras keeps memory of every network, more of those it fits.
 WINDOWS_FITTED = 4

@@ -19,7 +19,7 @@ from pydantic import Field, create_model, field_validator
 
 from snpimpute.base.errors import InputError
 from snpimpute.base.programs import program, run_program
-from snpimpute.dataset.scenarios import TrainingMask
+from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, numbered_samples, site_keys
 from snpimpute.imputers._description import Description, filled_in, parse_description
 from snpimpute.imputers.beagle import Beagle, smoothed

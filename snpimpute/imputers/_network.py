@@ -10,7 +10,8 @@ import numpy as np
 from pydantic import Field
 from scipy.optimize import minimize
 
-from snpimpute.dataset.scenarios import TrainingMask, at_hidden
+from snpimpute.dataset.scenarios import at_hidden
+from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.imputers.contract import Imputer, Params, Report, Trial, Validation, Variant
 

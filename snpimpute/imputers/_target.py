@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from snpimpute.dataset.scenarios import TrainingMask
+from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GENOTYPES, GenotypeMatrix
 from snpimpute.imputers.contract import Imputer, Params, Report, Validation
 

@@ -21,7 +21,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from snpimpute.base.errors import InputError
 from snpimpute.base.processes import end_group
 from snpimpute.base.programs import beagle_jar, java
-from snpimpute.dataset.scenarios import TrainingMask
+from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, numbered_samples, site_keys
 from snpimpute.imputers._target import frequencies_in
 from snpimpute.imputers.contract import Imputer, Params, Report, Trial, Validation, Variant

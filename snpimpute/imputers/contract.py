@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from snpimpute import __version__
 from snpimpute.base.errors import InputError
 from snpimpute.base.extras import EXTRA_OF, require_package
-from snpimpute.dataset.scenarios import TrainingMask, at_hidden
+from snpimpute.dataset.scenarios import at_hidden
+from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GENOTYPES, MISSING, GenotypeMatrix, require_same_sites
 from snpimpute.metrics.scores import f1_macro
 

@@ -15,7 +15,10 @@ import numpy as np
 from pydantic import Field
 
 from snpimpute.base.errors import InputError
-from snpimpute.dataset.scenarios import TrainingMask, at_hidden, site_masks, split_samples, unit_labels
+from snpimpute.dataset.masks import site_masks
+from snpimpute.dataset.scenarios import at_hidden
+from snpimpute.dataset.splits import split_samples, unit_labels
+from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import MIN_SEEN, Imputer, Params, Report, Validation

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from snpimpute.base.errors import InputError
 from snpimpute.base.programs import plink1_version, program, run_program
-from snpimpute.dataset.scenarios import TrainingMask
+from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, numbered_samples
 from snpimpute.imputers.contract import Imputer, Params, Report, Trial, Validation, Variant
 from snpimpute.io.plink import write_bed

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from snpimpute.base.errors import InputError
-from snpimpute.dataset.scenarios import TrainingMask
+from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers.contract import Imputer, Validation, impute
 

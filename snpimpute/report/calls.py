@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from snpimpute.dataset.scenarios import CALL_MECHANISMS
-from snpimpute.report.charts import MECHANISM_NAMES, lines_of
+from snpimpute.dataset.mechanisms import hides_calls, label_of
+from snpimpute.report.charts import lines_of
 from snpimpute.report.rows import BEST, TIED, WORSE, Rows, Scenario
 from snpimpute.report.text import ABSENT, Score, capital, duration, interval, known, number, slug_of
 from snpimpute.report.tree import Block, Cell, Figure, Panel, Point, Section, Style, Table, Text
@@ -38,8 +38,8 @@ def percent_wrong(right: Score | None) -> Score | None:
 def single_calls(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Section:
     """Empty where no single calls are hidden."""
     blocks: list[Block] = []
-    for mechanism in (found for found in rows.mechanisms() if found in CALL_MECHANISMS):
-        name = MECHANISM_NAMES[mechanism]
+    for mechanism in filter(hides_calls, rows.mechanisms()):
+        name = label_of(mechanism)
         scenarios = rows.scenarios(mechanism, "all", "f1_micro")
         blocks.append(
             _figure(rows, styles, scenarios, f"{key}-calls-{mechanism}", f"calls-{slug}-{slug_of(mechanism)}.png")

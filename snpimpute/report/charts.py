@@ -8,25 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from snpimpute.dataset.mechanisms import label_of
+from snpimpute.metrics.registry import METRICS
 from snpimpute.report.about import DatasetAbout
-from snpimpute.report.rows import BINNED, METRIC_NAMES, Rows
+from snpimpute.report.rows import BINNED, Rows
 from snpimpute.report.tables import by_level
 from snpimpute.report.text import Score, capital, count, interval, known, number, slug_of
 from snpimpute.report.tree import COLOURS, Block, Figure, Folded, Line, Panel, Point, Section, Style, Switch, Text
 
 FAR_BELOW = 0.75  # an imputer never above this share of the best one's lowest score is not drawn at first
 MANY_LINES = 8  # with more lines than this only the best variant of each imputer is drawn at first
+BY_GROUP = ("f1_macro", "f1_1", "dosage_r2")  # metrics that are drawn by allele frequency and group
 N_SHOWN = 2  # imputers drawn at first where each has hundreds of points
-MECHANISM_NAMES = {
-    "independent": "whole sites, masks drawn independently",
-    "nested": "whole sites, masks nested in each other",
-    "file": "sites listed in a file",
-    "array": "whole sites, all but those of an array",
-    "entries": "single calls at random",
-    "maf": "single calls, those at rare sites more often",
-    "blocks": "runs of sites in single samples",
-    "high_ld": "single calls at sites in strong LD with a neighbour",
-}
 
 
 def robustness(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Section:
@@ -38,7 +31,7 @@ def robustness(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Sec
             ("rare", "f1_macro", "Rare sites, as published"),
             ("rare_minor", "f1_1", "Rare sites, minor-allele coding"),
         ):
-            name = METRIC_NAMES[metric]
+            name = METRICS[metric].label
 
             def points(label: str, subset: str = subset, metric: str = metric, name: str = name) -> list[Point | None]:
                 return [
@@ -51,7 +44,7 @@ def robustness(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Sec
         if not panels:
             continue
         panels, below = shown_at_first(panels)
-        name = MECHANISM_NAMES.get(mechanism, mechanism)
+        name = label_of(mechanism)
         figure = Figure(
             f"{key}-robustness-{len(options)}",
             f"robustness-{slug}-{slug_of(mechanism)}.png",
@@ -69,7 +62,8 @@ def robustness(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Sec
 
 def by_group(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Section:
     options: dict[str, list[Block]] = {}
-    for metric, name in METRIC_NAMES.items():
+    for metric in BY_GROUP:
+        name = METRICS[metric].label
         panels = []
         for prefix, title, x_title in (
             ("maf:", "By minor allele frequency", "Minor allele frequency in the test samples"),

@@ -12,7 +12,8 @@ import pandas as pd
 
 from snpimpute import __version__
 from snpimpute.base.files import write_text
-from snpimpute.impute.concordance import GOOD_R2, Concordance
+from snpimpute.impute.concordance import BESIDE, GOOD_R2, Concordance
+from snpimpute.metrics.registry import METRICS
 from snpimpute.report.html import page_as_html
 from snpimpute.report.text import capital, count, known, number
 from snpimpute.report.tree import COLOURS, Block, Cell, Figure, Line, Page, Panel, Point, Section, Style, Table, Text
@@ -22,9 +23,7 @@ MAX_ROWS = 25  # of a table; the files beside the page have all
 SCORES = {
     "concordance": "Concordance",
     "non_reference_concordance": "Non-reference concordance",
-    "f1_macro": "Macro-F1",
-    "dosage_r2": "Dosage r²",
-    "iqs": "IQS",
+    **{key: capital(METRICS[key].label) for key in BESIDE},
 }
 SITE_R2 = "Dosage r², mean of sites"
 CORRELATION = "Centred correlation, mean of samples"

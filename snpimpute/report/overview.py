@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from snpimpute.dataset.scenarios import CALL_MECHANISMS
+from snpimpute.dataset.mechanisms import hides_calls
 from snpimpute.report.calls import regimes
 from snpimpute.report.rows import BEST, TIED, WORSE, Rows
 from snpimpute.report.text import ABSENT, number
@@ -23,7 +23,7 @@ def over_datasets(by_dataset: dict[str, Rows]) -> list[Block]:
     """
     if len(by_dataset) < 2:
         return []
-    if all(rows.headline[0] in CALL_MECHANISMS for rows in by_dataset.values()):
+    if all(hides_calls(rows.headline[0]) for rows in by_dataset.values()):
         return regimes(by_dataset)
     ranks = {name: rows.ranks("all", "f1_macro") for name, rows in by_dataset.items()}
     labels = dict.fromkeys(label for rows in by_dataset.values() for label in rows.ranked)

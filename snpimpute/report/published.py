@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from snpimpute.metrics.registry import METRICS
 from snpimpute.report.about import DatasetAbout
-from snpimpute.report.rows import ALIKE, BETTER, F1_METRICS, METRIC_NAMES, WORSE, Rows, said
+from snpimpute.report.rows import ALIKE, BETTER, F1_METRICS, WORSE, Rows, said
 from snpimpute.report.text import ABSENT, capital, count, interval, listed, number, signed
 from snpimpute.report.tree import Block, Cell, Folded, Section, Table, Text
 
@@ -191,7 +192,7 @@ def _against_baseline(rows: Rows, about: DatasetAbout, subset: str, metric: str)
         return []
     where = {"all": "all sites", "rare": "rare sites, as published", "rare_minor": "rare sites, minor-allele coding"}
     columns = ["Network", *(["Published"] if published else []), *(f"minus {baseline}" for baseline in baselines)]
-    caption = f"Networks minus Beagle: {METRIC_NAMES[metric]}, {where[subset]}, {rows.missing}"
+    caption = f"Networks minus Beagle: {METRICS[metric].label}, {where[subset]}, {rows.missing}"
     return [
         Table(caption, columns, table),
         Text("▲ better, ▼ worse, ≈ not told apart: by the 95% interval of the paired difference.", "how"),

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from snpimpute.metrics.registry import METRICS
 from snpimpute.report.charts import N_SHOWN, lines_of, point_of, shown_at_first
-from snpimpute.report.rows import METRIC_NAMES, Rows
+from snpimpute.report.rows import Rows
 from snpimpute.report.text import capital, count, interval, known, number
 from snpimpute.report.tree import Block, Cell, Figure, Panel, Point, Section, Style, Table, Text
 
@@ -61,7 +62,7 @@ def _by_bin(rows: Rows, bins: dict[str, str], closest: dict[str, float]) -> Tabl
         table.append([Cell(label, kind="name"), *cells])
     columns = [f"{words} ({count(samples[subset])} samples)" for subset, words in bins.items()]
     return Table(
-        f"{capital(METRIC_NAMES[METRIC])} by closest relationship to train, {rows.missing}",
+        f"{capital(METRICS[METRIC].label)} by closest relationship to train, {rows.missing}",
         ["Imputer", *columns, "All", "Rank correlation with correct calls"],
         table,
     )
@@ -70,7 +71,7 @@ def _by_bin(rows: Rows, bins: dict[str, str], closest: dict[str, float]) -> Tabl
 def _figures(
     rows: Rows, styles: dict[str, Style], bins: dict[str, str], closest: dict[str, float], key: str, slug: str
 ) -> list[Block]:
-    name = METRIC_NAMES[METRIC]
+    name = METRICS[METRIC].label
     title = "Closest additive relationship to a train sample"
 
     def by_bin(label: str) -> list[Point | None]:

@@ -12,7 +12,6 @@ BEST, TIED, WORSE = "best", "not told apart from the best", "worse"
 BETTER, ALIKE = "better", "not told apart"
 BINNED = ("maf:", "confidence:")  # subsets that are named by the bounds of a bin
 F1_METRICS = ("f1_micro", "f1_macro", "f1_0", "f1_1", "f1_2")
-METRIC_NAMES = {"f1_macro": "macro-F1", "f1_1": "F1 of heterozygotes", "dosage_r2": "dosage r²"}
 Scenario = tuple[str, float]  # mechanism, percent missing
 _Key = tuple[Scenario, str, str]  # scenario, subset, metric
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
+from snpimpute.metrics.registry import METRICS
 from snpimpute.report.about import DatasetAbout, ReportContext
 from snpimpute.report.calls import single_calls
 from snpimpute.report.charts import along_chromosome, by_group, calibration, robustness
 from snpimpute.report.cost import cost
 from snpimpute.report.published import beside_published
 from snpimpute.report.relatives import relatives
-from snpimpute.report.rows import BEST, METRIC_NAMES, TIED, WORSE, Rows, label_of
+from snpimpute.report.rows import BEST, TIED, WORSE, Rows, label_of
 from snpimpute.report.tables import (
     all_sites,
     confusions,
@@ -81,7 +82,7 @@ def _summary(rows: Rows) -> list[str]:
         score = rows.get(best, subset, metric)
         verdicts = {label: rows.verdict(label, subset, metric)[0] for label in rows.ranked if not rows.failure(label)}
         tied = [label for label, verdict in verdicts.items() if verdict == TIED]
-        text = f"{where}, {rows.missing}: {best} reaches {METRIC_NAMES[metric]} {number(score and score.value)}"
+        text = f"{where}, {rows.missing}: {best} reaches {METRICS[metric].label} {number(score and score.value)}"
         text += f" (95% interval {spread})" if (spread := interval(score)) else ""
         if tied:
             text += f"; not told apart from it: {', '.join(tied)}"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from snpimpute.metrics.registry import METRICS, Metric
 from snpimpute.report.about import DatasetAbout
 from snpimpute.report.published import rank_change
 from snpimpute.report.rows import BEST, F1_METRICS, TIED, WORSE, Rows, verdict_or_failure
-from snpimpute.report.text import ABSENT, Score, count, interval, number, plain, signed
+from snpimpute.report.text import ABSENT, Score, capital, count, interval, number, plain, signed
 from snpimpute.report.tree import Block, Cell, Confusion, Folded, Section, Table, Text
 
 FEW_HOMOZYGOTES = 50  # below this many minor homozygotes macro-F1 at rare sites hangs on single calls
@@ -16,6 +17,8 @@ N_WORST = 10
 N_SQUARES = 4  # confusions in sight at first
 ARGMAX = "argmax"  # whom a score by offsets is compared with: the same imputer without
 KINDS = {BEST: "best", TIED: "tie", WORSE: "worse"}
+
+FURTHER = tuple(metric for metric in METRICS.values() if metric.key not in F1_METRICS)  # measures beside F1
 
 
 def all_sites(rows: Rows) -> Section:
@@ -29,8 +32,7 @@ def all_sites(rows: Rows) -> Section:
                 _name(label),
                 Cell(count(scored and scored.value)),
                 Cell(count(scored and scored.n)),
-                _with_interval(rows.get(label, "all", "dosage_r2")),
-                *(Cell(number(rows.value(label, "all", metric))) for metric in ("iqs", "log_loss", "ece")),
+                *(_further(rows, label, metric) for metric in FURTHER),
             ]
         )
     columns = ["Imputer", *F1_COLUMNS, "F1 macro: difference to the best", "Verdict"]
@@ -54,10 +56,7 @@ def all_sites(rows: Rows) -> Section:
                             "Imputer",
                             "Wrong calls",
                             "Calls scored",
-                            "Dosage r²",
-                            "IQS",
-                            "Log-loss (nats)",
-                            "Calibration error",
+                            *(capital(metric.label) for metric in FURTHER),
                         ],
                         further,
                     )
@@ -65,6 +64,13 @@ def all_sites(rows: Rows) -> Section:
             ),
         ],
     )
+
+
+def _further(rows: Rows, label: str, metric: Metric) -> Cell:
+    """A measure that is no F1, with its interval where imputers are compared in it."""
+    if metric.compared:
+        return _with_interval(rows.get(label, "all", metric.key))
+    return Cell(number(rows.value(label, "all", metric.key)))
 
 
 def rare_sites(rows: Rows, about: DatasetAbout) -> Section:

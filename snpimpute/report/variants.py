@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from snpimpute.report.charts import MECHANISM_NAMES, point_of
+from snpimpute.dataset.mechanisms import label_of
+from snpimpute.report.charts import point_of
 from snpimpute.report.published import MARKS
 from snpimpute.report.rows import ALIKE, BETTER, WORSE, Rows, Scenario, said
 from snpimpute.report.text import ABSENT, Score, capital, interval, known, listed, number, plain, signed
@@ -315,7 +316,7 @@ def _by_mechanism(rows: Rows, pairs: list[Pair], what: str, first_only: bool = F
             + [_compared(rows.difference(pair.first, pair.second, "all", "f1_macro", at)) for at in scenarios]
             for pair in pairs
         ]
-        caption = f"Macro-F1 at each level, {what}: {MECHANISM_NAMES.get(mechanism, mechanism)}"
+        caption = f"Macro-F1 at each level, {what}: {label_of(mechanism)}"
         tables.append(Table(caption, ["Variant", *(f"{level:g}%" for _, level in scenarios)], table))
     return tables
 

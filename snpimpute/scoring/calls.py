@@ -12,7 +12,8 @@ from snpimpute.base.errors import InputError
 from snpimpute.dataset.prepared import PreparedDataset
 from snpimpute.dataset.scenarios import Scenario, at_hidden
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
-from snpimpute.metrics.scores import N_CALIBRATION_BINS, N_SUMS, calibration_bins, confusion, f1_per_genotype, site_sums
+from snpimpute.metrics.registry import f1_per_genotype
+from snpimpute.metrics.sums import N_CALIBRATION_BINS, N_SUMS, calibration_bins, confusion, site_sums
 from snpimpute.scoring.posteriors import Posteriors
 
 

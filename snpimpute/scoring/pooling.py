@@ -10,7 +10,9 @@ import numpy as np
 
 from snpimpute.dataset.prepared import PreparedDataset
 from snpimpute.genotypes.matrix import MISSING
-from snpimpute.metrics.scores import RARE_MAF, f1_per_genotype, interval, resampling_weights
+from snpimpute.metrics.intervals import interval, resampling_weights
+from snpimpute.metrics.maf import RARE_MAF
+from snpimpute.metrics.registry import f1_per_genotype
 from snpimpute.scoring.posteriors import Posteriors
 
 

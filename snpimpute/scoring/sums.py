@@ -13,23 +13,17 @@ from scipy.sparse import csr_array
 from snpimpute.dataset.prepared import PreparedDataset
 from snpimpute.dataset.scenarios import Scenario
 from snpimpute.genotypes.relationship import RELATION_BINS, rank_correlations
+from snpimpute.metrics.intervals import interval
+from snpimpute.metrics.maf import RARE_MAF, maf_subsets
 from snpimpute.metrics.offsets import reweighted
-from snpimpute.metrics.scores import (
-    N_CALIBRATION_BINS,
-    N_SUMS,
-    RARE_MAF,
-    calibration_bins,
-    hard_confusion,
-    interval,
-    maf_subsets,
-    minor_coding,
-    scores,
-    site_sums,
-)
+from snpimpute.metrics.registry import METRICS
+from snpimpute.metrics.scores import scores
+from snpimpute.metrics.sums import N_CALIBRATION_BINS, N_SUMS, calibration_bins, hard_confusion, minor_coding, site_sums
 from snpimpute.scoring.posteriors import Posteriors
 
 ARGMAX = "argmax"  # the decision for the genotype of the largest posterior
 POOLED = "all"  # the repeat of rows that pool all masks of a level
+OF_SINGLE_MASKS = tuple(key for key, metric in METRICS.items() if metric.of_calls)
 MAX_SITE_BLOCKS = 10
 MAX_CONTIG_BLOCKS = 50
 CALLS_AT_A_TIME = 100_000  # 216 bytes each as sums, twice that to add them up
@@ -206,7 +200,7 @@ class LevelSums:
             for subset in ("all", "rare"):
                 total = self.sums[subset][:, self._cells(number)].sum(axis=(0, 1))
                 n = int(hard_confusion(total).sum())
-                for metric in ("f1_macro", "f1_micro", "f1_0", "f1_1", "f1_2"):
+                for metric in OF_SINGLE_MASKS:
                     value = float(scores(total)[metric])
                     end = (subset, ARGMAX, metric, "", value, np.nan, np.nan, n)
                     rows.append((str(scenario.repeat), seed, *end))

@@ -8,9 +8,13 @@ import numpy as np
 import pandas as pd
 
 from snpimpute.dataset.prepared import PreparedDataset
-from snpimpute.dataset.scenarios import Scenario, unit_labels
+from snpimpute.dataset.scenarios import Scenario
+from snpimpute.dataset.splits import unit_labels
+from snpimpute.metrics.intervals import interval, resample, resampling_weights
 from snpimpute.metrics.offsets import offsets_at
-from snpimpute.metrics.scores import hard_confusion, interval, resample, resampling_weights, scores
+from snpimpute.metrics.registry import METRICS
+from snpimpute.metrics.scores import scores
+from snpimpute.metrics.sums import hard_confusion
 from snpimpute.scoring.posteriors import Posteriors
 from snpimpute.scoring.sums import ARGMAX, POOLED, LevelSums, n_blocks
 
@@ -29,11 +33,10 @@ KEY = [
     "versus",
 ]
 COLUMNS = [*KEY, "value", "low", "high", "n"]
-COMPARED = ("f1_macro", "f1_micro", "f1_1", "dosage_r2")  # metrics that get differences to the best imputer
+COMPARED = tuple(key for key, metric in METRICS.items() if metric.compared)  # that get differences to the best imputer
 # subset → metrics in which the variants of an imputer are compared, and at the headline (of single calls: everywhere) every pair
 PAIRED = {"all": ("f1_macro", "f1_micro"), "rare": ("f1_macro",), "rare_minor": ("f1_macro", "f1_1", "dosage_r2")}
-NEEDS_POSTERIOR = ("log_loss", "ece")  # metrics that mean nothing for smoothed hard calls
-BY_OFFSETS = ("f1_macro", "f1_micro", "f1_0", "f1_1", "f1_2", "wrong")  # metrics that offsets change
+BY_OFFSETS = (*(key for key, metric in METRICS.items() if metric.of_calls), "wrong")  # that offsets change
 WITH_INTERVALS = ("all", "rare", "rare_minor", "true:all")  # at every level; the other subsets only at the headline's
 
 # scores of a subset, the same resampled, number of calls
@@ -99,7 +102,7 @@ def score_table(
                 drawn = scores(resample(by_sample, (weights[0][:, selected], weights[1]))) if with_interval else {}
                 end = (POOLED, posteriors.seed, subset, ARGMAX)
                 for metric, value in point.items():
-                    if smoothed and metric in NEEDS_POSTERIOR:
+                    if smoothed and metric in METRICS and METRICS[metric].needs_posterior:
                         continue
                     counted = metric == "wrong" or metric.startswith("truth_")
                     low, high = interval(drawn[metric]) if drawn and not counted else (np.nan, np.nan)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from snpimpute.metrics.registry import METRICS
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SUBSETS = {"all": "", "rare": "rare_", "rare_minor": "rare_minor_"}  # subset of the score table → prefix of the key
-HEADLINE_METRICS = ("f1_macro", "f1_micro", "f1_0", "f1_1", "f1_2", "dosage_r2")
 HEADLINE_LEVEL = 60.0
 Point = tuple[str, float, int]  # metric key, value, step
 
@@ -46,7 +47,7 @@ def curves(scores: pd.DataFrame, primary: str) -> list[Point]:
 
 def headline_points(scores: pd.DataFrame, mechanism: str, level: float) -> list[Point]:
     rows = _curve_rows(scores)
-    rows = rows[(rows["mechanism"] == mechanism) & (rows["level"] == level) & rows["metric"].isin(HEADLINE_METRICS)]
+    rows = rows[(rows["mechanism"] == mechanism) & (rows["level"] == level) & rows["metric"].isin(list(METRICS))]
     keys = rows["subset"].map(SUBSETS) + rows["metric"] + f"_{level:g}"
     return [(key, float(value), 0) for key, value in zip(keys, rows["value"], strict=True)]
 

@@ -12,9 +12,10 @@ import pytest
 
 from snpimpute.base.errors import InputError
 from snpimpute.dataset.prepare import build_dataset
-from snpimpute.dataset.prepared import load_dataset, read_masked_sites, read_typed_sites, save_dataset
+from snpimpute.dataset.prepared import load_dataset, save_dataset
 from snpimpute.dataset.scenarios import VALIDATION_LEVELS
-from snpimpute.experiment.settings import DataSettings, ScenarioSettings, SplitSettings
+from snpimpute.dataset.settings import DataSettings, ScenarioSettings, SplitSettings
+from snpimpute.dataset.site_lists import read_masked_sites, read_typed_sites
 from snpimpute.imputers.testing import small_panel
 from snpimpute.io.vcf import write_vcf
 

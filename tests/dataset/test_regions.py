@@ -10,7 +10,7 @@ import pytest
 from snpimpute.base.errors import InputError
 from snpimpute.dataset.prepare import build_dataset
 from snpimpute.dataset.regions import cut_regions
-from snpimpute.experiment.settings import DataSettings, RegionSettings, ScenarioSettings
+from snpimpute.dataset.settings import DataSettings, RegionSettings, ScenarioSettings
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers.testing import small_panel
 

@@ -7,16 +7,10 @@ import pandas as pd
 import pytest
 
 from snpimpute.base.errors import InputError
-from snpimpute.dataset.scenarios import (
-    Scenario,
-    TrainingMask,
-    array_masks,
-    at_hidden,
-    call_masks,
-    high_ld_sites,
-    site_masks,
-    split_samples,
-)
+from snpimpute.dataset.masks import array_masks, call_masks, high_ld_sites, site_masks
+from snpimpute.dataset.scenarios import Scenario, at_hidden
+from snpimpute.dataset.splits import split_samples
+from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GenotypeMatrix
 
 LEVELS = (10.0, 30.0, 60.0, 95.0)

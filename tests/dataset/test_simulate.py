@@ -7,8 +7,9 @@ import pytest
 
 from snpimpute.base.errors import InputError
 from snpimpute.base.programs import beagle_jar, java, run_program
-from snpimpute.dataset.scenarios import site_masks, split_samples
+from snpimpute.dataset.masks import site_masks
 from snpimpute.dataset.simulate import SimulatedPanel, SimulationSettings, parse_settings, simulate_bulls
+from snpimpute.dataset.splits import split_samples
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.io.vcf import write_vcf
 from snpimpute.metrics.scores import f1_macro

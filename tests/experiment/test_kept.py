@@ -10,8 +10,8 @@ import pytest
 
 from snpimpute.dataset.prepare import build_dataset
 from snpimpute.dataset.prepared import save_dataset
+from snpimpute.dataset.settings import DataSettings, ScenarioSettings
 from snpimpute.experiment.kept import kept_datasets, kept_posteriors, kept_scores
-from snpimpute.experiment.settings import DataSettings, ScenarioSettings
 from snpimpute.tracking.runs import training_tag
 
 

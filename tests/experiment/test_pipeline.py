@@ -20,6 +20,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.progress import Watch
 from snpimpute.dataset.prepare import build_dataset
 from snpimpute.dataset.prepared import dataset_in, load_dataset
+from snpimpute.dataset.settings import DataSettings, ScenarioSettings
 from snpimpute.experiment.pipeline import (
     StepFailed,
     _write_tuned,
@@ -32,9 +33,7 @@ from snpimpute.experiment.pipeline import (
 )
 from snpimpute.experiment.rows import Row, Tuned, plan, wanted_on
 from snpimpute.experiment.settings import (
-    DataSettings,
     ExperimentSettings,
-    ScenarioSettings,
     ScoringSettings,
     TuningSettings,
     VariantSettings,

@@ -13,10 +13,11 @@ import pytest
 
 from snpimpute.base.errors import InputError
 from snpimpute.base.progress import Watch
+from snpimpute.dataset.settings import DataSettings, ScenarioSettings
 from snpimpute.experiment import pipeline
 from snpimpute.experiment.registered import evaluate_registered
 from snpimpute.experiment.rows import Outcome
-from snpimpute.experiment.settings import DataSettings, ExperimentSettings, ScenarioSettings, VariantSettings
+from snpimpute.experiment.settings import ExperimentSettings, VariantSettings
 from snpimpute.tracking.models import CARD
 from snpimpute.tracking.writer import Tracker
 

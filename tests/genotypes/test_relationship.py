@@ -16,7 +16,7 @@ from sklearn.metrics import f1_score
 from snpimpute.base.errors import InputError
 from snpimpute.dataset.prepare import build_dataset
 from snpimpute.dataset.prepared import PreparedDataset, load_dataset, save_dataset
-from snpimpute.experiment.settings import DataSettings, ScenarioSettings, SplitSettings
+from snpimpute.dataset.settings import DataSettings, ScenarioSettings, SplitSettings
 from snpimpute.genotypes import relationship
 from snpimpute.genotypes.relationship import additive_relationship, closest_relationship, rank_correlations
 from snpimpute.imputers.testing import small_panel

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from snpimpute.base.errors import InputError
-from snpimpute.dataset.scenarios import TrainingMask
+from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.imputers.testing import ImputerContract, small_panel
 from snpimpute.metrics.scores import f1_macro
 

@@ -13,14 +13,16 @@ import numpy as np
 import pytest
 
 from snpimpute.base.errors import InputError
-from snpimpute.dataset.prepared import read_masked_sites
-from snpimpute.dataset.scenarios import call_masks
+from snpimpute.dataset.masks import call_masks
+from snpimpute.dataset.site_lists import read_masked_sites
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import Imputer
 from snpimpute.imputers.testing import ImputerContract, small_panel
 from snpimpute.io.vcf import read_vcf
-from snpimpute.metrics.scores import confusion, f1_macro, f1_per_genotype
+from snpimpute.metrics.registry import f1_per_genotype
+from snpimpute.metrics.scores import f1_macro
+from snpimpute.metrics.sums import confusion
 
 QUICK = {"iterations": 2, "burnin": 1}
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from snpimpute.base.errors import InputError
-from snpimpute.dataset.scenarios import TrainingMask
+from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.imputers.bert import MASK, Bert, tokens
 from snpimpute.imputers.contract import Validation

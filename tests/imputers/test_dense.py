@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from snpimpute.dataset.scenarios import TrainingMask, split_samples
+from snpimpute.dataset.splits import split_samples
+from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers._keras import learning_rate, training_step
 from snpimpute.imputers.contract import Validation

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from snpimpute import imputers
-from snpimpute.dataset.prepared import read_masked_sites
+from snpimpute.dataset.site_lists import read_masked_sites
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers.contract import Imputer
 from snpimpute.imputers.testing import ImputerContract, small_panel

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from snpimpute.base.errors import InputError
-from snpimpute.dataset.prepared import read_masked_sites
+from snpimpute.dataset.site_lists import read_masked_sites
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import Imputer

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from snpimpute.dataset.scenarios import call_masks
+from snpimpute.dataset.masks import call_masks
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers import simpute
 from snpimpute.imputers.contract import impute

@@ -4,21 +4,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from snpimpute.metrics.scores import (
-    centred_sums,
-    confusion,
-    correlation,
-    f1_macro,
-    interval,
-    maf_bin,
-    maf_bin_names,
-    minor_coding,
-    non_reference_concordance,
-    resample,
-    resampling_weights,
-    scores,
-    site_sums,
-)
+from snpimpute.metrics.intervals import interval, resample, resampling_weights
+from snpimpute.metrics.maf import maf_bin, maf_bin_names
+from snpimpute.metrics.scores import centred_sums, correlation, f1_macro, non_reference_concordance, scores
+from snpimpute.metrics.sums import confusion, minor_coding, site_sums
 
 
 @pytest.fixture

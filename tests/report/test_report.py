@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from snpimpute.metrics.scores import MAF_BINS
+from snpimpute.metrics.maf import MAF_BINS
 from snpimpute.report import DatasetAbout, ReportContext, comparison_table, write_report
 
 CHROMIUM = Path("/usr/bin/chromium")

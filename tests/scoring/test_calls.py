@@ -10,7 +10,7 @@ import pytest
 
 from snpimpute.base.errors import InputError
 from snpimpute.dataset.prepare import build_dataset
-from snpimpute.experiment.settings import DataSettings, ScenarioSettings
+from snpimpute.dataset.settings import DataSettings, ScenarioSettings
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.scoring.calls import (
     by_sample,

@@ -9,8 +9,8 @@ import pytest
 
 from snpimpute.dataset.prepare import build_dataset
 from snpimpute.dataset.prepared import PreparedDataset
-from snpimpute.dataset.scenarios import unit_names
-from snpimpute.experiment.settings import DataSettings, ScenarioSettings
+from snpimpute.dataset.settings import DataSettings, ScenarioSettings
+from snpimpute.dataset.splits import unit_names
 from snpimpute.scoring.pooling import Counted, confusions, pooled_difference
 from snpimpute.scoring.table import score_table
 from tests.scoring.test_table import noisy

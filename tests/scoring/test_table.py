@@ -9,7 +9,7 @@ from sklearn.metrics import f1_score
 
 from snpimpute.dataset.prepare import build_dataset
 from snpimpute.dataset.scenarios import Scenario, at_hidden
-from snpimpute.experiment.settings import DataSettings, ScenarioSettings
+from snpimpute.dataset.settings import DataSettings, ScenarioSettings
 from snpimpute.imputers.mode import Mode
 from snpimpute.metrics.offsets import with_offsets
 from snpimpute.scoring.posteriors import Posteriors, impute_scenarios, load_posteriors, save_posteriors

@@ -1,0 +1,257 @@
+"""The verbs on somebody's files: check, concordance, fit, impute."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from snpimpute.base.errors import InputError
+from snpimpute.base.extras import is_installed
+from snpimpute.cli.options import (
+    AsJson,
+    BudgetTime,
+    ImputersFrom,
+    Region,
+    Runs,
+    Samples,
+    SampleTable,
+    Threads,
+    model_folder,
+    open_store,
+    share_of,
+)
+
+app = typer.Typer()
+
+
+@app.command()
+def check(
+    target: Annotated[Path, typer.Argument(help="Genotypes to be imputed: .vcf.gz, .bcf or PLINK 1 .bed.")],
+    panel: Annotated[Path, typer.Option(help="Genotypes to learn from, in one of the same formats.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for qc.html (TARGET.check if not given).")
+    ] = None,
+    samples: SampleTable = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hold a target against a panel before it is imputed: build, contigs, alleles, strands, calls, frequencies, parents.
+
+    Writes qc.html, excluded.tsv (the sites left out, and why) and samples.tsv. Exit status 1 if the target cannot be
+    imputed as it is.
+
+    Examples:
+
+      snpimpute check mine.vcf.gz --panel panel.vcf.gz
+
+      snpimpute check mine.vcf.gz --panel panel.bcf --samples bulls.tsv -o checked
+    """
+    from snpimpute.base.files import require_writable
+    from snpimpute.impute.check import PanelSites, check_target
+    from snpimpute.io.read import stem
+    from snpimpute.io.samples import read_samples
+    from snpimpute.report.check import as_dict, verdict, write_check
+
+    folder = output or Path(f"{stem(target)}.check")
+    require_writable(folder)
+    table = None if samples is None else read_samples(samples)
+    found = check_target(target, PanelSites.of_file(panel), samples=table)
+    page = write_check(found, folder)
+    if as_json:
+        typer.echo(json.dumps(as_dict(found) | {"page": str(page)}, indent=1))
+    else:
+        typer.echo(verdict(found))
+        for line in found.problems:
+            typer.echo(f"problem: {line}")
+        for line in found.warnings:
+            typer.echo(f"note: {line}")
+        typer.echo(f"page: {page}\nsites left out: {page.with_name('excluded.tsv')}")
+    if found.problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def concordance(
+    truth: Annotated[Path, typer.Argument(help="The true genotypes: .vcf.gz, .bcf or PLINK 1 .bed.")],
+    imputed: Annotated[Path, typer.Argument(help="The imputed ones: GT, and where there are DS and GP.")],
+    typed: Annotated[
+        Path | None,
+        typer.Option(help="What was known before: genotypes, or a list of sites. It is not scored."),
+    ] = None,
+    samples: SampleTable = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for concordance.html and tables.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare an imputed file with the truth: by sample, site, allele frequency and group, and whether DR2 is right.
+
+    Examples:
+
+      snpimpute concordance truth.bcf imputed.bcf --typed target.bcf -o compared
+
+      snpimpute concordance truth.vcf.gz imputed.vcf.gz --json
+    """
+    from snpimpute.base.files import require_writable
+    from snpimpute.impute.concordance import compare_files
+    from snpimpute.io.samples import read_samples
+    from snpimpute.report.concordance import as_dict, bins_as_text, summary, write_concordance
+
+    if output is not None:
+        require_writable(output)
+    table = None if samples is None else read_samples(samples)
+    found = compare_files(truth, imputed, typed=typed, samples=table)
+    page = None if output is None else write_concordance(found, output)
+    if as_json:
+        typer.echo(json.dumps(as_dict(found) | {"page": page and str(page)}, indent=1))
+        return
+    for line in summary(found):
+        typer.echo(line)
+    typer.echo(f"\n{bins_as_text(found)}")
+    if page is not None:
+        typer.echo(f"\npage: {page}")
+
+
+@app.command()
+def fit(
+    panel: Annotated[
+        Path, typer.Argument(help="Reference panel: .vcf.gz, .bcf, or .bed with .bim and .fam beside it.")
+    ],
+    imputer: Annotated[str, typer.Option(help="What is fitted; see snpimpute imputers.")] = "softmax_regression",
+    imputers_from: ImputersFrom = None,
+    name: Annotated[str | None, typer.Option(help="Of the model (the panel's file name if not given).")] = None,
+    region: Region = None,
+    samples: Samples = None,
+    params: Annotated[Path | None, typer.Option(help="Parameters (TOML), as a study wrote them.")] = None,
+    map_file: Annotated[
+        Path | None, typer.Option("--map", help="Genetic map, PLINK format (contig, id, cM, pos).")
+    ] = None,
+    window: Annotated[str, typer.Option(help="Length of a window: 500 (sites) or 5cM.")] = "500",
+    overlap: Annotated[str, typer.Option(help="What windows have in common with the next, at least 25%.")] = "25%",
+    holdout: Annotated[
+        str, typer.Option(help="Share of the samples to measure the model on; 0% measures nothing.")
+    ] = "10%",
+    typed_sites: Annotated[
+        Path | None,
+        typer.Option(
+            help="Sites that targets will have: a list (contig:pos or id a line), or a target (VCF, BCF, PLINK 1)."
+        ),
+    ] = None,
+    measure: Annotated[int, typer.Option(help="Windows that are measured; 0 for all.")] = 6,
+    trials: Annotated[int, typer.Option(help="Trials of a study that looks for parameters; 0 for no study.")] = 0,
+    budget: BudgetTime = None,
+    runs: Runs = Path("runs"),
+    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 1,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit an imputer to a whole panel, window by window; measure, log and register it. Run again, it goes on.
+
+    Examples:
+
+      snpimpute fit panel.vcf.gz
+
+      snpimpute fit panel.vcf.gz --imputer beagle --map chr28.map --typed-sites chip.txt --holdout 20%
+    """
+    from snpimpute import imputers
+    from snpimpute.base.progress import watch
+    from snpimpute.experiment import settings as config
+    from snpimpute.impute.fit import FitSettings
+    from snpimpute.impute.fit import fit as fit_panel
+    from snpimpute.tuning.parameters import given_params
+
+    imputers.look_in(imputers_from or [])
+    settings = FitSettings(
+        panel=panel,
+        name=name or config.name_of(panel),
+        imputer=imputer,
+        params={} if params is None else given_params(params),
+        region=region,
+        samples=samples,
+        window=window,
+        overlap=share_of(overlap, "--overlap"),
+        genetic_map=map_file,
+        holdout=share_of(holdout, "--holdout"),
+        typed=typed_sites,
+        pilots=measure,
+        trials=trials,
+        seconds=600.0 if budget is None else config.seconds_of(budget),
+        seed=seed,
+        threads=threads or len(os.sched_getaffinity(0)),
+    )
+    with watch() as watching:
+        fitted = fit_panel(settings, runs, open_store(runs) if is_installed("mlflow") else None, watching)
+    if as_json:
+        told = {"model": str(fitted.folder), "registered": fitted.registered}
+        typer.echo(json.dumps({**told, "scores": json.loads(fitted.scores.to_json(orient="records"))}, indent=1))
+        return
+    shown = fitted.scores[
+        fitted.scores.subset.isin(["all", "rare"]) & fitted.scores.metric.isin(["f1_macro", "dosage_r2"])
+    ]
+    if len(shown):
+        typer.echo(f"on the samples held out (95% intervals)\n{shown.round(4).to_string(index=False)}\n")
+    typer.echo(f"model: {fitted.folder}")
+    typer.echo(f"registered: {fitted.registered or 'nowhere, for want of MLflow: impute with --model FOLDER'}")
+
+
+@app.command()
+def impute(
+    target: Annotated[Path, typer.Argument(help="Genotypes with holes: .vcf.gz, .bcf, or .bed with .bim and .fam.")],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", help="File to write: .vcf.gz, .vcf, .bcf, .bed or .pgen; - for standard output."
+        ),
+    ],
+    model: Annotated[
+        str | None, typer.Option(help="A model's folder, or NAME, NAME@ALIAS or NAME/VERSION of the registry.")
+    ] = None,
+    no_panel: Annotated[bool, typer.Option("--no-panel", help="Learn from the target alone.")] = False,
+    imputer: Annotated[
+        str, typer.Option(help="With --no-panel: simpute, ld_knn or beagle (phased jointly).")
+    ] = "simpute",
+    imputers_from: ImputersFrom = None,
+    keep_fields: Annotated[bool, typer.Option("--keep-fields", help="Keep other INFO and FORMAT fields.")] = False,
+    runs: Runs = Path("runs"),
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fill the holes of a genotype file, and the sites that it lacks and the model has.
+
+    Examples:
+
+      snpimpute impute target.vcf.gz -o imputed.vcf.gz
+
+      snpimpute impute target.vcf.gz -o imputed.bcf --model panel@champion
+
+      snpimpute impute target.vcf.gz -o imputed.vcf.gz --no-panel
+    """
+    import shlex
+
+    from snpimpute import imputers
+    from snpimpute.base.progress import watch
+    from snpimpute.impute.run import ImputeSettings, impute_file
+
+    if model is not None and no_panel:
+        raise InputError("--model and --no-panel exclude each other")
+    imputers.look_in(imputers_from or [])
+    folder, version = (None, "") if no_panel else model_folder(model, runs)
+    settings = ImputeSettings(
+        target=target,
+        output=None if output == "-" else Path(output),
+        model=folder,
+        version=version,
+        imputer=imputer,
+        params={"mode": "joint"} if imputer == "beagle" else {},
+        keep_fields=keep_fields,
+        threads=threads or len(os.sched_getaffinity(0)),
+        command=shlex.join(["snpimpute", *sys.argv[1:]]),
+    )
+    with watch() as watching:
+        outcome = impute_file(settings, runs, watching)
+    told = {key: value for key, value in vars(outcome).items() if key != "check"}
+    typer.echo(json.dumps(told, indent=1, default=str) if as_json else "\n".join(outcome.told()), err=output == "-")

@@ -1,0 +1,145 @@
+"""A dataset's settings: where its genotypes come from, how they are filtered, split and hidden."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
+
+from snpimpute.dataset.masks import HIGH_LD
+from snpimpute.dataset.mechanisms import MECHANISMS
+from snpimpute.dataset.scenarios import DEFAULT_LEVELS
+
+SIMULATED = "simulated"
+
+
+def _registered(name: str) -> str:
+    if name not in MECHANISMS:
+        raise ValueError(f"unknown mechanism {name!r}: give one of {', '.join(MECHANISMS)}")
+    return name
+
+
+MechanismName = Annotated[
+    str, AfterValidator(_registered), WithJsonSchema({"enum": list(MECHANISMS), "type": "string"})
+]
+
+
+class Settings(BaseModel):
+    """Base of all tables: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SplitSettings(Settings):
+    """How samples are divided. `test` is a share below 1 or a count; `validation` a share of train."""
+
+    scheme: Literal["random", "family", "group", "youngest"] = "random"
+    test: float = Field(0.2, gt=0)
+    validation: float = Field(0.2, gt=0, lt=1)
+
+
+class FilterSettings(Settings):
+    """What a site must have to be kept: share of samples with a call, frequency of the rarer allele, FILTER passed."""
+
+    min_call_rate: float = Field(0.9, ge=0, le=1)
+    min_maf: float = Field(0.0, ge=0, lt=0.5)
+    pass_only: bool = True
+
+
+class RegionSettings(Settings):
+    """Regions of neighbouring sites, cut out of the data; each becomes a contig of its own, and the rest is left out.
+
+    Attributes:
+        sites: of each region.
+        count: how many; they share no site, and the seed draws them.
+        min_r2: r² that neighbouring sites of a region must exceed, over all samples; None = any.
+    """
+
+    sites: int = Field(ge=2)
+    count: int = Field(ge=1)
+    min_r2: float | None = Field(None, ge=0, lt=1)
+
+
+class ScenarioSettings(Settings):
+    """What is hidden for scoring.
+
+    Attributes:
+        levels: percent missing.
+        mechanisms: how, each by its name in the registry (dataset.mechanisms).
+        repeats: masks per level.
+        masks: table with the columns missing_percent and site.
+        typed: an array's sites, one a line; without it they are chosen by MAF, evenly spaced, at each level.
+        min_r2: r² to an adjacent site above which "high_ld" may hide a site's calls.
+        max_missing: most calls that a sample may lack on a contig; None = any number.
+    """
+
+    levels: tuple[float, ...] = DEFAULT_LEVELS
+    mechanisms: tuple[MechanismName, ...] = ("independent", "nested")
+    repeats: int = Field(3, ge=1)
+    masks: Path | None = None
+    typed: Path | None = None
+    min_r2: float = Field(HIGH_LD, ge=0, lt=1)
+    max_missing: int | None = Field(None, ge=1)
+
+    @field_validator("levels")
+    @classmethod
+    def _percentages(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
+        for level in levels:
+            if not 0 < level < 100:
+                raise ValueError(f"level {level:g} is not a percentage above 0 and below 100")
+            if round(level, 1) != level:
+                raise ValueError(f"level {level:g} is finer than a tenth of a percent")
+        if not levels:
+            raise ValueError("at least one level is needed")
+        return tuple(sorted(set(levels)))
+
+    @model_validator(mode="after")
+    def _file(self) -> ScenarioSettings:
+        if ("file" in self.mechanisms) != (self.masks is not None):
+            raise ValueError('mechanism "file" and a table `masks` go together')
+        if self.typed is not None and "array" not in self.mechanisms:
+            raise ValueError('a list `typed` needs the mechanism "array"')
+        if self.max_missing is not None and not all(MECHANISMS[name].capped for name in self.mechanisms):
+            capped = [mechanism.name for mechanism in MECHANISMS.values() if mechanism.capped]
+            raise ValueError(f"`max_missing` goes with these mechanisms alone: {', '.join(capped)}")
+        return self
+
+
+class DataSettings(Settings):
+    """One dataset: where its genotypes come from, and how it is filtered, split and masked.
+
+    `source` is a VCF, BCF or PLINK .bed file, or "simulated"; or `train` and `test` are files split already. `samples`
+    is a sample table; `pedigree` a table of animals, genotyped or not, with their sires and dams. `params` has parameters
+    that an imputer's rows take on this dataset, over those of their variants. `max_samples` are drawn by the seed where
+    `source` has more; `regions` are cut out of it. `imputers` names those that are run on this dataset, as `beagle` or,
+    a single row, as `beagle/default`; None = all of the experiment. `seed` is that of what is drawn here (samples, split,
+    masks), where it is not the experiment's. `offsets` scores this dataset's hard calls with offsets too, as
+    `scoring.offsets` does those of all.
+    """
+
+    source: str = SIMULATED
+    train: Path | None = None
+    test: Path | None = None
+    samples: Path | None = None
+    pedigree: Path | None = None
+    region: str | None = None
+    max_sites: int = Field(500, ge=10)
+    max_samples: int | None = Field(None, ge=2)
+    regions: RegionSettings | None = None
+    filter: FilterSettings = FilterSettings()
+    simulation: dict[str, Any] = {}
+    split: SplitSettings = SplitSettings()
+    scenarios: ScenarioSettings = ScenarioSettings()
+    params: dict[str, dict[str, Any]] = {}
+    imputers: tuple[str, ...] | None = None
+    seed: int | None = None
+    offsets: bool = False
+
+    @model_validator(mode="after")
+    def _both_files(self) -> DataSettings:
+        if (self.train is None) != (self.test is None):
+            raise ValueError("`train` and `test` go together")
+        if self.train is not None and (self.regions or self.max_samples):
+            raise ValueError("`regions` and `max_samples` are taken from one `source`, not from `train` and `test`")
+        return self

@@ -1,0 +1,67 @@
+"""Lists of sites that users give: masks, and the sites of an array."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from snpimpute.base.errors import InputError
+from snpimpute.genotypes.matrix import site_keys
+
+
+def read_masked_sites(path: Path, sites: pd.DataFrame) -> dict[float, np.ndarray]:
+    """Masks given as a table: percent missing → bool (n_sites,).
+
+    Args:
+        path: TSV with the columns missing_percent and site (contig:pos:ref:alt, or the site's id).
+        sites: the sites table of the data.
+
+    Raises:
+        InputError: no such file, a column is missing, a level that is none, a site that isn't there.
+    """
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=str)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read the masks in {path}: {error}") from None
+    if not {"missing_percent", "site"} <= set(table.columns):
+        raise InputError(f"{path} needs the columns missing_percent and site, it has {', '.join(table.columns)}")
+    place = {key: i for i, key in enumerate(sites["id"])} | {key: i for i, key in enumerate(site_keys(sites))}
+    masks: dict[float, np.ndarray] = {}
+    for level, rows in table.groupby("missing_percent"):
+        try:
+            percent = float(str(level))
+        except ValueError:
+            percent = 0.0
+        if not 0 < percent < 100:
+            raise InputError(f"{path}: missing_percent {level} is not a percentage above 0 and below 100")
+        unknown = [site for site in rows["site"] if site not in place]
+        if unknown:
+            raise InputError(f"{path}: masked site {unknown[0]} is not in the data ({len(unknown)} such at {level}%)")
+        masks[percent] = np.zeros(len(sites), dtype=bool)
+        masks[percent][[place[site] for site in rows["site"]]] = True
+    return dict(sorted(masks.items()))
+
+
+def read_typed_sites(path: Path, sites: pd.DataFrame) -> np.ndarray:
+    """bool (n_sites,): the sites that an array types.
+
+    Args:
+        path: a site a line, as contig:pos:ref:alt, contig:pos or the site's id; sites that the data lack are left out.
+        sites: the sites table of the data.
+
+    Raises:
+        InputError: no such file, or it names none of the data's sites, or all of them.
+    """
+    try:
+        listed = set(path.read_text().split())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the array's sites in {path}: {error}") from None
+    places = [f"{contig}:{pos}" for contig, pos in zip(sites.contig, sites.pos, strict=True)]
+    names = zip(site_keys(sites), places, sites["id"], strict=True)
+    typed = np.array([not listed.isdisjoint(of_site) for of_site in names])
+    if not typed.any() or typed.all():
+        how_many = "all" if typed.all() else "none"
+        raise InputError(f"{path} lists {how_many} of the {len(sites)} sites: an array types some and leaves some out")
+    return typed

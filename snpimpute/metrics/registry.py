@@ -1,0 +1,146 @@
+"""The metrics that imputers are compared by: one entry each, read by scores, report, dashboard, MLflow and docs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from snpimpute.metrics.sums import Sums
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of imputed genotypes.
+
+    Attributes:
+        key: its name in tables and, with prefixes, in MLflow.
+        label: in words, as in "dosage r²".
+        range: lowest and highest value; None where there is no bound.
+        higher_is_better: whether a higher value is a better one.
+        needs_posterior: whether it means nothing for smoothed hard calls.
+        compared: whether imputers get paired differences to the best in it.
+        of_calls: whether it depends on the hard calls alone, so that offsets can change it.
+        compute: maps Sums to float64 (...); NaN where it is not defined. Divisions by zero are not warned of.
+        meaning: one sentence for the documentation.
+    """
+
+    key: str
+    label: str
+    range: tuple[float | None, float | None]
+    higher_is_better: bool
+    needs_posterior: bool
+    compared: bool
+    of_calls: bool
+    compute: Callable[[Sums], np.ndarray]
+    meaning: str
+
+
+def f1_per_genotype(counts: np.ndarray) -> np.ndarray:
+    """Return the F1 of each genotype, float64 (..., 3), from confusions (..., 3, 3); 0 on zero division."""
+    hit = np.diagonal(counts, axis1=-2, axis2=-1)
+    total = counts.sum(axis=-1) + counts.sum(axis=-2)
+    return np.divide(2.0 * hit, total, out=np.zeros(hit.shape), where=total > 0)
+
+
+def _f1_of(genotype: int) -> Metric:
+    return Metric(
+        f"f1_{genotype}",
+        "F1 of heterozygotes" if genotype == 1 else f"F1 of genotype {genotype}",
+        (0, 1),
+        higher_is_better=True,
+        needs_posterior=False,
+        compared=genotype == 1,
+        of_calls=True,
+        compute=lambda sums: f1_per_genotype(sums.hard)[..., genotype],
+        meaning=f"F1 of calls with {genotype} alternate alleles.",
+    )
+
+
+def _dosage_r2(sums: Sums) -> np.ndarray:
+    covariance = sums.n * sums.dt - sums.d * sums.t
+    spread = (sums.n * sums.d2 - sums.d**2) * (sums.n * sums.t2 - sums.t**2)
+    return np.where(spread > 1e-9, covariance**2 / spread, np.nan)
+
+
+def _iqs(sums: Sums) -> np.ndarray:
+    observed = np.trace(sums.soft, axis1=-2, axis2=-1) / sums.n
+    chance = (sums.soft.sum(axis=-1) * sums.soft.sum(axis=-2)).sum(axis=-1) / sums.n**2
+    return np.where(1 - chance > 1e-9, (observed - chance) / (1 - chance), np.nan)
+
+
+def _calibration_error(sums: Sums) -> np.ndarray:
+    return np.abs(sums.bins[..., 1, :] - sums.bins[..., 2, :]).sum(axis=-1) / sums.n
+
+
+_ALL = (
+    Metric(
+        "f1_macro",
+        "macro-F1",
+        (0, 1),
+        higher_is_better=True,
+        needs_posterior=False,
+        compared=True,
+        of_calls=True,
+        compute=lambda sums: f1_per_genotype(sums.hard).mean(axis=-1),
+        meaning="Mean of the F1 of genotypes 0, 1 and 2; a genotype that is neither true nor called counts as 0.",
+    ),
+    Metric(
+        "f1_micro",
+        "share of correct calls",
+        (0, 1),
+        higher_is_better=True,
+        needs_posterior=False,
+        compared=True,
+        of_calls=True,
+        compute=lambda sums: sums.right / sums.n,
+        meaning="Concordance: every call has one label, so that micro-F1 is the share of correct calls.",
+    ),
+    *(_f1_of(genotype) for genotype in (0, 1, 2)),
+    Metric(
+        "dosage_r2",
+        "dosage r²",
+        (0, 1),
+        higher_is_better=True,
+        needs_posterior=False,
+        compared=True,
+        of_calls=False,
+        compute=_dosage_r2,
+        meaning="Squared correlation of dosage and true genotype, pooled over calls; not defined without variation.",
+    ),
+    Metric(
+        "iqs",
+        "imputation quality score (IQS)",
+        (None, 1),
+        higher_is_better=True,
+        needs_posterior=False,
+        compared=False,
+        of_calls=False,
+        compute=_iqs,
+        meaning="Agreement of posterior and truth beyond chance (Lin et al. 2010).",
+    ),
+    Metric(
+        "log_loss",
+        "log-loss (nats)",
+        (0, None),
+        higher_is_better=False,
+        needs_posterior=True,
+        compared=False,
+        of_calls=False,
+        compute=lambda sums: sums.log / sums.n,
+        meaning="Mean negative logarithm of the posterior of the true genotype, which is taken as at least 0.0001.",
+    ),
+    Metric(
+        "ece",
+        "calibration error",
+        (0, 1),
+        higher_is_better=False,
+        needs_posterior=True,
+        compared=False,
+        of_calls=False,
+        compute=_calibration_error,
+        meaning="Expected calibration error: mean distance of confidence and accuracy over ten bins of confidence.",
+    ),
+)
+METRICS = {metric.key: metric for metric in _ALL}

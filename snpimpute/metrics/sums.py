@@ -1,0 +1,131 @@
+"""Sums of calls that every score is made of: they add up over samples, sites and masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from snpimpute.genotypes.matrix import MISSING
+
+LABELS = (0, 1, 2)
+N_CALIBRATION_BINS = 10
+LOG_FLOOR = 1e-4  # posteriors with two decimals hold zeros: a log-loss clips them here, for every imputer alike
+
+# where each kind of sum lies in the last axis of `site_sums`
+_HARD = slice(0, 9)  # calls by truth (row) and hard call (column)
+_SOFT = slice(9, 18)  # posterior mass by truth (row) and genotype (column)
+_DOSE = slice(18, 23)  # sums of d, d², t, t², d·t (d dosage, t truth)
+_LOG = 23  # sum of -log posterior of the truth
+_CALIBRATION = slice(24, 24 + 3 * N_CALIBRATION_BINS)  # calls, sum of confidence, correct calls, by bin of confidence
+N_SUMS = 24 + 3 * N_CALIBRATION_BINS
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Summed `site_sums` by their meaning; every array begins with the same axes (...).
+
+    Attributes:
+        hard: float64 (..., 3, 3): calls by true genotype (row) and called genotype (column).
+        soft: float64 (..., 3, 3): posterior mass by true genotype (row) and genotype (column).
+        d, d2, t, t2, dt: float64 (...): sums of dosage, truth, their squares and their product.
+        log: float64 (...): sum of the negative logarithm of the posterior of the truth, nats.
+        bins: float64 (..., 3, N_CALIBRATION_BINS): calls, sum of confidence, correct calls, by bin of confidence.
+    """
+
+    hard: np.ndarray
+    soft: np.ndarray
+    d: np.ndarray
+    d2: np.ndarray
+    t: np.ndarray
+    t2: np.ndarray
+    dt: np.ndarray
+    log: np.ndarray
+    bins: np.ndarray
+
+    @classmethod
+    def of(cls, sums: np.ndarray) -> Sums:
+        """Sort summed `site_sums`, float (..., N_SUMS), by their meaning."""
+        sums = np.asarray(sums, dtype=np.float64)
+        d, d2, t, t2, dt = np.moveaxis(sums[..., _DOSE], -1, 0)
+        return cls(
+            hard=sums[..., _HARD].reshape(*sums.shape[:-1], 3, 3),
+            soft=sums[..., _SOFT].reshape(*sums.shape[:-1], 3, 3),
+            d=d,
+            d2=d2,
+            t=t,
+            t2=t2,
+            dt=dt,
+            log=sums[..., _LOG],
+            bins=sums[..., _CALIBRATION].reshape(*sums.shape[:-1], 3, N_CALIBRATION_BINS),
+        )
+
+    @property
+    def n(self) -> np.ndarray:
+        """Number of calls, float64 (...)."""
+        return self.hard.sum(axis=(-2, -1))
+
+    @property
+    def right(self) -> np.ndarray:
+        """Number of right calls, float64 (...)."""
+        return np.trace(self.hard, axis1=-2, axis2=-1)
+
+
+def confusion(truth: np.ndarray, calls: np.ndarray) -> np.ndarray:
+    """int64 (3, 3): calls counted by true genotype (row) and called genotype (column); missing truth (-1) is left out."""
+    known = truth != MISSING
+    return np.bincount(3 * truth[known].astype(int) + calls[known], minlength=9).reshape(3, 3)
+
+
+def minor_coding(truth: np.ndarray, posterior: np.ndarray, alt_is_major: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same truth and posterior counted in copies of the rarer allele.
+
+    Args:
+        truth: int8 (n_samples, n_sites), -1 = missing.
+        posterior: float (n_samples, n_sites, 3).
+        alt_is_major: bool (n_sites,).
+    """
+    flipped = np.where(alt_is_major & (truth != MISSING), 2 - truth, truth).astype(np.int8)
+    return flipped, np.where(alt_is_major[None, :, None], posterior[:, :, ::-1], posterior)
+
+
+def site_sums(
+    truth: np.ndarray, posterior: np.ndarray, calls: np.ndarray | None = None, dosage: np.ndarray | None = None
+) -> np.ndarray:
+    """float32 (n_samples, n_sites, N_SUMS): for every call what `scores` needs once summed; 0 where the truth is missing.
+
+    Args:
+        truth: int8 (n_samples, n_sites), -1 = missing.
+        posterior: float (n_samples, n_sites, 3); rows sum to 1.
+        calls: int (n_samples, n_sites) hard calls, where they are given beside the posterior; None = its largest.
+        dosage: float (n_samples, n_sites), where it is given beside the posterior; None = its mean.
+    """
+    known = truth != MISSING
+    t = np.where(known, truth, 0)
+    calls = posterior.argmax(axis=2) if calls is None else np.where(known, calls, 0)
+    dosage = posterior @ np.array([0.0, 1.0, 2.0]) if dosage is None else np.where(known, dosage, 0.0)
+    confidence = posterior.max(axis=2)
+    right = np.take_along_axis(posterior, t[:, :, None], axis=2)[:, :, 0]
+    sums = np.zeros((*truth.shape, N_SUMS), dtype=np.float32)
+    np.put_along_axis(sums, (3 * t + calls)[:, :, None], 1.0, axis=2)
+    for g in LABELS:
+        np.put_along_axis(sums, (9 + 3 * t + g)[:, :, None], posterior[:, :, g : g + 1].astype(np.float32), axis=2)
+    sums[:, :, _DOSE] = np.stack([dosage, dosage**2, t, t**2, dosage * t], axis=2)
+    sums[:, :, _LOG] = -np.log(np.clip(right, LOG_FLOOR, 1.0))
+    bins = np.minimum((confidence * N_CALIBRATION_BINS).astype(int), N_CALIBRATION_BINS - 1)
+    for k, value in enumerate((np.ones_like(confidence), confidence, (calls == t).astype(float))):
+        np.put_along_axis(sums, (24 + k * N_CALIBRATION_BINS + bins)[:, :, None], value[:, :, None], axis=2)
+    sums[~known] = 0.0
+    return sums
+
+
+def hard_confusion(sums: np.ndarray) -> np.ndarray:
+    """float64 (3, 3): calls by true genotype (row) and called genotype (column)."""
+    return np.asarray(sums, dtype=np.float64)[_HARD].reshape(3, 3)
+
+
+def calibration_bins(sums: np.ndarray) -> np.ndarray:
+    """float64 (N_CALIBRATION_BINS, 3): calls, mean confidence, share of correct calls, by bin of confidence; NaN if empty."""
+    n, confidence, correct = np.asarray(sums, dtype=np.float64)[_CALIBRATION].reshape(3, N_CALIBRATION_BINS)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.stack([n, confidence / n, correct / n], axis=1)
