@@ -3,7 +3,8 @@
     python scripts/lock.py UV
 
 UV is the program uv, which looks the hashes up. Pinned is what the project and its extras need, in the versions that the
-environment of this Python has; whatever else lies there stays out.
+environment of this Python has; whatever else lies there stays out. A package that another asks for with extras is pinned
+with them, for pip before 23.3 does not see that the pin without them is meant.
 
 PyTorch is not pinned to the files that uv finds. For Linux the package index has builds with CUDA, whose further packages
 take gigabytes and are not in the lock; given the hash of such a build, pip prefers it to a CPU build whose hash it cannot
@@ -36,17 +37,19 @@ CPU_PLATFORM = ("--python-version", "3.11", "--platform", "manylinux_2_28_x86_64
 def main(uv: str) -> None:
     """Write both files."""
     try:
-        installed = closure(text for texts in declared().values() for text in texts)
+        needed = closure(text for texts in declared().values() for text in texts)
     except LookupError as error:
-        sys.exit(f"lock: {error}")
-    pins = {name: installed[name].version.removesuffix("+cpu") for name in sorted(installed)}
+        sys.exit(f"lock: {error}: install it into the virtual environment first")
+    pins = {name: needed[name].installed.version.removesuffix("+cpu") for name in sorted(needed)}
     packages = resolved(uv, pins)
     entries = []
     for name, version in pins.items():
         hashes = hashes_of(packages[name])
         if name == "torch":
             hashes = sorted([*hashes_of(packages[name], without="-manylinux_"), hash_of_cpu_build(version)])
-        entries.append(" \\\n    ".join([f"{name}=={version}", *(f"--hash=sha256:{each}" for each in hashes)]) + "\n")
+        for extras in sorted(needed[name].extras) or [()]:
+            pin = f"{name}[{','.join(extras)}]=={version}" if extras else f"{name}=={version}"
+            entries.append(" \\\n    ".join([pin, *(f"--hash=sha256:{each}" for each in hashes)]) + "\n")
     LOCK.write_text(ABOUT + "".join(entries))
     kept = [line for line in CONDA.read_text().splitlines() if "==" not in line]
     CONDA.write_text("\n".join([*kept, *(f"      - {name}=={version}" for name, version in pins.items())]) + "\n")

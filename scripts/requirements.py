@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
@@ -12,6 +13,14 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PLAIN = "plain"
+
+
+@dataclass
+class Needed:
+    """An installed distribution that is needed, and the sets of its extras that are asked for."""
+
+    installed: metadata.Distribution
+    extras: set[tuple[str, ...]] = field(default_factory=set)
 
 
 def declared(pyproject: Path = ROOT / "pyproject.toml") -> dict[str, list[str]]:
@@ -35,13 +44,13 @@ def declared(pyproject: Path = ROOT / "pyproject.toml") -> dict[str, list[str]]:
     return {extra: flat(extra) for extra in extras}
 
 
-def closure(wanted: Iterable[str]) -> dict[str, metadata.Distribution]:
-    """Normalized name → installed distribution, of these requirements and of all that they need in this environment.
+def closure(wanted: Iterable[str]) -> dict[str, Needed]:
+    """Normalized name → what is installed of it, for these requirements and all that they need in this environment.
 
     Raises:
         LookupError: one is not installed, or not in a version that is asked for; says which, and who asks.
     """
-    found: dict[str, metadata.Distribution] = {}
+    found: dict[str, Needed] = {}
     done: set[str] = set()
     waiting = [(Requirement(text), "this project") for text in wanted]
     while waiting:
@@ -56,10 +65,12 @@ def closure(wanted: Iterable[str]) -> dict[str, metadata.Distribution]:
             raise LookupError(f"{whose} needs {requirement}, which is not installed") from None
         if not requirement.specifier.contains(installed.version, prereleases=True):
             raise LookupError(f"{whose} needs {requirement}, but {installed.version} is installed")
-        found[name] = installed
+        needed = found.setdefault(name, Needed(installed))
+        if requirement.extras:
+            needed.extras.add(tuple(sorted(requirement.extras)))
         for text in installed.requires or []:
-            needed = Requirement(text)
+            further = Requirement(text)
             extras = ("", *requirement.extras)
-            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras):
-                waiting.append((needed, name))
+            if further.marker is None or any(further.marker.evaluate({"extra": extra}) for extra in extras):
+                waiting.append((further, name))
     return found
