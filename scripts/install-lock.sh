@@ -14,7 +14,7 @@ say() { echo "setup: $*"; }
 offers_cpu_build() { pip --retries 1 --timeout 20 index versions torch "$@" 2>/dev/null | grep -qF " $torch+cpu"; }
 has_torch() { "$python" -c "import importlib.metadata as m; assert m.version('torch').split('+')[0] == '$torch'" 2>/dev/null; }
 
-say "$(grep -c '^[^ #].*==' "$lock") packages: about 1.2 GB to download, SIZE GB on the disk"
+say "$(grep -c '^[^ #].*==' "$lock") packages: about 1.3 GB to download and 5 GB on the disk; this takes some minutes"
 from=""
 if [ "$(uname -s)" = Linux ] && ! has_torch; then
     hashed=no
@@ -30,14 +30,14 @@ if [ "$(uname -s)" = Linux ] && ! has_torch; then
     fi
     if [ $cpu = no ]; then
         say "the CPU build of PyTorch $torch cannot be reached: its build with CUDA is installed instead,"
-        say "about CUDA_DOWNLOAD GB more to download and CUDA_DISK GB more on the disk; neither it nor CUDA's parts are checked against hashes"
+        say "about 2.5 GB more to download, and still more on the disk; neither it nor what it brings is checked against hashes"
     elif [ $hashed = no ]; then
         say "the lock has no hash of PyTorch $torch for $machine: it is installed without"
     fi
     if [ $cpu = no ] || [ $hashed = no ]; then
         pins=$(mktemp)
         trap 'rm -f "$pins"' EXIT
-        sed -n 's/^\([^ #]*==[^ ]*\).*/\1/p' "$lock" >"$pins"
+        sed -n 's/^\([^][ #]*\)\(\[.*\]\)\{0,1\}\(==[^ ]*\).*/\1\3/p' "$lock" >"$pins"  # constraints take no extras
         # shellcheck disable=SC2086
         pip install -qq -c "$pins" $from "torch==$torch"
     fi
