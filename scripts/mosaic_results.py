@@ -43,8 +43,8 @@ TUNED = {"human": "beagle/human", "kg15": "beagle/human", "cattle": "beagle/bree
 MARGIN = 0.005  # of macro-F1: what counts as no worse
 BETTER, NO_WORSE, BEHIND = "better", "no worse", f"behind by less than {MARGIN}"
 WITHDRAWN = (
-    '> **Withdrawn on 2026-11-26: every comparison with Beagle on human genotypes on this page, and the words "best at every level"\n'
-    '> and "32% fewer wrong calls".** Beagle had no genetic map here. Its clusters and imputation steps are in cM: with a map of ten\n'
+    "> **Withdrawn on 2026-11-26: every comparison with Beagle on human genotypes on this page, and the words \"best at every level\"\n"
+    "> and \"32% fewer wrong calls\".** Beagle had no genetic map here. Its clusters and imputation steps are in cM: with a map of ten\n"
     "> times the length (`ne=80000 cluster=0.001`) it makes 293 / 985 / 4,464 wrong calls on `human-1` at 30 / 60 / 90% missing (first\n"
     "> mask of each level), `mosaic` 307 / 1,000 / 4,483, the Beagle of this page 541 / 1,417 / 5,120. On an unseen human panel with 5%\n"
     "> of its sites typed, mosaic at its defaults makes twice Beagle's wrong calls: its window counts the panel's sites. BERT's studies\n"
