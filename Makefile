@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+UV     := 0.13.9
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo test lint panels reference simpute mosaic panels-test ui dashboard pictures clean-runs lock
+.PHONY: help setup system demo test lint panels reference simpute mosaic panels-test ui dashboard pictures clean-runs lock licences
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -17,7 +18,7 @@ setup: system $(VENV)/.done ## Virtual environment from the lock, and the progra
 
 $(VENV)/.done: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock
+	@sh scripts/install-lock.sh $(BIN)/python
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
@@ -72,5 +73,9 @@ clean-runs: ## Remove everything that experiments have made in runs/
 	rm -rf runs
 
 lock: ## Write requirements.lock, and the pins of conda.yaml, from what the virtual environment holds
-	$(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+cpu$$//' > requirements.lock
-	sed -i '/==/d' conda.yaml && sed 's/^/      - /' requirements.lock >> conda.yaml
+	$(PYTHON) -m venv build/uv  # apart from the rest: Prefect's workers would use a uv that they find
+	build/uv/bin/python -m pip install -qq --disable-pip-version-check uv==$(UV)
+	$(BIN)/python scripts/lock.py build/uv/bin/uv
+
+licences: $(VENV)/.done ## The licences of all dependencies, and what each is needed for
+	@$(BIN)/python scripts/licences.py

@@ -178,11 +178,12 @@ def test_entry_points_are_verbs_with_their_options() -> None:
 # ---------------------------------------------------------------------- the conda environment
 
 
-def test_the_pins_of_the_conda_environment_are_those_of_the_lock() -> None:
+def test_the_conda_environment_has_the_programs_and_pins() -> None:
+    """That the pins are those of the lock, test_project.py says."""
     conda = yaml.safe_load((ROOT / "conda.yaml").read_text())
     *programs, python = conda["dependencies"]
     option, *pins = python["pip"]
-    assert pins == (ROOT / "requirements.lock").read_text().split(), "make lock writes both"
+    assert pins and all("==" in pin for pin in pins)
     assert option == "--extra-index-url https://download.pytorch.org/whl/cpu"
     assert conda["channels"] == ["conda-forge", "bioconda"]
     assert {re.split("[=<>]", program)[0] for program in programs} == {

@@ -1,0 +1,46 @@
+#!/bin/sh
+# Installs what requirements.lock pins into a virtual environment: sh scripts/install-lock.sh .venv/bin/python
+#
+# Every file is checked against its hash. For PyTorch on Linux the lock has the hash of the CPU build for Python 3.11 on
+# x86_64. Where that build cannot be had, PyTorch is installed first, without hashes; pip then leaves it as it is.
+set -eu
+python=$1
+lock=$(dirname "$0")/../requirements.lock
+torch=$(sed -n 's/^torch==\([^ ]*\).*/\1/p' "$lock")
+cpu_index=https://download.pytorch.org/whl/cpu
+
+pip() { "$python" -m pip --disable-pip-version-check "$@"; }
+say() { echo "setup: $*"; }
+offers_cpu_build() { pip --retries 1 --timeout 20 index versions torch "$@" 2>/dev/null | grep -qF " $torch+cpu"; }
+has_torch() { "$python" -c "import importlib.metadata as m; assert m.version('torch').split('+')[0] == '$torch'" 2>/dev/null; }
+
+say "$(grep -c '^[^ #].*==' "$lock") packages: about 1.3 GB to download and 5 GB on the disk; this takes some minutes"
+from=""
+if [ "$(uname -s)" = Linux ] && ! has_torch; then
+    hashed=no
+    machine="Python $("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') on $(uname -m)"
+    [ "$machine" = "Python 3.11 on x86_64" ] && hashed=yes
+    cpu=yes
+    if offers_cpu_build; then
+        :
+    elif offers_cpu_build --index-url "$cpu_index"; then
+        from="--extra-index-url $cpu_index"
+    else
+        cpu=no
+    fi
+    if [ $cpu = no ]; then
+        say "the CPU build of PyTorch $torch cannot be reached: its build with CUDA is installed instead,"
+        say "about 2.5 GB more to download, and still more on the disk; neither it nor what it brings is checked against hashes"
+    elif [ $hashed = no ]; then
+        say "the lock has no hash of PyTorch $torch for $machine: it is installed without"
+    fi
+    if [ $cpu = no ] || [ $hashed = no ]; then
+        pins=$(mktemp)
+        trap 'rm -f "$pins"' EXIT
+        sed -n 's/^\([^][ #]*\)\(\[.*\]\)\{0,1\}\(==[^ ]*\).*/\1\3/p' "$lock" >"$pins"  # constraints take no extras
+        # shellcheck disable=SC2086
+        pip install -qq -c "$pins" $from "torch==$torch"
+    fi
+fi
+# shellcheck disable=SC2086
+pip install -qq --require-hashes $from -r "$lock"
