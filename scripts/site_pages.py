@@ -31,10 +31,20 @@ def command_line() -> str:
     from snpimpute.cli.app import app
 
     command = get_command(app)
+    _tidy(command)
     text = get_docs_for_click(obj=command, ctx=click.Context(command, info_name="snpimpute"), name="snpimpute")
     text = text.replace("# `snpimpute`", "# Command line", 1).replace("```console\n$ ", "```text\n")
     text = re.sub(r"^Examples?:\n((?:\n  \S.*\n)+)", _examples, text, flags=re.MULTILINE)
     return f"{text}\n## Exit status\n\n{EXIT_STATUS}"
+
+
+def _tidy(group: Any) -> None:
+    """Leave out hidden commands, and show of each in a list the whole first paragraph of its help."""
+    group.commands = {name: command for name, command in group.commands.items() if not command.hidden}
+    for command in group.commands.values():
+        command.short_help = " ".join((command.help or "").split("\n\n")[0].split())
+        if hasattr(command, "commands"):
+            _tidy(command)
 
 
 def _examples(found: re.Match[str]) -> str:
@@ -73,7 +83,7 @@ TITLES = {
     "scoring": ("How the imputers are scored", ""),
 }
 MEANINGS = {  # of keys whose model says nothing of them itself
-    "name": "Name of the experiment: its report is in `runs/reports/NAME`. The file's name if not given.",
+    "name": "Name of the experiment: its report is in `runs/reports/NAME`.",
     "seed": "Of every random choice.",
     "threads": "Processor threads; 0 is all there are.",
     "note": "A text that the report shows.",
@@ -121,6 +131,9 @@ MEANINGS = {  # of keys whose model says nothing of them itself
 }
 
 
+DEFAULTS = {"name": "the file's name"}  # of keys whose default is not that of the model
+
+
 class Table(NamedTuple):
     """A table of the experiment file: its path and the model that reads it."""
 
@@ -138,7 +151,12 @@ def configuration() -> str:
         head = f"## {title}" if table.path == WHOLE else f"## `[{table.path}]`: {title[0].lower()}{title[1:]}"
         known = _attributes(table.model)
         rows = [
-            (f"`{key}`", _type(field.annotation, field), _default(field), _meaning(table.path, key, field, known))
+            (
+                f"`{key}`",
+                _type(field.annotation, field),
+                DEFAULTS.get(".".join(filter(None, [table.path, key]))) or _default(field),
+                _meaning(table.path, key, field, known),
+            )
             for key, field in table.model.model_fields.items()
         ]
         parts += [head, text, _markdown(("key", "type", "default", "meaning"), rows)]
