@@ -16,7 +16,10 @@ def on_config(config: Any) -> Any:
     records = sorted((Path(config["docs_dir"]) / "decisions").glob("[0-9]*.md"))
     for entry in config["nav"]:
         if "Decisions" in entry:
-            entry["Decisions"] = [{"All decisions": "decisions/index.md"}, *(f"decisions/{path.name}" for path in records)]
+            entry["Decisions"] = [
+                {"All decisions": "decisions/index.md"},
+                *(f"decisions/{path.name}" for path in records),
+            ]
     return config
 
 

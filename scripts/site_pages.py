@@ -74,6 +74,10 @@ TITLES = {
     "data.NAME.filter": ("Which sites are kept", ""),
     "data.NAME.regions": ("Regions cut out of a dataset", "Without this table the data is taken as it is."),
     "data.NAME.scenarios": ("What is hidden", "The mechanisms in words: [What is hidden](mechanisms.md)."),
+    "data.NAME.simulation": (
+        "Another simulation",
+        'Goes with `source = "simulated"`. What the numbers mean: [The simulated bulls](../simulated-bulls.md).',
+    ),
     "variants.IMPUTER.ROW": (
         "A row of the report",
         "Narrows or adds a row of an imputer. What is not set stays as the imputer declares it.",
@@ -131,7 +135,10 @@ MEANINGS = {  # of keys whose model says nothing of them itself
 }
 
 
-DEFAULTS = {"name": "the file's name"}  # of keys whose default is not that of the model
+DEFAULTS = {  # of keys whose default is not that of the model, or too long
+    "name": "the file's name",
+    "data.NAME.simulation.breeds": "five breeds",
+}
 
 
 class Table(NamedTuple):
@@ -143,10 +150,11 @@ class Table(NamedTuple):
 
 def configuration() -> str:
     """Every table of an experiment file with its keys."""
+    from snpimpute.dataset.simulate import SimulationSettings
     from snpimpute.experiment.settings import ExperimentSettings
 
     parts = [CONFIGURATION]
-    for table in _tables(ExperimentSettings, WHOLE):
+    for table in [*_tables(ExperimentSettings, WHOLE), Table("data.NAME.simulation", SimulationSettings)]:
         title, text = TITLES.get(table.path, (f"`{table.path}`", ""))
         head = f"## {title}" if table.path == WHOLE else f"## `[{table.path}]`: {title[0].lower()}{title[1:]}"
         known = _attributes(table.model)
@@ -184,7 +192,7 @@ def _tables(model: type[BaseModel], path: str) -> Iterator[Table]:
 
 def _models(annotation: Any, depth: int = 0) -> Iterator[tuple[type[BaseModel], int]]:
     """Models in an annotation, each with the number of tables by name around it."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if _is_model(annotation):
         yield annotation, depth
     elif typing.get_origin(annotation) is dict:
         yield from _models(typing.get_args(annotation)[1], depth + 1)
@@ -201,17 +209,36 @@ def _type(annotation: Any, field: FieldInfo | None = None) -> str:
     elif origin is Literal:
         words = ", ".join(f'`"{value}"`' for value in inside)
     elif origin in (tuple, list):
-        words = f"list of {_type(inside[0])}"
-    elif origin is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        inner = inside[0]
+        words = f"list of {'tables with ' + _keys(inner) if _is_model(inner) else PLURALS.get(inner) or _type(inner)}"
+    elif origin is dict or _is_model(annotation):
         words = "table"
     else:
-        plain = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path", Any: "any"}
+        plain: dict[Any, str] = {
+            str: "text",
+            int: "whole number",
+            float: "number",
+            bool: "true or false",
+            Path: "path",
+            Any: "any",
+        }
         words = plain.get(annotation, f"`{getattr(annotation, '__name__', annotation)}`")
     bounds = []
     for rule in field.metadata if field is not None else ():
         signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
         bounds += [f"{sign} {getattr(rule, name):g}" for name, sign in signs.items() if hasattr(rule, name)]
     return ", ".join([words, *bounds])
+
+
+PLURALS = {str: "texts", int: "whole numbers", float: "numbers", Path: "paths"}
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _keys(model: type[BaseModel]) -> str:
+    return " and ".join(f"`{key}`" for key in model.model_fields)
 
 
 def _default(field: FieldInfo) -> str:

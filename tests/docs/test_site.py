@@ -153,8 +153,13 @@ def test_what_pages_import_from_the_package_is_there():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_that_pages_name_are_there(page: Path):
-    """Paths of the repository within `code`, but those of examples that are to be made."""
-    for path in re.findall(r"`((?:snpimpute|experiments|benchmarks|scripts|tests|flows)/[\w./-]+)`", page.read_text()):
+    """Paths of the repository in `code` and in commands, but those of the example that a reader makes."""
+    places = "(?:snpimpute|experiments|benchmarks|scripts|tests|flows)"
+    named = re.findall(rf"`({places}/[\w./-]+)`", page.read_text())
+    for block in blocks(page):
+        if block.language == "bash":
+            named += re.findall(rf"(?<![\w./]){places}/[\w./-]+\.\w+", block.text)
+    for path in named:
         if "hardy_weinberg" not in path:
             assert (ROOT / path).exists(), f"{page.name}: {path}"
 
@@ -188,7 +193,8 @@ def site(tmp_path_factory) -> Path:
             pytest.skip(f"{plugin} is not installed: the site cannot be built")
     folder = tmp_path_factory.mktemp("site")
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    # no --quiet: it would hide the warnings from --strict too
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     return folder
