@@ -136,6 +136,8 @@ def write(work: Path) -> None:
     found = {name: rows for name, rows in found.items() if rows}
     text = [
         "# Imputing whole panels from an array's sites\n",
+        "> **Withdrawn on 2026-11-26: every comparison with Beagle on human genotypes on this page (kg15).** Beagle had no genetic map here.",
+        "> [What is left, until it is measured anew](../evidence.md).\n",
         "Made by `python scripts/impute_panels.py` with `snpimpute fit`, `impute` and `concordance`: a fifth of the samples are",
         "the target, of which a tenth of the sites is kept (evenly spaced, the most variable ones); the others are the panel.",
         "Scores are those of the calls at the other sites; dosage r² is of all calls pooled, so that sites of unlike frequency give a",

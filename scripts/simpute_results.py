@@ -100,6 +100,8 @@ def page(scores: Scores, beside: Path) -> str:
     absent = [name for name in all_wanted if name not in scores.datasets]
     parts = [
         "# Simpute against the classical methods",
+        "> **Withdrawn on 2026-11-26: every comparison with Beagle on human genotypes on this page (kg15).** Beagle had no genetic map here.\n"
+        "> [What is left, until it is measured anew](../evidence.md).",
         "Made by `make simpute` from the scores of `experiments/simpute.toml`; [the whole report](simpute/report.md). The paper "
         "(Lin, Chang, Tang & Hsieh 2013, doi 10.1155/2013/813912) compared with Beagle 3.0.3 on HapMap III; what is said of "
         "Beagle here holds for 5.4 at its defaults, without a reference (`beagle/alone`). Error rates are percent of the "
