@@ -9,7 +9,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo test lint panels reference simpute mosaic panels-test ui dashboard pictures clean-runs lock licences
+.PHONY: help setup system demo test lint panels reference simpute mosaic panels-test ui dashboard docs pictures clean-runs lock licences
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -65,6 +65,9 @@ ui: setup ## The MLflow UI on http://127.0.0.1:5000
 
 dashboard: setup ## The dashboard on http://127.0.0.1:8501
 	$(BIN)/snpimpute dashboard
+
+docs: setup ## The documentation as a site, in build/site; any warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir build/site
 
 pictures: setup ## The README's pictures of the dashboard, from what `make demo` left in runs/
 	$(BIN)/python scripts/dashboard_pictures.py

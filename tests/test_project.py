@@ -108,10 +108,8 @@ def test_the_conda_environment_has_the_pins_of_the_lock():
 IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
 UNIMPORTED = {  # needed without an import: why
     "fastapi": "MLflow brings it; its range is narrowed",
-    "numba": "of the plain install",
     "psycopg": "SQLAlchemy's, for a shared database",
     "psycopg-binary": "psycopg's",
-    "scikit-learn": "of the plain install",
 }
 
 
