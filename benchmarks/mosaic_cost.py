@@ -30,6 +30,7 @@ from snpimpute.dataset.prepared import dataset_in
 from snpimpute.dataset.scenarios import at_hidden
 from snpimpute.experiment.pipeline import prepare
 from snpimpute.experiment.settings import ExperimentSettings, read
+from snpimpute.experiment.workspace import Workspace
 from snpimpute.metrics.scores import f1_macro
 from snpimpute.report.tree import COLOURS
 
@@ -59,7 +60,7 @@ def main() -> None:
     settings = read(EXPERIMENT)
     rows: list[dict[str, Any]] = []
     for name in TUNED:
-        folder = prepare(settings, name, arguments.runs)
+        folder = prepare(settings, name, Workspace(arguments.runs))
         for case in cases(settings, name, folder):
             found = in_own_process(measure, folder, case, arguments.levels, settings.seed)
             rows += [{"dataset": name, "curve": case.curve, "at": case.at, **row} for row in found]

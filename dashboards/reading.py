@@ -14,7 +14,7 @@ from dashboards.places import places
 from snpimpute.base.errors import InputError
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
 from snpimpute.experiment.kept import KeptDataset, KeptScores, kept_datasets, kept_posteriors, kept_scores
-from snpimpute.experiment.pipeline import read_scores
+from snpimpute.experiment.score import read_scores
 from snpimpute.report.about import ReportContext
 from snpimpute.report.rows import Rows
 from snpimpute.report.sections import styles_of

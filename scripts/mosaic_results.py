@@ -27,7 +27,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.files import write_text
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
 from snpimpute.dataset.splits import unit_names
-from snpimpute.experiment.pipeline import read_scores
+from snpimpute.experiment.score import read_scores
 from snpimpute.experiment.settings import read
 from snpimpute.report.calls import brief
 from snpimpute.report.markdown import table_of

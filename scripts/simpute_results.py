@@ -16,7 +16,7 @@ from pathlib import Path
 
 from snpimpute.base.errors import InputError
 from snpimpute.base.files import write_text
-from snpimpute.experiment.pipeline import read_scores
+from snpimpute.experiment.score import read_scores
 from snpimpute.experiment.settings import read
 from snpimpute.report.calls import brief, percent_wrong
 from snpimpute.report.markdown import table_of

@@ -24,8 +24,8 @@ import pytest
 from dashboards.serve import HeadStart
 from snpimpute.base.errors import InputError
 from snpimpute.dataset.prepared import PreparedDataset, load_dataset
-from snpimpute.experiment.pipeline import read_scores
 from snpimpute.experiment.rows import plan
+from snpimpute.experiment.score import read_scores
 from snpimpute.experiment.settings import read
 from snpimpute.scoring.calls import (
     by_sample,

@@ -13,6 +13,7 @@ from snpimpute.experiment.compare import draw
 from snpimpute.experiment.pipeline import prepare
 from snpimpute.experiment.rows import Done, Outcome, Row, Tuned
 from snpimpute.experiment.settings import parse
+from snpimpute.experiment.workspace import Workspace
 from snpimpute.imputers import load
 from snpimpute.scoring.posteriors import impute_scenarios
 from snpimpute.scoring.table import score_table
@@ -42,7 +43,7 @@ def done(home: Path, imputer: str, variant: str, params: dict[str, Any], tuned: 
 def rows(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """imputers.csv of a report of five rows, one of them failed; index imputer/variant."""
     runs = tmp_path_factory.mktemp("runs")
-    folder = prepare(SETTINGS, "calves", runs)
+    folder = prepare(SETTINGS, "calves", Workspace(runs))
     dataset = dataset_in(folder)
     fitted = load("mode")().fit(dataset.train)
     table = score_table(dataset, [impute_scenarios(fitted, "default", dataset)], n_resamples=100)

@@ -17,21 +17,14 @@ import pytest
 
 from snpimpute import imputers
 from snpimpute.base.errors import InputError
+from snpimpute.base.processes import StepFailed, run_step
 from snpimpute.base.progress import Watch
 from snpimpute.dataset.prepare import build_dataset
 from snpimpute.dataset.prepared import dataset_in, load_dataset
 from snpimpute.dataset.settings import DataSettings, ScenarioSettings
-from snpimpute.experiment.pipeline import (
-    StepFailed,
-    _write_tuned,
-    prepare,
-    read_scores,
-    run,
-    run_step,
-    study_name,
-    tune,
-)
+from snpimpute.experiment.pipeline import prepare, run
 from snpimpute.experiment.rows import Row, Tuned, plan, wanted_on
+from snpimpute.experiment.score import read_scores
 from snpimpute.experiment.settings import (
     ExperimentSettings,
     ScoringSettings,
@@ -40,6 +33,9 @@ from snpimpute.experiment.settings import (
     changed,
     read,
 )
+from snpimpute.experiment.steps import fit_row
+from snpimpute.experiment.tune import _write_tuned, study_name, tune
+from snpimpute.experiment.workspace import Workspace
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers.contract import impute
 from snpimpute.scoring.fits import fit_on, offsets_by_level
@@ -269,28 +265,28 @@ def test_what_a_study_found_is_kept_and_used_without_it(tmp_path):
     found = TuningSettings(trials=2, parameters=tmp_path / "found")
     settings = little(imputers=("softmax_regression",), tuning=found)
     row = next(row for row in plan(settings) if row.tune)
-    folder = prepare(settings, "calves", tmp_path / "runs")
-    first = tune(settings, folder, row, tmp_path / "runs")
+    folder = prepare(settings, "calves", Workspace(tmp_path / "runs"))
+    first = tune(settings, folder, row, Workspace(tmp_path / "runs"))
     kept = tmp_path / "found" / "calves-softmax_regression-tuned.toml"
     assert kept.exists() and first.trials == 2
 
-    again = tune(settings, folder, row, tmp_path / "elsewhere")
+    again = tune(settings, folder, row, Workspace(tmp_path / "elsewhere"))
     assert again == first
     beagle = Row("beagle", "tuned", True, "random", {})  # with parameters that are None, which TOML has not
     params = imputers.load("beagle").Params(ne=1000).model_dump(mode="json")
     found_before = Tuned(params=params, refit_params=params, trials=1, study="s")
     _write_tuned(tmp_path / "found" / "calves-beagle-tuned.toml", found_before, dataset_in(folder), beagle)
-    assert tune(settings, folder, beagle, tmp_path / "elsewhere") == found_before
+    assert tune(settings, folder, beagle, Workspace(tmp_path / "elsewhere")) == found_before
     from_file = replace(beagle, tune=False, params_file=tmp_path / "found" / "calves-beagle-tuned.toml")
-    assert tune(settings, folder, from_file, tmp_path / "elsewhere").params["ne"] == 1000
+    assert tune(settings, folder, from_file, Workspace(tmp_path / "elsewhere")).params["ne"] == 1000
     assert not (tmp_path / "elsewhere").exists()
 
     other = little(imputers=("softmax_regression",), tuning=found, seed=2)
     with pytest.raises(InputError, match=r"calves-softmax_regression-tuned\.toml were not found on this .*--retune"):
-        tune(other, prepare(other, "calves", tmp_path / "runs"), row, tmp_path / "runs")
+        tune(other, prepare(other, "calves", Workspace(tmp_path / "runs")), row, Workspace(tmp_path / "runs"))
 
     retuned = changed(settings, trials=3, retune=True)
-    assert tune(retuned, folder, row, tmp_path / "elsewhere").trials == 3
+    assert tune(retuned, folder, row, Workspace(tmp_path / "elsewhere")).trials == 3
     assert read_params(kept)["trials"] == 3
 
 
@@ -302,10 +298,10 @@ def test_a_row_takes_the_parameters_of_another(tmp_path):
     by_label = {row.label: row for row in plan(settings)}
     visible = by_label["dense/inputs-visible"]
     assert not visible.tune and visible.params_from == by_label["dense/fixed"]
-    folder = prepare(settings, "calves", tmp_path)
-    tuned = tune(settings, folder, visible, tmp_path)
+    folder = prepare(settings, "calves", Workspace(tmp_path))
+    tuned = tune(settings, folder, visible, Workspace(tmp_path))
     assert tuned.study == "" and tuned.refit_params is None
-    own = tune(settings, folder, by_label["dense/fixed"], tmp_path)
+    own = tune(settings, folder, by_label["dense/fixed"], Workspace(tmp_path))
     assert tuned.params == {**own.params_of(by_label["dense/fixed"]), "mask_inputs": False}
     assert len(list(tmp_path.glob("studies/*.json"))) == 1
     with pytest.raises(InputError, match=r"variants\.dense\.x: params_from names no other variant of dense: fixed, "):
@@ -345,7 +341,7 @@ def test_a_dataset_has_a_seed_of_its_own(tmp_path):
         "other": calves.model_copy(update={"seed": 2}),
     }
     settings = little(data=data)
-    drawn = {name: dataset_in(prepare(settings, name, tmp_path)) for name in data}
+    drawn = {name: dataset_in(prepare(settings, name, Workspace(tmp_path))) for name in data}
     tests = {name: dataset.test.digest() for name, dataset in drawn.items()}
     assert tests["calves"] == tests["same"] != tests["other"]
     assert settings.seed == 1
@@ -374,9 +370,9 @@ def test_a_step_that_fails_says_why(tmp_path):
     given = {"home": str(tmp_path / "home"), "imputer": "mode", "policy": "random", "params": {}}
     given |= {"folder": str(tmp_path), "refit_params": None, "levels_score": None, "seed": 1, "threads": 1}
     with pytest.raises(StepFailed, match="not a prepared dataset"):
-        run_step("fit", {**given, "impute_as": None}, tmp_path / "log", 1, Watch())
+        run_step(fit_row, {**given, "impute_as": None}, tmp_path / "log", 1, Watch())
     with pytest.raises(StepFailed, match=r"TypeError: .*impute_as"):
-        run_step("fit", given, tmp_path / "log", 1, Watch())
+        run_step(fit_row, given, tmp_path / "log", 1, Watch())
     assert "Traceback" in (tmp_path / "log").read_text()
 
 

@@ -17,6 +17,7 @@ from snpimpute.dataset.settings import DataSettings, ScenarioSettings
 from snpimpute.experiment import pipeline
 from snpimpute.experiment.registered import evaluate_registered
 from snpimpute.experiment.rows import Outcome
+from snpimpute.experiment.score import read_scores
 from snpimpute.experiment.settings import ExperimentSettings, VariantSettings
 from snpimpute.tracking.models import CARD
 from snpimpute.tracking.writer import Tracker
@@ -80,7 +81,7 @@ def runs(trained: tuple[Path, Outcome], tmp_path: Path) -> Path:
 
 def scores(outcome: Outcome) -> pd.DataFrame:
     """The table of scores but for the seconds, which differ from run to run."""
-    table = pipeline.read_scores(outcome.scores["calves"])
+    table = read_scores(outcome.scores["calves"])
     table = table[table["metric"] != "seconds"]
     return table.sort_values(list(table.columns[:12])).reset_index(drop=True)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snpimpute.experiment.pipeline import read_scores
+from snpimpute.experiment.score import read_scores
 from snpimpute.imputers.testing import small_panel
 from snpimpute.io.vcf import write_vcf
 

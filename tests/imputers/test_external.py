@@ -16,6 +16,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.experiment import pipeline
 from snpimpute.experiment import settings as config
 from snpimpute.experiment.rows import plan
+from snpimpute.experiment.score import read_scores
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers._description import parse_description
 from snpimpute.imputers._external import described
@@ -386,7 +387,7 @@ def test_a_whole_experiment(more: Path, tmp_path: Path) -> None:
     settings = config.read(tmp_path / "e.toml")
     outcome = pipeline.run(settings, tmp_path / "runs", until="evaluate")
     assert not outcome.failures
-    scores = pipeline.read_scores(outcome.scores["calves"])
+    scores = read_scores(outcome.scores["calves"])
     assert {"mode", "zero"} <= set(scores.imputer)
     home = next(done.home for done in outcome.rows["calves"] if done.row.imputer == "zero")
     assert home is not None and (home / "impute.log").read_text().startswith("# version: GNU sed")
