@@ -161,9 +161,9 @@ def compare_accuracy(vcf: Path, threads: int) -> None:
     from snpimpute.imputers._torch import focal_loss
     from snpimpute.imputers.bert import Bert
     from snpimpute.imputers.contract import Validation
-    from snpimpute.io.vcf import read_vcf
+    from snpimpute.io.matrix import read_matrix
 
-    matrix, _ = read_vcf(vcf)
+    matrix, _ = read_matrix(vcf)
     held = split_samples(matrix.samples, matrix.n_samples // 5, "random", 1)
     mask = site_masks(matrix.n_sites, (HIDDEN_PERCENT,), 1, "independent", 1)[HIDDEN_PERCENT, 0]
     panel, validation = matrix.take_samples(~held), Validation(matrix.take_samples(held), (mask,))

@@ -27,7 +27,7 @@ import pandas as pd
 
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.io.imputed import ImputedSites, ImputedWriter
-from snpimpute.io.vcf import write_vcf
+from snpimpute.io.write_vcf import write_vcf
 
 BLOCK = 500  # sites that are written together, as a window gives them
 EVERY = 10  # of the sites, one is in an array's target

@@ -28,7 +28,7 @@ from snpimpute.dataset.simulate import parse_settings, simulate_bulls
 from snpimpute.genotypes.matrix import site_keys
 from snpimpute.impute.fit import FitSettings, fit
 from snpimpute.impute.windows import WindowedModel
-from snpimpute.io.vcf import write_vcf
+from snpimpute.io.write_vcf import write_vcf
 from snpimpute.tracking.writer import Tracker
 
 WARM_UP = 20

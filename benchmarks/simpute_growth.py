@@ -87,9 +87,9 @@ def masked(n_samples: int, n_sites: int, n_positions: int, percent: float) -> Ge
 def compare_with_beagle(vcf: Path, n_sites: int, n_samples: int) -> None:
     """Print seconds and error rate of Simpute on the whole file, and of it and Beagle on a cut (0 sites: on all of it)."""
     from snpimpute.imputers.beagle import Beagle
-    from snpimpute.io.vcf import read_vcf
+    from snpimpute.io.matrix import read_matrix
 
-    truth, _ = read_vcf(vcf)
+    truth, _ = read_matrix(vcf)
     quick = time_one("Simpute", Simpute(), truth)
     print(f"{'':9}largest memory of the process, reading the file included: {peak_memory_mb():.0f} MB")
     cut = truth

@@ -24,7 +24,7 @@ import pandas as pd
 
 from snpimpute.base.files import write_text
 from snpimpute.dataset.masks import array_masks
-from snpimpute.io.read import read_genotypes
+from snpimpute.io.matrix import read_genotypes
 from snpimpute.report.markdown import table_of
 from snpimpute.report.tree import COLOURS
 

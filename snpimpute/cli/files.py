@@ -52,8 +52,8 @@ def check(
     """
     from snpimpute.base.files import require_writable
     from snpimpute.impute.check import PanelSites, check_target
-    from snpimpute.io.read import stem
     from snpimpute.io.samples import read_samples
+    from snpimpute.io.stream import stem
     from snpimpute.report.check import as_dict, verdict, write_check
 
     folder = output or Path(f"{stem(target)}.check")

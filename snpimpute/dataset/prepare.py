@@ -20,9 +20,8 @@ from snpimpute.dataset.splits import split_samples
 from snpimpute.genotypes.matrix import GenotypeMatrix, require_same_sites
 from snpimpute.genotypes.relationship import closest_relationship
 from snpimpute.io.filters import SiteFilter, apply_filter
-from snpimpute.io.read import read_genotypes, require_enough_sites
+from snpimpute.io.matrix import read_genotypes, read_matrix, require_enough_sites
 from snpimpute.io.samples import PARENTS, attach_samples, read_pedigree, read_samples
-from snpimpute.io.vcf import read_vcf
 
 # so that the draws of one seed are independent of each other
 TEST_SPLIT, VALIDATION_SPLIT, TEST_MASKS, VALIDATION_MASKS, SAMPLES, REGIONS = 11, 12, 13, 14, 15, 16
@@ -97,8 +96,8 @@ def _read_split(
     train_file: Path, test_file: Path, settings: DataSettings
 ) -> tuple[GenotypeMatrix, GenotypeMatrix, pd.DataFrame]:
     """Train and test given as two files of the same sites, each with its own phase, and what was left out of both."""
-    train, left_out = read_vcf(train_file, region=settings.region, max_sites=settings.max_sites)
-    test, _ = read_vcf(test_file, region=settings.region, max_sites=settings.max_sites)
+    train, left_out = read_matrix(train_file, region=settings.region, max_sites=settings.max_sites)
+    test, _ = read_matrix(test_file, region=settings.region, max_sites=settings.max_sites)
     require_same_sites(train.sites, test.sites, f"the train file {train_file}")
     shared = set(train.names) & set(test.names)
     if shared:

@@ -19,7 +19,8 @@ from snpimpute.base.files import written_beside
 from snpimpute.dataset.scenarios import Scenario
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GenotypeMatrix
-from snpimpute.io.vcf import read_vcf, write_vcf
+from snpimpute.io.matrix import read_matrix
+from snpimpute.io.write_vcf import write_vcf
 
 LAYOUT = 1
 CHANGED = "{} was changed after it was made: remove the folder and prepare it again"
@@ -171,9 +172,9 @@ def load_dataset(folder: Path) -> PreparedDataset:
         InputError: not a prepared dataset, another layout, or changed since it was made.
     """
     about = read_about(folder)
-    train, _ = read_vcf(folder / "train.vcf.gz")
-    test, _ = read_vcf(folder / "test.vcf.gz")
-    truth = read_vcf(folder / TRUE_GENOTYPES)[0] if (folder / TRUE_GENOTYPES).exists() else None
+    train, _ = read_matrix(folder / "train.vcf.gz")
+    test, _ = read_matrix(folder / "test.vcf.gz")
+    truth = read_matrix(folder / TRUE_GENOTYPES)[0] if (folder / TRUE_GENOTYPES).exists() else None
     table = pd.read_csv(folder / "samples.tsv", sep="\t", dtype=str, keep_default_na=False)
     for column in {"birth_order", "relationship"} & set(table.columns):
         table[column] = pd.to_numeric(table[column])

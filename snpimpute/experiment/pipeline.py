@@ -24,7 +24,7 @@ from snpimpute.experiment.settings import ExperimentSettings
 from snpimpute.experiment.train import choose_offsets, evaluate, log_training, train
 from snpimpute.experiment.tune import tune
 from snpimpute.experiment.workspace import Workspace
-from snpimpute.io.read import files_of
+from snpimpute.io.stream import files_of
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -15,7 +15,8 @@ from snpimpute.genotypes.inheritance import Trios
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS, GenotypeMatrix
 from snpimpute.io.builds import build_of, plain_contig
 from snpimpute.io.filters import BASES, shortened
-from snpimpute.io.stream import HALF, HAPLOID, N_KINDS, PHASED, POLYPLOID, UNPHASED, Stream, StreamedRecord, streamed
+from snpimpute.io.records import HALF, HAPLOID, N_KINDS, PHASED, POLYPLOID, UNPHASED, Record, Stream
+from snpimpute.io.stream import streamed
 
 # What a record of the target is to the panel. The calls of the first two can be used; the others are left out.
 SHARED = "shared"
@@ -101,10 +102,11 @@ class PanelSites:
                 if not _is_snp(record) or not record.alts or (record.contig, record.pos) == last:
                     continue
                 last = (record.contig, record.pos)
-                known = record.calls != MISSING
+                calls = record.calls
+                known = calls != MISSING
                 n = int(known.sum())
                 rows.append((record.contig, record.pos, record.id, record.ref, record.alts[0]))
-                frequency.append(float(record.calls[known].sum(dtype=np.int64)) / (2 * n) if n else np.nan)
+                frequency.append(float(calls[known].sum(dtype=np.int64)) / (2 * n) if n else np.nan)
         if not rows:
             raise InputError(f"{panel.name} has no biallelic SNP: a panel needs some")
         sites = pd.DataFrame(rows, columns=list(SITE_COLUMNS)).astype({"pos": np.int64})
@@ -189,7 +191,7 @@ def check_target(target: Path, panel: PanelSites, *, samples: pd.DataFrame | Non
     """
     with streamed(target) as (stream,):
         table = None if samples is None else _known_samples(samples, stream)
-        tally = _Tally(stream.samples, Trios.of(stream.samples, table))
+        tally = _Tally(stream.names, Trios.of(stream.names, table))
         for record in stream.records:
             tally.add(record)
     sites = tally.sites()
@@ -215,19 +217,20 @@ class _Tally:
         self._heterozygous = np.zeros(len(names), dtype=np.int64)
         self._fingerprint = np.zeros(len(names), dtype=np.uint64)
 
-    def add(self, record: StreamedRecord) -> None:
+    def add(self, record: Record) -> None:
         kinds = np.bincount(record.kinds, minlength=N_KINDS)
-        seen = record.calls != MISSING
+        calls = record.calls
+        seen = calls != MISSING
         compared = conflicts = 0
         if _is_snp(record):
             self._of_samples[np.arange(len(self._names)), record.kinds] += 1
-            self._heterozygous += record.calls == 1
-            self._fingerprint = self._fingerprint * np.uint64(1099511628211) + (record.calls + 2).astype(np.uint64)
+            self._heterozygous += calls == 1
+            self._fingerprint = self._fingerprint * np.uint64(1099511628211) + (calls + 2).astype(np.uint64)
             if plain_contig(record.contig) not in SEX_CONTIGS:
-                compared, conflicts = self.trios.add(record.calls)
+                compared, conflicts = self.trios.add(calls)
         self._rows.append((record.contig, record.id, record.ref, ",".join(record.alts)))
         self._pos.append(record.pos)
-        copies = int(record.calls[seen].sum(dtype=np.int64))
+        copies = int(calls[seen].sum(dtype=np.int64))
         self._numbers.extend([copies, compared, conflicts, int(record.passed), *kinds.tolist()])
 
     def sites(self) -> pd.DataFrame:
@@ -266,16 +269,16 @@ class _Tally:
         return found
 
 
-def _is_snp(record: StreamedRecord) -> bool:
+def _is_snp(record: Record) -> bool:
     """Whether a record is of one base against another, or against none yet seen."""
     return len(record.alts) <= 1 and record.ref in BASES and all(alt in BASES for alt in record.alts)
 
 
 def _known_samples(table: pd.DataFrame, stream: Stream) -> pd.DataFrame:
-    if not table["sample"].isin(stream.samples).any():
+    if not table["sample"].isin(stream.names).any():
         raise InputError(
             f"the sample table names none of the samples of {stream.name}: it has {shortened(table['sample'].tolist())}, "
-            f"the target {shortened(stream.samples)}"
+            f"the target {shortened(stream.names)}"
         )
     return table
 

@@ -16,8 +16,9 @@ from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING
 from snpimpute.io.builds import plain_contig
 from snpimpute.io.filters import BASES, shortened
-from snpimpute.io.read import VCF_SUFFIXES
-from snpimpute.io.stream import NO_CALL, Stream, StreamedRecord, contigs_in_order, streamed
+from snpimpute.io.records import NO_CALL, Record, Stream
+from snpimpute.io.stream import contigs_in_order, streamed
+from snpimpute.io.vcf import VCF_SUFFIXES
 from snpimpute.metrics.maf import maf_bin, maf_bin_names
 from snpimpute.metrics.scores import centred_sums, correlation, non_reference_concordance, scores
 from snpimpute.metrics.sums import N_SUMS, confusion, site_sums
@@ -134,9 +135,7 @@ def _contig_ranks(paths: Sequence[Path]) -> dict[str, int]:
     return {contig: i for i, contig in enumerate(merged)}
 
 
-def _side_by_side(
-    streams: Sequence[Stream], rank: Mapping[str, int]
-) -> Iterator[list[dict[Alleles, list[StreamedRecord]]]]:
+def _side_by_side(streams: Sequence[Stream], rank: Mapping[str, int]) -> Iterator[list[dict[Alleles, list[Record]]]]:
     """For each position that a file has: of every file its records there, by alleles."""
     iterators = [_by_position(stream, rank) for stream in streams]
     heads = [next(iterator, None) for iterator in iterators]
@@ -148,11 +147,9 @@ def _side_by_side(
                 heads[i] = next(iterators[i], None)
 
 
-def _by_position(
-    stream: Stream, rank: Mapping[str, int]
-) -> Iterator[tuple[Place, dict[Alleles, list[StreamedRecord]]]]:
+def _by_position(stream: Stream, rank: Mapping[str, int]) -> Iterator[tuple[Place, dict[Alleles, list[Record]]]]:
     place: Place | None = None
-    records: dict[Alleles, list[StreamedRecord]] = {}
+    records: dict[Alleles, list[Record]] = {}
     for record in stream.records:
         at = (rank[plain_contig(record.contig)], record.pos)
         if at != place:
@@ -179,21 +176,21 @@ class _Comparison:
 
     def __init__(self, streams: Sequence[Stream], listed: set[str], given: bool) -> None:
         self._truth, self._imputed = streams[0], streams[1]
-        there = {name: i for i, name in enumerate(self._imputed.samples)}
-        self.names = [name for name in self._truth.samples if name in there]
+        there = {name: i for i, name in enumerate(self._imputed.names)}
+        self.names = [name for name in self._truth.names if name in there]
         if not self.names:
             raise InputError(
                 f"{self._truth.name} and {self._imputed.name} have no sample in common: they have "
-                f"{shortened(self._truth.samples, 4)} and {shortened(self._imputed.samples, 4)}"
+                f"{shortened(self._truth.names, 4)} and {shortened(self._imputed.names, 4)}"
             )
-        self._truth_rows = np.array([i for i, name in enumerate(self._truth.samples) if name in there])
+        self._truth_rows = np.array([i for i, name in enumerate(self._truth.names) if name in there])
         self._imputed_rows = np.array([there[name] for name in self.names])
-        of_typed = {name: i for i, name in enumerate(streams[2].samples)} if len(streams) > 2 else {}
+        of_typed = {name: i for i, name in enumerate(streams[2].names)} if len(streams) > 2 else {}
         self._typed_rows = np.array([of_typed.get(name, -1) for name in self.names])
         self._listed, self._typed_given = listed, given
         n = len(self.names)
         self._block_size = max(1, CALLS_PER_BLOCK // n)
-        self._block: list[tuple[StreamedRecord, StreamedRecord, np.ndarray]] = []
+        self._block: list[tuple[Record, Record, np.ndarray]] = []
         self.counts: Counter[str] = Counter()
         self._by_sample = np.zeros((n, N_SUMS))
         self._centred = np.zeros((n, 6))
@@ -206,9 +203,9 @@ class _Comparison:
 
     def add(
         self,
-        truth: dict[Alleles, list[StreamedRecord]],
-        imputed: dict[Alleles, list[StreamedRecord]],
-        typed: dict[Alleles, list[StreamedRecord]] | None = None,
+        truth: dict[Alleles, list[Record]],
+        imputed: dict[Alleles, list[Record]],
+        typed: dict[Alleles, list[Record]] | None = None,
     ) -> None:
         """Take in the records that the files have at a position."""
         both = truth.keys() & imputed.keys()
@@ -226,7 +223,7 @@ class _Comparison:
             if len(self._block) == self._block_size:
                 self._add_block()
 
-    def _is_typed(self, record: StreamedRecord, typed: dict[Alleles, list[StreamedRecord]]) -> np.ndarray:
+    def _is_typed(self, record: Record, typed: dict[Alleles, list[Record]]) -> np.ndarray:
         """bool (n_samples,): whose call at the site was known before imputation."""
         names = {
             record.id,
@@ -277,7 +274,7 @@ class _Comparison:
         numbers = [maf, place, (truth != MISSING).sum(axis=0), *_scores(by_site).values(), quality]
         self._numbers.append(np.array(numbers, dtype=np.float64))
 
-    def _posterior(self, records: Sequence[StreamedRecord], calls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _posterior(self, records: Sequence[Record], calls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Posterior float64 (n_samples, n, 3) and dosage float64 (n_samples, n), as far as the records give them."""
         posterior = np.eye(3)[calls]
         dosage = calls.astype(np.float64)
@@ -327,8 +324,8 @@ class _Comparison:
             "sites": len(sites),
             "sites_scored": int((sites.calls > 0).sum()),
             "samples": len(self.names),
-            "samples_only_in_truth": len(self._truth.samples) - len(self.names),
-            "samples_only_in_imputed": len(self._imputed.samples) - len(self.names),
+            "samples_only_in_truth": len(self._truth.names) - len(self.names),
+            "samples_only_in_imputed": len(self._imputed.names) - len(self.names),
             "calls": int(_calls(total)),
             "calls_typed": int(self._typed_confusion.sum()),
         }

@@ -42,9 +42,10 @@ from snpimpute.impute.windows import ABOUT, Window, WindowedModel, cut_by_map, c
 from snpimpute.imputers.contract import Imputer, Report
 from snpimpute.io.filters import SiteFilter
 from snpimpute.io.maps import GeneticMap
-from snpimpute.io.read import VCF_SUFFIXES, files_of
 from snpimpute.io.samples import attach_samples, read_samples
 from snpimpute.io.spool import spool_genotypes
+from snpimpute.io.stream import files_of
+from snpimpute.io.vcf import VCF_SUFFIXES
 from snpimpute.metrics.intervals import interval, resample, resampling_weights
 from snpimpute.metrics.registry import METRICS
 from snpimpute.metrics.scores import scores

@@ -34,9 +34,8 @@ from snpimpute.impute.check import (
 from snpimpute.impute.steps import WINDOWS_IMPUTED, impute_windows, imputed_file, kept_posterior
 from snpimpute.impute.windows import Window, WindowedModel, cut_by_sites, weights_in
 from snpimpute.io.imputed import ImputedSites, ImputedWriter
-from snpimpute.io.read import files_of
 from snpimpute.io.spool import empty_spool, spooled
-from snpimpute.io.stream import streamed
+from snpimpute.io.stream import files_of, streamed
 
 NO_PANEL = "NOPANEL"
 KEPT = {OUTSIDE: NO_PANEL, ALLELES: NO_PANEL, MULTIALLELIC: "", INDEL: "", NOT_DIPLOID: ""}  # kind → INFO flag
@@ -213,8 +212,8 @@ def _prepare(
             with streamed(settings.target) as (stream,):
                 for number, record in enumerate(stream.records):
                     if usable[number] >= 0:
-                        known = record.calls != MISSING
-                        turned = np.where(known, 2 - record.calls, record.calls) if swapped[number] else record.calls
+                        observed = record.calls
+                        turned = np.where(observed != MISSING, 2 - observed, observed) if swapped[number] else observed
                         calls[usable[number]] = turned
             calls.flush()
     plan = {
@@ -279,7 +278,7 @@ def _write(
         writer = ImputedWriter(
             settings.output,
             stream.header,
-            stream.samples,
+            stream.names,
             contigs=contigs,
             flags={NO_PANEL: "The model has no such site: the record is as it was"},
             about={key: value for key, value in about.items() if value},

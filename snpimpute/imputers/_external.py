@@ -26,7 +26,7 @@ from snpimpute.imputers.beagle import Beagle, smoothed
 from snpimpute.imputers.contract import MIN_SEEN, Imputer, Params, Report, Trial, Validation, Variant
 from snpimpute.io.maps import GeneticMap
 from snpimpute.io.plink import BED_MISSING, write_bed
-from snpimpute.io.vcf import write_vcf
+from snpimpute.io.write_vcf import write_vcf
 
 DESCRIPTION = "description.toml"  # in the folder of a saved model
 PROBABILITIES = ("HDS", "GP")  # fields that a posterior can be made of without smoothing

@@ -25,7 +25,7 @@ from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, numbered_samples, site_keys
 from snpimpute.imputers._target import frequencies_in
 from snpimpute.imputers.contract import Imputer, Params, Report, Trial, Validation, Variant
-from snpimpute.io.vcf import write_vcf
+from snpimpute.io.write_vcf import write_vcf
 
 SMALL = 1_000_000  # genotypes of panel and target: up to these Java spends more on optimising a run than it gains by it
 LEAD = 0.001  # by which Beagle's call leads where its probabilities favour another: enough to survive float16

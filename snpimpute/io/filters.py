@@ -6,19 +6,17 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from snpimpute.base.errors import InputError
-from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS, GenotypeMatrix
+from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 
 REASONS = ("multi-allelic", "indel", "FILTER", "duplicate", "monomorphic", "call rate", "MAF")
 BASES = frozenset("ACGT")
 CALLS_PER_BLOCK = 2_000_000
-CALLS_FILE, HAPLOTYPES_FILE = "calls.i8", "haplotypes.i8"  # of a spool: int8, site after site
 
 
 @dataclass(frozen=True)
@@ -42,16 +40,6 @@ class Region(NamedTuple):
     contig: str
     start: int = 1
     end: int = 2**31 - 1
-
-
-class Site(NamedTuple):
-    """One row of a matrix's sites table."""
-
-    contig: str
-    pos: int
-    id: str
-    ref: str
-    alt: str
 
 
 def parse_regions(text: str) -> list[Region]:
@@ -154,126 +142,3 @@ def apply_filter(
     counted = Counter({reason: before.get(reason, 0) for reason in REASONS}) + Counter(reasons[reasons != ""].tolist())
     kept = reasons == ""
     return matrix.take_sites(kept), left_out_table(before.get("read", matrix.n_sites), counted, int(kept.sum()))
-
-
-class Gatherer:
-    """Collects the sites that pass while a file is read, and ends the reading when there are too many.
-
-    A record is counted under the first reason that holds, in the order of REASONS. Among SNPs at the same position
-    the first one is kept, the others are duplicates.
-
-    With a folder `spool` calls and haplotypes are written there, site after site, and the matrix is made of arrays that
-    are mapped from these files: what is in memory is what is looked at.
-    """
-
-    def __init__(
-        self,
-        source: str,
-        n_samples: int,
-        site_filter: SiteFilter | None,
-        max_sites: int | None,
-        spool: Path | None = None,
-    ) -> None:
-        self.n_samples = n_samples
-        self._spool = spool
-        self.block_size = max(1, CALLS_PER_BLOCK // n_samples)
-        self._source = source
-        self._filter = site_filter
-        self._max_sites = max_sites
-        self._read = 0
-        self._left_out: Counter[str] = Counter()
-        self._last: tuple[str, int] = ("", 0)
-        self._contigs: set[str] = set()
-        self._sites: list[Site] = []
-        self._calls: list[np.ndarray] = []
-        self._haplotypes: list[np.ndarray] | None = []
-
-    def accepts(self, contig: str, pos: int, ref: str, alts: Sequence[str], passed: bool) -> bool:
-        """Count a record; whether it is a biallelic SNP whose calls are to be added.
-
-        Args:
-            contig, pos, ref, alts: the record; `alts` empty where it has no alternate allele.
-            passed: whether its FILTER is PASS or `.`.
-        """
-        self._read += 1
-        reason = self._record_reason(contig, pos, ref, alts, passed)
-        if reason:
-            self._left_out[reason] += 1
-        return not reason
-
-    def _record_reason(self, contig: str, pos: int, ref: str, alts: Sequence[str], passed: bool) -> str:
-        if len(alts) > 1:
-            return "multi-allelic"
-        if not alts:
-            return "monomorphic"
-        if ref not in BASES or alts[0] not in BASES:
-            return "indel"
-        if not passed and self._filter is not None and self._filter.pass_only:
-            return "FILTER"
-        if (contig, pos) == self._last:
-            return "duplicate"
-        last_contig, last_pos = self._last
-        if contig in self._contigs and (contig != last_contig or pos < last_pos):
-            raise InputError(
-                f"{self._source} is not in order of position at {contig}:{pos}: sort it (bcftools sort; plink1.9 --make-bed)"
-            )
-        self._contigs.add(contig)
-        self._last = (contig, pos)
-        return ""
-
-    def add(self, sites: list[Site], calls: np.ndarray, haplotypes: np.ndarray | None) -> None:
-        """Take in the calls of accepted sites, keeping those that pass the filter.
-
-        Args:
-            sites: as many as calls has columns.
-            calls: int8 (n_samples, n), -1 = missing.
-            haplotypes: int8 (n_samples, n, 2), alleles 0/1, below 0 where a call is missing or not phased; None where
-                nothing is phased.
-        """
-        if self._filter is None:
-            kept = np.ones(len(sites), dtype=bool)
-        else:
-            reasons = genotype_reasons(calls, self._filter)
-            kept = reasons == ""
-            self._left_out.update(reasons[~kept].tolist())
-        self._sites += [site for site, keep in zip(sites, kept, strict=True) if keep]
-        self._keep(self._calls, CALLS_FILE, calls[:, kept])
-        if haplotypes is None or (haplotypes[:, kept] < 0).any():
-            self._haplotypes = None
-        elif self._haplotypes is not None:
-            self._keep(self._haplotypes, HAPLOTYPES_FILE, haplotypes[:, kept])
-        if self._max_sites is not None:
-            self._require_selection(self._max_sites)
-
-    def _keep(self, blocks: list[np.ndarray], name: str, block: np.ndarray) -> None:
-        """Keep a block (n_samples, n, ...) in memory, or behind the others in the spool."""
-        if self._spool is None:
-            blocks.append(block)
-            return
-        blocks.append(block[:, :0])
-        with (self._spool / name).open("ab") as file:
-            file.write(np.ascontiguousarray(block.swapaxes(0, 1), dtype=np.int8).tobytes())
-
-    def _kept(self, blocks: list[np.ndarray], name: str) -> np.ndarray:
-        """All blocks as one int8 array (n_samples, n_sites, ...)."""
-        if self._spool is None or not self._sites:
-            return np.concatenate(blocks, axis=1)
-        shape = (len(self._sites), self.n_samples, *blocks[0].shape[2:])
-        return np.memmap(self._spool / name, dtype=np.int8, mode="r", shape=shape).swapaxes(0, 1)
-
-    def _require_selection(self, max_sites: int) -> None:
-        if len(self._sites) > max_sites:
-            first, last = self._sites[0], self._sites[max_sites - 1]
-            end = f"{last.pos}" if first.contig == last.contig else f"{last.contig}:{last.pos}"
-            raise InputError(
-                f"{self._source} holds more than {max_sites} sites: select a part with --region CONTIG:START-END "
-                f"(the first {max_sites} are {first.contig}:{first.pos}-{end}), or take more with --max-sites N"
-            )
-
-    def finish(self, samples: pd.DataFrame) -> tuple[GenotypeMatrix, pd.DataFrame]:
-        """The matrix of the kept sites, and the table of what was left out."""
-        sites = pd.DataFrame(self._sites, columns=list(SITE_COLUMNS)).astype({"pos": np.int64})
-        calls = self._kept([np.empty((self.n_samples, 0), dtype=np.int8), *self._calls], CALLS_FILE)
-        haplotypes = self._kept(self._haplotypes, HAPLOTYPES_FILE) if self._haplotypes else None
-        table = left_out_table(self._read, self._left_out, len(sites))
-        return GenotypeMatrix(calls, samples, sites, haplotypes), table

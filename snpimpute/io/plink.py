@@ -1,8 +1,8 @@
-"""PLINK 1: reading bed, bim and fam into a GenotypeMatrix, and writing them."""
+"""PLINK 1: bed, bim and fam as a stream of records, and written from a matrix."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,92 +11,98 @@ import pandas as pd
 
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
-from snpimpute.io.filters import Gatherer, Site, SiteFilter, chosen_rows, parse_regions, require_contig
+from snpimpute.io.filters import CALLS_PER_BLOCK, chosen_rows, parse_regions, require_contig
+from snpimpute.io.records import NO_CALL, UNPHASED, Accept, Record, Stream, in_order
 
 BED_MISSING = -127
 BED_MAGIC = b"\x6c\x1b\x01"
 BIM_COLUMNS = ("contig", "id", "cm", "pos", "a1", "a2")
 FAM_COLUMNS = ("family", "sample", "father", "mother", "sex", "phenotype")
 SEXES = {"1": "male", "2": "female"}
+SPELLED = np.array(["0/0", "0/1", "1/1", "./."])  # by the number of alternate alleles; -1 is the last
+ALLELES = np.array([[0, 0], [0, 1], [1, 1], [MISSING, MISSING]], dtype=np.int8)  # likewise
 
 
-def read_plink(
+def plink_stream(
     path: Path,
     *,
     region: str | None = None,
     samples: Sequence[str] | None = None,
-    site_filter: SiteFilter | None = None,
-    max_sites: int | None = None,
-    min_samples: int = 1,
-    spool: Path | None = None,
-) -> tuple[GenotypeMatrix, pd.DataFrame]:
-    """Read the biallelic SNPs of a PLINK 1 file set.
+    accept: Accept | None = None,
+    lines: bool = False,
+) -> Stream:
+    """Open a PLINK 1 file set.
 
     A1 is taken as the alternate allele and A2 as the reference, as plink2 writes them; PLINK 1.9 makes A1 the rarer
     allele unless told to keep the order, which turns 0 into 2 but changes nothing else. A bed is never phased.
 
+    The stream's samples have `sample` (the individual id), `sex` ("male", "female" or empty) and `family`: the family id
+    or, where that is 0 or the individual id again, the father's id.
+
     Args:
         path: the .bed file; .bim and .fam stand beside it.
-        region: `CONTIG` or `CONTIG:START-END` (1-based, both ends within), or several joined by `;`.
-        samples: names (individual ids) of the samples to read, in the order wanted; None = all.
-        site_filter: what a site must have to be kept; None keeps every biallelic SNP.
-        max_sites: most sites to keep; more are refused. None = any number.
-        min_samples: fewest samples that will do.
-        spool: an empty folder to keep the calls in, for files larger than memory; None = in memory.
-
-    Returns:
-        The matrix, and the table of what was left out (filters.left_out_table). The samples table has `sample` (the
-        individual id), `sex` ("male", "female" or empty) and `family`: the family id or, where that is 0 or the
-        individual id again, the father's id.
-
-    Raises:
-        InputError: a file is missing, broken or not PLINK's, not in order, or without what was asked of it.
+        region, samples, accept, lines: see `stream.streamed`.
     """
-    from bed_reader import open_bed
-
-    path = Path(path)
-    where = None if region is None else parse_regions(region)
     bim = plink_table(path.with_suffix(".bim"), BIM_COLUMNS)
     fam = plink_table(path.with_suffix(".fam"), FAM_COLUMNS)
     require_bed(path, len(fam), len(bim))
     rows = chosen_rows(fam["sample"].tolist(), samples, path.name)
-    if len(rows) < min_samples:
-        raise InputError(f"{path.name} gives {len(rows)} sample: at least {min_samples} are needed")
     pos = pd.to_numeric(bim.pos, errors="coerce")
     if pos.isna().any():
         raise InputError(f"{path.stem}.bim gives {bim.pos[pos.isna()].iloc[0]!r} as a position, which is not a number")
     bim["pos"] = pos.astype(np.int64)
-    n_sites = len(bim)
-    if where is not None:
-        contigs = bim.contig.unique().tolist()
-        wanted = np.zeros(len(bim), dtype=bool)
-        for part in where:
-            require_contig(part, contigs, path.name)
-            within = (bim.contig == part.contig) & bim.pos.between(part.start, part.end)
-            if not within.any():
-                raise InputError(f"{path.name} has no records in {part.contig}:{part.start}-{part.end}")
-            wanted |= within.to_numpy()
-        bim = bim[wanted]
-    gatherer = Gatherer(path.name, len(rows), site_filter, max_sites, spool)
-    with open_bed(path, iid_count=len(fam), sid_count=n_sites, properties={}) as bed:
-        _gather(gatherer, bed, bim, rows)
-    return gatherer.finish(_sample_table(fam.iloc[rows]))
+    wanted = bim if region is None else _in_region(bim, region, path.name)
+    records = _records(path, bim, wanted, len(fam), None if samples is None else rows, accept, lines)
+    return Stream(path.name, path, _sample_table(fam.iloc[rows]), {}, "", in_order(records, path.name))
 
 
-def _gather(gatherer: Gatherer, bed: Any, bim: pd.DataFrame, rows: np.ndarray) -> None:
-    """Feed the records of `bim` to the gatherer, and the calls of the accepted ones, a block of sites at a time."""
-    for start in range(0, len(bim), gatherer.block_size):
-        block = bim.iloc[start : start + gatherer.block_size]
-        sites, columns = [], []
-        for column, contig, name, pos, a1, a2 in zip(
-            block.index, block.contig, block.id, block.pos, block.a1.str.upper(), block.a2.str.upper(), strict=True
-        ):
-            if gatherer.accepts(contig, pos, a2, [] if a1 in {"0", "."} else [a1], passed=True):
-                sites.append(Site(contig, pos, "" if name == "." else name, a2, a1))
-                columns.append(column)
-        if sites:
-            calls = bed.read(index=(rows, columns), dtype="int8", order="C", num_threads=1)
-            gatherer.add(sites, np.where(calls == BED_MISSING, np.int8(MISSING), calls), None)
+def _in_region(bim: pd.DataFrame, region: str, source: str) -> pd.DataFrame:
+    contigs = bim.contig.unique().tolist()
+    wanted = np.zeros(len(bim), dtype=bool)
+    for part in parse_regions(region):
+        require_contig(part, contigs, source)
+        within = (bim.contig == part.contig) & bim.pos.between(part.start, part.end)
+        if not within.any():
+            raise InputError(f"{source} has no records in {part.contig}:{part.start}-{part.end}")
+        wanted |= within.to_numpy()
+    return bim[wanted]
+
+
+def _records(
+    path: Path,
+    bim: pd.DataFrame,
+    wanted: pd.DataFrame,
+    n_samples: int,
+    rows: np.ndarray | None,
+    accept: Accept | None,
+    lines: bool,
+) -> Iterator[Record]:
+    """The wanted records of a bed, a block of sites at a time, the samples at `rows` in that order (None: all)."""
+    from bed_reader import open_bed
+
+    size = max(1, CALLS_PER_BLOCK // n_samples)
+    everyone: Any = np.s_[:] if rows is None else rows
+    with open_bed(path, iid_count=n_samples, sid_count=len(bim), properties={}) as bed:
+        for start in range(0, len(wanted), size):
+            sites: list[tuple[int, str, int, str, str, tuple[str, ...]]] = []
+            for row in wanted.iloc[start : start + size].itertuples():
+                alt, ref, contig, pos = str(row.a1).upper(), str(row.a2).upper(), str(row.contig), int(row.pos)
+                alts: tuple[str, ...] = () if alt in {"0", "."} else (alt,)
+                if accept is None or accept(contig, pos, ref, alts, True):
+                    sites.append((int(row.Index), contig, pos, "" if row.id == "." else str(row.id), ref, alts))
+            if not sites:
+                continue
+            columns = [site[0] for site in sites]
+            calls = bed.read(index=(everyone, columns), dtype="int8", order="F", num_threads=1)
+            calls[calls == BED_MISSING] = MISSING
+            for column, (_, contig, pos, name, ref, alts) in enumerate(sites):
+                here = calls[:, column]
+                kinds = np.where(here == MISSING, NO_CALL, UNPHASED).astype(np.int8)
+                line = ""
+                if lines:
+                    fixed = [contig, str(pos), name or ".", ref, ",".join(alts) or ".", ".", "PASS", ".", "GT"]
+                    line = "\t".join([*fixed, *SPELLED[here]])
+                yield Record(contig, pos, name, ref, alts, True, ALLELES[here], kinds, line=line)
 
 
 def _sample_table(fam: pd.DataFrame) -> pd.DataFrame:

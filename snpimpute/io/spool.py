@@ -9,8 +9,8 @@ import pandas as pd
 
 from snpimpute.base.files import written_beside
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
-from snpimpute.io.filters import CALLS_FILE, HAPLOTYPES_FILE, SiteFilter
-from snpimpute.io.read import read_genotypes
+from snpimpute.io.filters import SiteFilter
+from snpimpute.io.matrix import CALLS_FILE, HAPLOTYPES_FILE, read_genotypes
 
 SITES_FILE, SAMPLES_FILE = "sites.tsv", "samples.tsv"
 

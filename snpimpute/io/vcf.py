@@ -1,12 +1,12 @@
-"""VCF and BCF: reading into a GenotypeMatrix, and writing calls back as bgzipped VCF."""
+"""VCF and BCF as a stream of records, read by htslib, whose messages are looked at."""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -17,131 +17,145 @@ import numpy as np
 import pandas as pd
 
 from snpimpute.base.errors import InputError
-from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
-from snpimpute.io.bgzf import BgzfWriter, has_end_block, is_bgzipped, write_csi
-from snpimpute.io.filters import Gatherer, Region, Site, SiteFilter, chosen_rows, parse_regions, require_contig
+from snpimpute.genotypes.matrix import MISSING
+from snpimpute.io.bgzf import has_end_block, is_bgzipped
+from snpimpute.io.filters import Region, chosen_rows, parse_regions, require_contig
+from snpimpute.io.records import HALF, HAPLOID, NO_CALL, PHASED, POLYPLOID, UNPHASED, Accept, Record, Stream, in_order
+
+VCF_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
+# Names under which programs keep their own estimate of r², the first that is there is taken: Beagle, minimac, IMPUTE.
+QUALITY_KEYS = ("DR2", "R2", "INFO")
 
 logger = logging.getLogger(__name__)
 
 
-def read_vcf(
+def vcf_stream(
     path: Path,
+    messages: Callable[[], list[str]],
     *,
     region: str | None = None,
     samples: Sequence[str] | None = None,
-    site_filter: SiteFilter | None = None,
-    max_sites: int | None = None,
-    min_samples: int = 1,
-    spool: Path | None = None,
-) -> tuple[GenotypeMatrix, pd.DataFrame]:
-    """Read the biallelic SNPs of a VCF (plain, gzipped or bgzipped) or BCF.
-
-    A half call (`0/.`) is missing. The matrix has haplotypes if every kept call is phased and none is missing.
+    accept: Accept | None = None,
+    dosages: bool = False,
+    lines: bool = False,
+) -> Stream:
+    """Open a VCF (plain, gzipped or bgzipped) or BCF.
 
     Args:
         path: the file.
-        region: `CONTIG` or `CONTIG:START-END` (1-based, both ends within), or several joined by `;` in the file's order,
-            found by the index beside the file.
-        samples: names of the samples to read, in the order wanted; None = all.
-        site_filter: what a site must have to be kept; None keeps every biallelic SNP.
-        max_sites: most sites to keep; more are refused. None = any number.
-        min_samples: fewest samples that will do.
-        spool: an empty folder to keep the calls in, for files larger than memory; None = in memory.
-
-    Returns:
-        The matrix (samples table: `sample` alone), and the table of what was left out (filters.left_out_table).
-
-    Raises:
-        InputError: the file is missing, broken, not a VCF, not in order, or without what was asked of it; a call is
-            haploid or polyploid.
+        messages: gives what htslib has printed so far (see `htslib_messages`).
+        region, samples, accept, dosages, lines: see `stream.streamed`.
     """
-    path = Path(path)
-    where = [] if region is None else parse_regions(region)
     require_whole(path)
-    with htslib_messages() as messages, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="no intervals found")  # said by our own error
-        vcf = open_vcf(path, messages)
-        rows = chosen_rows(vcf.samples, samples, path.name)
-        if len(rows) < min_samples:
-            raise InputError(f"{path.name} gives {len(rows)} sample: at least {min_samples} are needed")
-        if where:
-            _require_index(path)
-        for part in where:
-            require_contig(part, vcf.seqnames, path.name)
-        names = [vcf.samples[row] for row in rows]
-        if samples is not None:
-            vcf.set_samples(names)
-            rows = np.argsort(np.argsort(rows))
-        gatherer = Gatherer(path.name, len(rows), site_filter, max_sites, spool)
-        records = chain.from_iterable(vcf_records(vcf, path, part, messages) for part in (where or (None,)))
-        _gather(gatherer, records, vcf.samples, rows, path.name)
-    return gatherer.finish(pd.DataFrame({"sample": names}))
+    vcf = open_vcf(path, messages)
+    rows = chosen_rows(vcf.samples, samples, path.name)
+    names = [vcf.samples[row] for row in rows]
+    where = [] if region is None else parse_regions(region)
+    if where:
+        _require_index(path)
+    for part in where:
+        require_contig(part, vcf.seqnames, path.name)
+    if samples is not None:
+        vcf.set_samples(names)
+        rows = np.argsort(np.argsort(rows))
+    lengths = re.findall(r"##contig=<ID=([^,>]+),(?:[^>\n]*,)?length=(\d+)", vcf.raw_header)
+    found = chain.from_iterable(vcf_records(vcf, path, part, messages) for part in (where or (None,)))
+    records = _decoded_records(found, None if samples is None else rows, len(names), accept, dosages, lines, path.name)
+    by_contig = {contig: int(n) for contig, n in lengths}
+    return Stream(
+        path.name, path, pd.DataFrame({"sample": names}), by_contig, vcf.raw_header, in_order(records, path.name)
+    )
 
 
-def _gather(gatherer: Gatherer, records: Iterator[Any], names: Sequence[str], rows: np.ndarray, source: str) -> None:
-    """Feed records to the gatherer, a block of sites at a time, the samples at `rows` in that order."""
-    sites: list[Site] = []
-    alleles: list[np.ndarray] = []
-    any_calls = False
-
-    def add_block() -> None:
-        if not any_calls:
-            raise InputError(f"{source} has no genotypes: its records have no GT")
-        gatherer.add(sites, *_calls(np.stack(alleles, axis=2)))
-        sites.clear()
-        alleles.clear()
-
+def _decoded_records(
+    records: Iterator[Any],
+    rows: np.ndarray | None,
+    n_samples: int,
+    accept: Accept | None,
+    dosages: bool,
+    lines: bool,
+    source: str,
+) -> Iterator[Record]:
+    """Decode htslib's records, the samples at `rows` in that order (None: all as they are)."""
+    any_calls = any_record = False
     for record in records:
-        ref, alts = record.REF.upper(), [alt.upper() for alt in record.ALT]
-        if not gatherer.accepts(record.CHROM, record.POS, ref, alts, record.FILTER is None):
+        ref, alts = record.REF.upper(), tuple(alt.upper() for alt in record.ALT)
+        passed = record.FILTER is None
+        if accept is not None and not accept(record.CHROM, record.POS, ref, alts, passed):
             continue
-        any_calls |= "GT" in record.FORMAT
-        sites.append(Site(record.CHROM, record.POS, record.ID or "", ref, alts[0]))
-        alleles.append(_diploid(record, names, source)[:, rows])
-        if len(sites) == gatherer.block_size:
-            add_block()
-    if sites:
-        add_block()
+        formats = record.FORMAT
+        any_record = True
+        any_calls |= "GT" in formats
+        alleles, kinds = _decoded(record, source) if "GT" in formats else _no_calls(n_samples)
+        if rows is not None:
+            alleles, kinds = alleles[rows], kinds[rows]
+        dosage = posterior = None
+        quality = np.nan
+        if dosages:
+            if "DS" in formats:
+                dosage = np.array(record.format("DS")[:, 0], dtype=np.float32)
+            if "GP" in formats:
+                table = np.array(record.format("GP"), dtype=np.float32)
+                posterior = table if table.shape == (n_samples, 3) else None
+            quality = next(
+                (value for key in QUALITY_KEYS if (value := _number(record.INFO.get(key))) is not None), quality
+            )
+        line = str(record).rstrip("\n") if lines else ""
+        yield Record(
+            record.CHROM,
+            record.POS,
+            record.ID or "",
+            ref,
+            alts,
+            passed,
+            alleles,
+            kinds,
+            dosage,
+            posterior,
+            quality,
+            line,
+        )
+    if any_record and not any_calls:
+        raise InputError(f"{source} has no genotypes: its records have no GT")
 
 
-def _diploid(record: Any, names: Sequence[str], source: str) -> np.ndarray:
-    """int8 (3, n_samples): first and second allele, below 0 = missing, and 1 where they are phased.
+def _number(value: Any) -> float | None:
+    """An INFO value as a number, the first of several, as it was spelled and not as single precision has it; None where it is none."""
+    if isinstance(value, tuple):
+        value = value[0] if value else None
+    return round(float(value), 6) if isinstance(value, int | float) else None
 
-    A call of one missing allele (`.`) is a missing call; any other that has not two alleles is refused.
-    """
-    if "GT" not in record.FORMAT:
-        return np.full((3, len(names)), MISSING, dtype=np.int8)
+
+def _no_calls(n_samples: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.full((n_samples, 2), MISSING, dtype=np.int8), np.full(n_samples, NO_CALL, dtype=np.int8)
+
+
+def _decoded(record: Any, source: str) -> tuple[np.ndarray, np.ndarray]:
+    """Alleles int8 (n_samples, 2) and kinds int8 (n_samples,) of a record that has GT; InputError at an allele that it has not."""
     # Owns its data. Columns: the alleles (-1 = missing, -2 = the call has fewer than the longest one), then the phase.
-    table = record.genotype.array().astype(np.int8).T
-    alleles = table[:-1]
-    if len(alleles) == 2:
-        odd = (alleles[1] == -2) & (alleles[0] >= 0)
-    else:
-        odd = ((alleles != -2).sum(axis=0) != 2) & (alleles >= 0).any(axis=0)
+    table = record.genotype.array()
+    if table[:, :-1].max() > len(record.ALT):
+        raise InputError(
+            f"{source} is broken: {record.CHROM}:{record.POS} has calls of alternate allele {table[:, :-1].max()}, and "
+            f"{len(record.ALT)} in ALT"
+        )
+    alleles, kinds = _no_calls(len(table))
+    alleles[:, 0] = np.maximum(table[:, 0], MISSING)
+    if table.shape[1] == 2:
+        kinds[table[:, 0] >= 0] = HAPLOID
+        return alleles, kinds
+    alleles[:, 1] = np.maximum(table[:, 1], MISSING)
+    first, second, phase = table[:, 0], table[:, 1], table[:, -1]
+    diploid = (first >= 0) & (second >= 0)
+    if table.shape[1] > 3:
+        longer = table[:, 2] != -2
+        diploid &= ~longer
+        kinds[longer & (table[:, :-1] >= 0).any(axis=1)] = POLYPLOID
+    kinds[diploid] = np.where(phase[diploid] == 1, PHASED, UNPHASED)
+    odd = (kinds == NO_CALL) & ((first >= 0) | (second >= 0))
     if odd.any():
-        first = int(np.flatnonzero(odd)[0])
-        ploidy = int((alleles[:, first] != -2).sum())
-        raise InputError(
-            f"{source}: sample {names[first]} has a {'haploid' if ploidy == 1 else f'{ploidy}-ploid'} call at "
-            f"{record.CHROM}:{record.POS}; only diploid calls can be used: choose another region or other samples"
-        )
-    if alleles.max() > 1:
-        raise InputError(
-            f"{source} is broken: {record.CHROM}:{record.POS} has one alternate allele, and calls of others"
-        )
-    second = alleles[1] if len(alleles) > 1 else alleles[0]
-    return np.stack([alleles[0], second, table[-1]])
-
-
-def _calls(alleles: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Calls int8 (n_samples, n), a half call missing, and haplotypes as Gatherer.add wants them, of int8 (3, n_samples, n)."""
-    first, second, phased = alleles
-    missing = (first < 0) | (second < 0)
-    calls = np.where(missing, np.int8(MISSING), first + second)
-    if not (phased == 1).any():
-        return calls, None
-    unknown = missing | (phased != 1)
-    return calls, np.stack([np.where(unknown, np.int8(MISSING), allele) for allele in (first, second)], axis=2)
+        kinds[odd] = np.where(second[odd] == -2, HAPLOID, HALF)
+    return alleles, kinds
 
 
 def open_vcf(path: Path, messages: Callable[[], list[str]]) -> Any:
@@ -234,40 +248,3 @@ def htslib_messages() -> Iterator[Callable[[], list[str]]]:
                     logger.log(logging.WARNING if stale_index else logging.INFO, "htslib: %s", line)
                 else:
                     print(line, file=sys.stderr)
-
-
-def write_vcf(path: Path, matrix: GenotypeMatrix, leave_out: np.ndarray | None = None, *, index: bool = False) -> None:
-    """Write calls as GT in a bgzipped VCF 4.2, phased where the matrix has haplotypes, `./.` or `.|.` where missing.
-
-    Args:
-        path: file to write, ending in .vcf.gz.
-        matrix: the calls; the sites of a contig together and, for an index, in order of position.
-        leave_out: bool (n_sites,), sites not written (hidden from a program that imputes what the panel has more).
-        index: whether to write a .csi beside the file too.
-
-    Raises:
-        OSError: the file cannot be written, the file system is full included.
-    """
-    written = matrix if leave_out is None else matrix.take_sites(~leave_out)
-    sites = written.sites
-    header = ["##fileformat=VCFv4.2", '##FILTER=<ID=PASS,Description="All filters passed">']
-    header += [f"##contig=<ID={contig}>" for contig in dict.fromkeys(matrix.sites.contig)]
-    header += ['##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">']
-    header += ["\t".join(["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT", *matrix.names])]
-    if written.haplotypes is None:
-        spelled = np.array(["0/0", "0/1", "1/1", "./."])
-        codes = written.calls
-    else:
-        spelled = np.array(["0|0", "0|1", "1|0", "1|1", ".|."])
-        codes = 2 * written.haplotypes[:, :, 0] + written.haplotypes[:, :, 1]
-        codes = np.where(written.calls == MISSING, 4, codes)
-    constant = [".", "PASS", ".", "GT"]
-    with BgzfWriter(path) as out:
-        out.write(("\n".join(header) + "\n").encode())
-        offsets = [out.tell()]
-        for j, site in enumerate(sites.itertuples(index=False)):
-            fixed = [str(site.contig), str(site.pos), str(site.id or "."), str(site.ref), str(site.alt), *constant]
-            out.write(("\t".join([*fixed, *spelled[codes[:, j]]]) + "\n").encode())
-            offsets.append(out.tell())
-    if index:
-        write_csi(path.with_name(path.name + ".csi"), sites.contig.tolist(), sites.pos.tolist(), offsets)

@@ -19,7 +19,7 @@ import pytest
 from snpimpute import imputers
 from snpimpute.cli import app as cli
 from snpimpute.imputers.testing import small_panel
-from snpimpute.io.vcf import write_vcf
+from snpimpute.io.write_vcf import write_vcf
 
 SNPIMPUTE = [sys.executable, "-m", "snpimpute"]
 

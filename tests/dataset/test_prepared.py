@@ -17,7 +17,7 @@ from snpimpute.dataset.scenarios import VALIDATION_LEVELS
 from snpimpute.dataset.settings import DataSettings, ScenarioSettings, SplitSettings
 from snpimpute.dataset.site_lists import read_masked_sites, read_typed_sites
 from snpimpute.imputers.testing import small_panel
-from snpimpute.io.vcf import write_vcf
+from snpimpute.io.write_vcf import write_vcf
 
 SETTINGS = DataSettings(
     simulation={"n_samples": 100, "n_sites": 50}, scenarios=ScenarioSettings(levels=(20, 60, 90), repeats=2)

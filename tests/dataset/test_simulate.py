@@ -11,7 +11,7 @@ from snpimpute.dataset.masks import site_masks
 from snpimpute.dataset.simulate import SimulatedPanel, SimulationSettings, parse_settings, simulate_bulls
 from snpimpute.dataset.splits import split_samples
 from snpimpute.genotypes.matrix import GenotypeMatrix
-from snpimpute.io.vcf import write_vcf
+from snpimpute.io.write_vcf import write_vcf
 from snpimpute.metrics.scores import f1_macro
 
 PUBLISHED_SHARES = (75.57, 19.54, 4.89)

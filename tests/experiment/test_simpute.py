@@ -15,7 +15,7 @@ import pytest
 
 from snpimpute.experiment.score import read_scores
 from snpimpute.imputers.testing import small_panel
-from snpimpute.io.vcf import write_vcf
+from snpimpute.io.write_vcf import write_vcf
 
 ROOT = Path(__file__).parents[2]
 WANTED = ("kg15-short", "kg15-dense", "cattle-high-ld")

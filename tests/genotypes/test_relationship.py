@@ -20,8 +20,9 @@ from snpimpute.dataset.settings import DataSettings, ScenarioSettings, SplitSett
 from snpimpute.genotypes import relationship
 from snpimpute.genotypes.relationship import additive_relationship, closest_relationship, rank_correlations
 from snpimpute.imputers.testing import small_panel
+from snpimpute.io.matrix import read_matrix
 from snpimpute.io.samples import read_pedigree, read_samples
-from snpimpute.io.vcf import read_vcf, write_vcf
+from snpimpute.io.write_vcf import write_vcf
 from snpimpute.report import ReportContext
 from snpimpute.report.relatives import relatives
 from snpimpute.report.rows import Rows
@@ -316,7 +317,7 @@ def test_the_bulls_of_the_cattle_panel() -> None:
         pytest.skip("SNPIMPUTE_PANELS is not set")
     panels = Path(os.environ["SNPIMPUTE_PANELS"])
     pedigree = read_pedigree(panels / "cattle" / "pedigree.tsv")
-    train, test = (read_vcf(panels / "cattle-chr1" / f"{part}.vcf.gz")[0].names for part in ("train", "test"))
+    train, test = (read_matrix(panels / "cattle-chr1" / f"{part}.vcf.gz")[0].names for part in ("train", "test"))
     sire = pedigree.set_index("sample").sire
     half_sibs = np.isin(sire[test], sire[train])
     closest = closest_relationship(pedigree, test, train)

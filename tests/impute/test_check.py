@@ -15,7 +15,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.impute.check import PanelSites, TargetCheck, check_target
 from snpimpute.io.samples import read_samples
-from snpimpute.io.vcf import write_vcf
+from snpimpute.io.write_vcf import write_vcf
 from tests.io.test_vcf import PANELS, record, vcf_text, write
 
 COMPLEMENT = {"A": "T", "C": "G", "G": "C", "T": "A"}

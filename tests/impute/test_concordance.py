@@ -16,7 +16,8 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.programs import beagle_jar
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.impute.concordance import Concordance, compare_files
-from snpimpute.io.vcf import read_vcf, write_vcf
+from snpimpute.io.matrix import read_matrix
+from snpimpute.io.write_vcf import write_vcf
 from tests.impute.test_check import population
 from tests.io.test_vcf import PANELS, record, vcf_text, write
 
@@ -347,7 +348,7 @@ def test_one_sample(tmp_path, pair):
 def test_what_beagle_wrote(tmp_path):
     assert PANELS is not None
     folder = Path(PANELS) / "kg15-500"
-    truth, _ = read_vcf(folder / "test.vcf.gz")
+    truth, _ = read_matrix(folder / "test.vcf.gz")
     sites = np.arange(500) % 3 == 0
     typed = stored(tmp_path / "typed.vcf.gz", truth.take_sites(sites))
     command = ["java", "-Xmx1g", "-jar", beagle_jar(), f"gt={typed}", f"ref={folder / 'train.vcf.gz'}", "gp=true"]

@@ -24,7 +24,7 @@ from snpimpute.impute.windows import WindowedModel, owned_by
 from snpimpute.imputers.softmax_regression import SoftmaxRegression
 from snpimpute.imputers.testing import small_panel
 from snpimpute.io.filters import SiteFilter, apply_filter
-from snpimpute.io.vcf import write_vcf
+from snpimpute.io.write_vcf import write_vcf
 from snpimpute.metrics.scores import f1_macro
 from snpimpute.tracking.writer import Tracker
 from snpimpute.tuning.parameters import read_params

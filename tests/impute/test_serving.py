@@ -24,7 +24,7 @@ from snpimpute.impute.fit import FitSettings, fit
 from snpimpute.impute.windows import WindowedModel
 from snpimpute.imputers.testing import small_panel
 from snpimpute.io.filters import SiteFilter, apply_filter
-from snpimpute.io.vcf import write_vcf
+from snpimpute.io.write_vcf import write_vcf
 from snpimpute.tracking.writer import Tracker
 
 ROOT = Path(__file__).parents[2]

@@ -19,7 +19,7 @@ from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import Imputer
 from snpimpute.imputers.testing import ImputerContract, small_panel
-from snpimpute.io.vcf import read_vcf
+from snpimpute.io.matrix import read_matrix
 from snpimpute.metrics.registry import f1_per_genotype
 from snpimpute.metrics.scores import f1_macro
 from snpimpute.metrics.sums import confusion
@@ -412,8 +412,8 @@ def test_reference_scores(dataset: str, setting: str) -> None:
     folder = Path(os.environ["SNPIMPUTE_PANELS"]) / dataset
     scores = json.loads((folder / "beagle.json").read_text())
     assert set(scores) == {s for d, s in PANELS if d == dataset}
-    train, _ = read_vcf(folder / "train.vcf.gz")
-    test, _ = read_vcf(folder / "test.vcf.gz")
+    train, _ = read_matrix(folder / "train.vcf.gz")
+    test, _ = read_matrix(folder / "test.vcf.gz")
     masks = read_masked_sites(folder / "masked_sites.tsv", test.sites)
     model = Beagle(Beagle.parse_params(SETTINGS[setting]), seed=1, threads=1).fit(train)
     deviations = {}

@@ -174,12 +174,12 @@ def test_saved_model_is_safe_and_whole(tmp_path: Path) -> None:
 
 @pytest.mark.panels
 def test_human_panel_at_60_percent() -> None:
-    from snpimpute.io.vcf import read_vcf
+    from snpimpute.io.matrix import read_matrix
 
     if "SNPIMPUTE_PANELS" not in os.environ:
         pytest.skip("SNPIMPUTE_PANELS is not set")
     folder = Path(os.environ["SNPIMPUTE_PANELS"]) / "kg15-500"
-    (train, _), (test, _) = read_vcf(folder / "train.vcf.gz"), read_vcf(folder / "test.vcf.gz")
+    (train, _), (test, _) = read_matrix(folder / "train.vcf.gz"), read_matrix(folder / "test.vcf.gz")
     listed = pd.read_csv(folder / "masked_sites.tsv", sep="\t")
     hidden = np.isin(train.site_keys(), listed.site[listed.missing_percent == 60])
     mask = TrainingMask("fixed", sites=hidden)

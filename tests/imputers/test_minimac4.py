@@ -15,7 +15,7 @@ from snpimpute.dataset.site_lists import read_masked_sites
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers.contract import Imputer
 from snpimpute.imputers.testing import ImputerContract, small_panel
-from snpimpute.io.vcf import read_vcf
+from snpimpute.io.matrix import read_matrix
 from snpimpute.metrics.scores import f1_macro
 
 Minimac4: Any = imputers.load("minimac4")
@@ -121,8 +121,8 @@ def test_search_space_is_the_description_s() -> None:
 def test_scores_on_the_real_panel(level: float, least: float) -> None:
     """Ahead of Beagle at its best setting in the panel's beagle.json (.965 and .951)."""
     folder = Path(os.environ["SNPIMPUTE_PANELS"]) / "kg15-500"
-    train, _ = read_vcf(folder / "train.vcf.gz")
-    test, _ = read_vcf(folder / "test.vcf.gz")
+    train, _ = read_matrix(folder / "train.vcf.gz")
+    test, _ = read_matrix(folder / "test.vcf.gz")
     hidden = read_masked_sites(folder / "masked_sites.tsv", test.sites)[level]
     calls = Minimac4(seed=1, threads=1).fit(train).posterior(test.hide(hidden)).argmax(axis=2)
     assert f1_macro(test.calls[:, hidden], calls[:, hidden]) >= least

@@ -19,7 +19,7 @@ from snpimpute.imputers.contract import Imputer
 from snpimpute.imputers.mosaic import SWITCHES, Copying, Mosaic, log_loss, voted
 from snpimpute.imputers.softmax_regression import SoftmaxRegression
 from snpimpute.imputers.testing import ImputerContract, small_panel
-from snpimpute.io.vcf import read_vcf
+from snpimpute.io.matrix import read_matrix
 from snpimpute.metrics.scores import f1_macro
 
 QUICK = {"states": 12, "first_states": 8, "switch": 0.02, "error": 0.01}
@@ -277,8 +277,8 @@ def test_log_loss_is_that_of_the_hidden_calls() -> None:
 def test_scores_on_the_real_panels(panel: str, level: float, least: float) -> None:
     """Ahead of Beagle at its best setting in the panels' beagle.json (.951 and .821)."""
     folder = Path(os.environ["SNPIMPUTE_PANELS"]) / panel
-    train, _ = read_vcf(folder / "train.vcf.gz")
-    test, _ = read_vcf(folder / "test.vcf.gz")
+    train, _ = read_matrix(folder / "train.vcf.gz")
+    test, _ = read_matrix(folder / "test.vcf.gz")
     hidden = read_masked_sites(folder / "masked_sites.tsv", test.sites)[level]
     calls = Mosaic(seed=1, threads=1).fit(train).posterior(test.hide(hidden)).argmax(axis=2)
     assert f1_macro(test.calls[:, hidden], calls[:, hidden]) >= least

@@ -18,7 +18,7 @@ from snpimpute.imputers import simpute
 from snpimpute.imputers.contract import impute
 from snpimpute.imputers.simpute import Simpute, haplotype_proportions, linkage
 from snpimpute.imputers.testing import ImputerContract, small_panel
-from snpimpute.io.vcf import read_vcf
+from snpimpute.io.matrix import read_matrix
 
 PAIRS = ((0, 1), (1, 2), (0, 2))
 
@@ -241,7 +241,7 @@ def test_real_panel() -> None:
     """2,504 × 10,000, one call in a hundred missing: error rate, and processor seconds with room for a busy machine."""
     if "SNPIMPUTE_PANELS" not in os.environ:
         pytest.skip("SNPIMPUTE_PANELS is not set: it names the folder of the real panels")
-    truth, _ = read_vcf(Path(os.environ["SNPIMPUTE_PANELS"]) / "kg15" / "kg15.vcf.gz")
+    truth, _ = read_matrix(Path(os.environ["SNPIMPUTE_PANELS"]) / "kg15" / "kg15.vcf.gz")
     hidden = np.random.default_rng(1).random(truth.calls.shape, dtype=np.float32) < 0.01
     target = truth.hide(hidden)
     begin = time.process_time()

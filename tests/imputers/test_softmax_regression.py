@@ -13,7 +13,7 @@ from snpimpute.genotypes.matrix import GenotypeMatrix, site_keys
 from snpimpute.imputers import softmax_regression
 from snpimpute.imputers.softmax_regression import SoftmaxParams, SoftmaxRegression, fit_ridge
 from snpimpute.imputers.testing import ImputerContract, small_panel
-from snpimpute.io.vcf import read_vcf
+from snpimpute.io.matrix import read_matrix
 from snpimpute.metrics.scores import f1_macro
 
 
@@ -129,7 +129,7 @@ def test_real_panel() -> None:
     if "SNPIMPUTE_PANELS" not in os.environ:
         pytest.skip("SNPIMPUTE_PANELS is not set: it names the folder of the real panels")
     folder = Path(os.environ["SNPIMPUTE_PANELS"]) / "kg15-500"
-    train, test = (read_vcf(folder / f"{part}.vcf.gz")[0] for part in ("train", "test"))
+    train, test = (read_matrix(folder / f"{part}.vcf.gz")[0] for part in ("train", "test"))
     table = pd.read_csv(folder / "masked_sites.tsv", sep="\t")
     hidden = np.isin(site_keys(test.sites), table.site[table.missing_percent == 60])
     posterior = SoftmaxRegression(threads=2).fit(train).posterior(test.hide(hidden))

@@ -21,8 +21,8 @@ from snpimpute.base.programs import beagle_jar, java
 from snpimpute.dataset.simulate import SimulationSettings, simulate_bulls
 from snpimpute.genotypes.matrix import MISSING
 from snpimpute.io.imputed import ImputedSites, ImputedWriter, _CallTexts, _imputed_keys, _summaries
-from snpimpute.io.plink import read_plink
-from snpimpute.io.vcf import read_vcf, write_vcf
+from snpimpute.io.matrix import read_matrix
+from snpimpute.io.write_vcf import write_vcf
 
 ROOT = Path(__file__).parents[2]
 N_SAMPLES = 60
@@ -177,7 +177,7 @@ def test_every_rounding_of_a_posterior_is_spelled_to_the_hundredth() -> None:
 
 
 def test_our_reader_gives_the_calls_back_by_region(written: Path) -> None:
-    matrix, left_out = read_vcf(written, region="28;chr1")
+    matrix, left_out = read_matrix(written, region="28;chr1")
     given = [np.where(b.observed >= 0, b.observed, b.posterior.argmax(axis=2)) for b in BLOCKS[:3]]
     np.testing.assert_array_equal(matrix.calls, np.concatenate(given, axis=1))
     assert matrix.names == SAMPLES
@@ -333,7 +333,7 @@ def test_the_header_keeps_theirs_and_says_ours_once(written: Path, tmp_path: Pat
 
 
 def test_a_target_that_is_no_vcf_has_no_header(tmp_path: Path) -> None:
-    matrix, _ = read_vcf(write(tmp_path / "x.bcf", [one_site(None, [0, 1, MISSING] * 20)], header=""))
+    matrix, _ = read_matrix(write(tmp_path / "x.bcf", [one_site(None, [0, 1, MISSING] * 20)], header=""))
     assert matrix.names == SAMPLES
 
 
@@ -407,7 +407,7 @@ def test_plink2_computes_on_the_dosages(tmp_path: Path) -> None:
 
 def test_bed_has_every_call_of_gt(tmp_path: Path) -> None:
     bed = write(tmp_path / "out.bed")
-    matrix, _ = read_plink(bed)
+    matrix, _ = read_matrix(bed)
     calls = np.array([[cell.count("1") for cell in row] for row in expected_calls()], dtype=np.int8)
     np.testing.assert_array_equal(matrix.calls, calls.T)
     assert matrix.sites.contig.unique().tolist() == list(CONTIGS)
@@ -428,7 +428,7 @@ def test_pgen_has_the_dosages_and_no_missing_hard_call(tmp_path: Path) -> None:
     plink2("--pfile", tmp_path / "out", "--export", "vcf", "vcf-dosage=DS-force", "--out", tmp_path / "back")
     dosage = block.posterior @ np.array([0, 1, 2], np.float32)
     np.testing.assert_allclose(values(tmp_path / "back.vcf", "DS").T, dosage, atol=0.0052)
-    calls, _ = read_vcf(tmp_path / "back.vcf")
+    calls, _ = read_matrix(tmp_path / "back.vcf")
     assert calls.calls.min() == 0
     best = block.posterior.argmax(axis=2)
     ties = np.isin(np.round(dosage, 2), [0.5, 1.5])

@@ -11,9 +11,8 @@ import pytest
 from snpimpute.base.errors import InputError
 from snpimpute.imputers.testing import small_panel
 from snpimpute.io.filters import SiteFilter
-from snpimpute.io.plink import read_plink, write_bed
-from snpimpute.io.read import read_genotypes
-from snpimpute.io.vcf import read_vcf
+from snpimpute.io.matrix import read_genotypes, read_matrix
+from snpimpute.io.plink import write_bed
 from tests.io.test_vcf import mixed_vcf, record, vcf_text, write
 
 
@@ -47,7 +46,7 @@ def bed(mixed: Path) -> Path:
 
 
 def test_every_call_equals_the_vcf(mixed: Path, bed: Path) -> None:
-    from_vcf, from_bed = read_vcf(mixed)[0], read_plink(bed)[0]
+    from_vcf, from_bed = read_matrix(mixed)[0], read_matrix(bed)[0]
     assert from_bed.calls.shape == (30, 1500)
     np.testing.assert_array_equal(from_bed.calls, from_vcf.calls)
     assert from_bed.calls.min() == -1
@@ -58,7 +57,8 @@ def test_every_call_equals_the_vcf(mixed: Path, bed: Path) -> None:
 
 
 def test_region_samples_and_filters_equal_the_vcf(mixed: Path, bed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("snpimpute.io.filters.CALLS_PER_BLOCK", 25)
+    monkeypatch.setattr("snpimpute.io.plink.CALLS_PER_BLOCK", 25)
+    monkeypatch.setattr("snpimpute.io.matrix.CALLS_PER_BLOCK", 25)
     wanted = {
         "region": "1:100000-150000",
         "samples": ["s20", "s3", "s11", "s12", "s7"],
@@ -83,7 +83,7 @@ def test_left_out_records(tmp_path: Path) -> None:
         record(40, ["0/0"] * 3, alt="."),
     ]
     bed = make_bed(write(tmp_path / "some.vcf", vcf_text(records, "abc")))
-    matrix, left_out = read_plink(bed, site_filter=SiteFilter())
+    matrix, left_out = read_matrix(bed, site_filter=SiteFilter())
     assert matrix.site_keys() == ["1:10:A:C", "1:30:A:C"]
     counts = left_out.set_index("reason").n
     assert counts[["read", "indel", "duplicate", "monomorphic", "kept"]].tolist() == [5, 1, 1, 1, 2]
@@ -95,7 +95,7 @@ def test_labels_of_the_fam(bed: Path, tmp_path: Path) -> None:
     fam = ["0 b0 sire dam 1 -9", "line b1 sire 0 2 -9", "b2 b2 0 0 0 -9", "b3 b3 sire 0 1 1"]
     fam += [f"0 b{i} 0 0 0 -9" for i in range(4, 30)]
     (tmp_path / "bulls.fam").write_text("\n".join(fam) + "\n")
-    samples = read_plink(tmp_path / "bulls.bed")[0].samples
+    samples = read_matrix(tmp_path / "bulls.bed")[0].samples
     assert samples.columns.tolist() == ["sample", "family", "sex"]
     assert samples.iloc[:5].to_numpy().tolist() == [
         ["b0", "sire", "male"],
@@ -118,7 +118,7 @@ def test_missing_files(copy: Path) -> None:
         content = copy.with_suffix(suffix).read_bytes()
         copy.with_suffix(suffix).unlink()
         with pytest.raises(InputError, match=rf"copy\{suffix} is not there"):
-            read_plink(copy)
+            read_matrix(copy)
         copy.with_suffix(suffix).write_bytes(content)
 
 
@@ -128,29 +128,29 @@ def test_broken_files(copy: Path) -> None:
     with pytest.raises(
         InputError, match=r"copy.bed has 12000 bytes where 30 samples × 1500 sites take 12003: .*truncated"
     ):
-        read_plink(copy)
+        read_matrix(copy)
     copy.write_bytes(b"\x6c\x1b\x00" + content[3:])
     with pytest.raises(InputError, match=r"copy.bed is not a PLINK 1 bed"):
-        read_plink(copy)
+        read_matrix(copy)
     copy.write_bytes(content)
     bim = copy.with_suffix(".bim").read_text()
     for broken, said in ((bim + "1 v 0 5 A\n", "line 1501 has 5 columns, not 6"), ("", "copy.bim is empty")):
         copy.with_suffix(".bim").write_text(broken)
         with pytest.raises(InputError, match=said):
-            read_plink(copy)
+            read_matrix(copy)
     first = bim.split("\n", 1)[0].split("\t")
     copy.with_suffix(".bim").write_text("\t".join([*first[:3], "here", *first[4:]]) + "\n" + bim.split("\n", 1)[1])
     with pytest.raises(InputError, match=r"copy.bim gives 'here' as a position"):
-        read_plink(copy)
+        read_matrix(copy)
 
 
 def test_wrong_wishes(copy: Path) -> None:
     with pytest.raises(InputError, match="no contig 'chr1'; it has 1"):
-        read_plink(copy, region="chr1:1-5")
+        read_matrix(copy, region="chr1:1-5")
     with pytest.raises(InputError, match="no records in 1:400000-500000"):
-        read_plink(copy, region="1:400000-500000")
+        read_matrix(copy, region="1:400000-500000")
     with pytest.raises(InputError, match="no sample named nobody"):
-        read_plink(copy, samples=["nobody", "s1"])
+        read_matrix(copy, samples=["nobody", "s1"])
     with pytest.raises(InputError, match="gives 1 sample"):
         read_genotypes(copy, samples=["s1"])
     with pytest.raises(InputError, match="more than 500 sites"):
@@ -158,7 +158,7 @@ def test_wrong_wishes(copy: Path) -> None:
     fam = copy.with_suffix(".fam")
     fam.write_text(fam.read_text().replace("s7", "s8"))
     with pytest.raises(InputError, match="names samples more than once: s8"):
-        read_plink(copy)
+        read_matrix(copy)
 
 
 def test_unsorted_bim(copy: Path) -> None:
@@ -166,17 +166,17 @@ def test_unsorted_bim(copy: Path) -> None:
     lines[4], lines[5] = lines[5], lines[4]
     copy.with_suffix(".bim").write_text("\n".join(lines) + "\n")
     with pytest.raises(InputError, match="not in order of position"):
-        read_plink(copy)
+        read_matrix(copy)
 
 
 def test_written_is_read_back(tmp_path: Path) -> None:
     matrix = small_panel(11, n_sites=9, missing=0.1)
     write_bed(tmp_path / "m.bed", matrix)
-    back, _ = read_plink(tmp_path / "m.bed")
+    back, _ = read_matrix(tmp_path / "m.bed")
     assert (back.calls == matrix.calls).all() and back.names == matrix.names
     assert back.sites[["contig", "pos", "id", "ref", "alt"]].equals(matrix.sites[["contig", "pos", "id", "ref", "alt"]])
     names = [f"s{j}" for j in range(9)]
     write_bed(tmp_path / "n.bed", matrix, site_names=names, contigs=["7"] * 9, phenotypes=["2"] * 11)
-    back, _ = read_plink(tmp_path / "n.bed")
+    back, _ = read_matrix(tmp_path / "n.bed")
     assert back.sites.id.tolist() == names and set(back.sites.contig) == {"7"}
     assert {line.split()[5] for line in (tmp_path / "n.fam").read_text().splitlines()} == {"2"}

@@ -11,8 +11,8 @@ import pytest
 from snpimpute.base.errors import InputError
 from snpimpute.imputers.testing import small_panel
 from snpimpute.io.filters import SiteFilter, apply_filter
-from snpimpute.io.read import read_genotypes
-from snpimpute.io.vcf import read_vcf, write_vcf
+from snpimpute.io.matrix import read_genotypes, read_matrix
+from snpimpute.io.write_vcf import write_vcf
 from tests.io.test_vcf import record, vcf_text, write
 
 NAMES = ["a", "b", "c"]
@@ -42,7 +42,7 @@ def test_max_sites_counts_what_is_kept(tmp_path: Path) -> None:
 
 def test_reading_ends_when_there_are_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broken line far behind the limit is never reached."""
-    monkeypatch.setattr("snpimpute.io.filters.CALLS_PER_BLOCK", 30)
+    monkeypatch.setattr("snpimpute.io.matrix.CALLS_PER_BLOCK", 30)
     path = write(tmp_path / "long.vcf", vcf_text([*records(100), "1\tbroken\n"], NAMES))
     with pytest.raises(InputError, match="more than 50 sites"):
         read_genotypes(path, max_sites=50)
@@ -53,7 +53,7 @@ def test_reading_ends_when_there_are_too_many(tmp_path: Path, monkeypatch: pytes
 def test_several_contigs(tmp_path: Path) -> None:
     path = tmp_path / "three.vcf.gz"
     plain = write(tmp_path / "three.vcf", vcf_text(records(20) + records(20, "2") + records(20, "3"), NAMES))
-    write_vcf(path, read_vcf(plain)[0], index=True)
+    write_vcf(path, read_matrix(plain)[0], index=True)
     assert read_genotypes(plain)[0].sites.contig.tolist() == ["1"] * 20 + ["2"] * 20 + ["3"] * 20
     assert set(read_genotypes(path, region="2")[0].sites.contig) == {"2"}
     some, _ = read_genotypes(path, region="1;3:101-150")
@@ -70,7 +70,7 @@ def test_one_sample(tmp_path: Path) -> None:
     path = write(tmp_path / "some.vcf", vcf_text(records(20), NAMES))
     with pytest.raises(InputError, match=r"some.vcf gives 1 sample: at least 2"):
         read_genotypes(path, samples=["a"])
-    assert read_vcf(path, samples=["a"])[0].n_samples == 1
+    assert read_matrix(path, samples=["a"])[0].n_samples == 1
 
 
 def test_fewer_than_ten_sites(tmp_path: Path) -> None:
@@ -98,8 +98,8 @@ def test_apply_filter_goes_on_from_a_table(tmp_path: Path) -> None:
     path = write(
         tmp_path / "some.vcf", vcf_text([*records(40, every_other=["0/0"] * 3), record(900, VARIED, alt="CT")], NAMES)
     )
-    at_once, at_once_left_out = read_vcf(path, site_filter=SiteFilter())
-    unfiltered, left_out = read_vcf(path)
+    at_once, at_once_left_out = read_matrix(path, site_filter=SiteFilter())
+    unfiltered, left_out = read_matrix(path)
     filtered, filtered_left_out = apply_filter(unfiltered, SiteFilter(), left_out)
     assert filtered.digest() == at_once.digest()
     assert filtered_left_out.n.tolist() == at_once_left_out.n.tolist() == [41, 0, 1, 0, 0, 20, 0, 0, 20]

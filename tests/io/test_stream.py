@@ -10,17 +10,8 @@ import numpy as np
 import pytest
 
 from snpimpute.base.errors import InputError
-from snpimpute.io.stream import (
-    HALF,
-    HAPLOID,
-    NO_CALL,
-    PHASED,
-    POLYPLOID,
-    UNPHASED,
-    StreamedRecord,
-    contigs_in_order,
-    streamed,
-)
+from snpimpute.io.records import HALF, HAPLOID, NO_CALL, PHASED, POLYPLOID, UNPHASED, Record
+from snpimpute.io.stream import contigs_in_order, streamed
 from tests.io.test_vcf import bcftools_calls, counted, mixed_vcf, record, vcf_text, write
 
 SPELLED = {
@@ -37,7 +28,7 @@ SPELLED = {
 }
 
 
-def records_of(path: Path, **options: bool) -> list[StreamedRecord]:
+def records_of(path: Path, **options: bool) -> list[Record]:
     with streamed(path, **options) as (stream,):
         return list(stream.records)
 
@@ -117,7 +108,7 @@ def test_header_and_files_side_by_side(tmp_path):
     one, other = write(tmp_path / "a.vcf", text), write(tmp_path / "b.vcf", vcf_text([record(2, ["0/1"])], ["c"]))
     with streamed(one, other) as streams:
         assert [stream.name for stream in streams] == ["a.vcf", "b.vcf"]
-        assert [stream.samples for stream in streams] == [["a", "b"], ["c"]]
+        assert [stream.names for stream in streams] == [["a", "b"], ["c"]]
         assert [stream.contig_lengths for stream in streams] == [{"1": 77}, {}]
         assert [next(stream.records).pos for stream in streams] == [1, 2]
 

@@ -15,7 +15,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.impute.check import PanelSites, TargetCheck, check_target
 from snpimpute.impute.concordance import Concordance, compare_files
-from snpimpute.io.vcf import write_vcf
+from snpimpute.io.write_vcf import write_vcf
 from snpimpute.report.check import MAX_POINTS, as_dict, write_check
 from snpimpute.report.concordance import write_concordance
 from tests.impute.test_check import PANEL, exchanged, family, on_other_strand, population

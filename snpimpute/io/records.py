@@ -1,0 +1,109 @@
+"""A record of a genotype file as every reader gives it, whatever the format, and an open file of such records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from snpimpute.base.errors import InputError
+from snpimpute.genotypes.matrix import MISSING
+
+# What a call is, the codes of Record.kinds.
+NO_CALL, HALF, HAPLOID, POLYPLOID, UNPHASED, PHASED = range(6)
+N_KINDS = 6
+
+# contig, position, REF and ALTs in upper case, whether FILTER is PASS or `.` → whether the record's calls are wanted
+Accept = Callable[[str, int, str, Sequence[str], bool], bool]
+
+
+class Site(NamedTuple):
+    """One row of a matrix's sites table."""
+
+    contig: str
+    pos: int
+    id: str
+    ref: str
+    alt: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Record:
+    """One record with the calls of the samples that were asked for, in the order wanted.
+
+    Attributes:
+        contig, pos, id, ref: as in the file; pos 1-based, id empty where it is `.`, ref in upper case.
+        alts: alternate alleles in upper case, none where the file has `.`.
+        passed: whether FILTER is PASS or `.`.
+        alleles: int8 (n_samples, 2), the first two alleles of each call: 0 = REF, 1 and more = ALTs, below 0 = missing or
+            not there.
+        kinds: int8 (n_samples,), NO_CALL, HALF (`0/.`), HAPLOID, POLYPLOID, UNPHASED or PHASED.
+        dosage: float32 (n_samples,) FORMAT/DS, NaN = missing; None where the record has none or none was asked for.
+        posterior: float32 (n_samples, 3) FORMAT/GP, NaN = missing; None likewise, or where it is not of three genotypes.
+        quality: INFO/DR2 (or R2, or INFO), NaN where there is none.
+        line: the VCF line, without its end; empty where none was asked for. A bed's is made up, with GT alone.
+    """
+
+    contig: str
+    pos: int
+    id: str
+    ref: str
+    alts: tuple[str, ...]
+    passed: bool
+    alleles: np.ndarray
+    kinds: np.ndarray
+    dosage: np.ndarray | None = None
+    posterior: np.ndarray | None = None
+    quality: float = np.nan
+    line: str = ""
+
+    @property
+    def calls(self) -> np.ndarray:
+        """int8 (n_samples,), copies of alternate alleles; -1 unless the call has exactly two known alleles."""
+        copies = (self.alleles > 0).sum(axis=1, dtype=np.int8)
+        return np.where(self.kinds >= UNPHASED, copies, np.int8(MISSING))
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """An open genotype file.
+
+    Attributes:
+        name: of the file, without its folder.
+        path: of the file.
+        samples: table with the column `sample`, in the order wanted, and whatever else the format says of samples.
+        contig_lengths: contig → length in bases, where the header gives it.
+        header: of a VCF or BCF; empty for a bed.
+        records: in order of position, the records of a contig together.
+    """
+
+    name: str
+    path: Path
+    samples: pd.DataFrame
+    contig_lengths: dict[str, int]
+    header: str
+    records: Iterator[Record]
+
+    @property
+    def names(self) -> list[str]:
+        """Sample names, in order."""
+        return self.samples["sample"].tolist()
+
+
+def in_order(records: Iterator[Record], source: str) -> Iterator[Record]:
+    """Pass records on; InputError at the first that is not in order of position within its contig."""
+    contig, pos, done = "", 0, set()
+    for record in records:
+        if record.contig != contig:
+            done.add(contig)
+            contig, pos = record.contig, 0
+        if record.contig in done or record.pos < pos:
+            raise InputError(
+                f"{source} is not in order of position at {record.contig}:{record.pos}: sort it (bcftools sort; plink1.9 --make-bed)"
+            )
+        pos = record.pos
+        yield record
