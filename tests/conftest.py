@@ -1,5 +1,81 @@
-"""What all tests share: failed assertions of the public contract tests are explained like those of the tests here."""
+"""What all tests share: the smoke experiment, run once for all of them, and the order that lets two processes end together."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 pytest.register_assert_rewrite("snpimpute.imputers.testing")
+
+ROOT = Path(__file__).parents[1]
+# Files that take long begin; the first one runs the smoke experiment, which others wait for, so that those come after some
+# that do not.
+LONG = (
+    "experiment/test_mlproject.py",
+    "flows/test_deployments.py",
+    "experiment/test_simpute.py",
+    "experiment/test_pipeline.py",
+    "impute/test_fit.py",
+    "dashboards/test_",
+    "tuning/test_shared_database.py",
+    "experiment/test_registered.py",
+    "impute/test_walk_through.py",
+    "tracking/test_writer.py",
+    "imputers/test_",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return next((number for number, part in enumerate(LONG) if part in str(item.path)), len(LONG))
+
+    items.sort(key=place)
+
+
+@pytest.fixture(scope="session")
+def smoke_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder in which `mlflow run . -e main` has done the smoke experiment: to be copied, not to be changed.
+
+    `my runs` in it is the folder of runs, `printed.txt` what the command printed; MLflow's own store lies beside them.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "smoke" / "snp impute"
+    with FileLock(shared / "smoke.lock"):
+        if not (folder / "printed.txt").exists():
+            link_project(folder)
+            command = ["mlflow", "run", ".", "-e", "main", "--env-manager", "local"]
+            command += ["-P", "config=experiments/smoke.toml", "-P", "runs=my runs"]
+            done = subprocess.run(command, cwd=folder, env=project_environment(), capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            (folder / "printed.txt").write_text(done.stdout)
+    return folder
+
+
+@pytest.fixture
+def smoke_copied(smoke_project: Path, tmp_path: Path) -> Path:
+    """A copy of the smoke experiment's folder of runs, to do harm to."""
+    return Path(shutil.copytree(smoke_project / "my runs", tmp_path / "my runs"))
+
+
+def link_project(folder: Path) -> None:
+    """Make a folder with the project's files, so that what MLflow leaves in the working directory is left there."""
+    folder.mkdir(parents=True)
+    for name in ("MLproject", "conda.yaml", "snpimpute", "experiments"):
+        (folder / name).symlink_to(ROOT / name)
+
+
+def project_environment(**changes: str) -> dict[str, str]:
+    """Environment of a shell with the project's Python first on its path, and none of the variables that it sets itself."""
+    from snpimpute.base.processes import QUIET
+
+    dropped = {*QUIET, "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "SNPIMPUTE_RUNS"}
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**kept, "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", **changes}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -57,12 +56,6 @@ def test_verbs_and_options_of_the_readme_exist():
 
 def test_ci_runs_the_test_command_of_the_readme():
     assert "\nmake test\n" in (ROOT / ".ci" / "run").read_text()
-
-
-def test_the_experiment_of_the_readme_is_valid():
-    (text,) = [block for kind, block in BLOCKS if kind == "toml"]
-    settings = config.parse(tomllib.loads(text), "README")
-    assert "dense/inputs-visible" in [row.label for row in plan(settings)]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.toml")), ids=lambda p: p.stem)
@@ -138,6 +131,8 @@ def imported(package: str) -> set[str]:
     """What the package's code imports, anywhere, from outside this project and Python's own library."""
     found = set()
     for path in (ROOT / package).rglob("*.py"):
+        if path.match("imputers/testing.py"):  # for whoever runs the contract tests: it says that it needs pytest
+            continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 found |= {alias.name.split(".")[0] for alias in node.names}

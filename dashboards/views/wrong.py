@@ -15,7 +15,7 @@ from snpimpute.experiment.kept import KeptDataset
 from snpimpute.report.html import plotly_text
 from snpimpute.report.text import number
 from snpimpute.report.tree import COLOURS
-from snpimpute.scoring.calls import HiddenCalls, by_sample, by_site, calibration_of, confusion_of, window
+from snpimpute.scoring.calls import HiddenCalls, by_sample, by_site, calibration_of, confusion_of, cutout
 from snpimpute.tracking.reader import EmptyStoreError
 
 BLUES = [[0, "#d6e6f4"], [0.5, "#6aaed6"], [1, "#08306b"]]
@@ -252,7 +252,7 @@ def closer(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
         start = st.slider("First site (number in file order)", 0, n_sites - width, 0, key="start", bind="query-params")
     ranked = by_sample(prepared, masks)
     ranked = {"worst first": ranked, "best first": ranked.iloc[::-1], "in file order": ranked.sort_values("row")}[order]
-    seen = window(prepared, masks[0], ranked["row"].head(n_samples).tolist(), range(start, min(start + width, n_sites)))
+    seen = cutout(prepared, masks[0], ranked["row"].head(n_samples).tolist(), range(start, min(start + width, n_sites)))
     names, keys = [plotly_text(s) for s in seen.samples], [plotly_text(s) for s in seen.sites]
     numbers = list(range(start + 1, start + 1 + len(keys)))
     wrong = np.argwhere((seen.calls != seen.truth) & ~np.isnan(seen.calls) & ~np.isnan(seen.truth))

@@ -69,7 +69,7 @@ def experiment(
         budget,
         trials=trials,
         retune=retune,
-        data=data,
+        only_data=data,
         seed=seed,
         threads=threads,
         imputers_from=imputers_from,
@@ -114,7 +114,9 @@ def tune(
 
       snpimpute tune experiments/demo.toml --imputer beagle --trials 100
     """
-    settings = settings_for(source, trials=trials, budget=budget, retune=retune, data=data, imputers_from=imputers_from)
+    settings = settings_for(
+        source, trials=trials, budget=budget, retune=retune, only_data=data, imputers_from=imputers_from
+    )
     _finish(_run(settings, runs, "tune", imputer), as_json)
 
 
@@ -133,7 +135,7 @@ def train(
 
       snpimpute train experiments/demo.toml --imputer dense
     """
-    _finish(_run(settings_for(source, data=data, imputers_from=imputers_from), runs, "train", imputer), as_json)
+    _finish(_run(settings_for(source, only_data=data, imputers_from=imputers_from), runs, "train", imputer), as_json)
 
 
 @app.command()
@@ -157,7 +159,7 @@ def evaluate(
 
       snpimpute evaluate experiments/demo.toml --registered
     """
-    settings = settings_for(source, data=data, imputers_from=imputers_from)
+    settings = settings_for(source, only_data=data, imputers_from=imputers_from)
     if not registered:
         _finish(_run(settings, runs, "evaluate", imputer), as_json)
         return
@@ -184,7 +186,7 @@ def compare(
 
       snpimpute compare experiments/demo.toml
     """
-    _finish(_run(settings_for(source, data=data, imputers_from=imputers_from), runs, "compare", imputer), as_json)
+    _finish(_run(settings_for(source, only_data=data, imputers_from=imputers_from), runs, "compare", imputer), as_json)
 
 
 def _run(settings: ExperimentSettings, runs: Path, until: str, only: list[str] | None = None) -> Outcome:

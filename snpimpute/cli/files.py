@@ -51,7 +51,8 @@ def check(
       snpimpute check mine.vcf.gz --panel panel.bcf --samples bulls.tsv -o checked
     """
     from snpimpute.base.files import require_writable
-    from snpimpute.impute.check import PanelSites, check_target
+    from snpimpute.impute.check import check_target
+    from snpimpute.impute.matching import PanelSites
     from snpimpute.io.samples import read_samples
     from snpimpute.io.stream import stem
     from snpimpute.report.check import as_dict, verdict, write_check

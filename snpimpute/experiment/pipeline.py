@@ -95,13 +95,13 @@ def run(
     Raises:
         InputError: what the user can mend, found before anything long begins.
     """
+    if until != "prepare":
+        for package in ("mlflow", "optuna"):
+            require_package(package, "an experiment")
     work = Workspace(runs, watch or Watch())
     rows = [row for row in plan(settings) if only is None or row.imputer in only]
     for name in only or []:
         imputers.load(name)
-    if until != "prepare":
-        for package in ("mlflow", "optuna"):
-            require_package(package, "an experiment")
     outcome = Outcome()
     wanted = {name: wanted_on(rows, data) for name, data in settings.data.items()}
     outcome.datasets = {

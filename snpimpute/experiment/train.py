@@ -21,6 +21,8 @@ from snpimpute.scoring.fits import fits_source
 if TYPE_CHECKING:
     from snpimpute.tracking.writer import Tracker
 
+from snpimpute.tracking.runs import Training
+
 
 def model_folder(
     settings: ExperimentSettings, dataset: PreparedDataset, row: Row, tuned: Tuned, work: Workspace
@@ -85,22 +87,24 @@ def log_training(
         metrics |= {"trials": tuned.trials, "trials_failed": tuned.failed, "seconds_tune": tuned.seconds}
         tags["study_ended_by"] = tuned.ended_by
     return tracker.log_training(
-        key=home.name,
-        dataset=dataset.name,
-        dataset_folder=folder,
-        dataset_digest=dataset.digest,
-        imputer=row.imputer,
-        variant=row.variant,
-        params={**about["params"], "mask": row.mask, "seed": settings.seed, "threads": settings.n_threads()},
-        metrics={key: float(value) for key, value in metrics.items() if value is not None},
-        tags=tags,
-        artifacts=[
-            p
-            for p in (home / "log.txt", folder / "left_out.tsv", *(home / "model" / "state").glob("*.log"))
-            if p.exists()
-        ],
-        model_folder=home / "model",
-        example_target=example,
+        Training(
+            key=home.name,
+            dataset=dataset.name,
+            dataset_folder=folder,
+            dataset_digest=dataset.digest,
+            imputer=row.imputer,
+            variant=row.variant,
+            params={**about["params"], "mask": row.mask, "seed": settings.seed, "threads": settings.n_threads()},
+            metrics={key: float(value) for key, value in metrics.items() if value is not None},
+            tags=tags,
+            artifacts=[
+                p
+                for p in (home / "log.txt", folder / "left_out.tsv", *(home / "model" / "state").glob("*.log"))
+                if p.exists()
+            ],
+            model_folder=home / "model",
+            example_target=example,
+        )
     )
 
 

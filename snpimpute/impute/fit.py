@@ -27,7 +27,8 @@ from snpimpute.base.sources import source_digest
 from snpimpute.dataset.site_lists import read_typed_sites
 from snpimpute.dataset.splits import split_samples, unit_labels
 from snpimpute.genotypes.matrix import SITE_COLUMNS, GenotypeMatrix, site_keys
-from snpimpute.impute.check import PanelSites, check_target
+from snpimpute.impute.check import check_target
+from snpimpute.impute.matching import PanelSites
 from snpimpute.impute.steps import (
     ARRAY,
     TYPED,
@@ -49,7 +50,7 @@ from snpimpute.io.vcf import VCF_SUFFIXES
 from snpimpute.metrics.intervals import interval, resample, resampling_weights
 from snpimpute.metrics.registry import METRICS
 from snpimpute.metrics.scores import scores
-from snpimpute.tracking.runs import PANEL_VARIANT
+from snpimpute.tracking.runs import PANEL_VARIANT, Training
 from snpimpute.tuning.imputers import TRIALS_PER_PROCESS, tune_imputer
 from snpimpute.tuning.parameters import read_params, write_params
 from snpimpute.tuning.study import StudySettings, TrialOutcome
@@ -410,19 +411,26 @@ def _register(settings: FitSettings, home: Path, model: WindowedModel, measured:
         metrics["val_f1_macro"] = float(first["value"].iloc[0])
     example = pd.DataFrame(np.full((1, len(model.sites)), -1), index=["sample"], columns=site_keys(model.sites))
     run_id = tracker.log_training(
-        key=home.name,
-        dataset=registered_as(settings.name),
-        dataset_folder=settings.panel.absolute(),
-        dataset_digest=settings.digest(),
-        imputer=settings.imputer,
-        variant=PANEL_VARIANT,
-        params={**model.about["params"], "seed": settings.seed, "window": settings.window, "overlap": settings.overlap},
-        metrics=metrics,
-        tags={**{f"version.{k}": v for k, v in about["versions"].items()}, "revision": about["revision"]},
-        artifacts=[home / "measured.csv", *sorted((home / "logs").glob("*.txt"))],
-        model_folder=home / "model",
-        example_target=example,
-        champion_moves=False,
+        Training(
+            key=home.name,
+            dataset=registered_as(settings.name),
+            dataset_folder=settings.panel.absolute(),
+            dataset_digest=settings.digest(),
+            imputer=settings.imputer,
+            variant=PANEL_VARIANT,
+            params={
+                **model.about["params"],
+                "seed": settings.seed,
+                "window": settings.window,
+                "overlap": settings.overlap,
+            },
+            metrics=metrics,
+            tags={**{f"version.{k}": v for k, v in about["versions"].items()}, "revision": about["revision"]},
+            artifacts=[home / "measured.csv", *sorted((home / "logs").glob("*.txt"))],
+            model_folder=home / "model",
+            example_target=example,
+            champion_moves=False,
+        )
     )
     version = next(m for m in tracker.registered_models(registered_as(settings.name)) if m.run_id == run_id)
     return f"{version.name} version {version.version}"

@@ -20,17 +20,9 @@ from snpimpute.base.processes import in_shares
 from snpimpute.base.progress import Watch
 from snpimpute.base.sources import source_digest
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS
-from snpimpute.impute.check import (
-    ALLELES,
-    INDEL,
-    MULTIALLELIC,
-    NOT_DIPLOID,
-    OUTSIDE,
-    SWAPPED,
-    PanelSites,
-    TargetCheck,
-    check_target,
-)
+from snpimpute.impute.check import check_target
+from snpimpute.impute.findings import TargetCheck
+from snpimpute.impute.matching import ALLELES, INDEL, MULTIALLELIC, NOT_DIPLOID, OUTSIDE, SWAPPED, PanelSites
 from snpimpute.impute.steps import WINDOWS_IMPUTED, impute_windows, imputed_file, kept_posterior
 from snpimpute.impute.windows import Window, WindowedModel, cut_by_sites, weights_in
 from snpimpute.io.imputed import ImputedSites, ImputedWriter

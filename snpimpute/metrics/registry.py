@@ -111,14 +111,14 @@ _ALL = (
     ),
     Metric(
         "iqs",
-        "imputation quality score (IQS)",
+        "IQS",
         (None, 1),
         higher_is_better=True,
         needs_posterior=False,
         compared=False,
         of_calls=False,
         compute=_iqs,
-        meaning="Agreement of posterior and truth beyond chance (Lin et al. 2010).",
+        meaning="Imputation quality score: agreement of posterior and truth beyond chance (Lin et al. 2010).",
     ),
     Metric(
         "log_loss",

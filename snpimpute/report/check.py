@@ -10,7 +10,8 @@ import pandas as pd
 
 from snpimpute import __version__
 from snpimpute.base.files import write_text
-from snpimpute.impute.check import KINDS, MIN_CALL_RATE, SHARED, SWAPPED, USABLE, TargetCheck
+from snpimpute.impute.findings import MIN_CALL_RATE, TargetCheck
+from snpimpute.impute.matching import KINDS, SHARED, SWAPPED, USABLE
 from snpimpute.report.html import page_as_html
 from snpimpute.report.text import capital, count, known, number
 from snpimpute.report.tree import COLOURS, Block, Cell, Figure, Line, Page, Panel, Point, Section, Style, Table, Text

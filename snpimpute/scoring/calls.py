@@ -176,7 +176,7 @@ def calibration_of(masks: Sequence[HiddenCalls]) -> pd.DataFrame:
 
 
 @dataclass(frozen=True, eq=False)
-class Window:
+class Cutout:
     """Some samples at some sites: float64 (n_samples, n_sites) each, NaN where nothing is to be said.
 
     Attributes:
@@ -193,7 +193,7 @@ class Window:
     confidence: np.ndarray
 
 
-def window(dataset: PreparedDataset, mask: HiddenCalls, samples: Sequence[int], sites: Sequence[int]) -> Window:
+def cutout(dataset: PreparedDataset, mask: HiddenCalls, samples: Sequence[int], sites: Sequence[int]) -> Cutout:
     """Truth, call and confidence of the test samples `samples` at the sites `sites` (places in the dataset)."""
     rows, columns = np.asarray(samples, dtype=int), np.asarray(sites, dtype=int)
     truth = dataset.test.calls[np.ix_(rows, columns)].astype(float)
@@ -207,7 +207,7 @@ def window(dataset: PreparedDataset, mask: HiddenCalls, samples: Sequence[int], 
         observed = ~mask.scenario.hidden[np.ix_(rows, columns)]
         calls[observed] = confidence[observed] = np.nan
     names, keys = dataset.test.names, dataset.test.site_keys()
-    return Window([names[i] for i in rows], [keys[i] for i in columns], truth, calls, confidence)
+    return Cutout([names[i] for i in rows], [keys[i] for i in columns], truth, calls, confidence)
 
 
 def right_and_wrong(

@@ -101,7 +101,7 @@ def save_model_files(path: Path, description: Any, model_folder: Path, example: 
             ParamSchema([ParamSpec("sites", "string", [], shape=(-1,))]),
         ),
         input_example=(example.to_numpy(float), {"sites": list(example.columns)}),
-        piprequirements=requirements(model_folder),
+        pip_requirements=requirements(model_folder),
     )
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from snpimpute.base.digests import digest
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow.entities import Run
 
 KEY_TAG = "snpimpute.key"  # what a run is found again by
@@ -18,6 +20,38 @@ CHAMPION = "champion"
 PANEL_VARIANT = "panel"  # of the versions that `snpimpute fit` makes
 MOVE_TAG = "snpimpute.move."  # and a number: a move of an alias, on the registered model
 DECIDES = "val_f1_macro"
+
+
+@dataclass(frozen=True)
+class Training:
+    """A trained imputer that is to be logged and registered.
+
+    Attributes:
+        key: what was trained; the name of the model's folder.
+        dataset, dataset_folder, dataset_digest: the prepared dataset.
+        imputer, variant: the row of the report.
+        params, metrics, tags: of the run; `val_f1_macro` among the metrics decides about the aliases.
+        artifacts: files and folders to keep with the run.
+        model_folder: what `Imputer.save` wrote.
+        example_target: a few samples as the model takes them (see impute.serving): a row per sample, an integer column per
+            site (`contig:pos:ref:alt`), -1 = missing.
+        champion_moves: whether `champion` may move to it; if not, it is set where there is none, and moved by
+            `move_champion` alone.
+    """
+
+    key: str
+    dataset: str
+    dataset_folder: Path
+    dataset_digest: str
+    imputer: str
+    variant: str
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    artifacts: Sequence[Path]
+    model_folder: Path
+    example_target: pd.DataFrame
+    champion_moves: bool = True
 
 
 @dataclass(frozen=True)

@@ -120,13 +120,16 @@ def _runs_elsewhere(name: str) -> InputError:
 
 
 def _lock_file(storage: str, name: str) -> Path:
+    """Beside a journal or an SQLite file; in the folder of temporary files for other storages, or where that is not there."""
+    study = digest([os.getuid(), storage, name])[:16]
     if "://" not in storage:
         journal = Path(storage).resolve()
         journal.parent.mkdir(parents=True, exist_ok=True)
-        return journal.with_name(f".{journal.name}.lock")
+        return journal.with_name(f".{journal.name}.{study}.lock")
     sqlite = re.fullmatch(r"sqlite(\+\w+)?:///(?!:memory:)(?P<file>.+)", storage)
-    folder = Path(sqlite["file"]).absolute().parent if sqlite else Path(tempfile.gettempdir())
-    return folder / f".snpimpute-study-{digest([os.getuid(), storage, name])[:16]}.lock"
+    beside = Path(sqlite["file"]).absolute().parent if sqlite else None
+    folder = beside if beside is not None and beside.is_dir() else Path(tempfile.gettempdir())
+    return folder / f".snpimpute-study-{study}.lock"
 
 
 def _is_postgresql(storage: str) -> bool:

@@ -32,9 +32,9 @@ from snpimpute.scoring.calls import (
     by_site,
     calibration_of,
     confusion_of,
+    cutout,
     hidden_calls,
     right_and_wrong,
-    window,
 )
 from snpimpute.scoring.posteriors import load_posteriors
 from snpimpute.tracking.connect import tracking_uri
@@ -260,7 +260,7 @@ def test_wrong_draws_what_the_package_computes(
     for _ in range(3):
         slider.press("ArrowRight")
     seen.settle()
-    here = window(prepared, mask, range(15), range(3, 23))
+    here = cutout(prepared, mask, range(15), range(3, 23))
     calls = seen.figure("calls")
     for what, values in (("truth", here.truth), ("call", here.calls), ("confidence", here.confidence)):
         close(np.ravel(np.array(calls[what]["z"], dtype=float)).tolist(), values.ravel())

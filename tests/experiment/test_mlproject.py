@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -21,6 +21,7 @@ from snpimpute.cli import app as cli
 from snpimpute.experiment.rows import plan
 from snpimpute.experiment.settings import read
 from snpimpute.tracking.writer import Tracker
+from tests.conftest import project_environment
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "experiments" / "smoke.toml"
@@ -37,21 +38,10 @@ scenarios = { levels = [60], repeats = 1 }
 """
 
 
-def environment(**changes: str) -> dict[str, str]:
-    """Of a shell with the project's Python first on its path, and none of the variables that this project sets."""
-    dropped = {*QUIET, "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "SNPIMPUTE_RUNS"}
-    kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**kept, "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", **changes}
-
-
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project in a folder of its own, so that what MLflow leaves in the working directory is left there."""
-    folder = tmp_path_factory.mktemp("project") / "snp impute"
-    folder.mkdir()
-    for name in ("MLproject", "conda.yaml", "snpimpute", "experiments"):
-        (folder / name).symlink_to(ROOT / name)
+def project(smoke_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project in a folder of its own, after the entry point `main` has done the smoke experiment in it."""
+    folder = Path(shutil.copytree(smoke_project, tmp_path_factory.mktemp("project") / "snp impute", symlinks=True))
     (folder / "little.toml").write_text(LITTLE)
     return folder
 
@@ -63,15 +53,13 @@ def mlflow_run(
     command = ["mlflow", "run", "." if cwd is None else str(project), "-e", entry_point, "--env-manager", "local"]
     for name, value in parameters.items():
         command += ["-P", f"{name}={value}"]
-    return subprocess.run(command, cwd=cwd or project, env=env or environment(), capture_output=True, text=True)
+    return subprocess.run(command, cwd=cwd or project, env=env or project_environment(), capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
-def smoke(project: Path) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """The smoke experiment by the entry point `main`; folder of runs, and what the command did."""
-    done = mlflow_run(project, "main", config="experiments/smoke.toml", runs="my runs")
-    assert done.returncode == 0, done.stderr
-    return project / "my runs", done
+def smoke(project: Path) -> tuple[Path, str]:
+    """The smoke experiment's folder of runs, and what the command printed."""
+    return project / "my runs", (project / "printed.txt").read_text()
 
 
 def project_runs(project: Path) -> list:
@@ -84,11 +72,9 @@ def project_runs(project: Path) -> list:
 # ---------------------------------------------------------------------- entry points
 
 
-def test_main_does_the_experiment_in_the_store_of_its_folder(
-    project: Path, smoke: tuple[Path, subprocess.CompletedProcess[str]]
-) -> None:
-    runs, done = smoke
-    assert f"report: {Path('my runs/reports/smoke/report.html')}" in done.stdout
+def test_main_does_the_experiment_in_the_store_of_its_folder(project: Path, smoke: tuple[Path, str]) -> None:
+    runs, printed = smoke
+    assert f"report: {Path('my runs/reports/smoke/report.html')}" in printed
     client = Tracker(f"sqlite:///{runs / 'mlflow.db'}", runs).client
     names = {found.name: found.experiment_id for found in client.search_experiments()}
     assert {"snpimpute/calves/train", "snpimpute/calves/tune", "snpimpute/calves/compare"} <= set(names)
@@ -98,15 +84,13 @@ def test_main_does_the_experiment_in_the_store_of_its_folder(
     assert client.search_runs(["0"]) == []
 
 
-def test_the_projects_own_run_stays_apart(project: Path, smoke: tuple[Path, object]) -> None:
+def test_the_projects_own_run_stays_apart(project: Path, smoke: tuple[Path, str]) -> None:
     run = next(r for r in project_runs(project) if r.data.params.get("config") == "experiments/smoke.toml")
     assert run.info.status == "FINISHED" and run.data.metrics == {}
     assert set(run.data.params) == {"config", "runs"}
 
 
-def test_evaluate_scores_the_registered_models(
-    project: Path, smoke: tuple[Path, subprocess.CompletedProcess[str]]
-) -> None:
+def test_evaluate_scores_the_registered_models(project: Path, smoke: tuple[Path, str]) -> None:
     runs, before = smoke
     done = mlflow_run(project, "evaluate", config="experiments/smoke.toml", runs="my runs")
     assert done.returncode == 0, done.stderr
@@ -115,7 +99,7 @@ def test_evaluate_scores_the_registered_models(
     shown = pd.read_csv(report / "imputers.csv")
     assert (shown["status"] == "ok").all() and len(shown) == len(plan(read(SMOKE)))
     table = r"^ *\S+/\S+ .*$"
-    assert re.findall(table, done.stdout, re.MULTILINE) == re.findall(table, before.stdout, re.MULTILINE)
+    assert re.findall(table, done.stdout, re.MULTILINE) == re.findall(table, before, re.MULTILINE)
 
 
 def test_evaluate_with_none_registered_says_what_to_run(project: Path) -> None:
@@ -125,7 +109,7 @@ def test_evaluate_with_none_registered_says_what_to_run(project: Path) -> None:
     assert "no registered model was fitted on calves" in line and "mlflow run . -e train" in line
     assert "Traceback" not in done.stderr
     command = [sys.executable, "-m", "snpimpute", "evaluate", "little.toml", "--registered", "--runs", "empty"]
-    alone = subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True)
+    alone = subprocess.run(command, cwd=project, env=project_environment(), capture_output=True, text=True)
     assert (alone.returncode, alone.stdout, alone.stderr) == (2, "", f"{line}\n")
 
 
@@ -137,7 +121,7 @@ def test_a_store_that_the_user_names_is_kept_to(project: Path, tmp_path: Path) -
         project,
         "train",
         cwd=tmp_path,
-        env=environment(MLFLOW_TRACKING_URI=uri),
+        env=project_environment(MLFLOW_TRACKING_URI=uri),
         config="little.toml",
         runs=runs,
         imputer="mode",
@@ -204,7 +188,7 @@ def test_steps_and_workers_start_with_usage_reports_off(tmp_path: Path) -> None:
     """Every process that an experiment starts, looked at while it runs."""
     (tmp_path / "little.toml").write_text(LITTLE)
     command = [sys.executable, "-m", "snpimpute", "train", "little.toml", "--runs", "runs"]
-    without = environment()
+    without = project_environment()
     del without["MLFLOW_DISABLE_TELEMETRY"]
     process = subprocess.Popen(command, cwd=tmp_path, env={**without, "PYTHONPATH": str(ROOT)})
     seen: dict[str, dict[str, str]] = {}
@@ -232,7 +216,7 @@ def test_the_command_line_itself_reports_nothing() -> None:
         "from huggingface_hub.constants import HF_HUB_DISABLE_TELEMETRY\n"
         "print(json.dumps([is_telemetry_disabled(), HF_HUB_DISABLE_TELEMETRY, dict(os.environ)]))"
     )
-    without = environment()
+    without = project_environment()
     del without["MLFLOW_DISABLE_TELEMETRY"]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=without, cwd=ROOT)
     mlflow_is_silent, hugging_face_is_silent, found = json.loads(done.stdout.splitlines()[-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -47,9 +48,10 @@ SMOKE = ROOT / "experiments" / "smoke.toml"
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory):
-    """The smoke experiment, run once by the command that the README gives; folder of runs and what it printed."""
+def smoke(smoke_project, tmp_path_factory):
+    """The smoke experiment, taken up by the command that the README gives; folder of runs and what it printed."""
     runs = tmp_path_factory.mktemp("smoke") / "runs"
+    shutil.copytree(smoke_project / "my runs", runs)
     command = [sys.executable, "-m", "snpimpute", "experiment", str(SMOKE), "--json", "--runs", str(runs)]
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=runs.parent)

@@ -13,7 +13,9 @@ import pytest
 
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import GenotypeMatrix
-from snpimpute.impute.check import PanelSites, TargetCheck, check_target
+from snpimpute.impute.check import check_target
+from snpimpute.impute.findings import TargetCheck
+from snpimpute.impute.matching import PanelSites
 from snpimpute.io.samples import read_samples
 from snpimpute.io.write_vcf import write_vcf
 from tests.io.test_vcf import PANELS, record, vcf_text, write

@@ -14,9 +14,10 @@ import pytest
 from snpimpute.base.errors import InputError
 from snpimpute.dataset.site_lists import read_masked_sites
 from snpimpute.genotypes.matrix import GenotypeMatrix
+from snpimpute.imputers._copying import Copying
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import Imputer
-from snpimpute.imputers.mosaic import SWITCHES, Copying, Mosaic, log_loss, voted
+from snpimpute.imputers.mosaic import SWITCHES, Mosaic, log_loss, voted
 from snpimpute.imputers.softmax_regression import SoftmaxRegression
 from snpimpute.imputers.testing import ImputerContract, small_panel
 from snpimpute.io.matrix import read_matrix

@@ -13,8 +13,10 @@ import pytest
 
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import GenotypeMatrix
-from snpimpute.impute.check import PanelSites, TargetCheck, check_target
+from snpimpute.impute.check import check_target
 from snpimpute.impute.concordance import Concordance, compare_files
+from snpimpute.impute.findings import TargetCheck
+from snpimpute.impute.matching import PanelSites
 from snpimpute.io.write_vcf import write_vcf
 from snpimpute.report.check import MAX_POINTS, as_dict, write_check
 from snpimpute.report.concordance import write_concordance

@@ -17,10 +17,10 @@ from snpimpute.scoring.calls import (
     by_site,
     calibration_of,
     confusion_of,
+    cutout,
     hidden_calls,
     nearest_observed,
     right_and_wrong,
-    window,
 )
 from snpimpute.scoring.posteriors import Posteriors
 from snpimpute.scoring.table import score_table
@@ -140,7 +140,7 @@ def test_of_two_equally_near_sites_the_first_is_taken():
 
 def test_a_window_holds_the_posteriors_of_its_cells(dataset, masks, posteriors):
     mask, rows, columns = masks[0], [5, 0, 3], list(range(10, 20))
-    seen = window(dataset, mask, rows, columns)
+    seen = cutout(dataset, mask, rows, columns)
     assert seen.samples == [dataset.test.names[i] for i in rows]
     for i, row in enumerate(rows):
         for j, site in enumerate(columns):

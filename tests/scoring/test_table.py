@@ -263,7 +263,7 @@ def test_whole_sites_given_as_single_calls_score_the_same(dataset, repeats, monk
     whole = score_table(with_scenarios(dataset, sites), [given], 100)
     single = score_table(with_scenarios(dataset, calls), [replace(given, values=flat)], 100)
     pd.testing.assert_frame_equal(single, whole, rtol=1e-6)
-    monkeypatch.setattr("snpimpute.scoring.table.CALLS_AT_A_TIME", 97)
+    monkeypatch.setattr("snpimpute.scoring.sums.CALLS_AT_A_TIME", 97)
     for scenarios, values in ((sites, given.values), (calls, flat)):
         in_pieces = score_table(with_scenarios(dataset, scenarios), [replace(given, values=values)], 100)
         pd.testing.assert_frame_equal(in_pieces, whole, rtol=1e-6)

@@ -26,6 +26,7 @@ from snpimpute.imputers.mode import Mode
 from snpimpute.imputers.testing import small_panel
 from snpimpute.tracking.connect import tracking_uri
 from snpimpute.tracking.models import safe_name
+from snpimpute.tracking.runs import Training
 from snpimpute.tracking.writer import Tracker
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -93,7 +94,7 @@ def train(tracker: Tracker, model_folder: Path, key: str = "k", **changed: objec
         "model_folder": model_folder,
         "example_target": target(),
     }
-    return tracker.log_training(key=key, **{**arguments, **changed})
+    return tracker.log_training(Training(key=key, **{**arguments, **changed}))
 
 
 def aliases(tracker: Tracker) -> dict[str, str]:
@@ -193,7 +194,7 @@ def test_a_store_that_fails_later_is_one_line(tracker: Tracker, runs: Path) -> N
 
 def test_processes_that_start_at_once_share_a_fresh_store(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from snpimpute.tracking.writer import Tracker, tracking_uri\n"
+        "import sys; from pathlib import Path; from snpimpute.tracking.connect import tracking_uri; from snpimpute.tracking.writer import Tracker\n"
         "runs = Path(sys.argv[1]); t = Tracker(tracking_uri(None, runs), runs)\n"
         "t.log_trial(dataset='x', study='s', imputer='mode', variant='tuned',"
         " record={'number': int(sys.argv[2]), 'state': 'complete', 'score': .5, 'params': {}})"
@@ -399,11 +400,11 @@ def test_registered_model_says_what_it_takes_and_needs(
 
 
 def test_requirements_follow_what_an_imputer_imports(tmp_path: Path) -> None:
-    from snpimpute.tracking.writer import _requirements
+    from snpimpute.tracking.models import requirements
 
     (tmp_path / "imputer.json").write_text('{"imputer": "dense"}')
-    assert any(line.startswith("tensorflow==") for line in _requirements(tmp_path))
-    assert not any("+" in line for line in _requirements(tmp_path))
+    assert any(line.startswith("tensorflow==") for line in requirements(tmp_path))
+    assert not any("+" in line for line in requirements(tmp_path))
 
 
 # ---------------------------------------------------------------------- scores
@@ -516,7 +517,7 @@ def test_two_runs_side_by_side_in_the_ui(tracker: Tracker, model_folder: Path, t
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracker.uri, "--port", str(port)]
     with serving([*command, "--host", "127.0.0.1", "--workers", "1"], port, tmp_path) as url:
         remote = Tracker(url, tmp_path / "other")
-        assert remote.comparison_link("x", run_ids) == link
+        assert remote.comparison_link("x", run_ids) == link.replace(tracker.ui, f"{url}/")
         experiment = remote.client.get_run(run_ids[0]).info.experiment_id
         (better,) = remote.client.search_runs([experiment], "metrics.f1_macro_60 > 0.75")
         assert better.info.run_id == run_ids[1]
@@ -524,7 +525,7 @@ def test_two_runs_side_by_side_in_the_ui(tracker: Tracker, model_folder: Path, t
             assert page.status == 200 and b"<html" in page.read().lower()
         if not CHROMIUM.exists():
             pytest.skip(f"no {CHROMIUM}: the page was not looked at")
-        text = look_at(f"{url}/{link}", ["mode default", "mode tuned", "f1_macro_60"])
+        text = look_at(link.replace(tracker.ui, f"{url}/"), ["mode default", "mode tuned", "f1_macro_60"])
     for wanted in ("Comparing 2 Runs", "mode default", "mode tuned", "f1_macro", "0.7", "0.8"):
         assert wanted in text, wanted
 

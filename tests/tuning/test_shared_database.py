@@ -23,6 +23,7 @@ from mlflow import MlflowClient
 
 from snpimpute.base.errors import InputError
 from snpimpute.base.processes import QUIET
+from snpimpute.tuning.storage import held_alone
 from tests.tracking.test_writer import free_port
 from tests.tuning import objectives as objectives
 from tests.tuning.test_study import counted, make_settings, run, start_script, wait_until
@@ -181,17 +182,24 @@ def test_unreachable_database_is_one_line(tmp_path: Path, server: str) -> None:
         assert "secret" not in str(raised.value) and "\n" not in str(raised.value)
 
 
-def test_no_lock_file_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    locks = tmp_path / "locks"
-    locks.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(locks))
-    seen: list[int] = []
-    run(
-        objectives.quick,
-        make_settings(tmp_path, n_trials=2),
-        on_trial=lambda _: seen.append(len(list(locks.iterdir()))),
-    )
-    assert seen[0] >= 1 and list(locks.iterdir()) == []
+def test_the_lock_of_a_study_stands_beside_its_journal_and_ends_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "temporary files"
+    elsewhere.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
+    settings = make_settings(tmp_path, n_trials=2)
+    held: list[bool] = []
+
+    def try_to_hold(_: object) -> None:
+        with pytest.raises(InputError, match="is running in another process"), held_alone(settings.storage, "toy"):
+            pass
+        held.append(True)
+
+    run(objectives.quick, settings, "toy", on_trial=try_to_hold)
+    with held_alone(settings.storage, "toy"):
+        assert held == [True, True]
+    assert list(elsewhere.iterdir()) == []
 
 
 EXPERIMENT = """

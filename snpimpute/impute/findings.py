@@ -1,0 +1,272 @@
+"""What holding a target against a panel found: what stops an imputation, and what is warned of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from snpimpute.base.errors import InputError
+from snpimpute.genotypes.matrix import SITE_COLUMNS
+from snpimpute.impute.matching import KINDS, MIN_CALLS_FOR_FREQUENCY, USABLE, PanelSites
+from snpimpute.io.builds import build_of
+from snpimpute.io.filters import shortened
+from snpimpute.io.records import Stream
+
+# What stops an imputation.
+MAX_OTHER_ALLELES = 0.1  # share of the SNPs at the panel's positions whose alleles the panel does not know
+MIN_SHARED = (
+    0.01  # share of the target's SNPs, or of the panel's sites; positions of another build meet by chance below it
+)
+MIN_FREQUENCY_CORRELATION = 0.2  # of alternate allele frequencies, target and panel; wrong alleles give 0 or below
+MIN_SITES_TO_JUDGE = 20  # below so many sites a share of them stops nothing
+MIN_SITES_FOR_CORRELATION = 100
+MIN_SAMPLES_FOR_CORRELATION = 10  # one sample's haplotype can differ from the panel's frequencies at every site
+
+# What is warned of.
+MIN_CALL_RATE = 0.9
+MAX_FREQUENCY_DIFFERENCE = 0.3
+MAX_SITE_CONFLICTS = 0.05  # share of the trios at a site
+MAX_TRIO_CONFLICTS = 0.02  # share of the sites of a trio; a wrong parent shows several times as many
+MIN_HETEROZYGOUS = 100  # identical samples with fewer heterozygous calls than this need not be one and the same
+
+
+@dataclass(frozen=True, eq=False)
+class TargetCheck:
+    """What the comparison found.
+
+    Attributes:
+        target, panel: names of the two.
+        sites: a row per record of the target, in its order: contig, pos, id, ref, alt (as in the target; several
+            alternate alleles joined by commas, empty for none), `kind` (a key of KINDS), `panel_index` (the row of the
+            panel's site, -1 where the calls cannot be used), `panel_site` (the same, but also where they cannot, as in
+            haploid calls; -1 where the panel has no site of these alleles), `palindromic` (bool), `call_rate` (share of
+            the samples with two known alleles), `alt_frequency` (of the target's ALT; of the panel's ALT where the
+            record is usable; NaN without calls), `panel_frequency` (NaN where not usable), `haploid`, `half` (calls),
+            `trios`, `conflicts` (complete enough trios, and those that contradict inheritance), `passed` (FILTER).
+        samples: a row per sample: `sample`, `group` (where the sample table has it), `call_rate` and `heterozygosity`
+            (at biallelic SNPs; NaN without calls), `phased` (share of the calls), `haploid`, `half` (calls).
+        trios: a row per sample with a genotyped parent: `sample`, `sire`, `dam` (empty = not in the target), `sites`
+            (compared), `conflicts`, `sire_conflicts`, `dam_conflicts` (opposite homozygotes of one parent).
+        contigs: the target's contig → the panel's, for those that both have.
+        builds: genome builds of target and panel, as their headers tell; empty = not told.
+        counts: what is counted over the whole file; see docs/check.md.
+        frequency_correlation: of the alternate allele's frequency in target and panel, over usable sites; NaN if
+            it cannot be computed.
+        problems: what must stop an imputation, a line each.
+        warnings: what to look at, a line each.
+    """
+
+    target: str
+    panel: str
+    sites: pd.DataFrame
+    samples: pd.DataFrame
+    trios: pd.DataFrame
+    contigs: dict[str, str]
+    builds: tuple[str, str]
+    counts: dict[str, int]
+    frequency_correlation: float
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def usable(self) -> np.ndarray:
+        """bool (n_records,): whether the calls of a record can be used."""
+        return self.sites.kind.isin(USABLE).to_numpy()
+
+    @property
+    def excluded(self) -> pd.DataFrame:
+        """The records left out: contig, pos, id, ref, alt, reason, explanation."""
+        left = self.sites.loc[~self.usable, [*SITE_COLUMNS, "kind"]].rename(columns={"kind": "reason"})
+        return left.assign(explanation=left.reason.map(KINDS)).reset_index(drop=True)
+
+    def require_imputable(self) -> None:
+        """Raise InputError with all problems in one line, if there are any."""
+        if self.problems:
+            raise InputError(f"{self.target} cannot be imputed with {self.panel}: {'; '.join(self.problems)}")
+
+
+def concluded(
+    stream: Stream,
+    panel: PanelSites,
+    sites: pd.DataFrame,
+    samples: pd.DataFrame,
+    trios: pd.DataFrame,
+    contigs: dict[str, str],
+) -> TargetCheck:
+    usable = sites.kind.isin(USABLE)
+    counts = {"records": len(sites), "usable": int(usable.sum()), "panel_sites": len(panel.sites)}
+    counts |= {kind.replace(" ", "_").replace("-", "_"): int((sites.kind == kind).sum()) for kind in KINDS}
+    counts |= {
+        "usable_palindromic": int((usable & sites.palindromic).sum()),
+        "without_alt": int((usable & (sites.alt == "")).sum()),
+        "filtered": int((usable & ~sites.passed).sum()),
+        "samples": len(samples),
+        "calls": int(sites.called.sum()),
+        "calls_at_usable": int(sites.called[usable].sum()),
+        "phased_calls": int(sites.phased.sum()),
+        "half_calls": int(sites.half.sum()),
+        "haploid_calls": int(sites.haploid.sum()),
+        "polyploid_calls": int(sites.polyploid.sum()),
+        "trios": len(trios),
+    }
+    builds = build_of(stream.contig_lengths), build_of(panel.contig_lengths)
+    correlation = _correlation(sites[usable])
+    problems = _problems(sites, panel, counts, contigs, builds, correlation)
+    warnings = _warnings(sites, samples, trios, counts, contigs, builds, correlation)
+    warnings += _unlike_lengths(stream.contig_lengths, panel.contig_lengths, contigs, builds)
+    return TargetCheck(
+        target=stream.name, panel=panel.name, sites=sites.drop(columns=["called", "phased", "polyploid"]),
+        samples=samples.drop(columns=["heterozygous", "fingerprint"]), trios=trios, contigs=contigs, builds=builds,
+        counts=counts, frequency_correlation=correlation, problems=tuple(problems), warnings=tuple(warnings),
+    )  # fmt: skip
+
+
+def _correlation(usable: pd.DataFrame) -> float:
+    both = usable.alt_frequency.notna() & usable.panel_frequency.notna()
+    own, expected = usable.alt_frequency[both].to_numpy(), usable.panel_frequency[both].to_numpy()
+    if len(own) < 2 or own.std() < 1e-9 or expected.std() < 1e-9:
+        return float("nan")
+    return float(np.corrcoef(own, expected)[0, 1])
+
+
+def _problems(
+    sites: pd.DataFrame,
+    panel: PanelSites,
+    counts: dict[str, int],
+    contigs: dict[str, str],
+    builds: tuple[str, str],
+    correlation: float,
+) -> list[str]:
+    found = []
+    if all(builds) and builds[0] != builds[1]:
+        found.append(
+            f"the target's contigs are those of {builds[0]}, the panel's those of {builds[1]}: lift one over to the other"
+        )
+    if not contigs:
+        own, there = (shortened(list(dict.fromkeys(of.contig))) for of in (sites, panel.sites))
+        found.append(f"no contig in common: the target has {own}, the panel {there}")
+    elif not counts["usable"]:
+        found.append(f"no site in common: {_why_none(counts)}")
+    elif not counts["calls_at_usable"]:
+        found.append(f"not one call at the {counts['usable']:,} sites that both have: there is nothing to impute from")
+    known = counts["usable"] + counts["flipped"] + counts["palindromic"] + counts["other_alleles"]
+    snps = known + counts["outside"]
+    if 0 < counts["usable"] < MIN_SHARED * min(snps, counts["panel_sites"]):
+        found.append(
+            f"only {_n(counts['usable'], 'site')} in common, of {snps:,} SNPs of the target and {counts['panel_sites']:,} sites of "
+            f"the panel: another genome build or region"
+        )
+    if known >= MIN_SITES_TO_JUDGE and counts["other_alleles"] > MAX_OTHER_ALLELES * known:
+        found.append(
+            f"{counts['other_alleles']:,} of the {known:,} SNPs at positions of the panel have alleles that the panel does not "
+            f"know: another genome build, or alleles that are not spelled as bases of the reference"
+        )
+    judged = counts["usable"] >= MIN_SITES_FOR_CORRELATION and counts["samples"] >= MIN_SAMPLES_FOR_CORRELATION
+    if judged and correlation < MIN_FREQUENCY_CORRELATION:
+        found.append(
+            f"the allele frequencies do not go with those of the panel (correlation {correlation:.2f}): "
+            f"alleles are mixed up, or the population or the build is another"
+        )
+    return found
+
+
+def _why_none(counts: dict[str, int]) -> str:
+    """Where the records went, in words; most of them first."""
+    reasons = {kind: counts[kind.replace(" ", "_").replace("-", "_")] for kind in KINDS if kind not in USABLE}
+    most = sorted(((n, kind) for kind, n in reasons.items() if n), reverse=True)
+    return f"of {counts['records']:,} records " + ", ".join(f"{n:,} {kind}" for n, kind in most)
+
+
+def _warnings(
+    sites: pd.DataFrame,
+    samples: pd.DataFrame,
+    trios: pd.DataFrame,
+    counts: dict[str, int],
+    contigs: dict[str, str],
+    builds: tuple[str, str],
+    correlation: float,
+) -> list[str]:
+    usable = sites[sites.kind.isin(USABLE)]
+    found = []
+    if renamed := [f"{own} is {there}" for own, there in contigs.items() if own != there]:
+        found.append(f"contigs are named otherwise in the panel: {shortened(renamed)}")
+    if absent := [contig for contig in dict.fromkeys(sites.contig) if contig not in contigs]:
+        n = int(sites.contig.isin(absent).sum())
+        found.append(f"contigs that the panel has not, passed through: {shortened(absent)} ({_n(n, 'record')})")
+    haploid = f"{_n(counts['not_diploid'], 'SNP')} ({_n(counts['haploid_calls'], 'haploid call')}"
+    haploid += f", {counts['polyploid_calls']:,} of more than two alleles)" if counts["polyploid_calls"] else ")"
+    counted = {
+        "swapped": f"REF and ALT exchanged, the calls turned round: {_n(counts['swapped'], 'site')}",
+        "flipped": f"of the other strand, left out (bcftools +fixref mends them): {_n(counts['flipped'], 'site')}",
+        "palindromic": f"A/T or C/G whose strand cannot be told, left out: {_n(counts['palindromic'], 'site')}",
+        "other_alleles": f"other alleles than the panel at the same position: {_n(counts['other_alleles'], 'SNP')}",
+        "duplicate": f"repeating an earlier site, left out: {_n(counts['duplicate'], 'record')}",
+        "not_diploid": f"not diploid, passed through: {haploid}",
+        "half_calls": f"half calls (0/.), taken as missing: {counts['half_calls']:,}",
+        "filtered": f"marked by FILTER and used all the same: {_n(counts['filtered'], 'site')}",
+    }
+    found += [line for name, line in counted.items() if counts[name]]
+    if 0 < counts["phased_calls"] < counts["calls"]:
+        share = counts["phased_calls"] / counts["calls"]
+        found.append(f"phased and unphased calls are mixed: {share:.0%} are phased")
+    if low := int((usable.call_rate < MIN_CALL_RATE).sum()):
+        found.append(f"calls for less than {MIN_CALL_RATE:.0%} of the samples: {_n(low, 'usable site')}")
+    low_samples = samples["sample"][samples.call_rate < MIN_CALL_RATE].tolist()
+    if low_samples:
+        found.append(
+            f"less than {MIN_CALL_RATE:.0%} of the calls: {_n(len(low_samples), 'sample')} ({shortened(low_samples)})"
+        )
+    apart = (usable.alt_frequency - usable.panel_frequency).abs() > MAX_FREQUENCY_DIFFERENCE
+    if n := int((apart & (usable.called >= MIN_CALLS_FOR_FREQUENCY)).sum()):
+        found.append(f"allele frequency more than {MAX_FREQUENCY_DIFFERENCE} from the panel's: {_n(n, 'site')}")
+    few = counts["samples"] < MIN_SAMPLES_FOR_CORRELATION or counts["usable"] < MIN_SITES_FOR_CORRELATION
+    if few and correlation < MIN_FREQUENCY_CORRELATION:
+        found.append(
+            f"allele frequencies do not go with those of the panel (correlation {correlation:.2f}), but there is little to judge by"
+        )
+    return found + _sample_warnings(samples) + _trio_warnings(sites, trios)
+
+
+def _sample_warnings(samples: pd.DataFrame) -> list[str]:
+    """Samples that are called alike everywhere."""
+    rich = samples[samples.heterozygous >= MIN_HETEROZYGOUS]
+    alike = [list(group["sample"]) for _, group in rich.groupby("fingerprint") if len(group) > 1]
+    return [f"identical in every call: {shortened([' = '.join(names) for names in alike])}"] if alike else []
+
+
+def _trio_warnings(sites: pd.DataFrame, trios: pd.DataFrame) -> list[str]:
+    found = []
+    wrong = trios[trios.conflicts > MAX_TRIO_CONFLICTS * trios.sites.clip(lower=MIN_SITES_TO_JUDGE)]
+    if len(wrong):
+        names = [
+            f"{row.sample} ({row.conflicts / row.sites:.1%} of {row.sites:,} sites; sire {row.sire_conflicts:,}, dam {row.dam_conflicts:,})"
+            for row in wrong.itertuples()
+        ]
+        found.append(f"contradicting their parents: {_n(len(wrong), 'sample')}: {shortened(names, 4)}")
+    at_sites = int((sites.conflicts > MAX_SITE_CONFLICTS * sites.trios.clip(lower=MIN_SITES_TO_JUDGE)).sum())
+    if at_sites:
+        found.append(
+            f"contradicting inheritance in more than {MAX_SITE_CONFLICTS:.0%} of the families: {_n(at_sites, 'site')}"
+        )
+    return found
+
+
+def _n(n: int, noun: str) -> str:
+    """ "1 site", "2 sites"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def _unlike_lengths(
+    own: dict[str, int], panel: dict[str, int], contigs: dict[str, str], builds: tuple[str, str]
+) -> list[str]:
+    """Contigs whose length differs between the headers, where the builds are not known to be different."""
+    if all(builds):
+        return []
+    unlike = [
+        f"{contig} ({own[contig]:,} and {panel[there]:,})"
+        for contig, there in contigs.items()
+        if contig in own and there in panel and own[contig] != panel[there]
+    ]
+    return [f"contig lengths differ between the headers of target and panel: {shortened(unlike, 4)}"] if unlike else []

@@ -1,0 +1,212 @@
+"""What each record of a target is to a panel: the same site, exchanged alleles, the other strand, or none of its own."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from snpimpute.base.errors import InputError
+from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS, GenotypeMatrix
+from snpimpute.io.builds import plain_contig
+from snpimpute.io.filters import BASES
+from snpimpute.io.records import Record
+from snpimpute.io.stream import streamed
+
+# What a record of the target is to the panel. The calls of the first two can be used; the others are left out.
+SHARED = "shared"
+SWAPPED = "swapped"
+FLIPPED = "flipped"
+PALINDROMIC = "palindromic"
+ALLELES = "other alleles"
+OUTSIDE = "outside"
+MULTIALLELIC = "multi-allelic"
+INDEL = "indel"
+NOT_DIPLOID = "not diploid"
+DUPLICATE = "duplicate"
+USABLE = (SHARED, SWAPPED)
+KINDS = {
+    SHARED: "the panel's site, REF and ALT alike",
+    SWAPPED: "the panel's site with REF and ALT exchanged; the calls are turned round",
+    FLIPPED: "the panel has the alleles of the other strand",
+    PALINDROMIC: "A/T or C/G, and its strand cannot be told",
+    ALLELES: "the panel has other alleles at this position",
+    OUTSIDE: "the panel has no site at this position",
+    MULTIALLELIC: "more than one alternate allele",
+    INDEL: "not a single base for another (indel, symbolic allele)",
+    NOT_DIPLOID: "has haploid calls (X, Y, MT) or calls of more than two alleles",
+    DUPLICATE: "the same site as an earlier record",
+}
+
+MAX_STRAND_FLIPS = 0.01  # above this share of the matched sites the file mixes strands: no palindromic site is used
+MAX_FREQUENCY_DIFFERENCE = 0.3
+PALINDROMIC_MARGIN = 0.2  # by so much nearer to the other strand's frequency, an A/T or C/G site is not used
+MIN_CALLS_FOR_FREQUENCY = 20
+BASE_CODES = {"A": 0, "C": 1, "G": 2, "T": 3}  # the complement of a base is 3 minus its code
+
+
+@dataclass(frozen=True, eq=False)
+class PanelSites:
+    """What a target is compared to: the sites of a panel, or of a model fitted on one.
+
+    Attributes:
+        sites: contig, pos, id, ref, alt (genotypes.SITE_COLUMNS), biallelic SNPs.
+        alt_frequency: float64 (n_sites,), NaN where not known.
+        name: of the panel, for messages.
+        contig_lengths: contig → length in bases, as far as known.
+    """
+
+    sites: pd.DataFrame
+    alt_frequency: np.ndarray
+    name: str = "the panel"
+    contig_lengths: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.alt_frequency.shape != (len(self.sites),):
+            raise ValueError(f"alt_frequency must be ({len(self.sites)},), got {self.alt_frequency.shape}")
+
+    @classmethod
+    def of_file(cls, path: Path) -> PanelSites:
+        """The biallelic SNPs of a VCF, BCF or PLINK 1 file, the first one at each position.
+
+        Raises:
+            InputError: the file cannot be read (see io.stream.streamed), or has no such site.
+        """
+        rows: list[tuple[str, int, str, str, str]] = []
+        frequency = array("d")
+        last = ("", 0)
+        with streamed(path) as (panel,):
+            for record in panel.records:
+                if not is_snp(record) or not record.alts or (record.contig, record.pos) == last:
+                    continue
+                last = (record.contig, record.pos)
+                calls = record.calls
+                known = calls != MISSING
+                n = int(known.sum())
+                rows.append((record.contig, record.pos, record.id, record.ref, record.alts[0]))
+                frequency.append(float(calls[known].sum(dtype=np.int64)) / (2 * n) if n else np.nan)
+        if not rows:
+            raise InputError(f"{panel.name} has no biallelic SNP: a panel needs some")
+        sites = pd.DataFrame(rows, columns=list(SITE_COLUMNS)).astype({"pos": np.int64})
+        return cls(sites, np.array(frequency), panel.name, panel.contig_lengths)
+
+    @classmethod
+    def of_matrix(cls, matrix: GenotypeMatrix, name: str = "the panel") -> PanelSites:
+        """The sites of a matrix with their frequencies."""
+        return cls(matrix.sites, matrix.alt_frequency(), name)
+
+
+def is_snp(record: Record) -> bool:
+    """Whether a record is of one base against another, or against none yet seen."""
+    return len(record.alts) <= 1 and record.ref in BASES and all(alt in BASES for alt in record.alts)
+
+
+def matching_contigs(target: Sequence[str], panel: Sequence[str]) -> dict[str, str]:
+    """The target's contig → the panel's: the same name, else the same but for `chr`, case, and M for MT."""
+    there = set(panel)
+    plain = {plain_contig(contig): contig for contig in reversed(panel)}
+    found = {contig: contig for contig in target if contig in there}
+    taken = set(found)
+    for contig in target:
+        match = plain.get(plain_contig(contig))
+        if contig not in found and match is not None and match not in taken:
+            found[contig] = match
+            taken.add(match)
+    return found
+
+
+def classified(sites: pd.DataFrame, panel: PanelSites, contigs: dict[str, str]) -> pd.DataFrame:
+    """The sites with what they are to the panel; alt_frequency becomes that of the panel's ALT where they are usable."""
+    ref, alt = _codes(sites.ref), _codes(sites.alt)
+    no_alt = (sites.alt == "").to_numpy()
+    multiallelic = sites.alt.str.contains(",").to_numpy(dtype=bool)
+    snp = ~multiallelic & (ref >= 0) & ((alt >= 0) | no_alt)
+    not_diploid = (sites.haploid + sites.polyploid > 0).to_numpy()
+
+    panel_ref, panel_alt = _codes(panel.sites.ref), _codes(panel.sites.alt)
+    places, panel_places = _places(sites, panel.sites, contigs)
+    at_place = _row_of(panel_places, places)
+    same = _row_of(panel_places * 16 + _pair(panel_ref, panel_alt), places * 16 + _pair(ref, alt))
+    other_strand = _row_of(panel_places * 16 + _pair(panel_ref, panel_alt), places * 16 + _pair(3 - ref, 3 - alt))
+    # A record without ALT (all calls are REF) fits if REF is one of the two alleles.
+    same[no_alt] = np.where(_has(panel_ref, panel_alt, at_place, ref), at_place, -1)[no_alt]
+    other_strand[no_alt] = np.where(_has(panel_ref, panel_alt, at_place, 3 - ref), at_place, -1)[no_alt]
+
+    own_number = -1 - np.arange(len(sites))  # of what repeats nothing
+    site = places * 16 + _pair(ref, np.where(no_alt, ref, alt))
+    again = pd.Index(np.where(snp, site, own_number)).duplicated()
+    again |= pd.Index(np.where(snp & (same >= 0) & ~not_diploid & ~again, same, own_number)).duplicated()
+    kind = np.select(
+        [
+            multiallelic,
+            ~snp,
+            not_diploid,
+            again,
+            (same >= 0) & (ref == panel_ref[same]),
+            same >= 0,
+            other_strand >= 0,
+            at_place >= 0,
+        ],
+        [MULTIALLELIC, INDEL, NOT_DIPLOID, DUPLICATE, SHARED, SWAPPED, FLIPPED, ALLELES],
+        OUTSIDE,
+    ).astype(object)
+    matched = np.isin(kind, USABLE)
+    frequency = np.where(kind == SWAPPED, 1 - sites.alt_frequency, sites.alt_frequency)
+    expected = np.where(matched, panel.alt_frequency[same], np.nan)
+
+    palindromic = matched & (panel_ref[same] + panel_alt[same] == 3)
+    n_flipped = int((kind == FLIPPED).sum())
+    mixed_strands = n_flipped > MAX_STRAND_FLIPS * (n_flipped + int((matched & ~palindromic).sum()))
+    nearer_flipped = np.abs(frequency - expected) > np.abs(1 - frequency - expected) + PALINDROMIC_MARGIN
+    unsure = palindromic & (mixed_strands | (nearer_flipped & (sites.called >= MIN_CALLS_FOR_FREQUENCY)))
+    kind[unsure] = PALINDROMIC
+    usable = matched & ~unsure
+    return sites.assign(
+        kind=kind,
+        panel_index=np.where(usable, same, -1),
+        panel_site=same,
+        palindromic=palindromic,
+        alt_frequency=np.where(usable, frequency, sites.alt_frequency),
+        panel_frequency=np.where(usable, expected, np.nan),
+    )
+
+
+def _codes(alleles: pd.Series) -> np.ndarray:
+    """int64: 0 to 3 for A, C, G, T, -1 for anything else."""
+    return alleles.map(BASE_CODES).fillna(-1).to_numpy(dtype=np.int64)
+
+
+def _pair(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """int64, 0 to 15: two alleles, whichever comes first; 15 (T and T, which no site has) where one of them is no base."""
+    pair = 4 * np.minimum(one, other) + np.maximum(one, other)
+    bases = (np.minimum(one, other) >= 0) & (np.maximum(one, other) <= 3)
+    return np.where(bases, pair, 15)
+
+
+def _places(sites: pd.DataFrame, panel: pd.DataFrame, contigs: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
+    """int64 for the target's records and the panel's sites: a number for contig and position, the same where both are."""
+    number: dict[str, int] = {contig: i for i, contig in enumerate(dict.fromkeys(panel.contig))}
+    of_target = {
+        contig: number[contigs[contig]] if contig in contigs else len(number) + i
+        for i, contig in enumerate(dict.fromkeys(sites.contig))
+    }
+    return (
+        (sites.contig.map(of_target).to_numpy(dtype=np.int64) << 32) + sites.pos.to_numpy(),
+        (panel.contig.map(number).to_numpy(dtype=np.int64) << 32) + panel.pos.to_numpy(),
+    )
+
+
+def _row_of(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """int64: the first row of `keys` that holds each of `wanted`, -1 = none."""
+    first = np.flatnonzero(~pd.Index(keys).duplicated())
+    found = pd.Index(keys[first]).get_indexer(wanted)
+    return np.where(found >= 0, first[found], -1)
+
+
+def _has(ref: np.ndarray, alt: np.ndarray, rows: np.ndarray, allele: np.ndarray) -> np.ndarray:
+    """bool: whether the panel's site at `rows` (-1 = none) has the allele."""
+    return (rows >= 0) & ((ref[rows] == allele) | (alt[rows] == allele))

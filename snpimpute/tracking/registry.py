@@ -1,0 +1,176 @@
+"""Registered models in an MLflow store: versions, aliases and their moves."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from snpimpute.base.files import written_beside
+from snpimpute.tracking.connect import (
+    one_line,
+)
+from snpimpute.tracking.models import CARD, registered_name, save_model_files
+from snpimpute.tracking.runs import (
+    CHAMPION,
+    MOVE_TAG,
+    PANEL_VARIANT,
+    Move,
+    RegisteredModel,
+    moves_in,
+    reason_to_move,
+    training_run,
+)
+from snpimpute.tracking.store import StoreWriter
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
+
+SCORES_TAG = "snpimpute.scores"  # digest of the scores that a run holds
+KIND_TAG, KIND = (
+    "mlflow.experimentKind",
+    "custom_model_development",
+)  # else MLflow's pages open on language-model traces
+STATUS = {
+    "complete": "FINISHED",
+    "pruned": "FINISHED",
+    "failed": "FAILED",
+    "stopped": "KILLED",
+}  # of a trial → of its run
+
+
+class Registry(StoreWriter):
+    """Registers trained imputers as versions of a dataset's model, and moves aliases between versions."""
+
+    @one_line
+    def registered_models(self, dataset: str) -> list[RegisteredModel]:
+        """Every version of a dataset's registered model whose training is complete, oldest first.
+
+        Versions that `log_training` did not write are passed over.
+        """
+        found = []
+        for version in self.client.search_model_versions(f"name = '{registered_name(dataset)}'"):
+            if not (version.run_id and version.source and "dataset_digest" in version.tags):
+                continue
+            run = self.client.get_run(version.run_id)
+            if run.info.status != "FINISHED":
+                continue
+            trained = training_run(run)
+            found.append(
+                RegisteredModel(**vars(trained), name=version.name, version=str(version.version), place=version.source)
+            )
+        return sorted(found, key=lambda model: int(model.version))
+
+    @one_line
+    def panel_models(self) -> list[RegisteredModel]:
+        """Every registered version that `snpimpute fit` made, oldest first within its name."""
+        names = [name.name.removeprefix("snpimpute-") for name in self.client.search_registered_models()]
+        return [model for name in names for model in self.registered_models(name) if model.variant == PANEL_VARIANT]
+
+    @one_line
+    def aliases(self, name: str) -> dict[str, str]:
+        """Alias → version of a registered model."""
+        return {alias: str(version) for alias, version in self.client.get_registered_model(name).aliases.items()}
+
+    @one_line
+    def move_champion(self, name: str, version: str, why: str) -> None:
+        """Move `champion` of a registered model to a version, and note who did it, when, from what and why."""
+        with self._lock():
+            self._move(name, CHAMPION, version, why)
+
+    @one_line
+    def moves(self, name: str) -> list[Move]:
+        """The moves of a registered model's champion, oldest first."""
+        noted = moves_in(self.client.get_registered_model(name).tags)
+        return [move for move in noted if move.alias == CHAMPION]
+
+    @one_line
+    def fetch_model(self, model: RegisteredModel, folder: Path) -> None:
+        """Write the saved imputer of a registered model to `folder`, as `Imputer.save` wrote it."""
+        from mlflow.artifacts import download_artifacts
+        from mlflow.models import Model
+
+        with tempfile.TemporaryDirectory() as there, written_beside(folder) as beside:
+            got = Path(download_artifacts(model.place, dst_path=there, tracking_uri=self.uri))
+            saved = Model.load(str(got)).flavors["python_function"]["artifacts"]["imputer"]["path"]
+            shutil.copytree(got / saved, beside)
+
+    def _register(
+        self, dataset: str, run: Run, model_folder: Path, example: pd.DataFrame, tags: dict[str, str], card: str
+    ) -> ModelVersion:
+        """Log the model of a run with its card and register it, unless a version of that run is there."""
+        from mlflow.entities import LoggedModelOutput
+        from mlflow.exceptions import MlflowException
+        from mlflow.models import Model
+
+        name = registered_name(dataset)
+        if there := self.client.search_model_versions(f"run_id = '{run.info.run_id}'"):
+            return there[0]
+        params = self.client.get_run(run.info.run_id).data.params
+        logged = self.client.create_logged_model(
+            run.info.experiment_id, "model", run.info.run_id, tags=tags, params=params, model_type="imputer"
+        )
+        description = Model(
+            artifact_path=logged.artifact_location,
+            run_id=run.info.run_id,
+            model_uuid=logged.model_id,
+            model_id=logged.model_id,
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            save_model_files(Path(folder) / "model", description, model_folder, example)
+            (Path(folder) / "model" / CARD).write_text(card)
+            self.client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
+        self.client.finalize_logged_model(logged.model_id, "READY")
+        self.client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        try:
+            self.client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        # the place, not "models:/ID": the registry would look an id up in the store of the process, which may be another
+        source = logged.artifact_location
+        return self.client.create_model_version(
+            name, source, run.info.run_id, tags, description=card, model_id=logged.model_id
+        )
+
+    def _promote(self, alias: str, version: ModelVersion, tags: Mapping[str, str]) -> None:
+        """Move an alias to a version, unless the one it is at is as good on the same prepared dataset."""
+        if why := reason_to_move(self._at_alias(version.name, alias), tags):
+            self._move(version.name, alias, str(version.version), why)
+
+    def _at_alias(self, name: str, alias: str) -> dict[str, str]:
+        """Tags of the version that an alias is at; none if it is nowhere."""
+        if alias not in self.client.get_registered_model(name).aliases:
+            return {}
+        return self.client.get_model_version_by_alias(name, alias).tags
+
+    def _move(self, name: str, alias: str, version: str, why: str) -> None:
+        """Move an alias, and note it with the registered model. Only to be called under the lock."""
+        model = self.client.get_registered_model(name)
+        move = {
+            "alias": alias,
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "who": _user(),
+            "from": str(model.aliases.get(alias, "")),
+            "to": version,
+            "why": why,
+        }
+        number = 1 + sum(key.startswith(MOVE_TAG) for key in model.tags)
+        self.client.set_registered_model_tag(name, f"{MOVE_TAG}{number:04d}", json.dumps(move))
+        self.client.set_registered_model_alias(name, alias, version)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as containers have them
+        return f"user {os.getuid()}"

@@ -1,0 +1,175 @@
+"""Writing to one MLflow store: experiments and runs found again by their keys, parameters, points and files."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import numpy as np
+from filelock import FileLock
+
+from snpimpute.base.errors import InputError
+from snpimpute.tracking.connect import (
+    ARTIFACTS,
+    DATABASE,
+    ROOT_TAG,
+    follow_moved_artifacts,
+    one_line,
+    open_client,
+    require_store,
+    require_writable_database,
+    sqlite_file,
+    unreachable,
+)
+from snpimpute.tracking.curves import (
+    Point,
+)
+from snpimpute.tracking.models import safe_name
+from snpimpute.tracking.runs import (
+    KEY_TAG,
+)
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+SCORES_TAG = "snpimpute.scores"  # digest of the scores that a run holds
+KIND_TAG, KIND = (
+    "mlflow.experimentKind",
+    "custom_model_development",
+)  # else MLflow's pages open on language-model traces
+STATUS = {
+    "complete": "FINISHED",
+    "pruned": "FINISHED",
+    "failed": "FAILED",
+    "stopped": "KILLED",
+}  # of a trial → of its run
+
+
+class StoreWriter:
+    """Writes experiments and runs to one MLflow store.
+
+    Whatever is written twice is there once: runs are found again by a tag. Several processes may write to one store.
+
+    Args:
+        uri: of the store: a database URL or the address of an MLflow server.
+        runs: folder of the experiment's results; artifacts go to its `mlartifacts` unless a server decides.
+
+    Raises:
+        InputError: the store cannot be reached or written.
+    """
+
+    def __init__(self, uri: str, runs: Path) -> None:
+        self.uri = uri
+        self.runs = runs.absolute()
+        try:
+            self.runs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot make the folder {self.runs}: {error.strerror}") from None
+        require_store(uri, require_writable_database)
+        with self._lock():
+            if sqlite_file(uri) == self.runs / DATABASE:
+                follow_moved_artifacts(self.runs)
+            try:
+                self.client = open_client(uri)
+                self.client.search_experiments(max_results=1)
+            except Exception as error:  # whatever a driver or a server may raise
+                raise unreachable(uri, error) from None
+
+    @property
+    def ui(self) -> str:
+        """Where the MLflow UI of the store answers: a server's own address, or where `mlflow ui` listens unless told otherwise."""
+        return f"{self.uri.rstrip('/')}/" if self.uri.startswith("http") else "http://127.0.0.1:5000/"
+
+    @one_line
+    def run_link(self, run_id: str) -> str:
+        """Address of a run's page in the MLflow UI."""
+        return f"{self.ui}#/experiments/{self.client.get_run(run_id).info.experiment_id}/runs/{run_id}"
+
+    def comparison_link(self, dataset: str, run_ids: Sequence[str]) -> str:
+        """Address of the page that compares training runs in the MLflow UI."""
+        experiment = self._experiment(f"snpimpute/{safe_name(dataset)}/train")
+        return f"{self.ui}#/compare-runs?runs={_in_url(run_ids)}&experiments={_in_url([experiment])}"
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Held by one process at a time: creating a database, an experiment or a run, and moving an alias, race."""
+        database = sqlite_file(self.uri)
+        path = self.runs / ".mlflow.lock" if database is None else database.with_name(f".{database.name}.lock")
+        with FileLock(path):
+            yield
+
+    def _experiment(self, name: str) -> str:
+        """Id of the experiment of that name, made if it is not there."""
+        from mlflow.exceptions import MlflowException
+
+        if (found := self.client.get_experiment_by_name(name)) is not None:
+            if KIND_TAG not in found.tags:  # made by an earlier version
+                self.client.set_experiment_tag(found.experiment_id, KIND_TAG, KIND)
+            return found.experiment_id
+        root = self.runs / ARTIFACTS
+        by_server = self.uri.startswith("http")
+        try:
+            return self.client.create_experiment(
+                name,
+                artifact_location=None if by_server else (root / name.removeprefix("snpimpute/")).as_uri(),
+                tags={KIND_TAG: KIND} if by_server else {KIND_TAG: KIND, ROOT_TAG: root.as_uri()},
+            )
+        except MlflowException as error:
+            found = self.client.get_experiment_by_name(name)  # made elsewhere since we looked
+            if found is None:
+                raise error
+            return found.experiment_id
+
+    def _run(self, experiment: str, key: str, name: str, tags: Mapping[str, str], seconds_ago: float = 0.0) -> Run:
+        """The run with that key, made if it is not there."""
+        with self._lock():
+            experiment_id = self._experiment(experiment)
+            found = self.client.search_runs([experiment_id], f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
+            if found:
+                return found[0]
+            return self.client.create_run(
+                experiment_id,
+                start_time=round((time.time() - seconds_ago) * 1000),
+                tags={**tags, KEY_TAG: key, "mlflow.source.name": "snpimpute"},
+                run_name=name,
+            )
+
+    def _log(
+        self,
+        run: Run,
+        *,
+        params: Mapping[str, Any] | None = None,
+        points: Iterable[Point] = (),
+        tags: Mapping[str, str] | None = None,
+        again: bool = False,
+    ) -> None:
+        """Write to a run, in pieces that MLflow takes.
+
+        A point has the time at which the run started, so that the same point written twice is one; with `again` it has
+        the present time, and replaces an earlier value of the same key and step.
+        """
+        from mlflow.entities import Metric, Param, RunTag
+
+        stamp = round(time.time() * 1000) if again else run.info.start_time
+        metrics = [Metric(key, value, stamp, step) for key, value, step in points if np.isfinite(value)]
+        new_params = [Param(k, str(v)) for k, v in (params or {}).items() if k not in run.data.params]
+        new_tags = [RunTag(k, str(v)) for k, v in (tags or {}).items()]
+        for start in range(0, max(len(metrics), len(new_params), len(new_tags)), 100):
+            piece = slice(start, start + 100)
+            self.client.log_batch(run.info.run_id, metrics[piece], new_params[piece], new_tags[piece])
+
+    def _log_artifacts(self, run_id: str, paths: Sequence[Path]) -> None:
+        for path in paths:
+            if path.is_dir():
+                self.client.log_artifacts(run_id, str(path), path.name)
+            else:
+                self.client.log_artifact(run_id, str(path))
+
+
+def _in_url(values: Sequence[str]) -> str:
+    return quote(json.dumps(list(values), separators=(",", ":")))
