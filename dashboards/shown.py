@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -108,28 +107,15 @@ def panel(key: str, drawn: Panel, *, how: str, table: pd.DataFrame, faded: Seque
 
 def figure(key: str, traces: Sequence[Any], layout: dict[str, Any], *, how: str, table: pd.DataFrame, alt: str) -> None:
     """A figure of plotly, how to read it, and its numbers as CSV."""
-    _let_draw("choices", 0.25)
     common = {"legend": LEGEND, "margin": {"l": 8, "r": 12, "t": 36, "b": 8}, "height": 460}
     drawn = go.Figure(list(traces), {**common, **layout})
     picture = {"format": st.session_state.get("pictures", "PNG").lower(), "filename": key, "scale": 2}
     st.plotly_chart(drawn, key=f"figure-{key}", config={**MODE_BAR, "toImageButtonOptions": picture}, alt=alt)
     _below(key, how, table)
-    _let_draw("first figure", 0.8)
-
-
-def _let_draw(what: str, seconds: float) -> None:
-    """Wait, once in a visit: a browser that is given more draws what it has only when it has taken in all of that.
-
-    A page shows its first choices before its first table or figure, and its first figure before all that follows.
-    """
-    if what not in st.session_state:
-        st.session_state[what] = True
-        time.sleep(seconds)
 
 
 def table(key: str, shown: pd.DataFrame, *, how: str, whole: pd.DataFrame | None = None, **more: Any) -> None:
     """A table, how to read it, and as CSV (`whole`, if that has more than is shown)."""
-    _let_draw("choices", 0.25)
     st.dataframe(shown, key=f"table-{key}", hide_index=True, placeholder="–", **more)
     _below(key, how, shown if whole is None else whole)
 

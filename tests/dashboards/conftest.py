@@ -76,9 +76,15 @@ class Visit:
         self.complaints: list[str] = []
         self.strangers: set[str] = set()
         self.page.set_default_timeout(PATIENCE)
-        self.page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
+        self.page.on("console", self._said)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", self._asked)
+
+    def _said(self, message: Any) -> None:
+        # a page other than the first asks first below its own address where the server is, and is told that it is not there
+        where_is_the_server = "/_stcore/" in (message.location or {}).get("url", "") and "404" in message.text
+        if message.type == "error" and not where_is_the_server:
+            self.complaints.append(message.text)
 
     def _asked(self, request: Any) -> None:
         if not request.url.startswith((self.url, "data:", "blob:", self.url.replace("http", "ws"))):

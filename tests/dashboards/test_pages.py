@@ -14,14 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from urllib.request import urlopen
 
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
 
-from dashboards.serve import HeadStart
 from snpimpute.base.errors import InputError
 from snpimpute.dataset.prepared import PreparedDataset, load_dataset
 from snpimpute.experiment.rows import plan
@@ -473,26 +471,6 @@ def test_names_with_markup_are_shown_as_text(serve: Serve, visit: Go, copied: Pa
     assert seen.page.get_by_text(f"First: {label}").count() == 1
     assert seen.page.locator("img[src=x], .katex").count() == 0
     seen.keep("-compare")
-
-
-def test_the_code_of_figures_is_fetched_before_one_is_asked_for(visit: Go, dashboard: str) -> None:
-    seen = visit(dashboard).open("models")
-    asked = seen.page.evaluate(
-        "performance.getEntriesByType('resource').map(r => [r.name.split('/').pop(), r.startTime])"
-    )
-    first = {name.split(".")[0]: when for name, when in reversed(asked)}
-    assert len([name for name, _ in asked if name.startswith("PlotlyChart")]) == 1
-    assert all(first[kind] < first["health"] for kind in HeadStart.KINDS)
-    code = next(name for name, _ in asked if name.startswith("PlotlyChart") and name.endswith(".js"))
-    with urlopen(f"{dashboard}/static/js/{code}") as answered:
-        assert answered.readline() == b"//# allFunctionsCalledOnLoad\n"
-        assert "immutable" in answered.headers["cache-control"]
-
-
-def test_a_page_knows_where_the_server_is(visit: Go, dashboard: str) -> None:
-    seen = visit(dashboard).open("studies")
-    asked = seen.page.evaluate("performance.getEntriesByType('resource').map(r => new URL(r.name).pathname)")
-    assert "/_stcore/health" in asked and not [path for path in asked if path.startswith("/studies")]
 
 
 def test_it_listens_on_localhost_and_says_when_a_port_is_taken(dashboard: str, runs: Path) -> None:
