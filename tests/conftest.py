@@ -25,7 +25,7 @@ LONG = (
     "dashboards/test_",
     "tuning/test_shared_database.py",
     "experiment/test_registered.py",
-    "impute/test_walk_through.py",
+    "docs/test_commands.py",
     "tracking/test_writer.py",
     "imputers/test_",
 )

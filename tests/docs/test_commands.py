@@ -1,4 +1,4 @@
-"""docs/impute.md: every command in it runs, in its order, and leaves what the text says."""
+"""The commands of the pages run, page by page and in their order, and leave what the text says."""
 
 from __future__ import annotations
 
@@ -12,24 +12,37 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.docs.test_site import COMMANDS, ROOT
+
+WALK = ROOT / "docs" / "impute.md"
+OTHERS = sorted({block.page for block in COMMANDS if block.reason is None and block.page != WALK})
+
+
+def environment() -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if key not in ("MLFLOW_TRACKING_URI", "SNPIMPUTE_RUNS")}
+    return {**kept, "PATH": f"{Path(sys.executable).parent}:{kept['PATH']}"}
+
+
+def run_blocks(page: Path, folder: Path) -> str:
+    """What the blocks of a page print that are not marked as not run."""
+    shutil.copytree(ROOT / "experiments", folder / "experiments")
+    blocks = [block.text for block in COMMANDS if block.page == page and block.reason is None]
+    script = "\n".join(["set -euo pipefail", *blocks])
+    done = subprocess.run(["bash", "-c", script], cwd=folder, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("page", OTHERS, ids=lambda page: page.stem)
+def test_the_commands_of_a_page_run(page: Path, tmp_path: Path):
+    assert run_blocks(page, tmp_path)
 
 
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory):
-    """The folder the commands ran in, and what they printed."""
+    """The folder that the commands of the page on imputing ran in, and what they printed."""
     folder = tmp_path_factory.mktemp("walk")
-    shutil.copytree(ROOT / "experiments", folder / "experiments")
-    commands = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "impute.md").read_text(), re.DOTALL)
-    assert len(commands) == 8
-    environment = {
-        key: value for key, value in os.environ.items() if key not in ("MLFLOW_TRACKING_URI", "SNPIMPUTE_RUNS")
-    }
-    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    script = "set -euo pipefail\n" + "".join(commands)
-    done = subprocess.run(["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return folder, done.stdout
+    return folder, run_blocks(WALK, folder)
 
 
 def test_it_ends_with_what_it_promises(walked):
