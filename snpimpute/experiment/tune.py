@@ -22,9 +22,11 @@ from snpimpute.tuning.parameters import given_params, read_params, write_params
 from snpimpute.tuning.study import StudyResult, StudySettings, TrialOutcome, TrialRecord
 
 
-def study_name(dataset: PreparedDataset, row: Row, seed: int) -> str:
-    """Name of a row's study: all that changes a score is in it, budgets and threads are not."""
-    decides = digest([row.params, row.mask, seed, imputers.decided_by(imputers.load(row.imputer)), fits_source()])
+def study_name(dataset: PreparedDataset, row: Row, seed: int, threads: int) -> str:
+    """Name of a row's study: all that changes a score is in it, the threads of a trial too; budgets are not."""
+    decides = digest(
+        [row.params, row.mask, seed, threads, imputers.decided_by(imputers.load(row.imputer)), fits_source()]
+    )
     return f"{dataset.name}-{dataset.digest[:12]}-{row.imputer}-{row.variant}-{decides[:8]}"
 
 
@@ -49,7 +51,8 @@ def tune(settings: ExperimentSettings, folder: Path, row: Row, work: Workspace) 
     if committed and committed.exists() and not settings.tuning.retune:
         return _read_tuned(committed, dataset, row)
     budget = settings.budget(row.imputer)
-    name = study_name(dataset, row, settings.seed)
+    threads = max(1, settings.n_threads() // settings.tuning.workers)
+    name = study_name(dataset, row, settings.seed, threads)
     kept = work.studies / f"{name}.json"
     if kept.exists():
         before = json.loads(kept.read_text())
@@ -60,7 +63,6 @@ def tune(settings: ExperimentSettings, folder: Path, row: Row, work: Workspace) 
             return tuned
     work.watch.stage(f"tune {row.label} on {dataset.name}")
     cls = imputers.load(row.imputer)
-    threads = max(1, settings.n_threads() // settings.tuning.workers)
     work.studies.mkdir(parents=True, exist_ok=True)
     found = tune_imputer(
         name,

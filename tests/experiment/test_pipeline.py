@@ -352,11 +352,12 @@ def test_a_dataset_has_a_seed_of_its_own(tmp_path):
 def test_a_study_is_named_by_what_changes_a_score_only(tmp_path):
     dataset = build_dataset("calves", little().data["calves"], 1, 60)
     row = Row("dense", "fixed", True, "fixed", {})
-    name = study_name(dataset, row, seed=1)
-    assert name == study_name(dataset, Row("dense", "fixed", True, "fixed", {}), seed=1)
-    assert name != study_name(dataset, row, seed=2)
-    assert name != study_name(dataset, Row("dense", "fixed", True, "random", {}), seed=1)
-    assert name != study_name(dataset, Row("dense", "fixed", True, "fixed", {"z": 8}), seed=1)
+    name = study_name(dataset, row, seed=1, threads=1)
+    assert name == study_name(dataset, Row("dense", "fixed", True, "fixed", {}), seed=1, threads=1)
+    assert name != study_name(dataset, row, seed=2, threads=1)
+    assert name != study_name(dataset, row, seed=1, threads=2)
+    assert name != study_name(dataset, Row("dense", "fixed", True, "random", {}), seed=1, threads=1)
+    assert name != study_name(dataset, Row("dense", "fixed", True, "fixed", {"z": 8}), seed=1, threads=1)
 
 
 def test_declared_variants_are_rows_unless_narrowed():
