@@ -307,10 +307,11 @@ def metrics() -> str:
             "higher" if entry.higher_is_better else "lower",
             "yes" if entry.needs_posterior else "–",
             "yes" if entry.compared else "–",
+            _cell(entry.meaning),
         )
         for key, entry in METRICS.items()
     ]
-    columns = ("key", "name", "range", "better", "needs a posterior", "differences with intervals")
+    columns = ("key", "name", "range", "better", "needs a posterior", "differences with intervals", "meaning")
     return f"{METRICS_PAGE}\n\n{_markdown(columns, rows)}\n"
 
 
@@ -371,7 +372,7 @@ PAGES = {
     "reference/mechanisms.md": mechanisms,
     "reference/metrics.md": metrics,
     "decisions/index.md": decisions,
-    "changes.md": lambda: (ROOT / "CHANGELOG.md").read_text(),
+    "changes.md": lambda: (ROOT / "CHANGELOG.md").read_text().replace("](docs/", "]("),
 }
 
 if __name__ in ("__main__", "<run_path>"):
