@@ -62,16 +62,17 @@ class Worker:
     It ends, with all that it started, when its pipe closes: that is, however this process ends.
 
     Args:
+        name: of what it does, for whoever looks at the processes.
         threads: processor threads that it may use.
         log: file that what it prints is kept in; None = one that is gone with the worker, for its last words.
     """
 
-    def __init__(self, threads: int, log: IO[Any] | None = None) -> None:
+    def __init__(self, name: str, threads: int, log: IO[Any] | None = None) -> None:
         self.pipe, theirs = Pipe()
         self.output: IO[Any] = tempfile.TemporaryFile() if log is None else log  # noqa: SIM115 (lives as long as the worker)
         code = f"import sys; sys.path[:] = {sys.path!r}; from snpimpute.base.processes import work; work({theirs.fileno()})"
         self.process = subprocess.Popen(
-            [sys.executable, "-c", code],
+            [sys.executable, "-c", code, f"snpimpute {name}"],
             env=worker_environment(threads),
             stdin=subprocess.DEVNULL,
             stdout=self.output,
@@ -144,7 +145,7 @@ def run_step(function: Callable[..., None], arguments: dict[str, Any], log: Path
         StepFailed: it ended badly.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    worker = Worker(threads, log.open("ab"))
+    worker = Worker(function.__name__, threads, log.open("ab"))
     try:
         worker.call(function, **arguments)
         while True:

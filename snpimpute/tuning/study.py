@@ -159,7 +159,7 @@ class _TrialWorker(Worker):
     """A worker and the trial that it computes."""
 
     def __init__(self, evaluate: Evaluate, threads: int) -> None:
-        super().__init__(threads)
+        super().__init__("trial", threads)
         self.evaluate = evaluate
         self.trial: optuna.Trial | None = None
         self.number = -1

@@ -200,7 +200,9 @@ def test_steps_and_workers_start_with_usage_reports_off(tmp_path: Path) -> None:
             except psutil.Error:
                 continue
     assert process.returncode == 0
-    started = {kind: [e for line, e in seen.items() if kind in line] for kind in (" step fit ", "tuning import _work")}
+    started = {
+        kind: [e for line, e in seen.items() if kind in line] for kind in ("snpimpute fit_row", "snpimpute trial")
+    }
     assert all(started.values()), list(seen)
     for found in (e for environments in started.values() for e in environments):
         assert {name: found.get(name) for name in QUIET} == QUIET

@@ -202,14 +202,14 @@ def test_contigs_are_imputed_as_each_by_itself() -> None:
         np.testing.assert_allclose(whole[:, part], alone, atol=1e-6)
 
 
-def test_windows_cover_every_site_and_change_little() -> None:
+def test_stretches_cover_every_site_and_change_little() -> None:
     panel = phased(60, 90)
     hidden = np.arange(90) % 2 == 0
     test = replace(phased(80, 90).take_samples(np.arange(60, 80)), haplotypes=None)
     whole = Mosaic(Mosaic.parse_params(QUICK)).fit(panel)
     cut = Mosaic(Mosaic.parse_params(QUICK | {"window": 30, "overlap": 10})).fit(panel)
-    covered = [site for window in cut._windows() for site in range(window.first, window.last)]
-    assert covered == list(range(90)) and len(list(cut._windows())) == 3
+    covered = [site for stretch in cut._stretches() for site in range(stretch.first, stretch.last)]
+    assert covered == list(range(90)) and len(list(cut._stretches())) == 3
     scores = [
         f1_macro(test.calls[:, hidden], model.posterior(test.hide(hidden))[:, hidden].argmax(axis=2))
         for model in (whole, cut)
