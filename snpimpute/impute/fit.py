@@ -402,13 +402,12 @@ def _register(settings: FitSettings, home: Path, model: WindowedModel, measured:
         "samples_held_out",
         "memory_mb",
     )
-    metrics = {key: float(about[key]) for key in kept if about[key] is not None}
+    first = measured[(measured.subset == "all") & (measured.metric == "f1_macro")]
+    metrics = {"val_f1_macro": float(first["value"].iloc[0])} if len(first) else {}  # MLflow draws the first one
+    metrics |= {key: float(about[key]) for key in kept if about[key] is not None}
     for row in measured.itertuples():
         if row.subset in ("all", "rare") and np.isfinite(row.value):
             metrics[f"{row.pattern}_{'' if row.subset == 'all' else 'rare_'}{row.metric}"] = float(row.value)
-    first = measured[(measured.subset == "all") & (measured.metric == "f1_macro")]
-    if len(first):
-        metrics["val_f1_macro"] = float(first["value"].iloc[0])
     example = pd.DataFrame(np.full((1, len(model.sites)), -1), index=["sample"], columns=site_keys(model.sites))
     run_id = tracker.log_training(
         Training(

@@ -35,18 +35,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
-SCORES_TAG = "snpimpute.scores"  # digest of the scores that a run holds
-KIND_TAG, KIND = (
-    "mlflow.experimentKind",
-    "custom_model_development",
-)  # else MLflow's pages open on language-model traces
-STATUS = {
-    "complete": "FINISHED",
-    "pruned": "FINISHED",
-    "failed": "FAILED",
-    "stopped": "KILLED",
-}  # of a trial → of its run
-
 
 class Registry(StoreWriter):
     """Registers trained imputers as versions of a dataset's model, and moves aliases between versions."""

@@ -37,17 +37,9 @@ from snpimpute.tracking.runs import (
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-SCORES_TAG = "snpimpute.scores"  # digest of the scores that a run holds
-KIND_TAG, KIND = (
-    "mlflow.experimentKind",
-    "custom_model_development",
-)  # else MLflow's pages open on language-model traces
-STATUS = {
-    "complete": "FINISHED",
-    "pruned": "FINISHED",
-    "failed": "FAILED",
-    "stopped": "KILLED",
-}  # of a trial → of its run
+KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"  # MLflow lists such experiments by their runs
+# A page that is opened by its address shows language-model traces without it.
+WORKFLOW = "workflowType=machine_learning"
 
 
 class StoreWriter:
@@ -88,12 +80,12 @@ class StoreWriter:
     @one_line
     def run_link(self, run_id: str) -> str:
         """Address of a run's page in the MLflow UI."""
-        return f"{self.ui}#/experiments/{self.client.get_run(run_id).info.experiment_id}/runs/{run_id}"
+        return f"{self.ui}#/experiments/{self.client.get_run(run_id).info.experiment_id}/runs/{run_id}?{WORKFLOW}"
 
     def comparison_link(self, dataset: str, run_ids: Sequence[str]) -> str:
         """Address of the page that compares training runs in the MLflow UI."""
         experiment = self._experiment(f"snpimpute/{safe_name(dataset)}/train")
-        return f"{self.ui}#/compare-runs?runs={_in_url(run_ids)}&experiments={_in_url([experiment])}"
+        return f"{self.ui}#/compare-runs?runs={_in_url(run_ids)}&experiments={_in_url([experiment])}&{WORKFLOW}"
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

@@ -37,10 +37,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 SCORES_TAG = "snpimpute.scores"  # digest of the scores that a run holds
-KIND_TAG, KIND = (
-    "mlflow.experimentKind",
-    "custom_model_development",
-)  # else MLflow's pages open on language-model traces
 STATUS = {
     "complete": "FINISHED",
     "pruned": "FINISHED",

@@ -27,6 +27,7 @@ from snpimpute.imputers.testing import small_panel
 from snpimpute.tracking.connect import tracking_uri
 from snpimpute.tracking.models import safe_name
 from snpimpute.tracking.runs import Training
+from snpimpute.tracking.store import WORKFLOW
 from snpimpute.tracking.writer import Tracker
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -521,11 +522,15 @@ def test_two_runs_side_by_side_in_the_ui(tracker: Tracker, model_folder: Path, t
         experiment = remote.client.get_run(run_ids[0]).info.experiment_id
         (better,) = remote.client.search_runs([experiment], "metrics.f1_macro_60 > 0.75")
         assert better.info.run_id == run_ids[1]
+        kind = remote.client.get_experiment(experiment).tags["mlflow.experimentKind"]
+        assert kind == "custom_model_development"
         with urlopen(f"{url}/", timeout=10) as page:
             assert page.status == 200 and b"<html" in page.read().lower()
         if not CHROMIUM.exists():
             pytest.skip(f"no {CHROMIUM}: the page was not looked at")
         text = look_at(link.replace(tracker.ui, f"{url}/"), ["mode default", "mode tuned", "f1_macro_60"])
+        opened = look_at(f"{url}/#/experiments/{experiment}?{WORKFLOW}", ["mode default", "mode tuned"])
+        assert "Traces" in opened and "No data available" not in opened
     for wanted in ("Comparing 2 Runs", "mode default", "mode tuned", "f1_macro", "0.7", "0.8"):
         assert wanted in text, wanted
 
