@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +46,8 @@ class Record:
         posterior: float32 (n_samples, 3) FORMAT/GP, NaN = missing; None likewise, or where it is not of three genotypes.
         quality: INFO/DR2 (or R2, or INFO), NaN where there is none.
         line: the VCF line, without its end; empty where none was asked for. A bed's is made up, with GT alone.
+        has_calls: whether the record has GT at all.
+        quality_key: INFO key that `quality` stands under; empty where there is none.
     """
 
     contig: str
@@ -60,6 +62,8 @@ class Record:
     posterior: np.ndarray | None = None
     quality: float = np.nan
     line: str = ""
+    has_calls: bool = True
+    quality_key: str = ""
 
     @property
     def calls(self) -> np.ndarray:
@@ -79,6 +83,7 @@ class Stream:
         contig_lengths: contig → length in bases, where the header gives it.
         header: of a VCF or BCF; empty for a bed.
         records: in order of position, the records of a contig together.
+        notes: what the reader noticed and a user should know; complete when all records are read.
     """
 
     name: str
@@ -87,6 +92,7 @@ class Stream:
     contig_lengths: dict[str, int]
     header: str
     records: Iterator[Record]
+    notes: set[str] = field(default_factory=set)
 
     @property
     def names(self) -> list[str]:

@@ -7,11 +7,11 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -24,14 +24,14 @@ from snpimpute.io.records import HALF, HAPLOID, NO_CALL, PHASED, POLYPLOID, UNPH
 
 VCF_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
 # Names under which programs keep their own estimate of r², the first that is there is taken: Beagle, minimac, IMPUTE.
-QUALITY_KEYS = ("DR2", "R2", "INFO")
+QUALITY_KEYS = ("DR2", "R2", "INFO", "INFO_SCORE")
 
 logger = logging.getLogger(__name__)
 
 
 def vcf_stream(
     path: Path,
-    messages: Callable[[], list[str]],
+    messages: Messages,
     *,
     region: str | None = None,
     samples: Sequence[str] | None = None,
@@ -48,8 +48,12 @@ def vcf_stream(
     """
     require_whole(path)
     vcf = open_vcf(path, messages)
-    rows = chosen_rows(vcf.samples, samples, path.name)
-    names = [vcf.samples[row] for row in rows]
+    try:
+        own_names, header = list(vcf.samples), vcf.raw_header
+    except UnicodeDecodeError:
+        raise InputError(f"{path.name} is broken (its header is no UTF-8 text): make or fetch it again") from None
+    rows = chosen_rows(own_names, samples, path.name)
+    names = [own_names[row] for row in rows]
     where = [] if region is None else parse_regions(region)
     if where:
         _require_index(path)
@@ -58,13 +62,15 @@ def vcf_stream(
     if samples is not None:
         vcf.set_samples(names)
         rows = np.argsort(np.argsort(rows))
-    lengths = re.findall(r"##contig=<ID=([^,>]+),(?:[^>\n]*,)?length=(\d+)", vcf.raw_header)
+    notes: set[str] = set()
+    lengths = re.findall(r"##contig=<ID=([^,>]+),(?:[^>\n]*,)?length=(\d+)", header)
     found = chain.from_iterable(vcf_records(vcf, path, part, messages) for part in (where or (None,)))
-    records = _decoded_records(found, None if samples is None else rows, len(names), accept, dosages, lines, path.name)
-    by_contig = {contig: int(n) for contig, n in lengths}
-    return Stream(
-        path.name, path, pd.DataFrame({"sample": names}), by_contig, vcf.raw_header, in_order(records, path.name)
+    records = _decoded_records(
+        found, None if samples is None else rows, len(names), accept, dosages, lines, path.name, notes
     )
+    by_contig = {contig: int(n) for contig, n in lengths}
+    table = pd.DataFrame({"sample": names})
+    return Stream(path.name, path, table, by_contig, header, in_order(records, path.name), notes)
 
 
 def _decoded_records(
@@ -75,36 +81,43 @@ def _decoded_records(
     dosages: bool,
     lines: bool,
     source: str,
+    notes: set[str],
 ) -> Iterator[Record]:
     """Decode htslib's records, the samples at `rows` in that order (None: all as they are)."""
     any_calls = any_record = False
     for record in records:
-        ref, alts = record.REF.upper(), tuple(alt.upper() for alt in record.ALT)
-        passed = record.FILTER is None
-        if accept is not None and not accept(record.CHROM, record.POS, ref, alts, passed):
+        try:
+            contig, pos, ref = record.CHROM, record.POS, (record.REF or "").upper()
+            alts = tuple(alt.upper() for alt in record.ALT)
+            passed, formats, name = record.FILTER is None, record.FORMAT, record.ID or ""
+        except Exception as error:  # text that is no text, or a record that lacks a column
+            raise InputError(f"{source} is broken ({error}): make or fetch it again") from None
+        if not ref or pos < 1:
+            raise InputError(
+                f"{source} is broken at {contig}:{pos}: it has {'no REF' if not ref else 'no position'} there"
+            )
+        if accept is not None and not accept(contig, pos, ref, alts, passed):
             continue
-        formats = record.FORMAT
+        if not formats and n_samples and str(record).count("\t") < 9:
+            raise InputError(f"{source} is broken at {contig}:{pos}: the record ends before its calls")
         any_record = True
-        any_calls |= "GT" in formats
-        alleles, kinds = _decoded(record, source) if "GT" in formats else _no_calls(n_samples)
+        any_calls |= "GT" in formats or (dosages and bool({"DS", "GP"} & set(formats)))
+        try:
+            alleles, kinds = _decoded(record, source) if "GT" in formats else _no_calls(n_samples)
+            dosage = _dosage(record, n_samples, source) if dosages and "DS" in formats else None
+            posterior = _posterior(record, n_samples, source, notes) if dosages and "GP" in formats else None
+            quality, quality_key = _quality(record) if dosages else (np.nan, "")
+            line = str(record).rstrip("\n") if lines else ""
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"{source} is broken at {contig}:{pos} ({error}): make or fetch it again") from None
         if rows is not None:
             alleles, kinds = alleles[rows], kinds[rows]
-        dosage = posterior = None
-        quality = np.nan
-        if dosages:
-            if "DS" in formats:
-                dosage = np.array(record.format("DS")[:, 0], dtype=np.float32)
-            if "GP" in formats:
-                table = np.array(record.format("GP"), dtype=np.float32)
-                posterior = table if table.shape == (n_samples, 3) else None
-            quality = next(
-                (value for key in QUALITY_KEYS if (value := _number(record.INFO.get(key))) is not None), quality
-            )
-        line = str(record).rstrip("\n") if lines else ""
         yield Record(
-            record.CHROM,
-            record.POS,
-            record.ID or "",
+            contig,
+            pos,
+            name,
             ref,
             alts,
             passed,
@@ -114,15 +127,86 @@ def _decoded_records(
             posterior,
             quality,
             line,
+            has_calls="GT" in formats,
+            quality_key=quality_key,
         )
     if any_record and not any_calls:
         raise InputError(f"{source} has no genotypes: its records have no GT")
+
+
+def _quality(record: Any) -> tuple[float, str]:
+    """The program's own estimate of r² and the INFO key that it stands under; NaN and "" where there is none."""
+    for key in QUALITY_KEYS:
+        if (value := _number(record.INFO.get(key))) is not None:
+            return value, key
+    return np.nan, ""
+
+
+def _dosage(record: Any, n_samples: int, source: str) -> np.ndarray | None:
+    table = _numbers(record, "DS", n_samples, source)
+    return None if table is None else table[:, 0]
+
+
+def _posterior(record: Any, n_samples: int, source: str, notes: set[str]) -> np.ndarray | None:
+    """GP as probabilities, float32 (n_samples, 3); None where it is not of three genotypes or no probabilities."""
+    table = _numbers(record, "GP", n_samples, source)
+    if table is None or table.shape[1] != 3:
+        return None
+    known = np.isfinite(table).all(axis=1)
+    if _sum_to_one(table[known]):
+        return table
+    with np.errstate(over="ignore"):
+        turned = np.power(10, -table / 10)
+    if (table[known] >= 0).all() and _sum_to_one(turned[known], 0.1):
+        notes.add("GP is phred-scaled: turned into probabilities")
+        return turned / turned.sum(axis=1, keepdims=True)
+    notes.add("GP does not add up to 1 at some sites: not used there")
+    return None
+
+
+def _sum_to_one(table: np.ndarray, tolerance: float = 0.02) -> bool:
+    return bool((np.abs(table.sum(axis=1) - 1) <= tolerance).all() and (table >= -1e-6).all())
+
+
+def _numbers(record: Any, key: str, n_samples: int, source: str) -> np.ndarray | None:
+    """A FORMAT field as float32 (n_samples, n values), NaN = missing; None where a record has no value.
+
+    A field that the header does not define, or defines as text, is text to htslib: its numbers are read from that.
+    """
+    found = record.format(key)
+    if found is None:
+        return None
+    if np.issubdtype(np.asarray(found).dtype, np.number):
+        table = np.array(found, dtype=np.float32)
+        return table.reshape(n_samples, -1)
+    rows = [[_spelled(part) for part in str(text).split(",")] for text in found]
+    if any(part is None for row in rows for part in row):
+        raise InputError(
+            f"{source}: FORMAT/{key} holds no numbers at {record.CHROM}:{record.POS}, and the header does not say what it is: "
+            f"give the header a line ##FORMAT=<ID={key},…>"
+        )
+    width = max(map(len, rows))
+    return np.array([row + [np.nan] * (width - len(row)) for row in rows], dtype=np.float32)
+
+
+def _spelled(text: str) -> float | None:
+    """A number as it is spelled; NaN for a missing one, None for anything else."""
+    if text in (".", ""):
+        return np.nan
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _number(value: Any) -> float | None:
     """An INFO value as a number, the first of several, as it was spelled and not as single precision has it; None where it is none."""
     if isinstance(value, tuple):
         value = value[0] if value else None
+    if isinstance(value, str):  # the header does not define it
+        value = _spelled(value.split(",")[0])
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
     return round(float(value), 6) if isinstance(value, int | float) else None
 
 
@@ -134,7 +218,7 @@ def _decoded(record: Any, source: str) -> tuple[np.ndarray, np.ndarray]:
     """Alleles int8 (n_samples, 2) and kinds int8 (n_samples,) of a record that has GT; InputError at an allele that it has not."""
     # Owns its data. Columns: the alleles (-1 = missing, -2 = the call has fewer than the longest one), then the phase.
     table = record.genotype.array()
-    if table[:, :-1].max() > len(record.ALT):
+    if table[:, :-1].max(initial=-1) > len(record.ALT):
         raise InputError(
             f"{source} is broken: {record.CHROM}:{record.POS} has calls of alternate allele {table[:, :-1].max()}, and "
             f"{len(record.ALT)} in ALT"
@@ -158,42 +242,64 @@ def _decoded(record: Any, source: str) -> tuple[np.ndarray, np.ndarray]:
     return alleles, kinds
 
 
-def open_vcf(path: Path, messages: Callable[[], list[str]]) -> Any:
+def open_vcf(path: Path, messages: Messages) -> Any:
     """The open cyvcf2.VCF."""
     from cyvcf2 import VCF
 
     try:
         return VCF(str(path))
     except Exception:
-        if duplicated := [line for line in messages() if "Duplicated sample name" in line]:
+        if duplicated := [line for line in messages.lines() if "Duplicated sample name" in line]:
             name = duplicated[0].rsplit("name", 1)[1].strip()
             raise InputError(f"{path.name} names samples more than once: {name}; give each a name of its own") from None
         raise InputError(f"{path.name} is not a VCF or BCF") from None
 
 
-def vcf_records(vcf: Any, path: Path, region: Region | None, messages: Callable[[], list[str]]) -> Iterator[Any]:
-    """The records of the file or region; InputError where htslib stops or complains before the end."""
-    wanted = vcf if region is None else vcf(f"{region.contig}:{region.start}-{region.end}")
+def vcf_records(vcf: Any, path: Path, region: Region | None, messages: Messages) -> Iterator[Any]:
+    """Give the records of the file or region; InputError where htslib stops, or complains of one of them."""
+    wanted = iter(vcf if region is None else vcf(f"{region.contig}:{region.start}-{region.end}"))
     found = 0
-    try:
-        for record in wanted:
-            if region is None or region.start <= record.POS <= region.end:
-                found += 1
-                yield record
-    except Exception as error:
-        raise InputError(f"{path.name} is broken ({_said(messages(), error)}): make or fetch it again") from None
-    # By region, htslib ends a file that it cannot read on as if the region ended there, and only prints an error.
-    if any(line.startswith("[E::") for line in messages()):
-        raise InputError(f"{path.name} is broken ({_said(messages(), None)}): make or fetch it again")
+    while True:
+        before = messages.size
+        try:
+            record = next(wanted, None)
+        except Exception as error:
+            said = messages.errors(before) or [str(error)]
+            raise InputError(f"{path.name} is broken ({said[0]}): make or fetch it again") from None
+        # By region, htslib ends a file that it cannot read on as if the region ended there, and only prints an error.
+        if messages.size > before:
+            said = messages.errors(before)
+            if not said and record is not None and not _is_whole(record):
+                said = [f"a line that is no record, after {found:,} records"]
+            if said:
+                raise InputError(f"{path.name} is broken ({said[0]}): make or fetch it again")
+        if record is None:
+            break
+        try:
+            wanted_here = region is None or (bool(record.CHROM) and region.start <= record.POS <= region.end)
+        except UnicodeDecodeError:
+            raise InputError(
+                f"{path.name} is broken (a contig's name is no UTF-8 text): make or fetch it again"
+            ) from None
+        if wanted_here:
+            found += 1
+            yield record
     if not found:
         what = "records" if region is None else f"records in {region.contig}:{region.start}-{region.end}"
         raise InputError(f"{path.name} has no {what}")
 
 
-def _said(messages: list[str], error: Exception | None) -> str:
-    """What htslib said went wrong, without its function names; else what cyvcf2 said."""
-    errors = [line.split("]", 1)[1].strip() for line in messages if line.startswith("[E::")]
-    return errors[0] if errors else str(error)
+def _is_whole(record: Any) -> bool:
+    """Return whether a record has its eight first columns and a REF; asked where htslib remarked on it.
+
+    On a contig that the header does not define, htslib gives a record even of a line of which it could read nothing, and
+    without alleles to look at REF ends the process; to spell the record out does not.
+    """
+    try:
+        columns = str(record).split("\t")
+    except UnicodeDecodeError:
+        return False
+    return len(columns) >= 8 and columns[3] not in ("", ".") and columns[0] != ""
 
 
 def _require_index(path: Path) -> None:
@@ -221,28 +327,50 @@ def require_whole(path: Path) -> None:
         raise InputError(f"{path.name} is truncated (its end-of-file block is missing): make or fetch it again")
 
 
+class Messages:
+    """The lines that htslib has printed so far, kept in a file.
+
+    What it prints about a file's header does not count against the records; an error that it prints while it reads a record
+    does, and is looked at before the record is used: of a record that was not parsed to its end htslib gives what is left of
+    it, and to look at that can end the process.
+    """
+
+    def __init__(self, caught: IO[bytes]) -> None:
+        self._descriptor = caught.fileno()
+
+    @property
+    def size(self) -> int:
+        """Bytes so far."""
+        return os.fstat(self._descriptor).st_size
+
+    def lines(self, since: int = 0) -> list[str]:
+        """The lines from a byte on."""
+        return os.pread(self._descriptor, 1_000_000, since).decode(errors="replace").splitlines()
+
+    def errors(self, since: int = 0) -> list[str]:
+        """The errors from a byte on, without the names of htslib's functions."""
+        return [line.split("]", 1)[1].strip() for line in self.lines(since) if line.startswith("[E::")]
+
+
 @contextmanager
-def htslib_messages() -> Iterator[Callable[[], list[str]]]:
-    """Keep what htslib prints off the terminal; the function given returns its lines so far.
+def htslib_messages() -> Iterator[Messages]:
+    """Keep off the terminal what htslib prints, for whoever reads through it.
 
     htslib writes to file descriptor 2 from C, so that is redirected. At the end its lines are logged (an index older
     than its file as a warning, since records could be missed), and anything else that was written is passed on.
     """
     with tempfile.TemporaryFile() as caught:
-
-        def lines() -> list[str]:
-            return os.pread(caught.fileno(), 1_000_000, 0).decode(errors="replace").splitlines()
-
+        messages = Messages(caught)
         sys.stderr.flush()
         terminal = os.dup(2)
         os.dup2(caught.fileno(), 2)
         try:
-            yield lines
+            yield messages
         finally:
             sys.stderr.flush()
             os.dup2(terminal, 2)
             os.close(terminal)
-            for line in lines():
+            for line in messages.lines():
                 if line.startswith(("[W::", "[E::")):
                     stale_index = "index file is older" in line
                     logger.log(logging.WARNING if stale_index else logging.INFO, "htslib: %s", line)

@@ -1,0 +1,124 @@
+"""Damaged files through check, prepare, concordance and impute: an answer or one line, never a crash, a traceback or a hang."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from snpimpute.base.errors import InputError
+from tests.damage.files import damaged, whole_text
+
+N_FILES = int(os.environ.get("SNPIMPUTE_DAMAGED_FILES", "200"))
+SECONDS = 30  # for one file and verb: a hang
+
+
+def check(path: Path, folder: Path) -> None:
+    from snpimpute.impute.check import check_target
+    from snpimpute.impute.matching import PanelSites
+
+    check_target(path, PanelSites.of_file(folder / "sound.vcf"))
+
+
+def prepare(path: Path, folder: Path) -> None:
+    from snpimpute.io.matrix import read_genotypes
+
+    read_genotypes(path)
+
+
+def concordance(path: Path, folder: Path) -> None:
+    from snpimpute.impute.concordance import compare_files
+
+    compare_files(folder / "sound.vcf", path)
+
+
+def impute(path: Path, folder: Path) -> None:
+    """As `impute --no-panel` does it, the window's step carried out here."""
+    from snpimpute.impute import run, steps
+
+    def here(function: Callable[..., None], home: Path, numbers: list[int], *_: object, **__: object) -> None:
+        function(str(home), list(numbers))
+
+    run.in_shares = here  # type: ignore[assignment]
+    assert steps.impute_windows
+    settings = run.ImputeSettings(path, folder / "out.vcf", imputer="random_draw")
+    run.impute_file(settings, folder / "runs")
+
+
+VERBS = (check, prepare, concordance, impute)
+
+
+def outcome(verb: Callable[[Path, Path], None], path: Path, folder: Path) -> str:
+    """What comes of it in a process of its own: "ok", "refused: line", or what went wrong."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        signal.alarm(SECONDS)
+        try:
+            verb(path, folder)
+            told = "ok"
+        except InputError as error:
+            told = f"refused: {error}" if "\n" not in str(error) else f"more than one line: {error}"
+        except BaseException:
+            told = f"traceback: {traceback.format_exc()}"
+        os.write(writing, told.encode(errors="replace")[:60_000])
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        told = pipe.read().decode(errors="replace")
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        return f"killed by {signal.Signals(os.WTERMSIG(status)).name}"
+    return told
+
+
+def wrongs(numbers: range, folder: Path) -> tuple[list[str], Counter[str]]:
+    """What went wrong with the damaged files of these numbers, and how often each kind of outcome came."""
+    (folder / "sound.vcf").write_text(whole_text())
+    for verb in VERBS:  # imports once, before the forks
+        assert outcome(verb, folder / "sound.vcf", folder) == "ok"
+    found, counted = [], Counter[str]()
+    for number in numbers:
+        home = folder / str(number)
+        home.mkdir()
+        (home / "sound.vcf").symlink_to(folder / "sound.vcf")
+        path = damaged(number, home)
+        for verb in VERBS if N_FILES <= 200 and number % 4 == 0 else (VERBS[number % 4], VERBS[(number + 1) % 4]):
+            told = outcome(verb, path, home)
+            counted[told.split(":")[0]] += 1
+            if told != "ok" and not told.startswith("refused: "):
+                found.append(f"{number} {path.name} {verb.__name__}: {told}")
+    return found, counted
+
+
+def test_damaged_files_are_answered_or_refused_in_one_line(tmp_path: Path) -> None:
+    import snpimpute.imputers._target
+    import snpimpute.imputers.random_draw
+    import snpimpute.impute.concordance
+    import snpimpute.impute.run  # noqa: F401
+
+    found, counted = wrongs(range(N_FILES), tmp_path)
+    print(counted, file=sys.stderr)
+    assert not found, f"{len(found)} of {counted.total()}:\n" + "\n".join(found)[:20_000]
+    assert counted["ok"] > 10 and counted["refused"] > 100
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
+def test_the_harness_sees_what_goes_wrong(verb: Callable[[Path, Path], None], tmp_path: Path) -> None:
+    def crash(path: Path, folder: Path) -> None:
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    def raises(path: Path, folder: Path) -> None:
+        raise ValueError("no InputError")
+
+    assert outcome(crash, tmp_path, tmp_path) == "killed by SIGSEGV"
+    assert outcome(raises, tmp_path, tmp_path).startswith("traceback")
+    assert outcome(verb, tmp_path / "none.vcf", tmp_path).startswith(("refused", "traceback"))
