@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from snpimpute.base.errors import InputError
-from snpimpute.genotypes.matrix import site_keys
+from snpimpute.io.builds import plain_contig
+from snpimpute.io.site_names import SiteList
 
 
 def read_masked_sites(path: Path, sites: pd.DataFrame) -> dict[float, np.ndarray]:
@@ -27,7 +28,7 @@ def read_masked_sites(path: Path, sites: pd.DataFrame) -> dict[float, np.ndarray
         raise InputError(f"cannot read the masks in {path}: {error}") from None
     if not {"missing_percent", "site"} <= set(table.columns):
         raise InputError(f"{path} needs the columns missing_percent and site, it has {', '.join(table.columns)}")
-    place = {key: i for i, key in enumerate(sites["id"])} | {key: i for i, key in enumerate(site_keys(sites))}
+    place = _places(sites)
     masks: dict[float, np.ndarray] = {}
     for level, rows in table.groupby("missing_percent"):
         try:
@@ -36,31 +37,41 @@ def read_masked_sites(path: Path, sites: pd.DataFrame) -> dict[float, np.ndarray
             percent = 0.0
         if not 0 < percent < 100:
             raise InputError(f"{path}: missing_percent {level} is not a percentage above 0 and below 100")
-        unknown = [site for site in rows["site"] if site not in place]
+        wanted = [_plain(site) for site in rows["site"]]
+        unknown = [site for site, plain in zip(rows["site"], wanted, strict=True) if plain not in place]
         if unknown:
             raise InputError(f"{path}: masked site {unknown[0]} is not in the data ({len(unknown)} such at {level}%)")
         masks[percent] = np.zeros(len(sites), dtype=bool)
-        masks[percent][[place[site] for site in rows["site"]]] = True
+        masks[percent][[place[plain] for plain in wanted]] = True
     return dict(sorted(masks.items()))
+
+
+def _places(sites: pd.DataFrame) -> dict[str, int]:
+    """Every spelling of a site that `_plain` gives → its row: its id, its position, and with its alleles either way round."""
+    rows = list(zip(sites["contig"], sites["pos"], sites["ref"], sites["alt"], strict=True))
+    found = {f"{plain_contig(contig)}:{pos}": i for i, (contig, pos, _, _) in enumerate(rows)}
+    found |= {f"{plain_contig(contig)}:{pos}:{alt}:{ref}": i for i, (contig, pos, ref, alt) in enumerate(rows)}
+    found |= {f"{plain_contig(contig)}:{pos}:{ref}:{alt}": i for i, (contig, pos, ref, alt) in enumerate(rows)}
+    return {_plain(name): i for i, name in enumerate(sites["id"]) if name} | found
+
+
+def _plain(site: str) -> str:
+    """A site as it is spelled but for what only fashion decides in its contig's name."""
+    contig, colon, rest = str(site).partition(":")
+    return f"{plain_contig(contig)}:{rest}" if colon else str(site)
 
 
 def read_typed_sites(path: Path, sites: pd.DataFrame) -> np.ndarray:
     """bool (n_sites,): the sites that an array types.
 
     Args:
-        path: a site a line, as contig:pos:ref:alt, contig:pos or the site's id; sites that the data lack are left out.
+        path: a list, see io.site_names; sites that the data lack are left out.
         sites: the sites table of the data.
 
     Raises:
         InputError: no such file, or it names none of the data's sites, or all of them.
     """
-    try:
-        listed = set(path.read_text().split())
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the array's sites in {path}: {error}") from None
-    places = [f"{contig}:{pos}" for contig, pos in zip(sites.contig, sites.pos, strict=True)]
-    names = zip(site_keys(sites), places, sites["id"], strict=True)
-    typed = np.array([not listed.isdisjoint(of_site) for of_site in names])
+    typed = np.array(SiteList.read(path, "the array's sites").among(sites), dtype=bool)
     if not typed.any() or typed.all():
         how_many = "all" if typed.all() else "none"
         raise InputError(f"{path} lists {how_many} of the {len(sites)} sites: an array types some and leaves some out")

@@ -154,6 +154,9 @@ def classified(sites: pd.DataFrame, panel: PanelSites, contigs: dict[str, str]) 
         [MULTIALLELIC, INDEL, NOT_DIPLOID, DUPLICATE, SHARED, SWAPPED, FLIPPED, ALLELES],
         OUTSIDE,
     ).astype(object)
+    # A record that cannot be used and is kept stands for the panel's site at its place, if it begins with one of its alleles.
+    unread = np.isin(kind, [MULTIALLELIC, INDEL]) & sites.alt.str.contains(r"[*<,]").to_numpy(dtype=bool)
+    stands_for = np.where(unread & _has(panel_ref, panel_alt, at_place, ref), at_place, same)
     matched = np.isin(kind, USABLE)
     frequency = np.where(kind == SWAPPED, 1 - sites.alt_frequency, sites.alt_frequency)
     expected = np.where(matched, panel.alt_frequency[same], np.nan)
@@ -168,7 +171,7 @@ def classified(sites: pd.DataFrame, panel: PanelSites, contigs: dict[str, str]) 
     return sites.assign(
         kind=kind,
         panel_index=np.where(usable, same, -1),
-        panel_site=same,
+        panel_site=stands_for,
         palindromic=palindromic,
         alt_frequency=np.where(usable, frequency, sites.alt_frequency),
         panel_frequency=np.where(usable, expected, np.nan),

@@ -31,6 +31,7 @@ from snpimpute.io.stream import files_of, streamed
 
 NO_PANEL = "NOPANEL"
 KEPT = {OUTSIDE: NO_PANEL, ALLELES: NO_PANEL, MULTIALLELIC: "", INDEL: "", NOT_DIPLOID: ""}  # kind → INFO flag
+STAND_FOR_THE_SITE = (NOT_DIPLOID, MULTIALLELIC, INDEL)  # kinds of records that are kept in place of the panel's site
 SITES_AT_ONCE = 200  # that are written
 
 
@@ -323,7 +324,7 @@ def _given_as_they_are(check: TargetCheck, n_sites: int) -> np.ndarray:
     """bool (n_sites,): sites of the model whose record in the target, not diploid, is passed through: no second one is written."""
     given = np.zeros(n_sites, dtype=bool)
     sites = check.sites
-    given[sites["panel_site"][(sites["kind"] == NOT_DIPLOID) & (sites["panel_site"] >= 0)]] = True
+    given[sites["panel_site"][sites["kind"].isin(STAND_FOR_THE_SITE) & (sites["panel_site"] >= 0)]] = True
     given[sites["panel_index"][sites["panel_index"] >= 0]] = False
     return given
 

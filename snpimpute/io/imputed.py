@@ -267,13 +267,21 @@ class _Record:
 
     def require_at(self, contig: str, pos: int, alleles: tuple[str, str]) -> None:
         """ValueError unless the line is of this site."""
-        if (self.contig, self.pos) != (contig, str(pos)) or (self.ref.upper(), self.alt.upper()) != alleles:
+        ref, alt = self.ref.upper(), self.alt.upper()
+        stated = (ref, alleles[1] if alt == "." else alt)  # an ALT that is not stated is the site's other allele
+        if (self.contig, self.pos) != (contig, str(pos)) or stated != alleles:
             found = f"{self.contig}:{self.pos}:{self.ref}:{self.alt}"
             raise ValueError(f"the record of {contig}:{pos}:{':'.join(alleles)} is that of {found}")
 
     def words(self) -> np.ndarray:
         """uint32 (n_samples,): the four bytes that each sample's GT begins with, a tab for the colon behind it."""
-        text = np.frombuffer(f"{self.samples}\t\t\t\t".encode(), dtype=np.uint8)
+        keys = self.format.split(":")
+        samples = self.samples
+        if "GT" in keys[1:]:  # against the specification, but programs read it
+            place = keys.index("GT")
+            parts = [sample.split(":") for sample in samples.split("\t")]
+            samples = "\t".join(part[place] if len(part) > place else "./." for part in parts)
+        text = np.frombuffer(f"{samples}\t\t\t\t".encode(), dtype=np.uint8)
         words = text[:-3].view("<u4") if len(text) == 4 * self.n_samples + 3 else None
         if words is not None and (words >> 24 == TAB).all():  # GT alone, diploid
             return words

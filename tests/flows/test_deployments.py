@@ -169,7 +169,15 @@ def test_a_deployed_experiment_shows_its_steps_and_what_came_of_it(prefect, runs
     assert all(f'"imputer": "{row}"' in table for row in rows)
     told = artifacts["report-smoke"]["data"]
     assert str(report) in told and "/#/compare-runs?" in told
-    assert len(re.findall(r"\| ok \| \[\w{32}\]\(http://127.0.0.1:5000/#/experiments/\d+/runs/\w{32}\?workflowType=machine_learning\)", told)) == 2
+    assert (
+        len(
+            re.findall(
+                r"\| ok \| \[\w{32}\]\(http://127.0.0.1:5000/#/experiments/\d+/runs/\w{32}\?workflowType=machine_learning\)",
+                told,
+            )
+        )
+        == 2
+    )
     log = prefect.log(run)
     assert f"folder: {folder}/datasets/calves-" in log
     assert "mask='random'" in log

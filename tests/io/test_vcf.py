@@ -357,7 +357,7 @@ def test_what_is_no_message_of_htslib_reaches_the_terminal(mixed: Path, capfd: p
 
     with htslib_messages() as messages:
         os.write(2, b"[W::some_function] beware\nsomebody else speaks\n")
-        assert messages()[0] == "[W::some_function] beware"
+        assert messages.lines()[0] == "[W::some_function] beware"
     assert capfd.readouterr().err == "somebody else speaks\n"
 
 
