@@ -1,4 +1,4 @@
-"""VCF and BCF as a stream of records, read by htslib, whose messages are looked at."""
+"""VCF and BCF as a stream of records, read by htslib, whose messages are caught and checked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from snpimpute.io.filters import Region, chosen_rows, parse_regions, require_con
 from snpimpute.io.records import HALF, HAPLOID, NO_CALL, PHASED, POLYPLOID, UNPHASED, Accept, Record, Stream, in_order
 
 VCF_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
-# Names under which programs keep their own estimate of r², the first that is there is taken: Beagle, minimac, IMPUTE.
+# INFO keys of programs' own estimates of r² (Beagle, minimac, IMPUTE); the first one present is taken.
 QUALITY_KEYS = ("DR2", "R2", "INFO")
 
 logger = logging.getLogger(__name__)
@@ -39,28 +39,31 @@ def vcf_stream(
     dosages: bool = False,
     lines: bool = False,
 ) -> Stream:
-    """Open a VCF (plain, gzipped or bgzipped) or BCF.
+    """Open a VCF (plain, gzipped or bgzipped) or BCF as a stream.
 
     Args:
         path: the file.
-        messages: gives what htslib has printed so far (see `htslib_messages`).
+        messages: returns what htslib has printed so far (see `htslib_messages`).
         region, samples, accept, dosages, lines: see `stream.streamed`.
+
+    Raises:
+        InputError: see `stream.streamed`.
     """
     require_whole(path)
     vcf = open_vcf(path, messages)
     rows = chosen_rows(vcf.samples, samples, path.name)
     names = [vcf.samples[row] for row in rows]
-    where = [] if region is None else parse_regions(region)
-    if where:
+    regions = [] if region is None else parse_regions(region)
+    if regions:
         _require_index(path)
-    for part in where:
+    for part in regions:
         require_contig(part, vcf.seqnames, path.name)
     if samples is not None:
         vcf.set_samples(names)
         rows = np.argsort(np.argsort(rows))
     lengths = re.findall(r"##contig=<ID=([^,>]+),(?:[^>\n]*,)?length=(\d+)", vcf.raw_header)
-    found = chain.from_iterable(vcf_records(vcf, path, part, messages) for part in (where or (None,)))
-    records = _decoded_records(found, None if samples is None else rows, len(names), accept, dosages, lines, path.name)
+    raw = chain.from_iterable(vcf_records(vcf, path, part, messages) for part in (regions or (None,)))
+    records = _decoded_records(raw, None if samples is None else rows, len(names), accept, dosages, lines, path.name)
     by_contig = {contig: int(n) for contig, n in lengths}
     return Stream(
         path.name, path, pd.DataFrame({"sample": names}), by_contig, vcf.raw_header, in_order(records, path.name)
@@ -76,7 +79,7 @@ def _decoded_records(
     lines: bool,
     source: str,
 ) -> Iterator[Record]:
-    """Decode htslib's records, the samples at `rows` in that order (None: all as they are)."""
+    """Yield htslib's records decoded, with the samples at `rows` in that order (None = all in the file's order)."""
     any_calls = any_record = False
     for record in records:
         ref, alts = record.REF.upper(), tuple(alt.upper() for alt in record.ALT)
@@ -86,7 +89,7 @@ def _decoded_records(
         formats = record.FORMAT
         any_record = True
         any_calls |= "GT" in formats
-        alleles, kinds = _decoded(record, source) if "GT" in formats else _no_calls(n_samples)
+        alleles, kinds = _decoded_calls(record, source) if "GT" in formats else _no_calls(n_samples)
         if rows is not None:
             alleles, kinds = alleles[rows], kinds[rows]
         dosage = posterior = None
@@ -98,7 +101,7 @@ def _decoded_records(
                 table = np.array(record.format("GP"), dtype=np.float32)
                 posterior = table if table.shape == (n_samples, 3) else None
             quality = next(
-                (value for key in QUALITY_KEYS if (value := _number(record.INFO.get(key))) is not None), quality
+                (value for key in QUALITY_KEYS if (value := _first_number(record.INFO.get(key))) is not None), quality
             )
         line = str(record).rstrip("\n") if lines else ""
         yield Record(
@@ -119,20 +122,26 @@ def _decoded_records(
         raise InputError(f"{source} has no genotypes: its records have no GT")
 
 
-def _number(value: Any) -> float | None:
-    """An INFO value as a number, the first of several, as it was spelled and not as single precision has it; None where it is none."""
+def _first_number(value: Any) -> float | None:
+    """Return the first number of an INFO value, rounded to the digits that were written; None if it is no number."""
     if isinstance(value, tuple):
         value = value[0] if value else None
     return round(float(value), 6) if isinstance(value, int | float) else None
 
 
 def _no_calls(n_samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return alleles and kinds of samples without calls, as `_decoded_calls`."""
     return np.full((n_samples, 2), MISSING, dtype=np.int8), np.full(n_samples, NO_CALL, dtype=np.int8)
 
 
-def _decoded(record: Any, source: str) -> tuple[np.ndarray, np.ndarray]:
-    """Alleles int8 (n_samples, 2) and kinds int8 (n_samples,) of a record that has GT; InputError at an allele that it has not."""
-    # Owns its data. Columns: the alleles (-1 = missing, -2 = the call has fewer than the longest one), then the phase.
+def _decoded_calls(record: Any, source: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the alleles, int8 (n_samples, 2), and kinds, int8 (n_samples,), of a record that has GT.
+
+    Raises:
+        InputError: a call has an allele that the record's ALT does not have.
+    """
+    # Columns: the alleles (-1 = missing, -2 = absent, the call being shorter than the longest one), then the phase. The
+    # array owns its data.
     table = record.genotype.array()
     if table[:, :-1].max() > len(record.ALT):
         raise InputError(
@@ -159,44 +168,46 @@ def _decoded(record: Any, source: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def open_vcf(path: Path, messages: Callable[[], list[str]]) -> Any:
-    """The open cyvcf2.VCF."""
+    """Return the open cyvcf2.VCF; InputError if the file is none or repeats a sample name."""
     from cyvcf2 import VCF
 
     try:
         return VCF(str(path))
     except Exception:
-        if duplicated := [line for line in messages() if "Duplicated sample name" in line]:
-            name = duplicated[0].rsplit("name", 1)[1].strip()
+        if complaints := [line for line in messages() if "Duplicated sample name" in line]:
+            name = complaints[0].rsplit("name", 1)[1].strip()
             raise InputError(f"{path.name} names samples more than once: {name}; give each a name of its own") from None
         raise InputError(f"{path.name} is not a VCF or BCF") from None
 
 
 def vcf_records(vcf: Any, path: Path, region: Region | None, messages: Callable[[], list[str]]) -> Iterator[Any]:
-    """The records of the file or region; InputError where htslib stops or complains before the end."""
+    """Yield the records of the file or region; InputError if htslib stops or complains, or if there are none."""
     wanted = vcf if region is None else vcf(f"{region.contig}:{region.start}-{region.end}")
-    found = 0
+    n_records = 0
     try:
         for record in wanted:
             if region is None or region.start <= record.POS <= region.end:
-                found += 1
+                n_records += 1
                 yield record
     except Exception as error:
-        raise InputError(f"{path.name} is broken ({_said(messages(), error)}): make or fetch it again") from None
-    # By region, htslib ends a file that it cannot read on as if the region ended there, and only prints an error.
+        raise InputError(f"{path.name} is broken ({_cause(messages(), error)}): make or fetch it again") from None
+    # Reading by region, htslib stops at a place that it cannot read as if the region ended there, and only prints an
+    # error.
     if any(line.startswith("[E::") for line in messages()):
-        raise InputError(f"{path.name} is broken ({_said(messages(), None)}): make or fetch it again")
-    if not found:
+        raise InputError(f"{path.name} is broken ({_cause(messages(), None)}): make or fetch it again")
+    if not n_records:
         what = "records" if region is None else f"records in {region.contig}:{region.start}-{region.end}"
         raise InputError(f"{path.name} has no {what}")
 
 
-def _said(messages: list[str], error: Exception | None) -> str:
-    """What htslib said went wrong, without its function names; else what cyvcf2 said."""
+def _cause(messages: list[str], error: Exception | None) -> str:
+    """Return htslib's first error message, without its function's name; cyvcf2's if there is none."""
     errors = [line.split("]", 1)[1].strip() for line in messages if line.startswith("[E::")]
     return errors[0] if errors else str(error)
 
 
 def _require_index(path: Path) -> None:
+    """Raise InputError that tells how to make an index if the file has none."""
     if any(path.with_name(path.name + suffix).is_file() for suffix in (".csi", ".tbi")):
         return
     if path.suffix == ".bcf":
@@ -210,7 +221,7 @@ def _require_index(path: Path) -> None:
 
 
 def require_whole(path: Path) -> None:
-    """Raise InputError if the file cannot be opened, is empty, or is bgzipped and ends too early."""
+    """Raise InputError if the file cannot be opened, is empty, or is bgzipped and truncated."""
     try:
         bgzipped = is_bgzipped(path)
     except OSError as error:
@@ -223,10 +234,10 @@ def require_whole(path: Path) -> None:
 
 @contextmanager
 def htslib_messages() -> Iterator[Callable[[], list[str]]]:
-    """Keep what htslib prints off the terminal; the function given returns its lines so far.
+    """Keep htslib's messages off the terminal; give a function that returns its lines so far.
 
-    htslib writes to file descriptor 2 from C, so that is redirected. At the end its lines are logged (an index older
-    than its file as a warning, since records could be missed), and anything else that was written is passed on.
+    htslib writes to file descriptor 2 from C, so this descriptor is redirected. At the end its lines are logged (an
+    index older than its file as a warning, since records could be missed), and other output is passed on.
     """
     with tempfile.TemporaryFile() as caught:
 
