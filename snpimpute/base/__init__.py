@@ -1,1 +1,1 @@
-"""The machine and the project's own rules underneath everything: errors, digests, files, programs, processes, progress."""
+"""Groundwork of every room: errors, digests, files, programs, processes, progress."""

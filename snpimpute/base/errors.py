@@ -1,4 +1,4 @@
-"""The one exception that every face shows as a single line with exit status 2, and what its words must not hold."""
+"""InputError, which every interface shows as one line with exit status 2, and masking of passwords in messages."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 
 
 class InputError(Exception):
-    """What is wrong, where, and how to mend it, in one line written for the user."""
+    """Error that the user can mend: its one-line message says what is wrong, where, and how to mend it."""
 
 
 def without_password(url: str) -> str:
-    """The URL of a database or server with its password masked."""
+    """Return the URL of a database or server with its password masked."""
     return re.sub(r"//([^/@:]*):[^/@]*@", r"//\1:***@", url)

@@ -1,4 +1,4 @@
-"""What is installed only where it is asked for: which extra brings a package, and one line where it is missing."""
+"""Optional packages: the extra that brings each, and a one-line error where one is missing."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ EXTRA_OF = {package: extra for extra, packages in EXTRAS.items() for package in 
 
 
 def require_package(package: str, needed_by: str) -> None:
-    """Raise InputError that names the extra unless a package is installed; nothing is imported.
+    """Raise InputError that names the extra unless a package is installed.
+
+    The package is not imported.
 
     Args:
-        package: as it is imported.
-        needed_by: what does not go without it, as in "imputer dense".
+        package: name under which it is imported.
+        needed_by: what needs the package, for the message, as in "imputer dense".
     """
     if not is_installed(package):
         raise InputError(
@@ -29,11 +31,12 @@ def require_package(package: str, needed_by: str) -> None:
 
 
 def is_installed(package: str) -> bool:
+    """Tell whether a package can be imported, without importing it."""
     return find_spec(package) is not None
 
 
 def not_installed(error: ModuleNotFoundError) -> InputError | None:
-    """One line for an import that failed because an extra is not installed; None for any other module."""
+    """Return the InputError for an import that failed because an extra is not installed; None for any other module."""
     package = (error.name or "").partition(".")[0]
     if package not in EXTRA_OF:
         return None

@@ -1,4 +1,4 @@
-"""Python processes that carry out calls: frameworks do not meet, memory is given back, and all end with their parent."""
+"""Worker processes of Python: they keep frameworks apart, give memory back, and end with their parent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.extras import not_installed
 from snpimpute.base.progress import Watch
 
-GRACE = 3.0  # seconds that a program is given to end by itself before it is killed
+GRACE = 3.0  # seconds that a program gets to end by itself before it is killed
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -40,37 +40,40 @@ QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 
-# A process that carries out calls, seen from inside: what it says to its parent, and what it is told. None elsewhere.
+# State inside a worker process: the connection to its parent (None in any other process) and the parent's messages.
 _parent: Connection | None = None
 _inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
 
 class StepFailed(Exception):
-    """A step's process ended badly; the message is the reason in one line, `log` the file of what it printed."""
+    """Failure of a step's process.
+
+    The message is the reason in one line; `log` is the file with the process's output.
+    """
 
     def __init__(self, reason: str, log: Path) -> None:
         super().__init__(reason)
         self.log = log
 
 
-# ---------------------------------------------------------------------- as the parent sees it
+# ---------------------------------------------------------------------- in the parent
 
 
 class Worker:
-    """A Python process that carries out one call after another, in a session of its own.
+    """Python process that carries out one call after another, in a session of its own.
 
-    It ends, with all that it started, when its pipe closes: that is, however this process ends.
+    The worker and all that it started end when its pipe closes, so they end however the parent process ends.
 
     Args:
-        name: of what it does, for whoever looks at the processes.
-        threads: processor threads that it may use.
-        log: file that what it prints is kept in; None = one that is gone with the worker, for its last words.
+        name: what the worker does, shown in lists of processes.
+        threads: processor threads that the worker may use.
+        log: file for the worker's output; None = a temporary file, from which only `last_words` reads.
     """
 
     def __init__(self, name: str, threads: int, log: IO[Any] | None = None) -> None:
-        self.pipe, theirs = Pipe()
+        self.pipe, child_end = Pipe()
         self.output: IO[Any] = tempfile.TemporaryFile() if log is None else log  # noqa: SIM115 (lives as long as the worker)
-        code = f"import sys; sys.path[:] = {sys.path!r}; from snpimpute.base.processes import work; work({theirs.fileno()})"
+        code = f"import sys; sys.path[:] = {sys.path!r}; from snpimpute.base.processes import work; work({child_end.fileno()})"
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, f"snpimpute {name}"],
             env=worker_environment(threads),
@@ -78,34 +81,39 @@ class Worker:
             stdout=self.output,
             stderr=self.output,
             start_new_session=True,
-            pass_fds=(theirs.fileno(),),
+            pass_fds=(child_end.fileno(),),
         )
-        theirs.close()
+        child_end.close()
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Let the process carry out a call; the function must be importable by name, or a partial of one that is."""
+        """Let the worker carry out a call.
+
+        Args:
+            function: importable by name, or a partial of such a function.
+            args, kwargs: arguments of the call.
+        """
         self.send((function, args, kwargs))
 
     def send(self, message: Any) -> None:
-        """Send a message; a process that is dead is noticed where it is listened to."""
+        """Send a message; a dead worker is noticed by `receive` only."""
         with suppress(BrokenPipeError, ConnectionResetError):
             self.pipe.send(message)
 
     def receive(self) -> tuple[Any, ...]:
-        """Wait for the next message.
+        """Wait for the next message of the worker.
 
         Returns:
-            ("progress", done, total), ("report", step, score), which waits for an answer (`send`): whether the call goes on;
-            at the end of a call ("done", result), ("ended",) where it was told not to go on, or ("failed", reason in one line,
-            whether it was an InputError).
+            ("progress", done, total); ("report", step, score), after which the worker waits for `send(True)` to go on
+            or `send(False)` to end the call. At the end of a call: ("done", result); ("ended",) if the parent ended it;
+            or ("failed", reason in one line, True if it was an InputError).
 
         Raises:
-            EOFError, OSError: the process is dead.
+            EOFError, OSError: the worker is dead.
         """
         return self.pipe.recv()
 
     def last_words(self) -> str:
-        """Tell how the process ended, with the last line that it printed."""
+        """Return how the worker ended, with the last line that it printed."""
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(GRACE + 2)
         status = self.process.poll()
@@ -118,7 +126,7 @@ class Worker:
 
 
 def end_workers(workers: Sequence[Worker]) -> None:
-    """End processes with all that they started: a closed pipe tells them to, what still runs later is killed."""
+    """End workers and all that they started: close their pipes, then kill those that still run after a grace period."""
     for worker in workers:
         worker.pipe.close()
     for worker in workers:
@@ -132,17 +140,17 @@ def end_workers(workers: Sequence[Worker]) -> None:
 
 
 def run_step(function: Callable[..., None], arguments: dict[str, Any], log: Path, threads: int, watch: Watch) -> None:
-    """Carry out a call in a process of its own, so that frameworks do not meet and memory is given back.
+    """Carry out a call in a process of its own, which keeps frameworks apart and gives memory back.
 
     Args:
         function: importable by name.
-        arguments: of the call.
-        log: file that what it prints is added to.
-        threads: processor threads that it may use.
-        watch: told of its progress.
+        arguments: keyword arguments of the call.
+        log: file to which the process's output is appended.
+        threads: processor threads that the process may use.
+        watch: receives the progress of the call.
 
     Raises:
-        StepFailed: it ended badly.
+        StepFailed: the call failed or the process died.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     worker = Worker(function.__name__, threads, log.open("ab"))
@@ -164,9 +172,10 @@ def run_step(function: Callable[..., None], arguments: dict[str, Any], log: Path
 
 
 def side_by_side(jobs: Sequence[Callable[[], None]], workers: int) -> None:
-    """Do all jobs in threads, `workers` at a time; what the first one that fails raises is raised when the others end.
+    """Run all jobs in threads, `workers` at a time; re-raise the first error once the running jobs have ended.
 
-    An interrupt ends this at once: the threads are daemons, and their processes end with this one.
+    After an error no further job is started. An interrupt ends this function at once: the threads are daemons, and
+    their processes end with this one.
     """
     waiting: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
     for job in jobs:
@@ -202,34 +211,37 @@ def in_shares(
     watch: Watch,
     most: int,
 ) -> None:
-    """Do numbered pieces of work that are not done yet, a few in a process, `workers` processes at a time.
+    """Do the numbered pieces of work that are not done yet, several per process, `workers` processes at a time.
 
     Args:
-        function: does pieces; takes the folder of the work, as text, and their numbers, and says progress for each.
-        home: folder of the work; what the processes print goes to its `logs`.
-        numbers: of the pieces.
-        is_done: whether a piece is done.
+        function: called as function(home=…, numbers=…) with the folder (str) and the numbers of its pieces; it reports
+            progress after each.
+        home: folder of the work; the processes' output goes to its subfolder `logs`.
+        numbers: numbers of the pieces.
+        is_done: tells whether a piece is done.
         workers: processes at a time, of one thread each.
-        watch: told of the pieces done.
-        most: pieces that one process does.
+        watch: receives the number of pieces done.
+        most: most pieces per process.
 
     Raises:
-        InputError: a process failed (the reason in one line).
+        InputError: a process failed (gives the reason in one line).
     """
-    left = [number for number in numbers if not is_done(number)]
-    rounds = -(-len(left) // (most * workers))
-    size = max(1, -(-len(left) // (max(1, rounds) * workers)))
-    shares = [left[i : i + size] for i in range(0, len(left), size)]
+    remaining = [number for number in numbers if not is_done(number)]
+    rounds = -(-len(remaining) // (most * workers))
+    size = max(1, -(-len(remaining) // (max(1, rounds) * workers)))
+    shares = [remaining[i : i + size] for i in range(0, len(remaining), size)]
 
-    class Counted(Watch):
+    class PiecesDone(Watch):
+        """Progress in pieces, whatever progress a process reports for its share."""
+
         def progress(self, done: float, total: float) -> None:
             watch.progress(sum(map(is_done, numbers)), len(numbers))
 
     def job(share: list[int]) -> Callable[[], None]:
         log = home / "logs" / f"{function.__name__}-{share[0]:05d}.txt"
-        return lambda: run_step(function, {"home": str(home), "numbers": share}, log, 1, Counted())
+        return lambda: run_step(function, {"home": str(home), "numbers": share}, log, 1, PiecesDone())
 
-    Counted().progress(0, 0)
+    PiecesDone().progress(0, 0)
     try:
         side_by_side([job(share) for share in shares], workers)
     except StepFailed as error:
@@ -237,21 +249,25 @@ def in_shares(
     watch.progress(len(numbers), len(numbers))
 
 
-# ---------------------------------------------------------------------- inside such a process
+# ---------------------------------------------------------------------- in the worker
 
 
 class CallEnds(BaseException):
-    """Leaves a call that the parent has ended; no `except Exception` on the way holds it up."""
+    """Signal to leave a call that the parent has ended; a BaseException, so that no `except Exception` stops it."""
 
 
 def say_progress(done: float, total: float) -> None:
-    """Tell the parent, if this process carries out a call for one, how much of it is done."""
+    """Send the parent how much of the call is done; does nothing outside a worker."""
     if _parent is not None:
         _parent.send(("progress", done, total))
 
 
 def report_score(step: int, score: float) -> None:
-    """Tell the parent a score on the way; CallEnds if the call is not to go on."""
+    """Send the parent an intermediate score and wait for its answer; does nothing outside a worker.
+
+    Raises:
+        CallEnds: the parent ends the call.
+    """
     if _parent is not None:
         _parent.send(("report", int(step), float(score)))
         if not _inbox.get():
@@ -259,7 +275,10 @@ def report_score(step: int, score: float) -> None:
 
 
 def work(descriptor: int) -> None:
-    """Carry out what comes through the pipe of this file descriptor, until it closes: the life of a worker's process."""
+    """Carry out the calls that come through the pipe of this file descriptor, until it closes.
+
+    This is the main function of a worker process.
+    """
     global _parent
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     _parent = Connection(descriptor)
@@ -273,75 +292,82 @@ def work(descriptor: int) -> None:
                 message = ("ended",)
             except Exception as error:
                 traceback.print_exc()
-                told = (not_installed(error) if isinstance(error, ModuleNotFoundError) else None) or error
-                message = ("failed", _one_line(told), isinstance(told, InputError))
+                missing_extra = not_installed(error) if isinstance(error, ModuleNotFoundError) else None
+                cause = missing_extra or error
+                message = ("failed", _one_line(cause), isinstance(cause, InputError))
             _parent.send(message)
     finally:
         kill_descendants(os.getpid())
 
 
 def _follow_parent(pipe: Connection) -> None:
-    """Pass on what the parent sends; when it has closed the pipe or died, end this process and all that it started."""
+    """Queue the parent's messages; when the pipe closes, end this process and all that it started."""
     while True:
         try:
             _inbox.put(pipe.recv())
         except (EOFError, OSError):
             end_this_process()
-        except Exception as error:  # what is to be called cannot be imported here
+        except Exception as error:  # the function of the call cannot be imported here
             _inbox.put((_raise, (error,), {}))
 
 
 def _raise(error: Exception) -> None:
+    """Raise an error as the call that could not be received."""
     raise error
 
 
 def _one_line(error: BaseException) -> str:
-    """What went wrong, in one line: an InputError's own words, else the kind and the last line."""
+    """Return an error in one line: an InputError's own words, else its type and its last line."""
     lines = str(error).strip().splitlines()
     if isinstance(error, InputError):
         return " ".join(lines)
     return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
 
 
-# ---------------------------------------------------------------------- the machine's processes
+# ---------------------------------------------------------------------- processes of the system
 
 
 def worker_environment(threads: int) -> dict[str, str]:
-    """Environment of a process that computes: thread counts set before any framework is imported, usage reports off."""
+    """Return the environment of a computing process: thread counts set before any import, usage reports off."""
     return {
         **os.environ,
         **QUIET,
         **{name: str(threads) for name in THREAD_VARIABLES},
         "TF_NUM_INTEROP_THREADS": "1",
-        "OMP_WAIT_POLICY": "PASSIVE",  # on a busy machine, threads that spin at every barrier cost more than they gain
+        "OMP_WAIT_POLICY": "PASSIVE",  # spinning at every barrier costs more than it gains on a busy machine
     }
 
 
 def end_group(process: subprocess.Popen[Any], grace: float = GRACE) -> None:
-    """End a process started in a session of its own, and all its children: politely, then for good."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
+    """End a process that leads a session, and all its children: first with SIGTERM, then with SIGKILL.
+
+    Args:
+        process: started with start_new_session=True.
+        grace: seconds to wait after each signal.
+    """
+    for signal_number in (signal.SIGTERM, signal.SIGKILL):
         try:
-            os.killpg(process.pid, sign)
+            os.killpg(process.pid, signal_number)
             process.wait(grace)
         except (ProcessLookupError, subprocess.TimeoutExpired):
             continue
 
 
 def end_this_process() -> None:
-    """End this process, from one of its threads, with all that it started: unwind the main thread first, then kill.
+    """End this process from one of its threads, with all that it started: unwind the main thread, then kill.
 
     The main thread must end on SIGTERM by raising (`signal.signal(SIGTERM, lambda *_: sys.exit(143))`).
     """
     main = threading.main_thread().ident
     assert main is not None
-    signal.pthread_kill(main, signal.SIGTERM)  # unwinds the work, which ends its programs and tidies up
+    signal.pthread_kill(main, signal.SIGTERM)  # the main thread unwinds: it ends its programs and tidies up
     time.sleep(GRACE + 2)
     kill_descendants(os.getpid())
     os._exit(1)
 
 
 def kill_descendants(pid: int) -> None:
-    """Kill all that a process has started, and what these have started."""
+    """Kill all that a process has started, directly or through its children."""
     import psutil
 
     with suppress(psutil.NoSuchProcess):

@@ -1,4 +1,4 @@
-"""External programs: where they are, what version they have, and how one is run to its end."""
+"""External programs: finding them, their versions, and running one to its end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BEAGLE_JARS = ("/usr/share/beagle/beagle.jar",)
 def run_program(
     command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end and return its output; its whole process group ends with us if we are interrupted."""
+    """Run a program to its end and return its output; end its whole process group if this process is interrupted."""
     process = subprocess.Popen(
         [str(part) for part in command],
         cwd=cwd,
@@ -43,41 +43,44 @@ def run_program(
 
 
 def program(name: str, needed_by: str, install: str) -> str:
-    """Path of a program ($SNPIMPUTE_NAME in capitals, or on the PATH).
+    """Return the path of a program, from $SNPIMPUTE_NAME (name in capitals) or the PATH.
 
     Args:
-        name: of the program.
-        needed_by: what does not go without it.
-        install: how to get it.
+        name: name of the program.
+        needed_by: what needs the program, for the message.
+        install: how to get it, for the message.
 
     Raises:
-        InputError: it is not there (names it, and says how to get it).
+        InputError: the program is missing (says how to get it).
     """
-    variable = _names_the_place_of(name)
+    variable = _path_variable(name)
     chosen = os.environ.get(variable)
     if chosen and not os.access(chosen, os.X_OK):
         raise InputError(f"{variable} names {chosen}, which is not a program")
-    found = chosen or shutil.which(name)
-    if found is None:
+    path = chosen or shutil.which(name)
+    if path is None:
         raise InputError(f"{name} is missing: {needed_by} needs it ({install}), or set {variable} to where it is")
-    return found
+    return path
 
 
-def _names_the_place_of(name: str) -> str:
-    """The environment variable that may say where a program is."""
+def _path_variable(name: str) -> str:
+    """Return the environment variable that may hold a program's path."""
     return f"SNPIMPUTE_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}"
 
 
 def java() -> str:
-    """Path of the Java program; InputError if there is none."""
-    found = shutil.which("java")
-    if found is None:
+    """Return the path of the Java program; InputError if there is none."""
+    path = shutil.which("java")
+    if path is None:
         raise InputError("Java is missing: Beagle needs it (Debian: apt-get install default-jre-headless)")
-    return found
+    return path
 
 
 def beagle_jar() -> Path:
-    """Path of Beagle's jar ($SNPIMPUTE_BEAGLE_JAR, or where Debian and bioconda put it); InputError if there is none."""
+    """Return the path of Beagle's jar; InputError if there is none.
+
+    Looks at $SNPIMPUTE_BEAGLE_JAR, then where Debian and bioconda put the jar.
+    """
     chosen = os.environ.get("SNPIMPUTE_BEAGLE_JAR")
     if chosen:
         if not Path(chosen).is_file():
@@ -96,7 +99,7 @@ def beagle_jar() -> Path:
 
 
 def installed() -> list[dict[str, Any]]:
-    """External programs and frameworks: name, version (empty if missing), required, needed_for."""
+    """List external programs and frameworks: name, version (empty if missing), required, needed_for."""
     rows = []
     for name, needed_for in (("java", "Beagle"), ("beagle", "the imputer beagle")):
         try:
@@ -113,10 +116,10 @@ def installed() -> list[dict[str, Any]]:
         ("chromium", "tests"),
     ):
         rows.append({"name": name, "version": _program_version(name), "required": False, "needed_for": needed_for})
-    found = versions()
+    known_versions = versions()
     for extra, packages in EXTRAS.items():
         for name in packages:
-            version = found.get(name) or _package_version(name)
+            version = known_versions.get(name) or _package_version(name)
             rows.append({"name": name, "version": version, "required": False, "needed_for": f"snpimpute[{extra}]"})
     for name in ("cyvcf2", "bed-reader"):
         rows.append({"name": name, "version": _package_version(name), "required": True, "needed_for": "genotype files"})
@@ -124,39 +127,40 @@ def installed() -> list[dict[str, Any]]:
 
 
 def _package_version(name: str) -> str:
-    """Version of an installed distribution; empty if it is missing."""
+    """Return the version of an installed distribution; empty if it is missing."""
     with suppress(metadata.PackageNotFoundError):
         return metadata.version(name)
     return ""
 
 
 def java_version() -> str:
-    """Version of Java; InputError if it is missing."""
+    """Return the version of Java; InputError if it is missing."""
     result = run_program([java(), "-version"])
     return (result.stderr or result.stdout).splitlines()[0].split('"')[1]
 
 
 def beagle_version() -> str:
-    """What Beagle calls itself: its release and jar date; InputError if it or Java is missing."""
+    """Return Beagle's first line, with its release and jar date; InputError if Beagle or Java is missing."""
     result = run_program([java(), "-jar", beagle_jar()])
     first = next((line for line in (result.stdout + result.stderr).splitlines() if "beagle" in line.lower()), "")
     return first.strip()
 
 
 def _program_version(name: str) -> str:
-    place = os.environ.get(_names_the_place_of(name)) or shutil.which(name)
-    if place is None or not os.access(place, os.X_OK):
+    """Return the version that a program prints: empty if it is missing, "there" if it prints none."""
+    path = os.environ.get(_path_variable(name)) or shutil.which(name)
+    if path is None or not os.access(path, os.X_OK):
         return ""
     options = ["--noweb"] if name == "plink1" else ["--version"]
     with tempfile.TemporaryDirectory() as folder:  # PLINK 1.07 leaves a log where it is run
-        result = run_program([place, *options], cwd=Path(folder))
-    said = (result.stdout + result.stderr).strip()
+        result = run_program([path, *options], cwd=Path(folder))
+    output = (result.stdout + result.stderr).strip()
     if name == "plink1":
-        return plink1_version(said) or "there"
-    return next(iter(said.splitlines()), "there")
+        return plink1_version(output) or "there"
+    return next(iter(output.splitlines()), "there")
 
 
-def plink1_version(said: str) -> str:
-    """Version in the banner that PLINK 1.07 prints at each run; empty if there is none."""
-    found = re.search(r"PLINK!\s*\|\s*(v\S+)\s*\|\s*(\S+)", said)
-    return f"PLINK {found[1]} ({found[2]})" if found else ""
+def plink1_version(output: str) -> str:
+    """Return the version in the banner that PLINK 1.07 prints at each run; empty if there is none."""
+    banner = re.search(r"PLINK!\s*\|\s*(v\S+)\s*\|\s*(\S+)", output)
+    return f"PLINK {banner[1]} ({banner[2]})" if banner else ""

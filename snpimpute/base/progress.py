@@ -1,4 +1,4 @@
-"""What long work tells whoever watches: nobody, somebody who reads warnings only, or somebody at a terminal."""
+"""Watches: receivers of the stages, progress and warnings of long work."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Self
 
 
 class Watch:
-    """Keeps quiet but for warnings: for output that goes to a file."""
+    """Watch that prints warnings only, for output that goes to a file."""
 
     def __enter__(self) -> Self:
         return self
@@ -16,21 +16,21 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing to put away."""
+        """Release nothing: this watch holds no display."""
 
     def stage(self, text: str) -> None:
-        """A new piece of work begins."""
+        """Note that a new stage of the work begins."""
 
     def progress(self, done: float, total: float) -> None:
-        """So much of the present piece of work is done."""
+        """Note how much of the current stage is done."""
 
     def warn(self, text: str) -> None:
-        """Something went wrong that does not end the work."""
+        """Report a problem that does not end the work, on standard error."""
         print(f"snpimpute: {text}", file=sys.stderr, flush=True)
 
 
 class TerminalWatch(Watch):
-    """A line and a bar with the time left for the piece of work at hand, on standard error."""
+    """Watch that shows the current stage on standard error: a line, a progress bar and the time left."""
 
     def __enter__(self) -> Self:
         from rich.console import Console
@@ -55,6 +55,7 @@ class TerminalWatch(Watch):
         self._bar.stop()
 
     def _close(self) -> None:
+        """Fill the bar of the current stage and stop its clock."""
         if self._task is not None:
             total = self._bar.tasks[-1].total
             self._bar.update(self._task, completed=total, total=total or 1)
@@ -73,5 +74,5 @@ class TerminalWatch(Watch):
 
 
 def watch() -> Watch:
-    """The watch that fits where standard error goes."""
+    """Return the watch that suits standard error: with bars on a terminal, else with warnings only."""
     return TerminalWatch() if sys.stderr.isatty() else Watch()

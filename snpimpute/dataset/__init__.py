@@ -1,1 +1,1 @@
-"""The prepared dataset: where its genotypes come from, who is held out, and what is hidden."""
+"""The prepared dataset: source of its genotypes, held-out samples and hidden calls."""

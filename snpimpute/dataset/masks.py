@@ -1,4 +1,4 @@
-"""Masks drawn at random: whole sites, single calls, all but the sites of an array. Everything is seeded."""
+"""Seeded random masks: whole sites, single calls, or all sites but those of an array."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pandas as pd
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import GenotypeMatrix
 
-STREAMS = ("entries", "maf", "blocks", "high_ld", "array")  # by its place here each of them draws numbers of its own
-MEAN_BLOCK = 20.0  # sites of a failed run, on average
-RARE_ODDS = 0.05  # MAF at which a call's odds of being hidden by "maf" are half those of an allele never seen
+STREAMS = ("entries", "maf", "blocks", "high_ld", "array")  # the place here gives each its own random numbers
+MEAN_BLOCK = 20.0  # mean number of sites of a failed run
+RARE_ODDS = 0.05  # at this MAF a call's odds of being hidden by "maf" are half those at a site that does not vary
 HIGH_LD = 0.8  # r² to an adjacent site above which "high_ld" may hide a site's calls
 
 
@@ -25,19 +25,21 @@ def site_masks(
     seed: int,
     through: np.ndarray | None = None,
 ) -> dict[tuple[float, int], np.ndarray]:
-    """Whole-site masks: (level, repeat) → bool (n_sites,), round(level · n_sites / 100) sites hidden, at least one seen.
+    """Draw masks of whole sites: (level, repeat) → bool (n_sites,).
 
-    `independent` draws each mask anew; `nested` draws one order of the sites per repeat and hides its first ones, so
-    that the mask of a lower level lies within that of a higher one. A nested mask that came out before at its level
-    (that of `through`) is given once only.
+    Each hides round(level · n_sites / 100) sites and leaves at least one seen.
+
+    `independent` draws each mask anew; `nested` draws one order of the sites per repeat and hides its first sites, so
+    that the mask of a lower level lies within that of a higher one. A nested mask that another repeat gave before at
+    the same level (as with `through`) is left out.
 
     Args:
         n_sites: number of sites.
         levels: percent of sites hidden.
         repeats: masks per level.
         mechanism: "independent" or "nested".
-        seed: of the draw.
-        through: bool (n_sites,), a mask that all nested orders run through: its sites are hidden before all others.
+        seed: seed of the draws.
+        through: bool (n_sites,), a mask whose sites come first in every nested order; None = none.
     """
     masks: dict[tuple[float, int], np.ndarray] = {}
     for repeat in range(repeats):
@@ -50,8 +52,8 @@ def site_masks(
                 order = np.random.default_rng([seed, repeat, 1 + round(level * 1000)]).permutation(n_sites)
             hidden = np.zeros(n_sites, dtype=bool)
             hidden[order[:n_hidden]] = True
-            known = (masks[before] for before in masks if before[0] == level)
-            if mechanism == "independent" or not any(np.array_equal(hidden, mask) for mask in known):
+            earlier = (mask for (its_level, _), mask in masks.items() if its_level == level)
+            if mechanism == "independent" or not any(np.array_equal(hidden, mask) for mask in earlier):
                 masks[level, repeat] = hidden
     return masks
 
@@ -68,29 +70,32 @@ def call_masks(
     most: int | None = None,
     missing: np.ndarray | None = None,
 ) -> Iterator[tuple[tuple[float, int], np.ndarray]]:
-    """Single-call masks, (level, repeat) and bool (n_samples, n_sites): round(level · n_calls / 100) calls, at least one.
+    """Draw masks of single calls: yield (level, repeat) and bool (n_samples, n_sites).
+
+    Each hides round(level · n_calls / 100) calls, at least one.
 
     Each mask is drawn anew; calls whose truth is missing count like any other.
 
-    - "entries": every call is as likely as any other.
+    - "entries": all calls are equally likely.
     - "maf": the odds of a call being hidden are proportional to 1 / (MAF + 0.05), MAF that of the panel: at low levels
       a call at a site that does not vary is hidden eleven times as often as one at MAF 0.5.
-    - "blocks": runs of neighbouring sites in single samples (a failed row of an array), each from a random sample and
-      site, of a geometric length (20 sites on average), never across the border of a contig. The last run is cut.
-    - "high_ld": like "entries", at those sites alone whose r² to an adjacent site is above `min_r2` in the panel;
-      `level` is the percentage of the calls there.
+    - "blocks": runs of neighbouring sites in single samples (a failed row of an array). Each run starts at a random
+      sample and site, has a geometric length (20 sites on average) and ends at the end of its contig. The last run is
+      cut.
+    - "high_ld": like "entries", only at sites whose r² to an adjacent site is above `min_r2` in the panel; `level` is
+      the percentage of the calls there.
 
     Args:
-        n_samples: of the samples whose calls are hidden.
-        panel: what was learned from: its sites, and where the mechanism depends on them its calls.
+        n_samples: number of samples whose calls are hidden.
+        panel: the samples that imputers learn from; gives the sites and, for "maf" and "high_ld", the statistics.
         levels: percent of calls hidden.
         repeats: masks per level.
         mechanism: "entries", "maf", "blocks" or "high_ld".
-        seed: of the draw.
+        seed: seed of the draws.
         min_r2: see "high_ld".
-        most: calls that a sample may lack on a contig, those that `missing` says are lacking already among them; where
-            a sample has that many, calls of other samples are hidden instead. Not for "blocks".
-        missing: bool (n_samples, n_sites), looked at where `most` is given only.
+        most: most missing calls of a sample on a contig, counting those in `missing`; where a sample has reached this
+            number, calls of other samples are hidden instead. None = any number. Not for "blocks".
+        missing: bool (n_samples, n_sites), calls that are missing already; used only if `most` is given.
 
     Raises:
         InputError: "high_ld" finds no such site, or `most` leaves too few calls to hide.
@@ -103,62 +108,60 @@ def call_masks(
     n_calls = n_samples * int(allowed.sum())
     for repeat in range(repeats):
         for level in levels:
-            draw = [seed, repeat, 1 + round(level * 1000), STREAMS.index(mechanism)]
-            rng = np.random.default_rng(draw)
+            rng = np.random.default_rng([seed, repeat, 1 + round(level * 1000), STREAMS.index(mechanism)])
             n_hidden = min(max(round(level * n_calls / 100), 1), n_calls - 1)
-            turn = _turns_of_blocks(shape, contigs, n_hidden, rng) if mechanism == "blocks" else rng.random(shape)
-            if mechanism == "maf":  # logistic noise: the calls below any threshold are hidden with the odds above
-                turn = np.log(turn) - np.log1p(-turn) + np.log(np.nan_to_num(panel.maf()) + RARE_ODDS)
-            turn[:, ~allowed] = np.inf
+            # the n_hidden calls of the lowest rank are hidden
+            rank = _block_ranks(shape, contigs, n_hidden, rng) if mechanism == "blocks" else rng.random(shape)
+            if mechanism == "maf":  # logistic noise: a call ranks below any threshold with the odds described above
+                rank = np.log(rank) - np.log1p(-rank) + np.log(np.nan_to_num(panel.maf()) + RARE_ODDS)
+            rank[:, ~allowed] = np.inf
             if most is not None:
-                _keep_to(most, turn, contigs, missing)
-                if (n_left := int(np.isfinite(turn).sum())) < n_hidden:
+                _cap_missing(most, rank, contigs, missing)
+                if (n_left := int(np.isfinite(rank).sum())) < n_hidden:
                     raise InputError(
                         f"at most {most} missing calls in a sample and contig leave {100 * n_left / n_calls:.1f}% of the calls "
                         f"to hide: raise max_missing, or leave the level {level:g} out"
                     )
-            yield (level, repeat), turn <= np.partition(turn.ravel(), n_hidden - 1)[n_hidden - 1]
+            yield (level, repeat), rank <= np.partition(rank.ravel(), n_hidden - 1)[n_hidden - 1]
 
 
-def _keep_to(most: int, turn: np.ndarray, contigs: np.ndarray, missing: np.ndarray | None) -> None:
-    """Set the turns (n_samples, n_sites) to infinity of all but the first `most` calls of each sample and contig.
+def _cap_missing(most: int, rank: np.ndarray, contigs: np.ndarray, missing: np.ndarray | None) -> None:
+    """Set the rank (n_samples, n_sites) to infinity, in place, beyond the first `most` calls per sample and contig.
 
-    Calls that are missing already are the first of all, and have no turn.
+    Calls that are missing already count as the first ones, and their rank becomes infinite: they are not hidden again.
     """
     if missing is not None:
-        turn[missing] = -np.inf
+        rank[missing] = -np.inf
     for contig in np.unique(contigs):
         sites = np.flatnonzero(contigs == contig)
-        here = turn[:, sites]
+        here = rank[:, sites]
         here[here.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable") >= most] = np.inf
-        turn[:, sites] = here
-    turn[np.isneginf(turn)] = np.inf
+        rank[:, sites] = here
+    rank[np.isneginf(rank)] = np.inf
 
 
-def _turns_of_blocks(
-    shape: tuple[int, int], contigs: np.ndarray, n_wanted: int, rng: np.random.Generator
-) -> np.ndarray:
-    """float64 `shape`: when each call's turn comes to be hidden, run after run; infinite for calls in no run.
+def _block_ranks(shape: tuple[int, int], contigs: np.ndarray, n_wanted: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the order in which calls are hidden, run after run, float64 `shape`; infinite for calls in no run.
 
     Enough runs are drawn to cover `n_wanted` calls.
     """
     n_samples, n_sites = shape
-    past_end = np.searchsorted(contigs, contigs, side="right")  # of the contig of each site
-    turn = np.full(shape, np.inf)
+    past_end = np.searchsorted(contigs, contigs, side="right")  # end (exclusive) of each site's contig
+    rank = np.full(shape, np.inf)
     n_runs = 0
-    while (n_left := n_wanted - int(np.isfinite(turn).sum())) > 0:
+    while (n_left := n_wanted - int(np.isfinite(rank).sum())) > 0:
         n_new = 1 + int(n_left / MEAN_BLOCK)
         sample, start = rng.integers(n_samples, size=n_new), rng.integers(n_sites, size=n_new)
         length = np.minimum(rng.geometric(1 / MEAN_BLOCK, size=n_new), past_end[start] - start)
         run = np.repeat(np.arange(n_new), length)
         step = np.arange(len(run)) - np.repeat(np.cumsum(length) - length, length)
-        np.minimum.at(turn, (sample[run], start[run] + step), (n_runs + run) * float(n_sites) + step)
+        np.minimum.at(rank, (sample[run], start[run] + step), (n_runs + run) * float(n_sites) + step)
         n_runs += n_new
-    return turn
+    return rank
 
 
 def high_ld_sites(panel: GenotypeMatrix, min_r2: float = HIGH_LD) -> np.ndarray:
-    """bool (n_sites,): sites whose r² to an adjacent site of their contig is above `min_r2`."""
+    """Return the sites whose r² to an adjacent site of their contig is above `min_r2`, bool (n_sites,)."""
     linked = panel.r2_to_next() > min_r2
     return np.append(linked, False) | np.append(False, linked)
 
@@ -166,11 +169,13 @@ def high_ld_sites(panel: GenotypeMatrix, min_r2: float = HIGH_LD) -> np.ndarray:
 def array_masks(
     panel: GenotypeMatrix, levels: Sequence[float], repeats: int, seed: int
 ) -> dict[tuple[float, int], np.ndarray]:
-    """All sites but those of an array: (level, repeat) → bool (n_sites,), round(level · n_sites / 100) sites hidden.
+    """Draw masks of all sites but those of an array: (level, repeat) → bool (n_sites,).
 
-    The contigs, each from its first to its last site, are laid end to end and cut into as many windows of equal length
-    as the array has sites; in each window the site of the highest MAF in the panel is typed. Windows without a site are
-    made up for by cutting the whole anew for the sites that are left. Where the first border falls is drawn.
+    Each hides round(level · n_sites / 100) sites.
+
+    The contigs, each from its first to its last site, are laid end to end and cut into as many pieces of equal length
+    as the array has sites; in each piece the site of the highest MAF in the panel is typed. Pieces without a site leave
+    sites to type: the whole is cut again for these, among the sites left. The place of the first border is drawn.
     """
     pos = panel.sites["pos"].to_numpy(dtype=np.float64)
     contigs = panel.sites["contig"].to_numpy()
@@ -184,8 +189,8 @@ def array_masks(
             n_typed = panel.n_sites - min(max(round(level * panel.n_sites / 100), 1), panel.n_sites - 1)
             hidden = np.ones(panel.n_sites, dtype=bool)
             while n_left := n_typed - int((~hidden).sum()):
-                left = common_first[hidden[common_first]]
-                window = np.floor(place[left] * n_left + border).astype(int) % n_left
-                hidden[left[np.unique(window, return_index=True)[1]]] = False
+                untyped = common_first[hidden[common_first]]
+                piece = np.floor(place[untyped] * n_left + border).astype(int) % n_left
+                hidden[untyped[np.unique(piece, return_index=True)[1]]] = False
             masks[level, repeat] = hidden
     return masks

@@ -1,4 +1,4 @@
-"""From an experiment's data settings to a prepared dataset: read, filter, split by sample, choose what is hidden."""
+"""Preparing a dataset: read the genotypes, filter sites, split samples, draw the scenarios."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from snpimpute.io.filters import SiteFilter, apply_filter
 from snpimpute.io.matrix import read_genotypes, read_matrix, require_enough_sites
 from snpimpute.io.samples import PARENTS, attach_samples, read_pedigree, read_samples
 
-# so that the draws of one seed are independent of each other
+# Added to 100 times the seed: draws of different kinds are independent of each other.
 TEST_SPLIT, VALIDATION_SPLIT, TEST_MASKS, VALIDATION_MASKS, SAMPLES, REGIONS = 11, 12, 13, 14, 15, 16
 
 
@@ -31,13 +31,13 @@ def build_dataset(name: str, settings: DataSettings, seed: int, headline_level: 
     """Make the dataset that `settings` describe.
 
     Args:
-        name: of the dataset.
-        settings: where the genotypes come from, filters, split, scenarios.
-        seed: of simulation, splits and masks.
-        headline_level: percent missing (the nearest level there is) whose first mask is that of the headline tables.
+        name: name of the dataset.
+        settings: source of the genotypes, filters, split, scenarios.
+        seed: seed of simulation, splits and masks.
+        headline_level: percent missing; the headline tables use the first mask of the nearest level.
 
     Raises:
-        InputError: input that can't be used (says what and where).
+        InputError: the input cannot be used (says what is wrong and where).
     """
     true_test: GenotypeMatrix | None = None
     if settings.train is not None and settings.test is not None:
@@ -62,23 +62,23 @@ def build_dataset(name: str, settings: DataSettings, seed: int, headline_level: 
         if settings.regions is not None:
             regions = cut_regions(matrix, **settings.regions.model_dump(), seed=seed * 100 + REGIONS)
             left_out = _with_reason(left_out, "outside the regions", matrix.n_sites - len(regions))
-            matrix = _only(matrix, regions)
-            true = true and _only(true, regions)
-        matrix = _labelled(matrix, settings)
-        n_test = _count(settings.split.test, matrix.n_samples)
+            matrix = _cut_to_regions(matrix, regions)
+            true = true and _cut_to_regions(true, regions)
+        matrix = _with_labels(matrix, settings)
+        n_test = _n_held_out(settings.split.test, matrix.n_samples)
         is_test = split_samples(matrix.samples, n_test, settings.split.scheme, seed * 100 + TEST_SPLIT)
         train, test = matrix.take_samples(~is_test), matrix.take_samples(is_test)
         true_test = None if true is None else true.take_samples(is_test)
-    train, test = _related(train, test, settings)
+    train, test = _with_relationship(train, test, settings)
     if true_test is not None:
         true_test = replace(true_test, samples=test.samples)
     held_out = split_samples(
         train.samples,
-        _count(settings.split.validation, train.n_samples),
+        _n_held_out(settings.split.validation, train.n_samples),
         settings.split.scheme,
         seed * 100 + VALIDATION_SPLIT,
     )
-    scenarios, headline = _scenarios(train, test, held_out, settings, seed, headline_level)
+    scenarios, headline = _draw_scenarios(train, test, held_out, settings, seed, headline_level)
     return PreparedDataset(
         name=name,
         train=train,
@@ -95,7 +95,7 @@ def build_dataset(name: str, settings: DataSettings, seed: int, headline_level: 
 def _read_split(
     train_file: Path, test_file: Path, settings: DataSettings
 ) -> tuple[GenotypeMatrix, GenotypeMatrix, pd.DataFrame]:
-    """Train and test given as two files of the same sites, each with its own phase, and what was left out of both."""
+    """Read train and test from two files of the same sites, each with its own phase, and count the left-out sites."""
     train, left_out = read_matrix(train_file, region=settings.region, max_sites=settings.max_sites)
     test, _ = read_matrix(test_file, region=settings.region, max_sites=settings.max_sites)
     require_same_sites(train.sites, test.sites, f"the train file {train_file}")
@@ -105,10 +105,10 @@ def _read_split(
             f"sample {min(shared)} is in both {train_file} and {test_file}: no test sample may be learned from"
         )
     calls = np.concatenate([train.calls, test.calls])
-    everyone = GenotypeMatrix(calls, pd.concat([train.samples, test.samples], ignore_index=True), train.sites)
-    kept, left_out = apply_filter(everyone, SiteFilter(**settings.filter.model_dump()), left_out)
+    both = GenotypeMatrix(calls, pd.concat([train.samples, test.samples], ignore_index=True), train.sites)
+    kept, left_out = apply_filter(both, SiteFilter(**settings.filter.model_dump()), left_out)
     require_enough_sites(kept, left_out, f"{train_file} with {test_file}")
-    labels = _labelled(kept, settings).samples
+    labels = _with_labels(kept, settings).samples
     columns = np.isin(train.site_keys(), kept.site_keys())
     parts = [part.take_sites(columns) for part in (train, test)]
     rows = (slice(0, train.n_samples), slice(train.n_samples, None))
@@ -118,23 +118,23 @@ def _read_split(
     return train, test, left_out
 
 
-def _only(matrix: GenotypeMatrix, regions: pd.DataFrame) -> GenotypeMatrix:
-    """The matrix at the sites of its regions, under the names of these (see cut_regions)."""
+def _cut_to_regions(matrix: GenotypeMatrix, regions: pd.DataFrame) -> GenotypeMatrix:
+    """Return the matrix at the sites of its regions, each region a contig of its own (see cut_regions)."""
     return replace(matrix.take_sites(regions.index), sites=regions.reset_index(drop=True))
 
 
 def _with_reason(left_out: pd.DataFrame, reason: str, n: int) -> pd.DataFrame:
-    """The table of what was left out with one more reason, at the cost of the sites kept."""
+    """Return the table of left-out sites with one more reason, whose sites are taken from those kept."""
     counts = left_out.set_index("reason")["n"]
     counts["kept"] -= n
     last = counts.pop("kept")
     return pd.concat([counts, pd.Series({reason: n, "kept": last})]).rename_axis("reason").reset_index(name="n")
 
 
-def _labelled(matrix: GenotypeMatrix, settings: DataSettings) -> GenotypeMatrix:
-    """The matrix with what the sample table and the pedigree say of its samples, where there is one.
+def _with_labels(matrix: GenotypeMatrix, settings: DataSettings) -> GenotypeMatrix:
+    """Return the matrix with its samples' labels from the sample table and the pedigree, if given.
 
-    Where nothing names a family, the offspring of a sire are one.
+    If no file names families, the offspring of a sire are a family.
     """
     if settings.samples is not None:
         matrix = attach_samples(matrix, read_samples(settings.samples))
@@ -147,12 +147,12 @@ def _labelled(matrix: GenotypeMatrix, settings: DataSettings) -> GenotypeMatrix:
     return replace(matrix, samples=samples)
 
 
-def _related(
+def _with_relationship(
     train: GenotypeMatrix, test: GenotypeMatrix, settings: DataSettings
 ) -> tuple[GenotypeMatrix, GenotypeMatrix]:
-    """Train and test with the column `relationship`: of test samples the closest to train, NaN for the others.
+    """Return train and test with the column `relationship`: the closest to train of a test sample, else NaN.
 
-    The parents are those of the pedigree, else of the sample table; both matrices as they are where neither names any.
+    Parents come from the pedigree, else from the sample table; without either both matrices are returned unchanged.
     """
     if settings.pedigree is not None:
         pedigree = read_pedigree(settings.pedigree)
@@ -160,19 +160,21 @@ def _related(
         pedigree = pd.concat([train.samples, test.samples])
     else:
         return train, test
-    closest = closest_relationship(pedigree, test.names, train.names).round(4)  # as text it reads back the same
+    closest = closest_relationship(pedigree, test.names, train.names).round(
+        4
+    )  # rounded, it reads back from text unchanged
     return (
         replace(train, samples=train.samples.assign(relationship=np.nan)),
         replace(test, samples=test.samples.assign(relationship=closest)),
     )
 
 
-def _count(share_or_count: float, n: int) -> int:
-    """Number of samples held out: a share below 1 of `n`, or the count itself."""
+def _n_held_out(share_or_count: float, n: int) -> int:
+    """Return the number of samples to hold out: a share below 1 of `n`, or the count itself."""
     return max(1, round(share_or_count * n)) if share_or_count < 1 else round(share_or_count)
 
 
-def _scenarios(
+def _draw_scenarios(
     train: GenotypeMatrix,
     test: GenotypeMatrix,
     held_out: np.ndarray,
@@ -180,10 +182,13 @@ def _scenarios(
     seed: int,
     headline_level: float,
 ) -> tuple[tuple[Scenario, ...], str]:
-    """All scenarios, and the key of the headline's: the first mechanism's first mask at the headline level.
+    """Draw all scenarios; return them and the key of the headline scenario.
 
-    Where it hides whole sites, the fixed training mask hides them too, and all nested masks run through it: below that
-    level they lie within the columns that networks of the fixed policy were trained on, above it they hold them all.
+    The headline scenario is the first mechanism's first mask at the headline level.
+
+    If it hides whole sites, the fixed training mask hides the same sites, and all nested masks run through it: at lower
+    levels they lie within the sites that networks of the fixed policy were trained on, at higher ones they contain
+    them.
     """
     wanted = settings.scenarios
     test_seed, validation_seed = seed * 100 + TEST_MASKS, seed * 100 + VALIDATION_MASKS
@@ -192,15 +197,15 @@ def _scenarios(
     for mechanism in wanted.mechanisms:
         through = None if headline is None or headline.by_call else headline.hidden
         masks = MECHANISMS[mechanism].draw(Draw(train, test, wanted, headline_level, through, test_seed))
-        made = [Scenario("test", mechanism, level, repeat, hidden) for (level, repeat), hidden in masks]
-        headline = headline or min(made, key=lambda s: (abs(s.level - headline_level), s.repeat))
-        scenarios += made
+        drawn = [Scenario("test", mechanism, level, repeat, hidden) for (level, repeat), hidden in masks]
+        headline = headline or min(drawn, key=lambda s: (abs(s.level - headline_level), s.repeat))
+        scenarios += drawn
     if headline is None:
         raise InputError('no mechanism is named in scenarios.mechanisms: give one, as in ["independent"]')
-    judged_by = "entries" if all(scenario.by_call for scenario in scenarios) else "independent"
-    if judged_by == "entries":
-        masks = call_masks(int(held_out.sum()), train, VALIDATION_CALL_LEVELS, 1, judged_by, validation_seed)
+    validated_by = "entries" if all(scenario.by_call for scenario in scenarios) else "independent"
+    if validated_by == "entries":
+        masks = call_masks(int(held_out.sum()), train, VALIDATION_CALL_LEVELS, 1, validated_by, validation_seed)
     else:
         masks = site_masks(train.n_sites, VALIDATION_LEVELS, 1, "independent", validation_seed).items()
-    scenarios += [Scenario("validation", judged_by, level, 0, hidden) for (level, _), hidden in masks]
+    scenarios += [Scenario("validation", validated_by, level, 0, hidden) for (level, _), hidden in masks]
     return tuple(scenarios), headline.key

@@ -30,18 +30,19 @@ MASKED_CALLS = "masked_calls.npz"  # scenario → uint8 (n_samples of the split,
 
 @dataclass(frozen=True, eq=False)
 class PreparedDataset:
-    """Genotypes split into train and test, and what is hidden from whom.
+    """Genotypes split into train and test, with the scenarios that hide calls.
 
     Attributes:
-        name: of the dataset.
-        train: panel samples, those held out for validation included.
-        test: test samples, their calls complete as far as they are known.
-        held_out: bool (train.n_samples,): the train samples held out for validation.
-        scenarios: of the splits "test" and "validation".
-        left_out: columns reason, n: what the filters left out.
-        settings: what the dataset was made with (JSON-able).
-        true_test: simulated data only: the true genotypes of the test samples.
-        headline: the test scenario of the headline tables; where it hides whole sites, the fixed training mask hides them.
+        name: name of the dataset.
+        train: panel samples, including those held out for validation.
+        test: test samples with all calls that are known.
+        held_out: bool (train.n_samples,), the train samples held out for validation.
+        scenarios: scenarios of the splits "test" and "validation".
+        left_out: columns reason, n: number of sites that the filters left out, by reason.
+        settings: settings that the dataset was made with (JSON-able).
+        true_test: true genotypes of the test samples; simulated data only.
+        headline: key of the headline tables' test scenario; if it hides whole sites, the fixed training mask hides the
+            same sites.
     """
 
     name: str
@@ -56,35 +57,36 @@ class PreparedDataset:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of everything an imputer or a score can depend on."""
+        """SHA-256 (hex) of everything that an imputer or a score can depend on."""
         parts: list[Any] = [LAYOUT, self.headline, self.train.digest(), self.test.digest()]
         parts += [self.true_test.digest() if self.true_test else "", self.held_out.astype(int).tolist()]
-        parts += [[s.key, _hidden_text(s)] for s in self.scenarios]
+        parts += [[s.key, _mask_for_digest(s)] for s in self.scenarios]
         return digest(parts)
 
     @property
     def headline_scenario(self) -> Scenario:
-        """The test scenario of the headline tables."""
+        """Test scenario of the headline tables."""
         return next(s for s in self.scenarios if s.key == self.headline)
 
     @property
     def fit_panel(self) -> GenotypeMatrix:
-        """The train samples that studies fit on."""
+        """Train samples that studies fit on."""
         return self.train.take_samples(~self.held_out)
 
     @property
     def validation(self) -> GenotypeMatrix:
-        """The train samples that studies are judged on."""
+        """Train samples held out, on which studies are judged."""
         return self.train.take_samples(self.held_out)
 
     def test_scenarios(self) -> list[Scenario]:
+        """Return the scenarios of the split "test"."""
         return [s for s in self.scenarios if s.split == "test"]
 
     def training_mask(self, policy: Literal["fixed", "random"]) -> TrainingMask:
-        """What networks have hidden while they learn: the headline scenario's columns, or random calls of each sample.
+        """Return the calls that networks hide while they learn: the headline's sites, or random calls of each sample.
 
         Raises:
-            InputError: a fixed mask is asked for, and the headline scenario hides no whole sites.
+            InputError: `policy` is "fixed", and the headline scenario hides no whole sites.
         """
         if policy == "random":
             return TrainingMask("random")
@@ -97,9 +99,10 @@ class PreparedDataset:
         return TrainingMask("fixed", sites=headline.hidden)
 
     def validation_masks(self, policy: Literal["fixed", "random"]) -> tuple[np.ndarray, ...]:
-        """The headline scenario's columns, bool (n_sites,), or the validation masks of all levels.
+        """Return the masks that validation is scored under: the headline scenario's sites, or the masks of all levels.
 
-        These are bool (n_sites,) each; where the dataset is tested on single calls alone (n_validation, n_sites).
+        Policy "fixed" gives the headline's, bool (n_sites,). Policy "random" gives the validation masks, bool
+        (n_sites,) each, or (n_validation, n_sites) if the dataset is tested on single calls alone.
 
         Raises:
             InputError: see `training_mask`.
@@ -112,7 +115,7 @@ class PreparedDataset:
 
 
 def save_dataset(dataset: PreparedDataset, parent: Path) -> Path:
-    """Write the dataset as `parent/NAME-DIGEST`, unless it is there already; returns the folder."""
+    """Write the dataset as `parent/NAME-DIGEST`, unless it is there already; return the folder."""
     content = dataset.digest
     folder = parent / f"{dataset.name}-{content[:12]}"
     if folder.exists():
@@ -152,7 +155,7 @@ def save_dataset(dataset: PreparedDataset, parent: Path) -> Path:
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """What `dataset.json` of a prepared dataset says; InputError if it is none, or of another layout."""
+    """Return the content of `dataset.json`; InputError if the folder holds no prepared dataset of this layout."""
     try:
         about = json.loads((folder / "dataset.json").read_text())
     except (OSError, ValueError):
@@ -166,7 +169,7 @@ def read_about(folder: Path) -> dict[str, Any]:
 
 
 def load_dataset(folder: Path) -> PreparedDataset:
-    """Read a prepared dataset, and check that it is as it was written.
+    """Read a prepared dataset and check that it is unchanged.
 
     Raises:
         InputError: not a prepared dataset, another layout, or changed since it was made.
@@ -186,14 +189,14 @@ def load_dataset(folder: Path) -> PreparedDataset:
         raise InputError(CHANGED.format(folder)) from None
     dataset = PreparedDataset(
         name=about["name"],
-        train=_labelled(train, labels[~is_test]),
-        test=_labelled(test, labels[is_test]),
+        train=_with_samples(train, labels[~is_test]),
+        test=_with_samples(test, labels[is_test]),
         held_out=(table["split"][~is_test] == "validation").to_numpy(),
         scenarios=scenarios,
         left_out=pd.read_csv(folder / "left_out.tsv", sep="\t"),
         settings=about["settings"],
         headline=about["headline"],
-        true_test=None if truth is None else _labelled(truth, labels[is_test]),
+        true_test=None if truth is None else _with_samples(truth, labels[is_test]),
     )
     if dataset.digest != about["digest"]:
         raise InputError(CHANGED.format(folder))
@@ -201,6 +204,7 @@ def load_dataset(folder: Path) -> PreparedDataset:
 
 
 def _read_scenarios(folder: Path, keys: np.ndarray) -> tuple[Scenario, ...]:
+    """Read the scenarios of a dataset's folder; `keys` are the keys of its sites."""
     described = pd.read_csv(folder / "scenarios.tsv", sep="\t", dtype={"scenario": str})
     masked = pd.read_csv(folder / "masked_sites.tsv", sep="\t", dtype=str)
     hidden = {name: np.isin(keys, sites) for name, sites in masked.groupby("scenario")["site"]}
@@ -214,8 +218,8 @@ def _read_scenarios(folder: Path, keys: np.ndarray) -> tuple[Scenario, ...]:
     return tuple(scenarios)
 
 
-def _hidden_text(scenario: Scenario) -> list[int] | str:
-    """What of a mask goes into the digest: numbers of whole sites; of single calls the SHA-256 of the packed mask."""
+def _mask_for_digest(scenario: Scenario) -> list[int] | str:
+    """Return a mask's part of the digest: numbers of whole sites, or the SHA-256 of a packed mask of single calls."""
     if scenario.by_call:
         return hashlib.sha256(scenario.packed.tobytes()).hexdigest()
     return np.flatnonzero(scenario.hidden).tolist()
@@ -223,9 +227,10 @@ def _hidden_text(scenario: Scenario) -> list[int] | str:
 
 @functools.lru_cache(maxsize=4)
 def dataset_in(folder: Path) -> PreparedDataset:
-    """The prepared dataset of a folder, read once per process."""
+    """Return the prepared dataset of a folder, read once per process."""
     return load_dataset(folder)
 
 
-def _labelled(matrix: GenotypeMatrix, labels: pd.DataFrame) -> GenotypeMatrix:
+def _with_samples(matrix: GenotypeMatrix, labels: pd.DataFrame) -> GenotypeMatrix:
+    """Return the matrix with another samples table."""
     return GenotypeMatrix(matrix.calls, labels.reset_index(drop=True), matrix.sites, matrix.haplotypes)

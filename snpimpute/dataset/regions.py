@@ -1,4 +1,4 @@
-"""Regions of neighbouring sites cut out of a matrix, each a contig of its own: many small inputs as one."""
+"""Regions of neighbouring sites cut out of a matrix, each a contig of its own: many small inputs in one dataset."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from snpimpute.genotypes.matrix import GenotypeMatrix
 def cut_regions(matrix: GenotypeMatrix, sites: int, count: int, min_r2: float | None, seed: int) -> pd.DataFrame:
     """Draw disjoint regions of neighbouring sites.
 
-    Each contig is laid out from its start in as many regions as it has room for; of all of these `count` are drawn.
+    Each contig is divided from its start into as many regions as fit; `count` of all these are drawn.
 
     Args:
         matrix: the whole data.
-        sites: of a region.
-        count: regions.
-        min_r2: r² that each site of a region must exceed to the next, over all samples; None = any.
-        seed: of the draw.
+        sites: number of sites of a region.
+        count: number of regions.
+        min_r2: least r² (exclusive) of each site of a region and the next, over all samples; None = any.
+        seed: seed of the draw.
 
     Returns:
-        The sites table of the regions, in file order; its index says which sites of `matrix` they are, and the
-        contig is the region: `15.0007` is the seventh of those drawn, on contig 15.
+        The sites table of the regions, in file order. Its index holds the numbers of the sites in `matrix`; its contig
+        names the region: `15.0007` is the seventh region drawn, on contig 15.
 
     Raises:
         InputError: there are fewer such regions (says how many).
@@ -31,7 +31,7 @@ def cut_regions(matrix: GenotypeMatrix, sites: int, count: int, min_r2: float | 
     r2 = matrix.r2_to_next()
     joined = ~np.isnan(r2) if min_r2 is None else r2 > min_r2
     starts = []
-    run = 1  # sites up to the present one that hang together and are in no region yet
+    run = 1  # linked sites up to the present one that are in no region yet
     for site in range(1, matrix.n_sites):
         run = run + 1 if joined[site - 1] and run else 1
         if run == sites:

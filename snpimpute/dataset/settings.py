@@ -1,4 +1,4 @@
-"""A dataset's settings: where its genotypes come from, how they are filtered, split and hidden."""
+"""Settings of a dataset: source of its genotypes, filters, split and scenarios."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ SIMULATED = "simulated"
 
 
 def _registered(name: str) -> str:
+    """Return the name of a registered mechanism; ValueError for any other name."""
     if name not in MECHANISMS:
         raise ValueError(f"unknown mechanism {name!r}: give one of {', '.join(MECHANISMS)}")
     return name
@@ -26,13 +27,16 @@ MechanismName = Annotated[
 
 
 class Settings(BaseModel):
-    """Base of all tables: frozen, unknown keys refused."""
+    """Base of all settings tables: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class SplitSettings(Settings):
-    """How samples are divided. `test` is a share below 1 or a count; `validation` a share of train."""
+    """Split of the samples into train, validation and test.
+
+    `test` is a share below 1 or a count; `validation` is a share of train.
+    """
 
     scheme: Literal["random", "family", "group", "youngest"] = "random"
     test: float = Field(0.2, gt=0)
@@ -40,7 +44,10 @@ class SplitSettings(Settings):
 
 
 class FilterSettings(Settings):
-    """What a site must have to be kept: share of samples with a call, frequency of the rarer allele, FILTER passed."""
+    """Conditions that a site must meet to be kept.
+
+    These are the share of samples with a call, the frequency of the rarer allele, and FILTER passed.
+    """
 
     min_call_rate: float = Field(0.9, ge=0, le=1)
     min_maf: float = Field(0.0, ge=0, lt=0.5)
@@ -48,11 +55,11 @@ class FilterSettings(Settings):
 
 
 class RegionSettings(Settings):
-    """Regions of neighbouring sites, cut out of the data; each becomes a contig of its own, and the rest is left out.
+    """Regions of neighbouring sites cut out of the data; each becomes a contig, and all other sites are left out.
 
     Attributes:
-        sites: of each region.
-        count: how many; they share no site, and the seed draws them.
+        sites: number of sites of each region.
+        count: number of regions; they share no site, and the seed draws them.
         min_r2: r² that neighbouring sites of a region must exceed, over all samples; None = any.
     """
 
@@ -62,16 +69,16 @@ class RegionSettings(Settings):
 
 
 class ScenarioSettings(Settings):
-    """What is hidden for scoring.
+    """Calls that are hidden for scoring.
 
     Attributes:
         levels: percent missing.
-        mechanisms: how, each by its name in the registry (dataset.mechanisms).
+        mechanisms: ways of hiding, each by its name in the registry (dataset.mechanisms).
         repeats: masks per level.
         masks: table with the columns missing_percent and site.
         typed: an array's sites, one a line; without it they are chosen by MAF, evenly spaced, at each level.
         min_r2: r² to an adjacent site above which "high_ld" may hide a site's calls.
-        max_missing: most calls that a sample may lack on a contig; None = any number.
+        max_missing: most missing calls of a sample on a contig; None = any number.
     """
 
     levels: tuple[float, ...] = DEFAULT_LEVELS
@@ -85,6 +92,7 @@ class ScenarioSettings(Settings):
     @field_validator("levels")
     @classmethod
     def _percentages(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
+        """Return the levels sorted and without repetition; ValueError if one is not a percentage."""
         for level in levels:
             if not 0 < level < 100:
                 raise ValueError(f"level {level:g} is not a percentage above 0 and below 100")
@@ -96,6 +104,7 @@ class ScenarioSettings(Settings):
 
     @model_validator(mode="after")
     def _file(self) -> ScenarioSettings:
+        """Refuse options that do not go with the mechanisms."""
         if ("file" in self.mechanisms) != (self.masks is not None):
             raise ValueError('mechanism "file" and a table `masks` go together')
         if self.typed is not None and "array" not in self.mechanisms:
@@ -107,15 +116,15 @@ class ScenarioSettings(Settings):
 
 
 class DataSettings(Settings):
-    """One dataset: where its genotypes come from, and how it is filtered, split and masked.
+    """Settings of one dataset: source of its genotypes, filters, split and scenarios.
 
-    `source` is a VCF, BCF or PLINK .bed file, or "simulated"; or `train` and `test` are files split already. `samples`
-    is a sample table; `pedigree` a table of animals, genotyped or not, with their sires and dams. `params` has parameters
-    that an imputer's rows take on this dataset, over those of their variants. `max_samples` are drawn by the seed where
-    `source` has more; `regions` are cut out of it. `imputers` names those that are run on this dataset, as `beagle` or,
-    a single row, as `beagle/default`; None = all of the experiment. `seed` is that of what is drawn here (samples, split,
-    masks), where it is not the experiment's. `offsets` scores this dataset's hard calls with offsets too, as
-    `scoring.offsets` does those of all.
+    `source` is a VCF, BCF or PLINK .bed file, or "simulated"; or `train` and `test` are two files that are split
+    already. `samples` is a sample table; `pedigree` is a table of animals, genotyped or not, with their sires and dams.
+    `params` holds parameters of imputers on this dataset, which override those of their variants. If `source` has more
+    than `max_samples` samples, the seed draws that many; `regions` are cut out of it. `imputers` names those that run
+    on this dataset, as `beagle` or, for a single variant, `beagle/default`; None = all of the experiment. `seed`
+    replaces the experiment's seed for the draws of this dataset (samples, split, masks). `offsets` also scores this
+    dataset's hard calls with offsets, as `scoring.offsets` does for all datasets.
     """
 
     source: str = SIMULATED
@@ -138,6 +147,7 @@ class DataSettings(Settings):
 
     @model_validator(mode="after")
     def _both_files(self) -> DataSettings:
+        """Refuse `train` without `test`, and options that need one `source`."""
         if (self.train is None) != (self.test is None):
             raise ValueError("`train` and `test` go together")
         if self.train is not None and (self.regions or self.max_samples):

@@ -1,4 +1,4 @@
-"""The embedded default dataset: simulated bulls of several breeds, with genotypes called from simulated reads."""
+"""Simulated bulls of several breeds, with genotypes called from simulated reads: the default dataset."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import GenotypeMatrix
 
 DEFAULT_SEED = 1
-# Effective size of Holstein-Friesian cattle since so many generations ago: MacLeod et al. 2013
+# (generations ago, effective size from then back) of Holstein-Friesian cattle: MacLeod et al. 2013
 # (doi 10.1093/molbev/mst125, figure 4A, table S1), as listed by stdpopsim (BosTau, HolsteinFriesian_1M13).
 HOLSTEIN_HISTORY = (
     (0, 90),
@@ -41,12 +41,12 @@ class _Settings(BaseModel):
 
 
 class Breed(_Settings):
-    """A simulated breed.
+    """Settings of a simulated breed.
 
     Attributes:
-        name: its label in the column `group` of the sample table; letters, digits and _ only.
-        weight: its part of the bulls, relative to the other breeds'.
-        relative_size: its effective size since the split, as a multiple of the Holstein history.
+        name: label in the column `group` of the sample table; letters, digits and _ only.
+        weight: share of the bulls, relative to the other breeds.
+        relative_size: effective size since the split, as a multiple of the Holstein history.
     """
 
     name: str = Field(pattern=r"^[A-Za-z]\w*$")
@@ -55,22 +55,22 @@ class Breed(_Settings):
 
 
 class SimulationSettings(_Settings):
-    """All numbers of the simulation; the defaults give the documented dataset.
+    """Settings of the simulation; the defaults give the documented dataset.
 
     Attributes:
-        n_samples: bulls.
+        n_samples: number of bulls.
         n_sites: called sites kept, the first ones of the region.
-        breeds: two or more.
-        split_generation: generations ago at which the breeds parted from one population.
-        cohorts: generations of bulls; sires of the first are not in the data, those of the later ones are.
-        sons_per_sire: mean number of sons; a sire's own share of a cohort is drawn from an exponential distribution.
+        breeds: two or more breeds.
+        split_generation: generations ago at which one population split into the breeds.
+        cohorts: generations of bulls; the sires of the first are not in the data, those of later ones are.
+        sons_per_sire: mean number of sons; a sire's share of a cohort is drawn from an exponential distribution.
         contig: name of the contig.
         region_bp: length of the simulated region, from position 1 on.
         mutation_rate: per base and generation (Harland et al. 2017).
         recombination_rate: per base and generation (Ma et al. 2015).
         depth: mean of the Poisson number of reads that cover a site in a sample.
         error_rate: probability that a read shows the other allele.
-        min_maf: sites whose called minor allele is rarer are left out.
+        min_maf: least MAF of the called genotypes; other sites are left out.
     """
 
     n_samples: int = Field(default=928, ge=10)
@@ -108,11 +108,11 @@ class SimulationSettings(_Settings):
 
 @dataclass(frozen=True, eq=False)
 class SimulatedPanel:
-    """Simulated bulls, the same samples and sites twice.
+    """Simulated bulls: called and true genotypes of the same samples and sites.
 
     Attributes:
-        called: genotypes called from simulated reads, unphased, complete: what a user would have.
-        true: the genotypes that the reads were drawn from, with their haplotypes (first the sire's, then the dam's).
+        called: genotypes called from simulated reads, as a user would have them: unphased, complete.
+        true: genotypes that the reads were drawn from, with haplotypes (first the sire's, then the dam's).
     """
 
     called: GenotypeMatrix
@@ -120,7 +120,7 @@ class SimulatedPanel:
 
 
 def parse_settings(table: Mapping[str, Any]) -> SimulationSettings:
-    """SimulationSettings from a plain table; InputError in one line if a key or value is wrong."""
+    """Return SimulationSettings from a plain table; InputError in one line if a key or value is wrong."""
     try:
         return SimulationSettings.model_validate(dict(table))
     except ValidationError as error:
@@ -132,14 +132,15 @@ def parse_settings(table: Mapping[str, Any]) -> SimulationSettings:
 
 
 def simulate_bulls(settings: SimulationSettings | None = None, seed: int = DEFAULT_SEED) -> SimulatedPanel:
-    """Simulate bulls of several breeds, AI sires' sons mostly, and call their genotypes from simulated reads.
+    """Simulate bulls of several breeds, most of them sons of a few sires, and call their genotypes from reads.
 
-    Founders' haplotypes come from msprime (Baumdicker et al. 2022) under a demography of several breeds; they are
-    handed down a pedigree of a few generations; reads are drawn from the bulls' true genotypes and called.
+    msprime (Baumdicker et al. 2022) simulates the founders' haplotypes under a demography of several breeds; a pedigree
+    of a few generations hands them down; reads are drawn from the bulls' true genotypes, and genotypes are called from
+    them.
 
     Args:
         settings: the defaults if None.
-        seed: of every random choice; same settings and seed, same result.
+        seed: seed of every random choice; equal settings and seeds give equal results.
 
     Returns:
         The panel; the sample table holds breed (`group`), sire (`family`), sex "M" and `birth_order` (1 = oldest).
@@ -172,17 +173,19 @@ def simulate_bulls(settings: SimulationSettings | None = None, seed: int = DEFAU
 
 
 def _breed_sizes(settings: SimulationSettings) -> list[int]:
-    """Bulls of each breed: the weights' shares of n_samples, rounded so that they sum to it."""
+    """Return the number of bulls of each breed: shares of n_samples by weight, rounded so that they sum to it."""
     weights = np.array([breed.weight for breed in settings.breeds])
     ends = np.round(np.cumsum(weights) / weights.sum() * settings.n_samples).astype(int)
     return np.diff(ends, prepend=0).tolist()
 
 
 def _draw_pedigree(settings: SimulationSettings, rng: np.random.Generator) -> pd.DataFrame:
-    """One row per bull, oldest first: the sample table's columns and `sire`, the row of the sire, -1 - k for founder k.
+    """Draw the pedigree: one row per bull, oldest first, with the sample table's columns and `sire`.
 
-    Each cohort of a breed is cut into the sons of a few sires, drawn with unequal popularity from the cohort before
-    (the first cohort's are founders outside the data). The dam of each bull is a cow of her own.
+    `sire` is the row of the sire, or -1 - k for founder k.
+
+    A cohort of a breed descends from a few sires, drawn with unequal popularity from the cohort before (founders
+    outside the data for the first cohort). Each bull has a dam of his own.
     """
     rows: list[tuple[str, int]] = []
     n_founder_sires = 0
@@ -216,18 +219,18 @@ def _draw_pedigree(settings: SimulationSettings, rng: np.random.Generator) -> pd
 def _founder_haplotypes(
     settings: SimulationSettings, pedigree: pd.DataFrame, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Haplotypes of the founders at the biallelic sites of the region.
+    """Simulate the founders' haplotypes at the biallelic sites of the region.
 
     Returns:
-        int8 (n_haplotypes, n_sites), 0 = the allele more common among the founders: the dam's of each bull first, then
-        two of each founder sire; int (n_sites,), positions, 0-based.
+        int8 (n_haplotypes, n_sites), 0 = the allele more common among the founders: first one of each bull's dam, then
+        two of each founder sire; and int (n_sites,), positions, 0-based.
     """
     import msprime
 
     founder_sires = pedigree.loc[pedigree["sire"] < 0, ["sire", "group"]].drop_duplicates("sire")
     n_sires = -int(pedigree["sire"].min())
     group_of_sire = dict(zip(founder_sires["sire"], founder_sires["group"], strict=True))
-    # A sire drawn without sons still has a number: any breed will do for it, nothing is handed down from it.
+    # A sire without sons still has a number; its breed does not matter, as it hands nothing down.
     sire_groups = [group_of_sire.get(-1 - k, settings.breeds[0].name) for k in range(n_sires)]
     groups = np.concatenate([pedigree["group"], np.repeat(sire_groups, 2)])
     ancestry = msprime.sim_ancestry(
@@ -236,8 +239,8 @@ def _founder_haplotypes(
         sequence_length=settings.region_bp,
         recombination_rate=settings.recombination_rate,
         ploidy=2,
-        # With more sampled haplotypes than a breed has parents only Wright-Fisher generations are right; long ago the
-        # coalescent is, and quicker.
+        # With more sampled haplotypes than a breed has parents, only Wright-Fisher generations are right; for the
+        # distant past the coalescent is right too, and faster.
         model=[msprime.DiscreteTimeWrightFisher(duration=50), msprime.StandardCoalescent()],
         random_seed=int(rng.integers(1, 2**31)),
     )
@@ -249,7 +252,7 @@ def _founder_haplotypes(
 
 
 def _demography(settings: SimulationSettings) -> Any:
-    """msprime.Demography: breeds with the Holstein history, scaled, that part from one population at the split."""
+    """Return the msprime.Demography: breeds with the scaled Holstein history that split from one population."""
     import msprime
 
     demography = msprime.Demography()
@@ -279,25 +282,25 @@ def _hand_down(
     settings: SimulationSettings,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """int8 (n_samples, n_sites, 2): the haplotype that each bull got from his sire, and the one from his dam."""
+    """Draw each bull's haplotypes, int8 (n_samples, n_sites, 2): the one from his sire and the one from his dam."""
     n_samples, n_sites = len(pedigree), founders.shape[1]
-    of_sires = founders[n_samples:].reshape(-1, 2, n_sites)
+    founder_sires = founders[n_samples:].reshape(-1, 2, n_sites)
     bulls = np.empty((n_samples, n_sites, 2), dtype=np.int8)
     for i, sire in enumerate(pedigree["sire"]):
-        pair = bulls[sire].T if sire >= 0 else of_sires[-1 - sire]
+        parental = bulls[sire].T if sire >= 0 else founder_sires[-1 - sire]
         crossovers = rng.uniform(0, settings.region_bp, rng.poisson(settings.recombination_rate * settings.region_bp))
         strand = (rng.integers(2) + np.searchsorted(np.sort(crossovers), positions)) % 2
-        bulls[i, :, 0] = pair[strand, np.arange(n_sites)]
+        bulls[i, :, 0] = parental[strand, np.arange(n_sites)]
         bulls[i, :, 1] = founders[i]
     return bulls
 
 
 def _call_from_reads(genotypes: np.ndarray, settings: SimulationSettings, rng: np.random.Generator) -> np.ndarray:
-    """int8 (n_samples, n_sites): the most probable genotype given simulated reads, at every sample and site.
+    """Simulate reads and call the most probable genotype at every sample and site, int8 (n_samples, n_sites).
 
-    The prior is Hardy-Weinberg proportions at the site's allele frequency, found by expectation-maximisation over the
-    reads of all samples (as in Li 2011, doi 10.1093/bioinformatics/btr509). A sample without a read at a site gets the
-    prior's mode.
+    The prior is Hardy-Weinberg proportions at the site's allele frequency, estimated by expectation-maximisation over
+    the reads of all samples (as in Li 2011, doi 10.1093/bioinformatics/btr509). A sample without reads at a site gets
+    the mode of the prior.
     """
     shows_alt = np.array([settings.error_rate, 0.5, 1 - settings.error_rate])
     depth = rng.poisson(settings.depth, genotypes.shape)
@@ -312,7 +315,7 @@ def _call_from_reads(genotypes: np.ndarray, settings: SimulationSettings, rng: n
 
 
 def _site_table(positions: np.ndarray, settings: SimulationSettings, rng: np.random.Generator) -> pd.DataFrame:
-    """Sites table with random bases: the simulation knows two alleles, not which."""
+    """Return the sites table with random bases, as the simulation knows only two alleles, not which bases."""
     ref = rng.integers(4, size=len(positions))
     alt = (ref + rng.integers(1, 4, size=len(positions))) % 4
     pos = positions + 1

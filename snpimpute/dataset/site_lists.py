@@ -1,4 +1,4 @@
-"""Lists of sites that users give: masks, and the sites of an array."""
+"""Site lists of users: masks, and the sites of an array."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from snpimpute.io.site_names import SiteList
 
 
 def read_masked_sites(path: Path, sites: pd.DataFrame) -> dict[float, np.ndarray]:
-    """Masks given as a table: percent missing → bool (n_sites,).
+    """Read masks from a table: percent missing → bool (n_sites,), sorted.
 
     Args:
         path: TSV with the columns missing_percent and site (contig:pos:ref:alt, or the site's id).
         sites: the sites table of the data.
 
     Raises:
-        InputError: no such file, a column is missing, a level that is none, a site that isn't there.
+        InputError: no such file, a column is missing, a level is not a percentage, a site is not in the data.
     """
     try:
         table = pd.read_csv(path, sep="\t", dtype=str)
@@ -62,14 +62,14 @@ def _plain(site: str) -> str:
 
 
 def read_typed_sites(path: Path, sites: pd.DataFrame) -> np.ndarray:
-    """bool (n_sites,): the sites that an array types.
+    """Read the sites that an array types, bool (n_sites,).
 
     Args:
         path: a list, see io.site_names; sites that the data lack are left out.
         sites: the sites table of the data.
 
     Raises:
-        InputError: no such file, or it names none of the data's sites, or all of them.
+        InputError: no such file, or it lists none or all of the data's sites.
     """
     typed = np.array(SiteList.read(path, "the array's sites").among(sites), dtype=bool)
     if not typed.any() or typed.all():

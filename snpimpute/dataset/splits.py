@@ -1,4 +1,4 @@
-"""Which samples are held out, and which are counted as one: families and groups."""
+"""Splits of the samples, and units of samples (families, groups) that are held out or resampled as one."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ SPLIT_SCHEMES = ("random", "family", "group", "youngest")
 
 
 def split_samples(samples: pd.DataFrame, n_held: int, scheme: str, seed: int) -> np.ndarray:
-    """Choose the samples that are held out.
+    """Choose the samples to hold out.
 
     Args:
-        samples: sample table; `family`, `group` or `birth_order` are needed by the schemes of these names.
-        n_held: how many samples to hold out; whole families or groups come as near to it as they can from below
-            (at least one), "random" and "youngest" reach it exactly.
-        scheme: "random"; "family", "group" (whole ones held out together, drawn at random; samples without one are
-            each their own); "youngest" (highest birth_order).
-        seed: of the draw.
+        samples: sample table; the schemes "family", "group" and "youngest" need its column `family`, `group` or
+            `birth_order`.
+        n_held: number of samples to hold out. "random" and "youngest" hold out exactly so many; whole families or
+            groups are taken while they fit into it (at least one is taken).
+        scheme: "random"; "family" or "group" (whole ones held out together, drawn at random; a sample without one is
+            its own); "youngest" (highest birth_order).
+        seed: seed of the draw.
 
     Returns:
-        bool (n_samples,): true for the samples held out.
+        bool (n_samples,), true for the samples held out.
+
+    Raises:
+        InputError: no sample would be left on one side, an unknown scheme, or the scheme's column is missing or has one
+            value only.
     """
     n = len(samples)
     if not 0 < n_held < n:
@@ -52,7 +57,7 @@ def split_samples(samples: pd.DataFrame, n_held: int, scheme: str, seed: int) ->
 
 
 def unit_names(samples: pd.DataFrame, column: str) -> np.ndarray:
-    """(n_samples,) the family or group of each sample, as `family 12`; its own name where it has none."""
+    """Return the family or group of each sample, str (n_samples,), as `family 12`; its own name where it has none."""
     names = samples["sample"].astype(str).to_numpy()
     if column not in samples:
         return names
@@ -61,5 +66,5 @@ def unit_names(samples: pd.DataFrame, column: str) -> np.ndarray:
 
 
 def unit_labels(samples: pd.DataFrame, column: str) -> np.ndarray:
-    """int (n_samples,): number of the family or group of each sample; a sample without one is a unit of its own."""
+    """Return the number of each sample's family or group, int (n_samples,); a sample without one is its own unit."""
     return pd.factorize(unit_names(samples, column))[0]

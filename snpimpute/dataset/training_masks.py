@@ -1,4 +1,4 @@
-"""What networks have hidden from them while they learn."""
+"""Training masks: calls hidden from a network while it learns."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class TrainingMask:
-    """What a network has hidden from it while it learns.
+    """Calls hidden from a network while it learns.
 
-    policy "fixed" (published): every call of the columns `sites`, plus single calls of genotypes 1 and 2 outside these
-    columns, up to `multipliers` times their count inside, capped at the count of genotype 0 inside. The same mask is
-    used throughout training. policy "random": drawn anew for each sample of each batch, at a level drawn uniformly
-    from `levels` (percent).
+    Policy "fixed" (published) hides every call at `sites`, bool (n_sites,), and single calls of genotypes 1 and 2 at
+    the other sites, up to `multipliers` times their count at `sites`, capped at the count of genotype 0 there. The same
+    mask is used throughout training. Policy "random" draws a mask for each sample of each batch, at a level drawn
+    uniformly from `levels` (percent).
     """
 
     policy: Literal["fixed", "random"]
@@ -23,7 +23,13 @@ class TrainingMask:
     levels: tuple[float, float] = (5.0, 97.0)
 
     def draw_fixed(self, calls: np.ndarray, multipliers: tuple[float, float], seed: int) -> np.ndarray:
-        """bool (n_samples, n_sites): the fixed mask for training calls int8 (n_samples, n_sites); multipliers for 1, 2."""
+        """Draw the fixed mask, bool (n_samples, n_sites).
+
+        Args:
+            calls: int8 (n_samples, n_sites), the training calls.
+            multipliers: of genotypes 1 and 2; see the class.
+            seed: seed of the draw.
+        """
         if self.sites is None:
             raise ValueError("a fixed training mask needs its sites")
         rng = np.random.default_rng(seed)
@@ -38,7 +44,10 @@ class TrainingMask:
         return hidden
 
     def draw_random(self, n_samples: int, n_sites: int, rng: np.random.Generator) -> np.ndarray:
-        """bool (n_samples, n_sites): a mask of its own for each sample, its level uniform in `levels`, at least one hidden."""
+        """Draw a mask for each sample, bool (n_samples, n_sites), with its level uniform in `levels`.
+
+        At least one site is hidden and one seen.
+        """
         low, high = self.levels
         n_hidden = np.clip(np.round(rng.uniform(low, high, n_samples) * n_sites / 100), 1, n_sites - 1)
         rank = rng.random((n_samples, n_sites)).argsort(axis=1).argsort(axis=1)

@@ -1,1 +1,1 @@
-"""Genotype calls in memory, and what pedigree and calls say of each other."""
+"""Genotype calls in memory, and consistency of calls with a pedigree."""

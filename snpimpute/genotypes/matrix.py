@@ -1,4 +1,4 @@
-"""GenotypeMatrix: the genotype calls of samples at biallelic sites, and what is derived from them alone."""
+"""GenotypeMatrix: the calls of samples at biallelic sites, and statistics of the calls alone."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class GenotypeMatrix:
 
     Attributes:
         calls: int8 (n_samples, n_sites), number of alternate alleles (0, 1, 2), -1 = missing.
-        samples: one row per sample; `sample` (unique name) always, and where known `group`, `family`,
+        samples: one row per sample; always `sample` (unique name), and where known `group`, `family`,
             `sex`, `birth_order` (strings; birth_order float; empty string or NaN = unknown).
-        sites: one row per site: `contig` (str), `pos` (1-based int), `id`, `ref`, `alt` (str); unique and in file order.
+        sites: one row per site: `contig` (str), `pos` (1-based int), `id`, `ref`, `alt` (str); unique, in file order.
         haplotypes: int8 (n_samples, n_sites, 2) alleles 0/1 when every call is phased and none is missing, else None.
     """
 
@@ -44,19 +44,21 @@ class GenotypeMatrix:
 
     @property
     def n_samples(self) -> int:
+        """Number of samples."""
         return self.calls.shape[0]
 
     @property
     def n_sites(self) -> int:
+        """Number of sites."""
         return self.calls.shape[1]
 
     @property
     def names(self) -> list[str]:
-        """Sample names, in order."""
+        """Sample names, in the order of the rows."""
         return self.samples["sample"].tolist()
 
     def take_samples(self, index: Any) -> GenotypeMatrix:
-        """The matrix of the samples at `index` (integers or booleans), in that order."""
+        """Return the matrix of the samples at `index` (integers or booleans), in that order."""
         rows = np.arange(self.n_samples)[index]
         return replace(
             self,
@@ -66,7 +68,7 @@ class GenotypeMatrix:
         )
 
     def take_sites(self, index: Any) -> GenotypeMatrix:
-        """The matrix of the sites at `index` (integers or booleans), in that order."""
+        """Return the matrix of the sites at `index` (integers or booleans), in that order."""
         columns = np.arange(self.n_sites)[index]
         return replace(
             self,
@@ -76,7 +78,7 @@ class GenotypeMatrix:
         )
 
     def hide(self, hidden: np.ndarray) -> GenotypeMatrix:
-        """The matrix with the calls where `hidden` is true set to missing.
+        """Return the matrix with calls set to missing where `hidden` is true, without haplotypes.
 
         Args:
             hidden: bool, (n_sites,) for whole sites or (n_samples, n_sites).
@@ -85,21 +87,21 @@ class GenotypeMatrix:
         return replace(self, calls=calls, haplotypes=None)
 
     def alt_frequency(self) -> np.ndarray:
-        """float64 (n_sites,): frequency of the alternate allele among the calls that are there; NaN without any."""
-        seen = self.calls != MISSING
+        """Return the alternate allele's frequency in the calls of each site, float64 (n_sites,); NaN without calls."""
+        called = self.calls != MISSING
         with np.errstate(invalid="ignore"):
-            return np.where(seen, self.calls, 0).sum(axis=0) / (2.0 * seen.sum(axis=0))
+            return np.where(called, self.calls, 0).sum(axis=0) / (2.0 * called.sum(axis=0))
 
     def maf(self) -> np.ndarray:
-        """float64 (n_sites,): frequency of the rarer allele; NaN where no call is there."""
+        """Return the rarer allele's frequency at each site, float64 (n_sites,); NaN without calls."""
         p = self.alt_frequency()
         return np.minimum(p, 1.0 - p)
 
     def r2_to_next(self) -> np.ndarray:
-        """float64 (n_sites - 1,): r² of each site and the next; NaN where the next is on another contig.
+        """Return the r² of each site and the next, float64 (n_sites - 1,); NaN where the next is on another contig.
 
-        The squared correlation of the allele counts of samples that have both calls (Rogers & Huff 2009: no phase is
-        needed); 0 where one of the two does not vary.
+        It is the squared correlation of allele counts over the samples that have both calls (Rogers & Huff 2009: no
+        phase is needed); 0 where one of the two sites does not vary.
         """
         first, second = self.calls[:, :-1], self.calls[:, 1:]
         both = (first != MISSING) & (second != MISSING)
@@ -112,16 +114,20 @@ class GenotypeMatrix:
         return np.where(contigs[:-1] == contigs[1:], r2, np.nan)
 
     def genotype_frequencies(self, pseudo_count: float = 0.5) -> np.ndarray:
-        """float32 (n_sites, 3): share of genotypes 0, 1, 2 at each site, `pseudo_count` added to each; rows sum to 1."""
+        """Return the share of genotypes 0, 1, 2 at each site, float32 (n_sites, 3); rows sum to 1.
+
+        Args:
+            pseudo_count: added to the count of each genotype.
+        """
         counts = np.stack([(self.calls == g).sum(axis=0) for g in GENOTYPES], axis=1) + pseudo_count
         return (counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)
 
     def site_keys(self) -> list[str]:
-        """`contig:pos:ref:alt` of each site: what makes a site the same site."""
+        """Return `contig:pos:ref:alt` of each site: sites with equal keys are the same site."""
         return site_keys(self.sites)
 
     def digest(self) -> str:
-        """SHA-256 (hex) of calls, phase, samples and sites: equal digests mean equal matrices."""
+        """Return the SHA-256 (hex) of calls, phase, samples and sites: equal digests mean equal matrices."""
         h = hashlib.sha256(np.ascontiguousarray(self.calls).tobytes())
         if self.haplotypes is not None:
             h.update(np.ascontiguousarray(self.haplotypes, dtype=np.int8).tobytes())
@@ -131,31 +137,35 @@ class GenotypeMatrix:
 
 
 def numbered_samples(**counts: int) -> pd.DataFrame:
-    """A samples table under names of our own: `p=2, t=1` gives p0, p1, t0. A sample may stand in the panel and in the target."""
+    """Return a samples table with numbered names: `p=2, t=1` gives p0, p1, t0.
+
+    Such names are unique even where one sample is in both panel and target.
+    """
     return pd.DataFrame({"sample": [f"{prefix}{i}" for prefix, n in counts.items() for i in range(n)]})
 
 
 def site_keys(sites: pd.DataFrame) -> list[str]:
-    """`contig:pos:ref:alt` of each row of a sites table."""
+    """Return `contig:pos:ref:alt` of each row of a sites table."""
     return [f"{c}:{p}:{r}:{a}" for c, p, r, a in zip(sites.contig, sites.pos, sites.ref, sites.alt, strict=True)]
 
 
 def require_same_sites(expected: pd.DataFrame, found: pd.DataFrame, what: str) -> None:
-    """Raise InputError naming the first difference unless both tables hold the same sites in the same order.
+    """Raise InputError that names the first difference unless two tables hold the same sites in the same order.
 
     Args:
-        expected: the sites table that something (a model, a panel) was made with.
+        expected: the sites table that a model or panel was made with.
         found: the sites table of the data at hand.
-        what: who expects, for the message: "model bert", say.
+        what: the subject of the message, as in "model bert".
     """
-    want, have = site_keys(expected), site_keys(found)
-    for i, (w, h) in enumerate(zip(want, have, strict=False)):
-        if w != h:
+    wanted, present = site_keys(expected), site_keys(found)
+    for number, (want, have) in enumerate(zip(wanted, present, strict=False), start=1):
+        if want != have:
             raise InputError(
-                f"{what} expects site {w} as number {i + 1}, the target has {h}; give it the model's own sites"
+                f"{what} expects site {want} as number {number}, the target has {have}; give it the model's own sites"
             )
-    if len(want) != len(have):
-        raise InputError(
-            f"{what} expects {len(want)} sites, the target has {len(have)}: "
-            f"{'the first one missing is ' + want[len(have)] if len(have) < len(want) else 'the first one too many is ' + have[len(want)]}"
-        )
+    if len(wanted) != len(present):
+        if len(present) < len(wanted):
+            difference = f"the first one missing is {wanted[len(present)]}"
+        else:
+            difference = f"the first one too many is {present[len(wanted)]}"
+        raise InputError(f"{what} expects {len(wanted)} sites, the target has {len(present)}: {difference}")

@@ -1,10 +1,10 @@
 """Discovery of imputers: files of this folder, modules of other packages, and descriptions of programs.
 
-A .py or .toml of this folder is the imputer of its name, but for `contract`, `testing` and names that begin with an
-underscore. A .toml describes a program (docs/external.md); such files are looked for in other folders too: those of the
-environment variable SNPIMPUTE_IMPUTERS, which has them as PATH has its folders, and those that an experiment's settings
-name. An installed package adds an imputer by an entry point of the group `snpimpute.imputers`, whose name is that of the
-module which it points to (docs/write-an-imputer.md).
+A .py or .toml of this folder is the imputer of its name, except `contract`, `testing` and names that begin with an
+underscore. A .toml describes a program (docs/external.md). Descriptions are also looked for in the folders of the
+environment variable SNPIMPUTE_IMPUTERS, which lists them as PATH does, and in those that an experiment's settings name.
+An installed package adds an imputer by an entry point of the group `snpimpute.imputers`, with the name of the module
+that it points to (docs/write-an-imputer.md).
 """
 
 from __future__ import annotations
@@ -28,26 +28,29 @@ if TYPE_CHECKING:
     from snpimpute.imputers.contract import Imputer
 
 HERE = Path(__file__).parent
-NO_IMPUTERS = {"contract", "testing"}  # modules of this folder without an underscore that are none
+NO_IMPUTERS = {"contract", "testing"}  # modules of this folder that are no imputers, though without an underscore
 ENTRY_POINTS = "snpimpute.imputers"
-# This file loads imputers by name: what it loads is keyed by `decided_by`, not with whoever imports this file.
+# This file loads imputers by name. `decided_by` is the key of each of them, so that modules which import this file do
+# not depend on all imputers.
 DISCOVERY = frozenset({__name__})
 OF_THE_USER = "SNPIMPUTE_IMPUTERS"
-OF_THE_SETTINGS = "SNPIMPUTE_IMPUTERS_OF_SETTINGS"  # in the environment, so that the steps' processes look there too
+OF_THE_SETTINGS = (
+    "SNPIMPUTE_IMPUTERS_OF_SETTINGS"  # an environment variable, so that the steps' processes look there too
+)
 
 
 def look_in(folders: Iterable[Path]) -> None:
-    """Look for descriptions in these folders too, here and in processes started from here; earlier ones are forgotten."""
+    """Look for descriptions in these folders too, here and in processes started from here, in place of earlier ones."""
     os.environ[OF_THE_SETTINGS] = os.pathsep.join(str(Path(folder).absolute()) for folder in folders)
 
 
 def names() -> list[str]:
-    """Names of all imputers, sorted; none of them is imported, and no description read.
+    """Return the names of all imputers, sorted; none is imported, and no description is read.
 
     Raises:
-        InputError: a folder that is looked in is not there, or two imputers have the same name.
+        InputError: a folder to look in is missing, or two imputers have the same name.
     """
-    return sorted(_places())
+    return sorted(_sources())
 
 
 def load(name: str) -> type[Imputer]:
@@ -55,26 +58,26 @@ def load(name: str) -> type[Imputer]:
 
     Raises:
         InputError: there is none of that name (lists those there are), its module holds no imputer or one without a
-            description of itself, or its description as a program is wrong.
+            `description`, or its description of a program is wrong.
     """
-    places = _places()
-    if name not in places:
-        raise InputError(f"unknown imputer {name!r}: give one of {', '.join(sorted(places))}")
-    place = places[name]
-    if isinstance(place, EntryPoint):
-        return _class_of(importlib.import_module(place.module), place.module)
-    if place.suffix == ".py":
-        return _class_of(importlib.import_module(f"{__name__}.{name}"), str(place))
+    sources = _sources()
+    if name not in sources:
+        raise InputError(f"unknown imputer {name!r}: give one of {', '.join(sorted(sources))}")
+    source = sources[name]
+    if isinstance(source, EntryPoint):
+        return _class_of(importlib.import_module(source.module), source.module)
+    if source.suffix == ".py":
+        return _class_of(importlib.import_module(f"{__name__}.{name}"), str(source))
     from snpimpute.imputers._external import described
 
     try:
-        return described(name, place.read_text(), str(place))
+        return described(name, source.read_text(), str(source))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {place}: {error}") from None
+        raise InputError(f"cannot read {source}: {error}") from None
 
 
 def _class_of(module: ModuleType, where: str) -> type[Imputer]:
-    """The subclass of Imputer that a module defines."""
+    """Return the subclass of Imputer that a module defines; InputError if there is none or it has no `description`."""
     from snpimpute.imputers.contract import Imputer
 
     for value in vars(module).values():
@@ -88,7 +91,7 @@ def _class_of(module: ModuleType, where: str) -> type[Imputer]:
 
 
 def class_in(folder: Path) -> type[Imputer]:
-    """The class of the imputer that `Imputer.save` wrote into a folder; a description is the one saved with it."""
+    """Return the class of the imputer that `Imputer.save` wrote into a folder, by the description saved with it."""
     name = json.loads((Path(folder) / "imputer.json").read_text())["imputer"]
     description = Path(folder) / "state" / "description.toml"
     if not description.exists():
@@ -99,10 +102,11 @@ def class_in(folder: Path) -> type[Imputer]:
 
 
 def decided_by(cls: type[Imputer]) -> list[Any]:
-    """Key of the code behind an imputer's results: its source with what that imports, library versions, programs, description.
+    """Return the key of the code behind an imputer's results (JSON-able).
 
-    JSON-able; whatever is kept of an imputer's results is kept under this beside the data, the parameters, the seed and
-    the threads.
+    The key holds the digest of its source with all imports and library versions, digests of its programs, and its
+    description. Whatever is kept of an imputer's results is kept under this key beside the data, the parameters, the
+    seed and the threads.
     """
     source = source_digest(cls.__module__, without=DISCOVERY)
     return [source, [_digest_of(path, path.stat().st_mtime_ns) for path in cls.program_files()], cls.recipe]
@@ -110,32 +114,33 @@ def decided_by(cls: type[Imputer]) -> list[Any]:
 
 @functools.cache
 def _digest_of(path: Path, changed: int) -> str:
+    """Return a file's digest, computed again only if the file has changed (`changed`: its time of change in ns)."""
     return file_digest(path)
 
 
-def _places() -> dict[str, Path | EntryPoint]:
-    """Imputer → its file, or the entry point of another package that names its module."""
+def _sources() -> dict[str, Path | EntryPoint]:
+    """Map each imputer to its file, or to the entry point of another package that names its module."""
     own = HERE.glob("*.py")
-    found: dict[str, Path | EntryPoint] = {
+    sources: dict[str, Path | EntryPoint] = {
         path.stem: path for path in own if not path.stem.startswith("_") and path.stem not in NO_IMPUTERS
     }
     named = os.pathsep.join(os.environ.get(variable, "") for variable in (OF_THE_USER, OF_THE_SETTINGS))
     folders = dict.fromkeys([HERE, *(Path(folder).absolute() for folder in named.split(os.pathsep) if folder)])
     for folder in folders:
         if not folder.is_dir():
-            raise InputError(f"{folder} is not there: imputers' descriptions were to be looked for in that folder")
+            raise InputError(f"{folder} is not there: give an existing folder to look for imputers' descriptions in")
         for path in sorted(folder.glob("*.toml")):
             if path.stem.startswith("_"):
                 continue
-            if path.stem in found:
-                raise InputError(f"{path} and {found[path.stem]} are imputers of the same name: rename one")
+            if path.stem in sources:
+                raise InputError(f"{path} and {sources[path.stem]} are imputers of the same name: rename one")
             if not re.fullmatch(r"[a-z][a-z0-9_]*", path.stem):
                 raise InputError(f"{path}: an imputer's name has small letters, digits and underscores only: rename it")
-            found[path.stem] = path
+            sources[path.stem] = path
     for point in entry_points(group=ENTRY_POINTS):
-        if point.name in found:
-            raise InputError(f"{point.value} and {found[point.name]} are imputers of the same name: rename one")
+        if point.name in sources:
+            raise InputError(f"{point.value} and {sources[point.name]} are imputers of the same name: rename one")
         if point.name != point.module.rpartition(".")[2]:
             raise InputError(f"entry point {point.name} names the module {point.module}: call both the same")
-        found[point.name] = point
-    return found
+        sources[point.name] = point
+    return sources

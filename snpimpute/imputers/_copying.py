@@ -1,4 +1,4 @@
-"""The copying model of mosaic in one stretch of sites: haplotypes chosen for a sample, pairs of them drawn and summed over."""
+"""The copying model of mosaic in one stretch of sites: haplotypes chosen for a sample, pairs drawn and summed over."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 class Copying:
-    """The model in one window, one sample at a time.
+    """Copying model in one stretch of sites, for one sample at a time.
 
     Args:
-        haplotypes: int8 (n_haplotypes, n_sites), the panel's.
+        haplotypes: int8 (n_haplotypes, n_sites), the panel's haplotypes.
         switch, params: see MosaicParams.
-        seed: of the draws; a sample's draws depend on its calls alone, not on the samples beside it.
+        seed: seed of the draws; a sample's draws depend on its own calls only, not on other samples.
     """
 
     def __init__(self, haplotypes: np.ndarray, switch: float, params: MosaicParams, seed: int) -> None:
@@ -30,58 +30,76 @@ class Copying:
         self.seed = seed
 
     def posterior(self, calls: np.ndarray) -> np.ndarray:
-        """float32 (n_sites, 3) of a sample's int8 calls (n_sites,), some of them observed."""
+        """Return the posterior of a sample, float32 (n_sites, 3).
+
+        Args:
+            calls: int8 (n_sites,), -1 = missing; at least one is observed.
+        """
         observed = np.flatnonzero(calls != MISSING)
-        chosen, alike = self._suited(calls[observed], observed)
-        weight = alike[chosen] + self.params.uniform / len(self.haplotypes)
-        return self._summed(calls, self.haplotypes[chosen], weight / weight.sum())
+        chosen, copied_share = self._choose_haplotypes(calls[observed], observed)
+        weight = copied_share[chosen] + self.params.uniform / len(self.haplotypes)
+        return self._sum_over_pairs(calls, self.haplotypes[chosen], weight / weight.sum())
 
     def pairs(self, calls: np.ndarray) -> np.ndarray:
-        """int8 (draws, 2, n_sites): haplotypes of a sample, drawn; they add up to its calls where it has any."""
+        """Draw pairs of haplotypes of a sample, int8 (draws, 2, n_sites); each adds up to its observed calls."""
         sites, observed = np.arange(len(calls)), np.flatnonzero(calls != MISSING)
         chosen = np.arange(min(len(self.haplotypes), self.params.first_states))
         if len(observed):
-            chosen, _ = self._suited(calls[observed], observed)
-        return self._drawn(calls, sites, chosen[: self.params.first_states]).reshape(-1, 2, len(calls))
+            chosen, _ = self._choose_haplotypes(calls[observed], observed)
+        return self._draw_pairs(calls, sites, chosen[: self.params.first_states]).reshape(-1, 2, len(calls))
 
-    def _suited(self, calls: np.ndarray, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """int (K,), haplotypes that suit a sample, best first; float32 (R,), how much it is like each of the panel."""
-        alike = self._alike(calls, observed)  # (R,)
-        best = np.argsort(-alike, kind="stable")[: self.params.first_states]
-        drawn = self._drawn(calls, observed, best)  # (2 * draws, n_observed)
-        resembling = self._resembling(drawn, observed)  # (2 * draws, R)
-        return self._chosen(np.concatenate([resembling, alike[None]])), alike
+    def _choose_haplotypes(self, calls: np.ndarray, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Choose the haplotypes that resemble a sample.
+
+        Args:
+            calls: int8 (n_observed,), the sample's observed calls.
+            observed: int (n_observed,), their sites.
+
+        Returns:
+            int (K,), the haplotypes chosen, best first; float32 (R,), see `_copied_share`.
+        """
+        copied_share = self._copied_share(calls, observed)  # (R,)
+        best = np.argsort(-copied_share, kind="stable")[: self.params.first_states]
+        drawn = self._draw_pairs(calls, observed, best)  # (2 * draws, n_observed)
+        resemblance = self._resemblance(drawn, observed)  # (2 * draws, R)
+        return self._best_in_turn(np.concatenate([resemblance, copied_share[None]])), copied_share
 
     # ------------------------------------------------------------------ one copy at a time
 
-    def _alike(self, calls: np.ndarray, observed: np.ndarray) -> np.ndarray:
-        """float32 (R,): how much of the sample is copied from each haplotype, the other allele being anyone's."""
-        other = self.haplotypes[:, observed].mean(axis=0, dtype=np.float32)  # that the other allele is the alternate
+    def _copied_share(self, calls: np.ndarray, observed: np.ndarray) -> np.ndarray:
+        """Return the share of the sample copied from each haplotype, float32 (R,).
+
+        Only one allele of each call is modelled as a copy; the other is drawn from the panel's frequencies.
+        """
+        other = self.haplotypes[:, observed].mean(axis=0, dtype=np.float32)  # P(the other allele is the alternate)
         likelihood = []
-        for one in (self.error, 1 - self.error):  # that this allele is the alternate, if 0 or 1 is copied
+        for one in (self.error, 1 - self.error):  # P(this allele is the alternate), if 0 or 1 is copied
             genotypes = [(1 - one) * (1 - other), one * (1 - other) + (1 - one) * other, one * other]
             likelihood.append(np.choose(calls, genotypes)[None])
         return self._usage(likelihood[0], likelihood[1], observed)[0][0]
 
-    def _resembling(self, drawn: np.ndarray, observed: np.ndarray) -> np.ndarray:
-        """float32 (n_drawn, R): how much, and how surely anywhere, each drawn haplotype is copied from each."""
+    def _resemblance(self, drawn: np.ndarray, observed: np.ndarray) -> np.ndarray:
+        """Return how far each drawn haplotype is copied from each of the panel, float32 (n_drawn, R).
+
+        It is the mean plus the largest probability over the sites.
+        """
         likelihood = [np.where(drawn == allele, 1 - self.error, self.error) for allele in (0, 1)]
-        usage, surest = self._usage(likelihood[0], likelihood[1], observed)
-        return usage + surest
+        mean, largest = self._usage(likelihood[0], likelihood[1], observed)
+        return mean + largest
 
     def _usage(self, if_0: np.ndarray, if_1: np.ndarray, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and largest posterior probability, over the observed sites, that a haplotype is copied.
+        """Return the mean and the largest posterior probability, over the observed sites, that a haplotype is copied.
 
         Args:
-            if_0, if_1: float32 (n, n_observed), likelihood of what was observed if allele 0 or 1 is copied.
+            if_0, if_1: float32 (n, n_observed), likelihood of the observed alleles or calls if allele 0 or 1 is copied.
             observed: int (n_observed,), the sites.
 
         Returns:
-            float32 (n, R) twice.
+            mean and largest, float32 (n, R) each.
         """
         alleles = np.ascontiguousarray(self.haplotypes[:, observed].T, dtype=np.float32)  # (n_observed, R)
         base, slope = if_0.T[:, :, None], (if_1 - if_0).T[:, :, None]  # (n_observed, n, 1)
-        switches = self._switches(observed)
+        switches = self._switch_probabilities(observed)
         forward = np.empty((len(observed), len(if_0), alleles.shape[1]), dtype=np.float32)
         state = np.full(forward.shape[1:], 1 / alleles.shape[1], dtype=np.float32)
         for j, switch in enumerate(switches):
@@ -101,24 +119,24 @@ class Copying:
             backward /= backward.mean(axis=1, keepdims=True)
         return mean, largest
 
-    def _chosen(self, rankings: np.ndarray) -> np.ndarray:
-        """int (states,): the best haplotypes of each ranking, float (n, R), in turn, each once."""
+    def _best_in_turn(self, rankings: np.ndarray) -> np.ndarray:
+        """Return the best haplotypes of each ranking, float (n, R), in turn and each once, int (states,)."""
         order = np.argsort(-rankings, axis=1, kind="stable")[:, : self.params.states]
         return np.array(list(dict.fromkeys(order.T.ravel().tolist()))[: self.params.states])
 
-    def _switches(self, sites: np.ndarray) -> np.ndarray:
-        """float32 (n,): probability of a switch before each of these sites, since the one before it."""
-        return self._switched(np.diff(sites, prepend=sites[:1])).astype(np.float32)
+    def _switch_probabilities(self, sites: np.ndarray) -> np.ndarray:
+        """Return the probability of a switch between each of these sites and the one before it, float32 (n,)."""
+        return self._switch_within(np.diff(sites, prepend=sites[:1])).astype(np.float32)
 
-    def _switched(self, gaps: np.ndarray) -> np.ndarray:
-        """float64 (n,): probability that a haplotype has switched over so many sites."""
+    def _switch_within(self, gaps: np.ndarray) -> np.ndarray:
+        """Return the probability that a haplotype switches within so many sites, float64 (n,)."""
         return 1 - (1 - self.switch) ** gaps
 
     # ------------------------------------------------------------------ pairs
 
-    def _drawn(self, calls: np.ndarray, observed: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """int8 (2 * draws, n_observed): pairs of haplotypes at these sites, drawn from the diploid model."""
-        switches = self._switches(observed)
+    def _draw_pairs(self, calls: np.ndarray, observed: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """Draw pairs of haplotypes at these sites from the diploid model, int8 (2 * draws, n_observed)."""
+        switches = self._switch_probabilities(observed)
         copied = self.haplotypes[np.ix_(chosen, observed)]
         n_states = len(chosen)
         forward = Pairs(calls, copied, self.error, np.full(n_states, 1 / n_states)).forward(switches)
@@ -141,15 +159,20 @@ class Copying:
             pair[:, wrong] = np.stack([first, calls - first])[:, wrong]
         return out.reshape(-1, len(observed))
 
-    def _summed(self, calls: np.ndarray, copied: np.ndarray, start: np.ndarray) -> np.ndarray:
-        """float32 (n_sites, 3): forward and backward over pairs of the haplotypes `copied`, int8 (K, n_sites).
+    def _sum_over_pairs(self, calls: np.ndarray, copied: np.ndarray, start: np.ndarray) -> np.ndarray:
+        """Return the posterior by forward-backward over pairs of the haplotypes `copied`, float32 (n_sites, 3).
 
-        Steps are taken from one observed site to the next; what lies between comes of the two ends. Observed calls are taken
-        as they are.
+        Steps go from one observed site to the next; the posterior of sites between follows from both ends. An observed
+        call has all weight on itself.
+
+        Args:
+            calls: int8 (n_sites,), -1 = missing.
+            copied: int8 (K, n_sites).
+            start: (K,), see Pairs.
         """
         observed = np.flatnonzero(calls != MISSING)
         pairs = Pairs(calls[observed], copied[:, observed], self.error, start)
-        forward = pairs.forward(self._switches(observed))
+        forward = pairs.forward(self._switch_probabilities(observed))
         backward = np.ones_like(forward[0])
         alleles = np.ascontiguousarray(copied.T, dtype=np.float32)  # (n_sites, K)
         out = np.eye(3, dtype=np.float32)[calls]
@@ -158,23 +181,23 @@ class Copying:
             last = observed[k + 1] if k + 1 < len(observed) else len(calls)
             if last - first > 1:
                 sites = np.arange(first + 1, last)
-                before, after = (self._switched(gap) for gap in (sites - max(first, 0), last - sites))
+                before, after = (self._switch_within(gap) for gap in (sites - max(first, 0), last - sites))
                 reached = forward[k] if k >= 0 else np.outer(pairs.start, pairs.start)
                 out[sites] = pairs.between(reached, backward, before, after, alleles[sites])
             if k >= 0:
                 if k + 1 < len(observed):
-                    pairs.go_back(backward, self._switched(np.array([last - first])))
+                    pairs.go_back(backward, self._switch_within(np.array([last - first])))
                 pairs.emit(backward, k)
         return out
 
 
 class Pairs:
-    """Pairs of haplotypes as states; arrays (K, K) of them are symmetric.
+    """Diploid model with pairs of haplotypes as states; arrays (K, K) over pairs are symmetric.
 
     Args:
-        calls: int8 (n_sites,).
+        calls: int8 (n_sites,), -1 = missing.
         copied: int8 (K, n_sites), alleles of the haplotypes.
-        error: that an allele is not the one copied.
+        error: probability that an allele is not the one copied.
         start: (K,), probabilities of the haplotypes where copying begins or switches.
     """
 
@@ -182,19 +205,17 @@ class Pairs:
         self.calls = calls
         self.copied = np.ascontiguousarray(copied.T, dtype=np.float32)  # (n_sites, K)
         self.start = start.astype(np.float32)
-        self._alternate = error + (1 - 2 * error) * self.copied  # that the allele is the alternate one
+        self._alternate = error + (1 - 2 * error) * self.copied  # P(the allele is the alternate)
         self._reference = 1 - self._alternate
 
     def forward(self, switches: np.ndarray) -> np.ndarray:
-        """float32 (n_sites, K, K): probabilities of the pairs given the calls up to each site; sums are 1."""
+        """Return the probabilities of the pairs given the calls up to each site, float32 (n_sites, K, K), sum 1."""
         both = np.outer(self.start, self.start)
         out = np.empty((len(switches), *both.shape), dtype=np.float32)
         out[0] = both
         for j, switch in enumerate(switches):
             if j:
-                one = np.outer(
-                    out[j - 1].sum(axis=1) * (switch * (1 - switch)), self.start
-                )  # this one of the two stays
+                one = np.outer(out[j - 1].sum(axis=1) * (switch * (1 - switch)), self.start)  # one of the two stays
                 np.multiply(out[j - 1], (1 - switch) ** 2, out=out[j])
                 out[j] += one
                 out[j] += one.T
@@ -204,7 +225,7 @@ class Pairs:
         return out
 
     def emit(self, state: np.ndarray, j: int) -> None:
-        """Multiply `state` by the likelihood of the call at site j."""
+        """Multiply `state`, in place, by the likelihood of the call at site j."""
         reference, alternate = self._reference[j], self._alternate[j]
         if self.calls[j] == 1:
             mixed = np.outer(reference, alternate)
@@ -216,8 +237,8 @@ class Pairs:
             state *= one
 
     def go_back(self, state: np.ndarray, switch: np.ndarray) -> None:
-        """One step of the backward recursion over a gap, scaled to a mean of 1."""
-        mean = state @ self.start  # (K,): the other one has switched
+        """Take one step of the backward recursion over a gap, in place, scaled to a mean of 1."""
+        mean = state @ self.start  # (K,): the other haplotype has switched
         one = (switch * (1 - switch)) * mean
         state *= (1 - switch) ** 2
         state += one[:, None]
@@ -227,15 +248,16 @@ class Pairs:
     def between(
         self, reached: np.ndarray, ahead: np.ndarray, before: np.ndarray, after: np.ndarray, alleles: np.ndarray
     ) -> np.ndarray:
-        """Posterior at sites between two that are looked at, or beyond the last one.
+        """Return the posterior at sites between two observed ones, or beyond the first or last one.
 
-        With T the switches from the one before to a site, U those from it to the one after, and s the start: pairs at the
-        site have the probabilities (1-T)² F + T(1-T) (F1 s' + s F1') + T² s s', times (1-U)² B + U(1-U) (Bs 1' + 1 Bs') +
-        U² s'Bs. Sums of this product over pairs are taken term by term, for all sites at once.
+        Let T be the probability of a switch from the observed site before to a site, U from the site to the observed
+        site after, and s the start. Pairs at the site have the probabilities (1-T)² F + T(1-T) (F1 s' + s F1') + T² s
+        s', times (1-U)² B + U(1-U) (Bs 1' + 1 Bs') + U² s'Bs. Sums of this product over pairs are taken term by term,
+        for all sites at once.
 
         Args:
-            reached: F, float32 (K, K), what `forward` has at the one before; sums to 1.
-            ahead: B, float32 (K, K), likelihood of the calls from the one after on.
+            reached: F, float32 (K, K), the `forward` of the observed site before; sums to 1.
+            ahead: B, float32 (K, K), likelihood of the calls from the observed site after on.
             before, after: T and U, float (n_sites,).
             alleles: float32 (n_sites, K).
 
@@ -246,9 +268,9 @@ class Pairs:
         t, u = np.tile(before, 3), np.tile(after, 3)
         t2, t1, t0 = (1 - t) ** 2, t * (1 - t), t**2
         u2, u1, u0 = (1 - u) ** 2, u * (1 - u), u**2 * (mean @ start)
-        # sums x'Gy over all pairs of a site, those with one given allele alternate, and those with both
-        anyone = np.ones_like(alleles)
-        x, y = np.concatenate([anyone, alleles, alleles]), np.concatenate([anyone, anyone, alleles])
+        # Sums x'Gy over all pairs of a site, over those with one given allele alternate, and over those with both.
+        ones = np.ones_like(alleles)
+        x, y = np.concatenate([ones, alleles, alleles]), np.concatenate([ones, ones, alleles])
         vectors = np.stack([start, rows, start * mean, rows * mean], axis=1)
         (x_s, x_r, x_sm, x_rm), (y_s, y_r, y_sm, y_rm) = (x @ vectors).T, (y @ vectors).T
         f, b_s, y_start = x @ reached, (x * start) @ ahead, y * start
@@ -265,5 +287,5 @@ class Pairs:
 
 
 def _dot(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(n,): products of the rows of two (n, K)."""
+    """Return the dot products of the rows of two arrays (n, K), shape (n,)."""
     return np.einsum("ij,ij->i", x, y)

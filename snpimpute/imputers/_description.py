@@ -1,4 +1,4 @@
-"""Descriptions of other people's programs: what a TOML file may say of one, read and checked."""
+"""Descriptions of external programs: the tables of a description's TOML file, read and checked."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ Value = bool | int | float | str
 
 
 class Table(BaseModel):
-    """Base of all tables: frozen, unknown keys refused, no value taken for one of another kind."""
+    """Base of all tables: frozen, unknown keys refused, no value converted from another type."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Program(Table):
-    """The program.
+    """The program: its name, version and installation.
 
     Attributes:
-        name: looked for on the PATH; an environment variable (SNPIMPUTE_MINIMAC4 for minimac4) may say where it is.
+        name: name on the PATH; an environment variable (SNPIMPUTE_MINIMAC4 for minimac4) may give its path.
         install: how to get it, for the message that it is missing.
         version: command that prints its version.
-        version_pattern: regular expression that finds the version in what is printed; without it, the first line.
-        also: other programs that its commands use, and how to get them.
+        version_pattern: regular expression that finds the version in the output; by default the first line.
+        also: other programs that its commands use, with how to get them.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Program(Table):
     @field_validator("version_pattern")
     @classmethod
     def _pattern(cls, pattern: str) -> str:
+        """Refuse a pattern that is no regular expression."""
         try:
             re.compile(pattern)
         except re.error as error:
@@ -56,9 +57,9 @@ class Program(Table):
 
 
 class Panel(Table):
-    """The form that the program wants the panel in: bgzipped and indexed VCF, or PLINK 1 bed, bim and fam.
+    """Form in which the program wants the panel: bgzipped and indexed VCF, or PLINK 1 bed, bim and fam.
 
-    `phased`: an unphased or incomplete panel is phased and completed by Beagle first.
+    `phased`: Beagle first phases and completes an unphased or incomplete panel.
     """
 
     form: Literal["vcf", "plink"] = "vcf"
@@ -66,20 +67,22 @@ class Panel(Table):
 
     @model_validator(mode="after")
     def _phase_has_a_place(self) -> Panel:
+        """Refuse a phased PLINK file."""
         if self.phased and self.form == "plink":
             raise ValueError('a PLINK file has no phase: form = "vcf" goes with phased = true')
         return self
 
 
 class Target(Panel):
-    """The form that the program wants the target in.
+    """Form in which the program wants the target.
 
     Attributes:
-        phased: Beagle phases it first, with the panel as reference. Missing calls that this fills are opened again.
-        hidden_sites: sites without any call: "left_out" of the file, or in it as "missing".
-        single_holes: calls that some samples lack at a site: "filled" by the program, or "refused" in one line.
-        complete_first: the panel's first sample stands first, for a program that fails where the first sample lacks a
-            call. What comes back for it is not read.
+        phased: Beagle first phases it, with the panel as reference; missing calls that this fills are set missing
+            again.
+        hidden_sites: sites without any call are "left_out" of the file, or in it as "missing".
+        single_holes: calls that some samples lack at a site are "filled" by the program, or "refused" in one line.
+        complete_first: the panel's first sample is put first, for a program that fails where the first sample lacks a
+            call. Its output is not read.
     """
 
     hidden_sites: Literal["left_out", "missing"] = "left_out"
@@ -88,13 +91,13 @@ class Target(Panel):
 
 
 class Run(Table):
-    """The commands, run by `sh -e` in a folder of their own that is gone afterwards.
+    """The commands, run by `sh -e` in a folder of their own that is removed afterwards.
 
     Attributes:
-        fit: run once when the imputer is fitted.
-        keep: files that these leave behind, kept with the model and put back for the commands that impute.
-        impute: run for each target.
-        one_contig: the program takes one contig at a time: each has runs of its own.
+        fit: commands run once when the imputer is fitted.
+        keep: files that these make; they are kept with the model and put back for the commands that impute.
+        impute: commands run for each target.
+        one_contig: the program takes one contig at a time, so that each contig has runs of its own.
     """
 
     fit: tuple[str, ...] = ()
@@ -105,6 +108,7 @@ class Run(Table):
     @field_validator("keep")
     @classmethod
     def _plain(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse file names with a folder."""
         for name in names:
             if "/" in name or name in {"", ".", ".."}:
                 raise ValueError(f"{name!r} is no plain file name")
@@ -113,11 +117,12 @@ class Run(Table):
     @model_validator(mode="before")
     @classmethod
     def _lists(cls, table: Any) -> Any:
+        """Turn TOML lists into tuples, as strict tables convert nothing."""
         return {key: tuple(value) if isinstance(value, list) else value for key, value in dict(table).items()}
 
 
 class Output(Table):
-    """What comes back: the file, its form, and the FORMAT field that is read ("GT" alone from PLINK files)."""
+    """The program's output: file, form, and the FORMAT field to read ("GT" alone from PLINK files)."""
 
     file: str
     form: Literal["vcf", "plink"] = "vcf"
@@ -125,13 +130,14 @@ class Output(Table):
 
     @model_validator(mode="after")
     def _field_is_there(self) -> Output:
+        """Refuse a field that the form does not have."""
         if self.form == "plink" and self.field != "GT":
             raise ValueError('a PLINK file has calls only: field = "GT" goes with form = "plink"')
         return self
 
 
 class Range(Table):
-    """Where a study looks for a parameter."""
+    """Range in which a study searches a parameter."""
 
     low: int | float
     high: int | float
@@ -139,14 +145,14 @@ class Range(Table):
 
 
 class Description(Table):
-    """A program that imputes, as an imputer.
+    """Description of a program that imputes.
 
     Attributes:
         description: one line for the list of imputers.
-        untried: no test of this project runs it.
-        program, panel, target, run, output: see there. Without `panel` the program gets none.
-        params: parameters of the imputer with their defaults; a command has a parameter's value where it says {NAME}.
-        search: parameters that a study looks for, and where.
+        untried: true if no test of this project runs it.
+        program, panel, target, run, output: see these tables. Without `panel` the program gets no panel.
+        params: parameters of the imputer with their defaults; {NAME} in a command stands for a parameter's value.
+        search: parameters that a study searches, with their ranges.
     """
 
     description: str
@@ -162,6 +168,7 @@ class Description(Table):
     @field_validator("params")
     @classmethod
     def _free_names(cls, params: dict[str, Value]) -> dict[str, Value]:
+        """Refuse names of parameters that are taken or no identifiers."""
         reserved = OF_EVERY_RUN | OF_THE_PANEL | OF_A_TARGET | OF_A_CONTIG | OWN_PARAMS
         for name in params:
             if name in reserved or not name.isidentifier() or name.startswith("_"):
@@ -171,6 +178,7 @@ class Description(Table):
     @field_validator("search")
     @classmethod
     def _of_a_number(cls, search: dict[str, Range], info: ValidationInfo) -> dict[str, Range]:
+        """Refuse ranges of parameters that are no numbers, or that do not hold the default."""
         params = info.data.get("params", {})
         for name, where in search.items():
             value = params.get(name)
@@ -182,6 +190,7 @@ class Description(Table):
 
     @model_validator(mode="after")
     def _goes_together(self) -> Description:
+        """Refuse keys that do not go together, and unknown placeholders."""
         if self.panel is None and (self.run.fit or self.target.phased or self.target.complete_first):
             raise ValueError("run.fit, target.phased and target.complete_first need a table [panel]")
         if self.target.complete_first and self.target.phased != bool(self.panel and self.panel.phased):
@@ -193,31 +202,33 @@ class Description(Table):
         common = OF_EVERY_RUN | {"map"} | set(self.params)
         common |= OF_THE_PANEL if self.panel else set()
         common |= OF_A_CONTIG if self.run.one_contig else set()
-        self._know("program.version", (self.program.version,), {"program"})
-        self._know("run.fit", self.run.fit, common)
-        self._know("run.impute", self.run.impute, common | OF_A_TARGET)
+        self._require_known("program.version", (self.program.version,), {"program"})
+        self._require_known("run.fit", self.run.fit, common)
+        self._require_known("run.impute", self.run.impute, common | OF_A_TARGET)
         return self
 
     @staticmethod
-    def _know(where: str, commands: tuple[str, ...], known: set[str]) -> None:
+    def _require_known(where: str, commands: tuple[str, ...], known: set[str]) -> None:
+        """Refuse placeholders in commands that are not in `known`; `where` is the key, for the message."""
         for command in commands:
             for name in PLACEHOLDER.findall(command):
                 if name not in known:
                     raise ValueError(
-                        f"{where}: {{{name}}} stands for nothing here; there are {', '.join(sorted(known))}"
+                        f"{where}: {{{name}}} is no placeholder here; there are {', '.join(sorted(known))}"
                     )
 
     @property
     def uses_map(self) -> bool:
+        """True if a command takes {map}."""
         return any("{map}" in command for command in (*self.run.fit, *self.run.impute))
 
 
 def parse_description(text: str, where: str) -> Description:
-    """A description from TOML.
+    """Return a description from TOML.
 
     Args:
-        text: of the file.
-        where: its name, for messages.
+        text: content of the file.
+        where: name of the file, for messages.
 
     Raises:
         InputError: not TOML, or a table, key or value is wrong (names it).
@@ -236,9 +247,10 @@ def parse_description(text: str, where: str) -> Description:
 
 
 def filled_in(command: str, values: Mapping[str, Any]) -> str:
-    """A command with its placeholders filled in, each value quoted for the shell."""
+    """Return a command with its placeholders filled in, each value quoted for the shell."""
     return PLACEHOLDER.sub(lambda found: shlex.quote(_spelled(values[found[1]])), command)
 
 
 def _spelled(value: Any) -> str:
+    """Return a value as the text of an argument; booleans in small letters."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""A program that a TOML file describes, as an imputer: files written for it, its commands run, its answer read back."""
+"""Imputers from descriptions of programs: write files for the program, run its commands, read its output."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from snpimpute.io.maps import GeneticMap
 from snpimpute.io.plink import BED_MISSING, write_bed
 from snpimpute.io.write_vcf import write_vcf
 
-DESCRIPTION = "description.toml"  # in the folder of a saved model
-PROBABILITIES = ("HDS", "GP")  # fields that a posterior can be made of without smoothing
-TELLING = re.compile(r"\berror\b|\bfailed\b|\bcannot\b|assertion", re.IGNORECASE)
+DESCRIPTION = "description.toml"  # file in the folder of a saved model
+PROBABILITIES = ("HDS", "GP")  # fields that give a posterior without smoothing
+ERROR_LINE = re.compile(r"\berror\b|\bfailed\b|\bcannot\b|assertion", re.IGNORECASE)
 
 
 class ExternalParams(Params):
-    """What every described imputer can be told, beside the parameters of its own.
+    """Parameters of every described imputer, beside those of its description.
 
     Attributes:
         map: genetic map in PLINK format, for Beagle's phasing and commands that take {map}; None = 1 cM per Mb.
-        phasing: parameters of Beagle where it phases panel and target for the program.
+        phasing: parameters of Beagle when it phases panel and target for the program.
     """
 
     map: Path | None = None
@@ -47,6 +47,7 @@ class ExternalParams(Params):
     @field_validator("phasing")
     @classmethod
     def _of_beagle(cls, table: dict[str, Any]) -> dict[str, Any]:
+        """Refuse parameters that Beagle does not have, or that are not for phasing."""
         for name in ("mode", "phasings", "calls_from", "map"):
             if name in table:
                 raise ValueError(f"{name} is not for phasing (a map is given to the imputer itself)")
@@ -58,32 +59,32 @@ class ExternalParams(Params):
 
 
 class External(Imputer):
-    """What all described programs share; `described` makes the class of one.
+    """Base of all described programs; `described` makes the class of one.
 
-    A contig on which the target has no call at all is not given to the program: the panel's genotype frequencies are
-    its posterior, as they are wherever the program gives no call. HDS and GP become the posterior as they are; from DS
-    it is the two nearest genotypes, from GT alone .98 for the call: then `gives_posterior` says False.
+    A contig on which the target has no call at all is not given to the program: its posterior is the panel's genotype
+    frequencies, as it is wherever the program gives no call. HDS and GP are used as the posterior; DS is shared out to
+    the two nearest genotypes, and a GT alone weighs .98: for these two, `gives_posterior` returns False.
 
     Attributes:
         about: the description.
-        recipe: its text, which is saved with the model.
-        logs: commands and what they printed, run by run, oldest first; saved with the model as program.log.
+        recipe: text of the description, which is saved with the model.
+        logs: commands with their output, run by run, oldest first; saved with the model as program.log.
     """
 
     Params = ExternalParams
     about: ClassVar[Description]
 
     logs: list[str]
-    _panel: GenotypeMatrix  # under names of our own, with haplotypes where the program wants them; no samples without a panel
+    _panel: GenotypeMatrix  # with numbered samples (none without a panel), and haplotypes if the program wants them
     _map: str
-    _kept: list[dict[str, bytes]]  # name → content of the files that the commands of the fit made, part by part
+    _kept_files: list[dict[str, bytes]]  # for each part, name → content of the files that the commands of the fit made
 
     @classmethod
     def require_programs(cls) -> None:
         cls._program()
         for name, install in cls.about.program.also.items():
             program(name, f"imputer {cls.name}", install)
-        if cls._phases():
+        if cls._needs_phasing():
             Beagle.require_programs()
 
     @classmethod
@@ -92,23 +93,25 @@ class External(Imputer):
         for name in (cls.about.program.name, *cls.about.program.also):
             with suppress(InputError):
                 files.append(Path(program(name, f"imputer {cls.name}", "")))
-        return files + (Beagle.program_files() if cls._phases() else [])
+        return files + (Beagle.program_files() if cls._needs_phasing() else [])
 
     @classmethod
     def _program(cls) -> str:
+        """Return the path of the program; InputError if it is missing."""
         return program(cls.about.program.name, f"imputer {cls.name}", cls.about.program.install)
 
     @classmethod
-    def _phases(cls) -> bool:
+    def _needs_phasing(cls) -> bool:
+        """Tell whether Beagle phases the panel for the program."""
         return cls.about.panel is not None and cls.about.panel.phased
 
     def gives_posterior(self, target: GenotypeMatrix) -> bool:
-        """False where the program gives dosages or calls alone."""
+        """Return False if the program gives dosages or calls alone."""
         return self.about.output.field in PROBABILITIES
 
     @property
     def version(self) -> str:
-        """What the program calls itself, from the last log; empty before the first run."""
+        """Version that the program prints, from the last log; empty before the first run."""
         found = re.findall(r"^# version: (.*)$", "\n".join(self.logs), re.MULTILINE)
         return found[-1] if found else ""
 
@@ -117,13 +120,13 @@ class External(Imputer):
     def _fit(
         self, panel: GenotypeMatrix, validation: Validation | None, mask: TrainingMask, report: Report | None
     ) -> None:
-        self.logs, self._kept = [], []
+        self.logs, self._kept_files = [], []
         mapped = self.about.uses_map or self.params.map is not None
-        self._map = _spelled_map(self.params.map, self.sites) if mapped else ""
+        self._map = _map_text(self.params.map, self.sites) if mapped else ""
         calls = panel.calls if self.about.panel else panel.calls[:0]
         haplotypes = None
-        if self._phases():
-            beagle = self._beagle(panel)
+        if self._needs_phasing():
+            beagle = self._fitted_beagle(panel)
             haplotypes = beagle.phased_panel()
             calls = haplotypes.sum(axis=2, dtype=np.int8)
             self.logs += beagle.logs
@@ -131,12 +134,15 @@ class External(Imputer):
         for sites in self._parts() if self.about.run.fit else ():
             with tempfile.TemporaryDirectory(prefix=f"snpimpute-{self.name}-") as name:
                 self._run(Path(name), self.about.run.fit, sites)
-                self._kept.append({kept: self._made(Path(name) / kept).read_bytes() for kept in self.about.run.keep})
+                self._kept_files.append(
+                    {kept: self._require_made(Path(name) / kept).read_bytes() for kept in self.about.run.keep}
+                )
 
-    def _beagle(self, panel: GenotypeMatrix) -> Beagle:
+    def _fitted_beagle(self, panel: GenotypeMatrix) -> Beagle:
+        """Return Beagle fitted on the panel, with the parameters for phasing."""
         with tempfile.TemporaryDirectory(prefix=f"snpimpute-{self.name}-") as name:
             params = dict(self.params.phasing)
-            if self.params.map is not None:  # as it was when the imputer was fitted
+            if self.params.map is not None:  # its content when the imputer was fitted
                 params["map"] = Path(name) / "genetic.map"
                 params["map"].write_text(self._map)
             return Beagle(Beagle.parse_params(params), seed=self.seed, threads=self.threads).fit(panel)
@@ -150,7 +156,7 @@ class External(Imputer):
                 f"imputer {self.name} imputes sites that every sample lacks, and no single calls: sample "
                 f"{target.names[i]} lacks {site_keys(target.sites)[j]}, which others have; leave such sites out"
             )
-        written = self._laid_out(target, hidden)
+        written = self._prepared_target(target, hidden)
         out = np.broadcast_to(self.frequencies, (*target.calls.shape, 3)).astype(np.float32)
         for number, sites in enumerate(self._parts()):
             if hidden[sites].all() or not holes[:, sites].any():
@@ -166,36 +172,36 @@ class External(Imputer):
         return out
 
     def _parts(self) -> list[slice]:
-        """The sites that each run takes: those of a contig, or all."""
+        """Return the sites that each run takes: those of one contig, or all."""
         contigs = self.sites["contig"].to_numpy()
         borders = [0, len(contigs)]
         if self.about.run.one_contig:
             borders[1:1] = (np.flatnonzero(contigs[1:] != contigs[:-1]) + 1).tolist()
         return [slice(first, last) for first, last in itertools.pairwise(borders)]
 
-    def _laid_out(self, target: GenotypeMatrix, hidden: np.ndarray) -> GenotypeMatrix:
-        """The target under names of our own, phased where the program wants that, what is missing still missing."""
+    def _prepared_target(self, target: GenotypeMatrix, hidden: np.ndarray) -> GenotypeMatrix:
+        """Return the target with numbered samples, phased if the program wants that; missing calls stay missing."""
         haplotypes = None
         if self.about.target.phased:
             haplotypes = np.stack([target.calls == 2, target.calls >= 1], axis=2).astype(np.int8)
             at = self._to_be_phased(hidden)
             if at.any():
-                beagle = self._beagle(self._panel)
+                beagle = self._fitted_beagle(self._panel)
                 haplotypes[:, at] = beagle.phase(target.take_sites(at))
                 self.logs += beagle.logs
-        laid = GenotypeMatrix(target.calls, numbered_samples(t=target.n_samples), self.sites, haplotypes)
+        numbered = GenotypeMatrix(target.calls, numbered_samples(t=target.n_samples), self.sites, haplotypes)
         if not self.about.target.complete_first:
-            return laid
+            return numbered
         first = self._panel.take_samples(slice(0, 1))
         return GenotypeMatrix(
-            np.concatenate([first.calls, laid.calls]),
-            pd.concat([first.samples, laid.samples], ignore_index=True),
+            np.concatenate([first.calls, numbered.calls]),
+            pd.concat([first.samples, numbered.samples], ignore_index=True),
             self.sites,
             None if haplotypes is None else np.concatenate([cast(np.ndarray, first.haplotypes), haplotypes]),
         )
 
     def _to_be_phased(self, hidden: np.ndarray) -> np.ndarray:
-        """bool (n_sites,): seen sites on contigs that have two of them at least: a single one has no phase."""
+        """Return the seen sites of contigs with at least two of them, bool (n_sites,): a single site has no phase."""
         contigs = self.sites["contig"]
         seen = pd.Series(~hidden)
         return (seen & (seen.groupby(contigs.to_numpy()).transform("sum") >= MIN_SEEN)).to_numpy()
@@ -203,20 +209,20 @@ class External(Imputer):
     def _impute(
         self, target: GenotypeMatrix, number: int, sites: slice, hidden: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """One run's answer to a part; see READERS."""
-        left_out = self.about.target.hidden_sites == "left_out"
+        """Return the posterior and the sites that one run gives for a part; see READERS."""
+        leaves_out = self.about.target.hidden_sites == "left_out"
         part = target.take_sites(sites)
-        written = part.take_sites(~hidden[sites]) if left_out else part
+        written = part.take_sites(~hidden[sites]) if leaves_out else part
         with tempfile.TemporaryDirectory(prefix=f"snpimpute-{self.name}-") as name:
             folder = Path(name)
-            for kept, content in self._kept[number].items() if self._kept else ():
+            for kept, content in self._kept_files[number].items() if self._kept_files else ():
                 (folder / kept).write_bytes(content)
             values = {
                 "target": _write(folder, "target", written, self.about.target.form),
                 "n_target": written.n_samples,
             }
             self._run(folder, self.about.run.impute, sites, values)
-            file = self._made(folder / self.about.output.file)
+            file = self._require_made(folder / self.about.output.file)
             read = READERS[self.about.output.form]
             try:
                 given, there = read(file, self.about.output.field, part)
@@ -233,12 +239,12 @@ class External(Imputer):
         self, folder: Path, commands: tuple[str, ...], sites: slice, values: Mapping[str, Any] | None = None
     ) -> None:
         """Run commands in `folder` and keep their log; InputError in one line if one fails."""
-        place = self._program()
+        path = self._program()
         text = "\n".join(commands)
         first, last = self.sites.iloc[sites].iloc[[0, -1]].itertuples()
         values = {
             **self.params.model_dump(exclude={"map", "phasing"}),
-            "program": place,
+            "program": path,
             "threads": self.threads,
             "seed": self.seed,
             "contig": first.contig,
@@ -252,22 +258,23 @@ class External(Imputer):
         if "{map}" in text:
             (folder / "genetic.map").write_text(self._map)
         about = self.about.program
-        log = [f"# version: {_version(filled_in(about.version, {'program': place}), about.version_pattern)}"]
+        log = [f"# version: {_version(filled_in(about.version, {'program': path}), about.version_pattern)}"]
         environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
         try:
             for command in commands:
                 spelled = filled_in(command, values)
                 done = run_program(["sh", "-e", "-c", spelled], cwd=folder, env=environment)
-                said = done.stdout + done.stderr
-                log.append(f"{spelled}\n{said}")
+                output = done.stdout + done.stderr
+                log.append(f"{spelled}\n{output}")
                 if done.returncode != 0:
                     raise InputError(
-                        f"imputer {self.name}: {self.about.program.name} failed: {_cause(said, done.returncode)}"
+                        f"imputer {self.name}: {self.about.program.name} failed: {_cause(output, done.returncode)}"
                     )
         finally:
             self.logs.append("\n".join(log))
 
-    def _made(self, path: Path) -> Path:
+    def _require_made(self, path: Path) -> Path:
+        """Return the path of a file that the commands should have made; InputError if it is missing."""
         if not path.is_file():
             raise InputError(
                 f"imputer {self.name}: its commands made no file {path.name}; {path.name} is what its description names"
@@ -282,7 +289,7 @@ class External(Imputer):
         (folder / "genetic.map").write_text(self._map)
         whole = self._panel.calls if self._panel.haplotypes is None else self._panel.haplotypes
         np.save(folder / "panel.npy", whole, allow_pickle=False)
-        for number, files in enumerate(self._kept):
+        for number, files in enumerate(self._kept_files):
             place = folder / "kept" / str(number)
             place.mkdir(parents=True)
             for name, content in files.items():
@@ -295,20 +302,22 @@ class External(Imputer):
         calls, haplotypes = (whole, None) if whole.ndim == 2 else (whole.sum(axis=2, dtype=np.int8), whole)
         self._panel = GenotypeMatrix(calls, numbered_samples(p=len(calls)), self.sites, haplotypes)
         places = [folder / "kept" / str(number) for number in range(len(self._parts()))]
-        self._kept = [{file.name: file.read_bytes() for file in place.iterdir()} for place in places if place.is_dir()]
+        self._kept_files = [
+            {file.name: file.read_bytes() for file in place.iterdir()} for place in places if place.is_dir()
+        ]
 
 
 @functools.lru_cache
 def described(name: str, text: str, where: str) -> type[External]:
-    """The imputer class of a description.
+    """Return the imputer class of a description.
 
     Args:
-        name: of the imputer.
-        text: of the description, TOML.
+        name: name of the imputer.
+        text: TOML of the description.
         where: its file, for messages.
 
     Raises:
-        InputError: the description is wrong (says what, and where).
+        InputError: the description is wrong (says what is wrong and where).
     """
     about = parse_description(text, where)
     fields: dict[str, Any] = {key: (type(value), value) for key, value in about.params.items()}
@@ -330,36 +339,36 @@ def described(name: str, text: str, where: str) -> type[External]:
 
 
 def _search_space(cls: type[External], trial: Trial) -> Params:
-    """What the description says to look for, within its limits."""
-    found: dict[str, Any] = {}
-    for name, where in cls.about.search.items():
+    """Return parameters of a trial, within the ranges of the description."""
+    params: dict[str, Any] = {}
+    for name, limits in cls.about.search.items():
         if isinstance(cls.about.params[name], int):
-            found[name] = trial.suggest_int(name, int(where.low), int(where.high), log=where.log)
+            params[name] = trial.suggest_int(name, int(limits.low), int(limits.high), log=limits.log)
         else:
-            found[name] = trial.suggest_float(name, where.low, where.high, log=where.log)
-    return cast(Params, cls.parse_params(found))
+            params[name] = trial.suggest_float(name, limits.low, limits.high, log=limits.log)
+    return cast(Params, cls.parse_params(params))
 
 
 @functools.lru_cache
 def _version(command: str, pattern: str) -> str:
-    """What a program says of its version; it may exit with any status."""
+    """Return the version in the output of a command, whatever its exit status; empty if there is none."""
     done = run_program(["sh", "-c", command])
     found = re.search(pattern, done.stdout + done.stderr)
     return found[0].strip() if found else ""
 
 
-def _cause(said: str, returncode: int) -> str:
-    """The one line that tells why a command failed: the last one that speaks of an error, or the last there is."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    telling = [line for line in lines if TELLING.search(line)] or lines
-    return telling[-1] if telling else f"exit status {returncode}, no message"
+def _cause(output: str, returncode: int) -> str:
+    """Return the line that tells why a command failed: the last one that mentions an error, or the last one."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    candidates = [line for line in lines if ERROR_LINE.search(line)] or lines
+    return candidates[-1] if candidates else f"exit status {returncode}, no message"
 
 
 # ---------------------------------------------------------------------- files
 
 
 def _write(folder: Path, name: str, matrix: GenotypeMatrix, form: str) -> str:
-    """Write a matrix in the form that the program wants; what its commands call it."""
+    """Write a matrix in the form that the program wants; return the name that its commands use."""
     if form == "plink":
         write_bed(folder / f"{name}.bed", matrix)
         return name
@@ -367,8 +376,8 @@ def _write(folder: Path, name: str, matrix: GenotypeMatrix, form: str) -> str:
     return f"{name}.vcf.gz"
 
 
-def _spelled_map(path: Path | None, sites: pd.DataFrame) -> str:
-    """A genetic map in PLINK format (contig, id, cM, position) with a line for each position of `sites`."""
+def _map_text(path: Path | None, sites: pd.DataFrame) -> str:
+    """Return a genetic map in PLINK format (contig, id, cM, position), one line for each position of `sites`."""
     genetic_map = GeneticMap() if path is None else GeneticMap.read(path)
     places = sites.drop_duplicates(["contig", "pos"])
     lines = []
@@ -379,7 +388,7 @@ def _spelled_map(path: Path | None, sites: pd.DataFrame) -> str:
 
 
 def _read_vcf_answer(path: Path, field: str, written: GenotypeMatrix) -> tuple[np.ndarray, np.ndarray]:
-    """A FORMAT field of a VCF, plain or gzipped; see READERS."""
+    """Read a FORMAT field of a VCF, plain or gzipped; see READERS."""
     place = {key: j for j, key in enumerate(site_keys(written.sites))}
     out = np.full((*written.calls.shape, 3), np.nan, dtype=np.float32)
     there = np.zeros(written.n_sites, dtype=bool)
@@ -397,13 +406,13 @@ def _read_vcf_answer(path: Path, field: str, written: GenotypeMatrix) -> tuple[n
                     raise ValueError(f"sample {next(iter(known))} is missing")
             elif (j := place.get(f"{contig}:{pos}:{ref}:{alt}")) is not None and field in keys.split(":"):
                 which = keys.split(":").index(field)
-                out[rows, j] = _posterior_of(field, [sample.split(":")[which] for sample in samples])
+                out[rows, j] = _parsed_posterior(field, [sample.split(":")[which] for sample in samples])
                 there[j] = True
     return out, there
 
 
-def _posterior_of(field: str, values: Sequence[str]) -> np.ndarray:
-    """float64 (n, 3) of one site's values as they stand in a VCF; NaN where missing."""
+def _parsed_posterior(field: str, values: Sequence[str]) -> np.ndarray:
+    """Return the posterior of one site from its values in a VCF, float64 (n, 3); NaN where missing."""
     if field == "GT":
         alleles = np.array([[text[0], text[-1]] if len(text) == 3 else [".", "."] for text in values])
         known = np.isin(alleles, ["0", "1"]).sum(axis=1) == 2
@@ -420,6 +429,7 @@ def _posterior_of(field: str, values: Sequence[str]) -> np.ndarray:
 
 
 def _padded(parts: list[str], width: int) -> list[str]:
+    """Return the numbers of a value, or as many points for a single point; ValueError for another length."""
     if len(parts) == width:
         return parts
     if parts == ["."]:
@@ -428,11 +438,12 @@ def _padded(parts: list[str], width: int) -> list[str]:
 
 
 def _number(text: str) -> float:
+    """Return a number, NaN for a point."""
     return np.nan if text == "." else float(text)
 
 
 def _read_plink_answer(path: Path, field: str, written: GenotypeMatrix) -> tuple[np.ndarray, np.ndarray]:
-    """The calls of a PLINK 1 bed; see READERS."""
+    """Read the calls of a PLINK 1 bed; see READERS."""
     from bed_reader import open_bed
 
     out = np.full((*written.calls.shape, 3), np.nan, dtype=np.float32)
@@ -454,8 +465,8 @@ def _read_plink_answer(path: Path, field: str, written: GenotypeMatrix) -> tuple
     return out, there
 
 
-# Each takes the file, the field, and what was written for the program. It gives the posterior, float32 (n_samples,
-# n_sites, 3), NaN for a call that came back without, and bool (n_sites,): the sites that came back at all.
+# Readers by form. Each takes the file, the field, and the target written for the program. It returns the posterior,
+# float32 (n_samples, n_sites, 3), NaN for calls without a value, and the sites that the program gave, bool (n_sites,).
 READERS: dict[str, Callable[[Path, str, GenotypeMatrix], tuple[np.ndarray, np.ndarray]]] = {
     "vcf": _read_vcf_answer,
     "plink": _read_plink_answer,

@@ -1,4 +1,4 @@
-"""What the Keras networks share: seeds, input encoding, optimizer, training step, saving."""
+"""Base of the Keras networks: seeds, input encoding, optimizer, training step, saving."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ Input = Literal["mean", "standardised", "missing", "indicator"]
 
 
 class KerasParams(NetworkParams):
-    """Parameters that every Keras network has.
+    """Parameters of every Keras network.
 
     Attributes:
         schedule: course of the learning rate over `epochs`: "constant"; "cosine" (from learning_rate to 0);
             "one_cycle" (up from a 25th of it over the first 30% of the steps, then as cosine; after Smith and Topin
             2018, "Super-convergence").
         weight_decay: decoupled weight decay of AdamW (Loshchilov and Hutter 2019); at 0 it is Adam.
-        input: what stands in the input for a call that is not seen, see `KerasImputer.encode`.
-        mask_inputs: hide masked genotypes in the input while learning, as they are when imputing. False leaves them
-            visible (what seems to have been published): the network then learns to copy its input.
+        input: encoding of calls, and of those not seen; see `KerasImputer.encode`.
+        mask_inputs: hide masked genotypes in the input while learning, as when imputing. False leaves them visible (as
+            seems to have been published): the network then learns to copy its input.
         input_dropout: share of the other calls of a batch that are hidden in the input as well, outside the loss
             (a denoising autoencoder: Vincent et al. 2008).
     """
@@ -48,30 +48,30 @@ class KerasParams(NetworkParams):
 
 
 class KerasImputer(NetworkImputer):
-    """A network in Keras: a subclass defines `network`, and `encode` if it wants its input in another form."""
+    """Network in Keras: a subclass defines `network`, and `encode` if it wants its input in another form."""
 
     framework = "tensorflow"
     Params = KerasParams
-    fused_update: ClassVar[bool] = False  # compile the optimizer's update into one pass: pays where weights are many
+    fused_update: ClassVar[bool] = False  # compile the optimizer's update into one pass, which pays with many weights
 
     # ------------------------------------------------------------------ what a subclass defines
 
     @classmethod
     @abstractmethod
     def network(cls, n_sites: int, params: Any) -> keras.Model:
-        """The untrained model: `encode`'s output in, logits float32 (batch, n_sites, 3) out.
+        """Return the untrained model: `encode`'s output in, logits float32 (batch, n_sites, 3) out.
 
-        Regularisers of its layers join the loss. No Lambda layers; layers of one's own are registered
+        Regularisers of its layers are added to the loss. It has no Lambda layers, and its own layers are registered
         (`keras.saving.register_keras_serializable`), so that the saved model loads in safe mode.
         """
 
     def encode(self, calls: np.ndarray) -> np.ndarray:
-        """What the network sees of calls int8 (n_samples, n_sites), -1 = not seen.
+        """Return the network's input for calls int8 (n_samples, n_sites), -1 = not seen.
 
-        "mean": genotypes halved (0, 0.5, 1), the site's mean in the panel, halved, where not seen (so, it seems, published).
-        "standardised": the same information, less the site's mean and divided by its standard deviation in the panel.
-        "missing": genotypes halved, -1 where not seen.
-        "indicator": as "standardised", and a second value that is 1 where not seen, 0 where seen.
+        "mean": genotypes halved (0, 0.5, 1); where not seen, half the site's mean in the panel (as seems to be
+        published). "standardised": the same information, minus the site's mean and divided by its standard deviation in
+        the panel. "missing": genotypes halved; -1 where not seen. "indicator": as "standardised", and a second value
+        that is 1 where not seen, 0 where seen.
 
         Returns:
             float32 (n_samples, n_sites, values_per_site(params)).
@@ -98,7 +98,7 @@ class KerasImputer(NetworkImputer):
         keras.utils.set_random_seed(self.seed)
         tf.config.experimental.enable_op_determinism()
         self._rng = np.random.default_rng([self.seed, 1])
-        self._take(self.network(panel.n_sites, p))
+        self._set_model(self.network(panel.n_sites, p))
         optimizer = keras.optimizers.AdamW(
             learning_rate(p.schedule, p.learning_rate, steps_per_epoch * p.epochs), weight_decay=p.weight_decay
         )
@@ -110,14 +110,15 @@ class KerasImputer(NetworkImputer):
             self._step(*self.training_batch(calls, hidden))
 
     def training_batch(self, calls: np.ndarray, hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Input, true genotypes and loss mask of a batch.
+        """Return input, true genotypes and loss mask of a batch.
 
         Args:
             calls: int8 (batch, n_sites), -1 = missing: never in the input, never in the loss.
-            hidden: bool (batch, n_sites), what is to be learned.
+            hidden: bool (batch, n_sites), the calls to learn.
 
         Returns:
-            `encode`'s output; int32 (batch, n_sites), 0 where missing; float32 (batch, n_sites), 1 where hidden and known.
+            `encode`'s output; int32 (batch, n_sites), 0 where missing; float32 (batch, n_sites), 1 where hidden and
+            known.
         """
         unseen = self._rng.random(calls.shape) < self.params.input_dropout
         if self.params.mask_inputs:
@@ -150,12 +151,12 @@ class KerasImputer(NetworkImputer):
     def _load(self, folder: Path) -> None:
         import keras
 
-        self._take(keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=True))
+        self._set_model(keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=True))
         state = json.loads((folder / "network.json").read_text())
         self._calibration = state["calibration"] and tuple(state["calibration"])
         self._stop_after = state["stop_after"]
 
-    def _take(self, model: keras.Model) -> None:
+    def _set_model(self, model: keras.Model) -> None:
         """Make `model` the network of this imputer."""
         import tensorflow as tf
 
@@ -165,7 +166,7 @@ class KerasImputer(NetworkImputer):
 
 
 def suggest_keras_training(trial: Trial, epochs: tuple[int, int, int]) -> dict[str, Any]:
-    """What every Keras network's study looks for besides its sizes; see `suggest_training`."""
+    """Return a trial's parameters of training for any Keras network; see `suggest_training`."""
     return {
         "schedule": trial.suggest_categorical("schedule", get_args(Schedule)),
         "input_dropout": trial.suggest_float("input_dropout", 0.0, 0.5),
@@ -174,7 +175,7 @@ def suggest_keras_training(trial: Trial, epochs: tuple[int, int, int]) -> dict[s
 
 
 def suggest_mirrored(trial: Trial) -> dict[str, Any]:
-    """What a study looks for in `mirrored_layers`."""
+    """Return a trial's parameters of `mirrored_layers`."""
     return {
         "hidden_1": trial.suggest_int("hidden_1", 128, 1024, step=128),
         "hidden_2": trial.suggest_int("hidden_2", 128, 1024, step=128),
@@ -186,7 +187,7 @@ def suggest_mirrored(trial: Trial) -> dict[str, Any]:
 
 
 def mirrored_layers(x: Any, n_sites: int, params: Any) -> Any:
-    """Dense layers down to the bottleneck and up again: (batch, n_inputs) in, logits (batch, n_sites, 3) out.
+    """Return dense layers down to the bottleneck and up again: (batch, n_inputs) in, logits (batch, n_sites, 3) out.
 
     `params` has hidden_1, hidden_2 and z (widths), activation, l2 (penalty) and dropout (of the four wide layers).
     """
@@ -203,21 +204,22 @@ def mirrored_layers(x: Any, n_sites: int, params: Any) -> Any:
 
 
 def n_mirrored_weights(n_inputs: int, n_sites: int, params: Any) -> int:
-    """Number of weights in `mirrored_layers`."""
+    """Return the number of weights in `mirrored_layers`."""
     return sum((before + 1) * after for before, after in pairwise([n_inputs, *_mirrored_widths(n_sites, params)]))
 
 
 def _mirrored_widths(n_sites: int, params: Any) -> list[int]:
+    """Return the widths of all layers, from the first hidden one to the logits."""
     return [params.hidden_1, params.hidden_2, params.z, params.hidden_2, params.hidden_1, n_sites * 3]
 
 
 def values_per_site(params: KerasParams) -> int:
-    """How many values `KerasImputer.encode` gives for a site."""
+    """Return the number of values that `KerasImputer.encode` gives for a site."""
     return 2 if params.input == "indicator" else 1
 
 
 def learning_rate(schedule: str, peak: float, n_steps: int) -> Any:
-    """The learning rate over `n_steps` steps, for a Keras optimizer: a number, or a schedule."""
+    """Return the learning rate over `n_steps` steps for a Keras optimizer: a number, or a schedule."""
     import keras
 
     if schedule == "constant":
@@ -231,10 +233,10 @@ def learning_rate(schedule: str, peak: float, n_steps: int) -> Any:
 
 
 def training_step(model: keras.Model, optimizer: Any, class_weights: np.ndarray, fused_update: bool = False) -> Any:
-    """A compiled step: update `model` by the weighted cross-entropy of one `training_batch`.
+    """Return a compiled step that updates `model` by the weighted cross-entropy of one `training_batch`.
 
-    Each call weighs as its true genotype's class weight, and the loss is the weighted mean (divided by the sum of the
-    weights, not by the number of calls), so that its size, against regularisers, depends on neither.
+    Each call has the class weight of its true genotype. The loss is the weighted mean (divided by the sum of the
+    weights, not by the number of calls), so that its size relative to regularisers depends on neither.
     """
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""What all networks share, whatever the framework: masks in training, choice of the epoch, calibration."""
+"""Base of all networks, whatever the framework: masks in training, choice of the epoch, calibration."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.imputers.contract import Imputer, Params, Report, Trial, Validation, Variant
 
 ClassWeights = Literal["none", "sqrt", "inverse"]
-Calibration = tuple[float, float, float, float]  # temperature, and what is added to the log-posterior of 0, 1, 2
+Calibration = tuple[float, float, float, float]  # temperature, then the numbers added to the log-posterior of 0, 1, 2
 
 
 class NetworkParams(Params):
-    """Parameters that every network has.
+    """Parameters of every network.
 
-    epochs is the length of the learning-rate schedule; stop_after ends training within it (found by the fit with
-    validation, and used when fitting again on all samples), as is calibration.
+    `epochs` is the length of the learning-rate schedule; `stop_after` ends training within it. The fit with validation
+    finds `stop_after` and `calibration`, and the fit on all samples uses them.
     """
 
     epochs: int = Field(100, ge=1)
@@ -38,7 +38,7 @@ class NetworkParams(Params):
 
 
 class NetworkImputer(Imputer):
-    """An imputer that learns in epochs: a subclass builds, trains for one epoch and predicts."""
+    """Imputer that learns in epochs: a subclass builds the network, trains it for one epoch and predicts."""
 
     params: Any
     learns_in_epochs = True
@@ -48,26 +48,34 @@ class NetworkImputer(Imputer):
 
     @abstractmethod
     def _build(self, panel: GenotypeMatrix, class_weights: np.ndarray, steps_per_epoch: int) -> None:
-        """Make the network and its optimizer, all seeded; class_weights float32 (3,), for the loss."""
+        """Make the network and its optimizer, all seeded.
+
+        Args:
+            panel: the samples to learn from.
+            class_weights: float32 (3,), for the loss.
+            steps_per_epoch: number of batches of an epoch.
+        """
 
     @abstractmethod
     def _train_epoch(self, batches: list[tuple[np.ndarray, np.ndarray]]) -> None:
-        """One pass. Each batch: calls int8 (batch, n_sites) with -1 = missing, hidden bool (batch, n_sites).
+        """Train for one epoch; the loss is taken at calls that are hidden and known.
 
-        The loss is taken at calls that are hidden and known.
+        Args:
+            batches: calls int8 (batch, n_sites), -1 = missing, and hidden bool (batch, n_sites), of each batch.
+
         """
 
     @abstractmethod
     def _log_posterior(self, calls: np.ndarray) -> np.ndarray:
-        """float32 (n_samples, n_sites, 3) log-probabilities before calibration, for calls int8 with -1 = missing."""
+        """Return log-probabilities before calibration, float32 (n_samples, n_sites, 3), of calls int8, -1 = missing."""
 
     @abstractmethod
     def _get_weights(self) -> Any:
-        """A copy of all weights."""
+        """Return a copy of all weights."""
 
     @abstractmethod
     def _set_weights(self, weights: Any) -> None:
-        """Put back what `_get_weights` gave."""
+        """Restore the weights that `_get_weights` returned."""
 
     # ------------------------------------------------------------------ the fit
 
@@ -106,7 +114,7 @@ class NetworkImputer(Imputer):
             self._calibration = fit_calibration(*self._hidden_log_posteriors(validation))
 
     def _hidden_log_posteriors(self, validation: Validation) -> tuple[np.ndarray, np.ndarray]:
-        """Log-posteriors (n, 3) and true genotypes (n,) at the hidden known calls of all masks."""
+        """Return log-posteriors (n, 3) and true genotypes (n,) at the hidden known calls of all masks."""
         logs, truths = [], []
         for mask in validation.masks:
             log_posterior = at_hidden(self._log_posterior(validation.matrix.hide(mask).calls), mask).reshape(-1, 3)
@@ -117,7 +125,7 @@ class NetworkImputer(Imputer):
 
     @classmethod
     def agreed(cls, found: Sequence[Any]) -> Any:
-        """As of any imputer; the calibration is the mean of those found, number by number."""
+        """Return common parameters as any imputer; the calibration is the mean of those found, number by number."""
         calibrations = [params.calibration for params in found if params.calibration is not None]
         mean = tuple(np.mean(calibrations, axis=0).tolist()) if calibrations else None
         return super().agreed([params.model_copy(update={"calibration": mean}) for params in found])
@@ -130,12 +138,12 @@ class NetworkImputer(Imputer):
 
 
 def suggest_training(trial: Trial, epochs: tuple[int, int, int], batch_sizes: Sequence[int]) -> dict[str, Any]:
-    """What every network's study looks for besides its sizes.
+    """Return a trial's parameters of training for any network.
 
     Args:
-        trial: of the study.
+        trial: the study's trial.
         epochs: lowest, highest and step of the schedule's length.
-        batch_sizes: to choose from.
+        batch_sizes: sizes to choose from.
     """
     lowest, highest, step = epochs
     return {
@@ -149,9 +157,11 @@ def suggest_training(trial: Trial, epochs: tuple[int, int, int], batch_sizes: Se
 
 
 def class_weights(calls: np.ndarray, kind: str) -> np.ndarray:
-    """float32 (3,): weights of the genotypes in the loss, from their counts among `calls` (-1 ignored), mean 1.
+    """Return the weights of the genotypes in the loss, float32 (3,), mean 1.
 
-    "inverse" is the inverse frequency (published), "sqrt" its square root, "none" all 1.
+    Args:
+        calls: int8, -1 = missing, not counted; the weights follow from the counts of genotypes.
+        kind: "inverse" = inverse frequency (published), "sqrt" = its square root, "none" = all 1.
     """
     counts = np.maximum([(calls == g).sum() for g in (0, 1, 2)], 1).astype(float)
     weights = counts ** {"none": 0.0, "sqrt": -0.5, "inverse": -1.0}[kind]
@@ -159,7 +169,7 @@ def class_weights(calls: np.ndarray, kind: str) -> np.ndarray:
 
 
 def fit_calibration(log_posterior: np.ndarray, truth: np.ndarray) -> Calibration:
-    """Vector scaling with one temperature: softmax(log p / T + b), by cross-entropy.
+    """Fit vector scaling with one temperature, softmax(log p / T + b), by cross-entropy.
 
     After Guo et al. 2017, "On calibration of modern neural networks". A weak pull towards T = 1, b = 0 keeps the fit
     defined where a genotype never occurs.
@@ -186,10 +196,15 @@ def fit_calibration(log_posterior: np.ndarray, truth: np.ndarray) -> Calibration
 
 
 def apply_calibration(log_posterior: np.ndarray, calibration: Calibration | None) -> np.ndarray:
-    """float32 (n_samples, n_sites, 3) probabilities from log-probabilities and a calibration (None: as they are)."""
+    """Return calibrated probabilities, float32 (n_samples, n_sites, 3).
+
+    Args:
+        log_posterior: log-probabilities of the same shape.
+        calibration: None = unchanged.
+    """
     temperature, *bias = calibration or (1.0, 0.0, 0.0, 0.0)
     z = np.asarray(log_posterior, dtype=np.float32) / np.float32(temperature) + np.array(bias, dtype=np.float32)
-    # three arrays at a time: what is taken over an axis of length 3 would be ten times slower
+    # by genotype: reductions over an axis of length 3 are ten times slower
     z -= np.maximum(np.maximum(z[:, :, 0], z[:, :, 1]), z[:, :, 2])[:, :, None]
     np.exp(z, out=z)
     z /= (z[:, :, 0] + z[:, :, 1] + z[:, :, 2])[:, :, None]

@@ -1,4 +1,4 @@
-"""What the imputers that learn from the target share: what they learn from, and frequencies where that says nothing."""
+"""Base of the imputers that learn from the target: the calls they learn from, and genotype frequencies."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ from snpimpute.imputers.contract import Imputer, Params, Report, Validation
 
 
 class TargetParams(Params):
-    """Attributes:
-    use_panel: learn from the panel's samples too, where there are any.
+    """Parameters of every imputer that learns from the target.
+
+    Attributes:
+        use_panel: learn from the panel's samples too, where there are any.
     """
 
     use_panel: bool = True
 
 
 class TargetLearner(Imputer):
-    """An imputer that needs no panel: it learns from the target's own calls, and from the panel's if `use_panel` says so."""
+    """Imputer that needs no panel: it learns from the target's own calls, and from the panel's if `use_panel`."""
 
     needs_panel = False
 
-    _panel: np.ndarray  # int8 (n_samples, n_sites); no samples where the target alone is learned from
+    _panel: np.ndarray  # int8 (n_samples, n_sites); without samples if it learns from the target alone
 
     def _fit(
         self, panel: GenotypeMatrix, validation: Validation | None, mask: TrainingMask, report: Report | None
     ) -> None:
         self._panel = panel.calls if self.params.use_panel else panel.calls[:0]
 
-    def _learned_from(self, target: GenotypeMatrix) -> np.ndarray:
-        """int8 (n, n_sites): the calls of the target's samples, in order, and after them those of the panel."""
+    def _training_calls(self, target: GenotypeMatrix) -> np.ndarray:
+        """Return the calls to learn from, int8 (n, n_sites): the target's samples in order, then the panel's."""
         return np.concatenate([target.calls, self._panel])
 
     def _save(self, folder: Path) -> None:
@@ -43,13 +45,13 @@ class TargetLearner(Imputer):
 
 
 def frequencies_in(calls: np.ndarray, otherwise: np.ndarray, pseudo_count: float = 0.5) -> np.ndarray:
-    """float64 (n_sites, 3): genotype frequencies in `calls` int8 (n, n_sites), -1 = missing.
+    """Return the genotype frequencies of each site in `calls`, float64 (n_sites, 3).
 
     Args:
-        calls: of whatever is learned from.
-        otherwise: (n_sites, 3), what they are at a site without any call: those of the panel, be it learned from or not.
-            Without a panel these are a third each: Hardy-Weinberg proportions where every allele frequency is as likely
-            as any other.
+        calls: int8 (n, n_sites), -1 = missing; the calls that the imputer learns from.
+        otherwise: (n_sites, 3), frequencies for sites without any call: those of the panel, even if the imputer does
+            not learn from it. Without a panel these are a third each: Hardy-Weinberg proportions averaged over all
+            allele frequencies.
         pseudo_count: added to the count of each genotype.
     """
     counts = np.stack([(calls == g).sum(axis=0) for g in GENOTYPES], axis=1)

@@ -1,4 +1,4 @@
-"""What the PyTorch networks share: seeds, precision, optimizer, focal loss, training, prediction, saving."""
+"""Base of the PyTorch networks: seeds, precision, optimizer, focal loss, training, prediction, saving."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ PREDICT_BATCH = 64
 
 
 class TorchParams(NetworkParams):
-    """Parameters that every PyTorch network has.
+    """Parameters of every PyTorch network.
 
     Attributes:
         learning_rate: highest rate of the one-cycle schedule (Smith and Topin 2018, "Super-convergence"): up from a
             25th of it over the first `warm_up` of the steps of all `epochs`, then down to nearly 0.
         weight_decay: decoupled weight decay of AdamW (Loshchilov and Hutter 2019).
         gradient_clip: largest norm of the gradient of a step.
-        gamma: focusing of the focal loss (Lin et al. 2017, "Focal loss for dense object detection"); at 0 it is the
+        gamma: focusing of the focal loss (Lin et al. 2017, "Focal loss for dense object detection"); with 0 it is the
             weighted cross-entropy.
-        precision: of the products while learning and imputing; "auto" is bfloat16 where the hardware is made for it.
+        precision: number format of matrix products while learning and imputing; "auto" is bfloat16 on hardware made for
+            it.
     """
 
     learning_rate: float = Field(5e-4, gt=0)
@@ -42,7 +43,7 @@ class TorchParams(NetworkParams):
 
 
 class TorchImputer(NetworkImputer):
-    """A network in PyTorch: a subclass defines `network` and `logits`."""
+    """Network in PyTorch: a subclass defines `network` and `logits`."""
 
     framework = "torch"
     Params = TorchParams
@@ -52,12 +53,12 @@ class TorchImputer(NetworkImputer):
     @classmethod
     @abstractmethod
     def network(cls, n_sites: int, params: Any) -> torch.nn.Module:
-        """The untrained network."""
+        """Return the untrained network."""
 
     @classmethod
     @abstractmethod
     def logits(cls, model: torch.nn.Module, seen: torch.Tensor) -> torch.Tensor:
-        """float (batch, n_sites, 3) for int64 calls (batch, n_sites), -1 = not seen."""
+        """Return logits, float (batch, n_sites, 3), of int64 calls (batch, n_sites), -1 = not seen."""
 
     # ------------------------------------------------------------------ what NetworkImputer asks for
 
@@ -66,7 +67,7 @@ class TorchImputer(NetworkImputer):
 
         p = self.params
         torch.manual_seed(self.seed)
-        self._take(self.network(panel.n_sites, p))
+        self._set_model(self.network(panel.n_sites, p))
         self._class_weights = torch.from_numpy(class_weights).to(self._device)
         self._optimizer = torch.optim.AdamW(self._model.parameters(), lr=p.learning_rate, weight_decay=p.weight_decay)
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -79,7 +80,7 @@ class TorchImputer(NetworkImputer):
             self._step(calls, hidden)
 
     def _step(self, calls: np.ndarray, hidden: np.ndarray) -> None:
-        """Update the network by one batch; what is hidden or missing is not in its input."""
+        """Update the network by one batch; hidden and missing calls are not in its input."""
         import torch
 
         truth = torch.from_numpy(calls.astype(np.int64)).to(self._device)
@@ -121,14 +122,14 @@ class TorchImputer(NetworkImputer):
     def _load(self, folder: Path) -> None:
         from safetensors.torch import load_model
 
-        self._take(self.network(len(self.sites), self.params))
+        self._set_model(self.network(len(self.sites), self.params))
         load_model(self._model, str(folder / "model.safetensors"), device=str(self._device))
         state = json.loads((folder / "network.json").read_text())
         self._calibration = state["calibration"] and tuple(state["calibration"])
         self._stop_after = state["stop_after"]
 
-    def _take(self, model: torch.nn.Module) -> None:
-        """Make `model` the network of this imputer, where it will compute."""
+    def _set_model(self, model: torch.nn.Module) -> None:
+        """Make `model` the network of this imputer, on the device where it computes."""
         import torch
 
         torch.set_num_threads(self.threads)
@@ -136,7 +137,7 @@ class TorchImputer(NetworkImputer):
         self._model = model.to(self._device)
 
     def _precision(self) -> torch.autocast:
-        """The context in which products are made in the chosen precision."""
+        """Return the context in which products have the chosen precision."""
         import torch
 
         chosen = self.params.precision
@@ -145,7 +146,7 @@ class TorchImputer(NetworkImputer):
 
 
 def torch_device() -> str:
-    """ "cuda" where there is a GPU, else "cpu"; SNPIMPUTE_DEVICE overrides."""
+    """Return "cuda" if there is a GPU, else "cpu"; SNPIMPUTE_DEVICE overrides."""
     if chosen := os.environ.get("SNPIMPUTE_DEVICE"):
         return chosen
     import torch
@@ -154,14 +155,14 @@ def torch_device() -> str:
 
 
 def has_fast_bf16() -> bool:
-    """Whether bfloat16 products run on hardware made for them (a GPU, or a CPU with AMX or AVX-512 BF16)."""
+    """Tell whether bfloat16 products run on hardware made for them (a GPU, or a CPU with AMX or AVX-512 BF16)."""
     if torch_device() == "cuda":
         return True
     return bool({"amx_bf16", "avx512_bf16"} & cpu_flags())
 
 
 def cpu_flags() -> set[str]:
-    """Feature flags of the processor as Linux names them; empty elsewhere."""
+    """Return the processor's feature flags as Linux names them; empty on other systems."""
     info = Path("/proc/cpuinfo")
     if not info.exists():
         return set()
@@ -172,7 +173,7 @@ def cpu_flags() -> set[str]:
 
 
 def focal_loss(logits: torch.Tensor, truth: torch.Tensor, class_weights: torch.Tensor, gamma: float) -> torch.Tensor:
-    """Mean of the focal loss over calls, each weighing as its true genotype's class weight; 0 without calls.
+    """Return the mean focal loss over calls, weighted by the class weight of the true genotype; 0 without calls.
 
     Args:
         logits: float32 (n, 3).

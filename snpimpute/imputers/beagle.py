@@ -1,4 +1,4 @@
-"""Beagle 5.4 as an imputer: files written for it, the program run, its answer read back as a posterior."""
+"""Beagle 5.4 as an imputer: write files for it, run the program, read its output as a posterior."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from snpimpute.imputers._target import frequencies_in
 from snpimpute.imputers.contract import Imputer, Params, Report, Trial, Validation, Variant
 from snpimpute.io.write_vcf import write_vcf
 
-SMALL = 1_000_000  # genotypes of panel and target: up to these Java spends more on optimising a run than it gains by it
-LEAD = 0.001  # by which Beagle's call leads where its probabilities favour another: enough to survive float16
+SMALL = 1_000_000  # genotypes of panel and target up to which Java's optimising takes longer than it saves
+LEAD = 0.001  # lead of Beagle's call where its probabilities favour another genotype: enough to survive float16
 HARD_CALL = 0.98  # weight of a call that Beagle gives without probabilities; the other two genotypes share the rest
 ARGUMENTS = {
     "ne": "ne",
@@ -42,7 +42,7 @@ ARGUMENTS = {
     "overlap": "overlap",
 }
 FAILURE = re.compile(r"(?:^ERROR|\b[\w.]+(?:Exception|Error)): (?:ERROR: )?(.+)")
-MENDED_BY = {
+REMEDIES = {
     "OutOfMemoryError": "raise memory_mb",
     "initialization of VM": "change memory_mb",
     "only one position": "raise window, or leave the site out if it is the only one of its contig",
@@ -51,25 +51,25 @@ MENDED_BY = {
 
 
 class BeagleParams(Params):
-    """Beagle's own parameters and defaults; an argument that is None is not passed.
+    """Beagle's parameters with its own defaults; an argument that is None is not passed.
 
     Attributes:
         mode: "reference" (the panel is Beagle's reference), "joint" (panel and target phased together in one file) or
             "alone" (the target phased by itself, without the panel).
-        ne: effective population size; together with the map it sets how often haplotypes switch.
+        ne: effective population size; with the map it sets how often haplotypes switch.
         err: probability that an allele differs from the haplotype it copies; None = from the number of haplotypes.
-        em: whether phasing estimates `ne` and `err` anew (imputation uses the given ones).
+        em: whether phasing estimates `ne` and `err` itself (imputation uses the given ones).
         cluster: sites closer than this (cM) are imputed as one.
-        phase_states: haplotypes that a sample's phase is modelled with.
+        phase_states: number of haplotypes in the model of a sample's phase.
         iterations: phasing iterations.
         burnin: most burn-in iterations before them.
-        window: length of a piece of the chromosome worked on at a time (cM).
+        window: length of a window (cM).
         overlap: length shared by neighbouring windows (cM).
         map: genetic map in PLINK format with cM; None = 1 cM per Mb.
-        phasings: runs, with the seeds seed, seed + 1, …, whose posteriors are averaged.
-        calls_from: what decides the hard call at a site hidden for all: "haplotypes" (Beagle's own GT, the likelier
-            allele of each haplotype) or "probabilities" (the largest GP, which calls more heterozygotes). With
-            "haplotypes", where a heterozygote leads the GP and the GT is homozygous, the two share their weight evenly.
+        phasings: number of runs, with the seeds seed, seed + 1, …, whose posteriors are averaged.
+        calls_from: source of the hard call at a site hidden for all: "haplotypes" (Beagle's own GT, the likelier allele
+            of each haplotype) or "probabilities" (the largest GP, which calls more heterozygotes). With "haplotypes",
+            where a heterozygote leads the GP and the GT is homozygous, the two share their weight evenly.
         memory_mb: largest heap of Java (MiB).
     """
 
@@ -91,6 +91,7 @@ class BeagleParams(Params):
     @field_validator("overlap")
     @classmethod
     def _within_window(cls, overlap: float | None, info: ValidationInfo) -> float | None:
+        """Refuse an overlap that is too long for the window."""
         window = info.data.get("window") or 40.0
         if window < 1.1 * (overlap or 2.0):
             raise ValueError(f"window ({window:g}) must be at least 1.1 times overlap ({overlap or 2.0:g})")
@@ -100,15 +101,15 @@ class BeagleParams(Params):
 class Beagle(Imputer):
     """Beagle 5.4 (Browning, Tian, Zhou & Browning 2021; Browning, Zhou & Browning 2018), run as a program.
 
-    In reference mode sites hidden for every target sample are left out of the target file and come back with
-    probabilities (two decimals). Beagle gives hard calls alone at sites where some samples have a call, and without a
-    reference: there a call weighs .98 and the other genotypes .01 each, averaged over `phasings`, and `gives_posterior`
-    says False. Joint mode needs no panel: without one, the target alone is phased; a sample without any call on a contig
-    gets the genotype frequencies there. In reference mode an unphased or incomplete panel is phased by Beagle itself
-    first, once for each seed, when it is fitted.
+    In reference mode, sites hidden for every target sample are left out of the target file, and Beagle gives their
+    probabilities (two decimals). At sites where some samples have a call, and without a reference, Beagle gives hard
+    calls only: there a call weighs .98 and the other genotypes .01 each, averaged over `phasings`, and
+    `gives_posterior` returns False. Joint mode needs no panel: without one, the target alone is phased; a sample
+    without any call on a contig gets the genotype frequencies there. In reference mode Beagle itself phases an unphased
+    or incomplete panel when it is fitted, once for each seed.
 
-    Contigs share nothing but the stream of random numbers. The first is imputed as by a run of its own; without a
-    reference each later one is imputed as by a run of its own whose seed is what the stream has come to.
+    Contigs share nothing but the stream of random numbers. The first is imputed as in a run of its own; without a
+    reference each later one is imputed as in a run of its own that starts where the stream is then.
 
     Attributes:
         logs: command line and output of each run so far, oldest first; saved with the model as beagle.log.
@@ -134,9 +135,9 @@ class Beagle(Imputer):
 
     @classmethod
     def search_space(cls, trial: Trial) -> BeagleParams:
-        """What decides Beagle's rank: how often haplotypes switch, which sites are merged, phasing, and runs averaged.
+        """Return parameters of a trial: switches, merged sites, phasing and averaged runs, which decide Beagle's rank.
 
-        `err` is left to Beagle: from 1e-4 to 1e-2 it moves macro-F1 by less than .003.
+        `err` is left to Beagle: from 1e-4 to 1e-2 it changes macro-F1 by less than .003.
         """
         return BeagleParams(
             ne=trial.suggest_float("ne", 100, 1e6, log=True),
@@ -150,7 +151,7 @@ class Beagle(Imputer):
         )
 
     def gives_posterior(self, target: GenotypeMatrix) -> bool:
-        """False without a reference, and where one of these sites has calls for some samples only."""
+        """Return False without a reference, and if one of these sites has calls for some samples only."""
         missing = target.calls == MISSING
         return self.params.mode == "reference" and bool((missing.all(axis=0) | ~missing.any(axis=0)).all())
 
@@ -160,7 +161,7 @@ class Beagle(Imputer):
 
     @property
     def version(self) -> str:
-        """What Beagle calls itself, from the last log; empty before the first run."""
+        """Version that Beagle prints, from the last log; empty before the first run."""
         found = re.search(r"^beagle\S* \(version .+?\)", self.logs[-1], re.MULTILINE) if self.logs else None
         return found[0] if found else ""
 
@@ -191,24 +192,24 @@ class Beagle(Imputer):
             self._haplotypes = np.stack([self._run(seed, unphased)[0] for seed in self._seeds()])
 
     def _posterior(self, target: GenotypeMatrix) -> np.ndarray:
-        run = self._jointly if self._haplotypes is None else self._from_reference
-        return np.mean([run(target, seed) for seed in self._seeds()], axis=0)
+        impute = self._impute_jointly if self._haplotypes is None else self._impute_from_reference
+        return np.mean([impute(target, seed) for seed in self._seeds()], axis=0)
 
-    def _from_reference(self, target: GenotypeMatrix, seed: int) -> np.ndarray:
-        """float32 (n_samples, n_sites, 3): one run with the panel as reference."""
+    def _impute_from_reference(self, target: GenotypeMatrix, seed: int) -> np.ndarray:
+        """Return the posterior of one run with the panel as reference, float32 (n_samples, n_sites, 3)."""
         assert self._haplotypes is not None
         haplotypes = self._haplotypes[(seed - self.seed) % len(self._haplotypes)]
         panel = self._matrix(haplotypes.sum(axis=2, dtype=np.int8), "p", haplotypes)
         hidden = (target.calls == MISSING).all(axis=0)
         imputed, probabilities = self._run(seed, self._matrix(target.calls, "t"), panel, hidden)
-        whole = np.clip(probabilities.sum(axis=2, keepdims=True), 0.5, None)  # two decimals each: .99 to 1.01
-        probabilities = probabilities / whole
+        total = np.clip(probabilities.sum(axis=2, keepdims=True), 0.5, None)  # .99 to 1.01, as each has two decimals
+        probabilities = probabilities / total
         if self.params.calls_from == "haplotypes":
-            probabilities = _led_by(probabilities, imputed.sum(axis=2))
+            probabilities = _with_calls_leading(probabilities, imputed.sum(axis=2))
         return np.where(hidden[:, None], probabilities, smoothed(imputed.sum(axis=2)))
 
     def phased_panel(self) -> np.ndarray:
-        """int8 (n_samples, n_sites, 2): the panel's haplotypes, as given or as Beagle phased and completed them."""
+        """Return the panel's haplotypes, int8 (n_samples, n_sites, 2), as given, or phased and completed by Beagle."""
         assert self._haplotypes is not None
         return self._haplotypes[0]
 
@@ -219,14 +220,14 @@ class Beagle(Imputer):
             target: calls at some of the panel's sites, at least two on each contig that has any.
 
         Returns:
-            int8 (n_samples, n_sites, 2): haplotypes at the target's sites, missing calls filled.
+            int8 (n_samples, n_sites, 2): haplotypes at the target's sites, with missing calls filled.
         """
         panel = self._matrix(self.phased_panel().sum(axis=2, dtype=np.int8), "p", self.phased_panel())
         named = GenotypeMatrix(target.calls, numbered_samples(t=target.n_samples), target.sites)
         return self._run(self.seed, named, panel, impute=False)[0]
 
-    def _jointly(self, target: GenotypeMatrix, seed: int) -> np.ndarray:
-        """float32 (n_samples, n_sites, 3): one run over panel and target in one file."""
+    def _impute_jointly(self, target: GenotypeMatrix, seed: int) -> np.ndarray:
+        """Return the posterior of one run over panel and target in one file, float32 (n_samples, n_sites, 3)."""
         assert self._calls is not None
         samples = numbered_samples(p=len(self._calls), t=target.n_samples)
         calls = np.concatenate([self._calls, target.calls])
@@ -236,15 +237,16 @@ class Beagle(Imputer):
         contigs = self.sites["contig"].to_numpy()
         for contig in dict.fromkeys(contigs):
             here = np.flatnonzero(contigs == contig)
-            untold = np.flatnonzero((target.calls[:, here] == MISSING).all(axis=1))
-            posterior[np.ix_(untold, here)] = frequencies[here]
+            without_calls = np.flatnonzero((target.calls[:, here] == MISSING).all(axis=1))
+            posterior[np.ix_(without_calls, here)] = frequencies[here]
         return posterior
 
     def _seeds(self) -> range:
+        """Return the seed of each run."""
         return range(self.seed, self.seed + self.params.phasings)
 
     def _matrix(self, calls: np.ndarray, prefix: str, haplotypes: np.ndarray | None = None) -> GenotypeMatrix:
-        """Calls under names of our own: a sample may stand in the panel and in the target."""
+        """Return calls with numbered samples, as a sample may be in both the panel and the target."""
         return GenotypeMatrix(calls, numbered_samples(**{prefix: len(calls)}), self.sites, haplotypes)
 
     # ------------------------------------------------------------------ the program
@@ -257,7 +259,7 @@ class Beagle(Imputer):
         leave_out: np.ndarray | None = None,
         impute: bool = True,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Run Beagle once on files in a folder that is gone afterwards; what `_read_output` gives."""
+        """Run Beagle once in a temporary folder; return alleles and probabilities as `_read_output`."""
         arguments = {"gt": "target.vcf.gz", "out": "imputed", "gp": "true", "seed": seed, "nthreads": self.threads}
         if not impute:
             arguments["impute"] = "false"
@@ -275,36 +277,36 @@ class Beagle(Imputer):
             flags = [f"-Xmx{self.params.memory_mb}m", "-XX:+ExitOnOutOfMemoryError"]
             if panel is not None and panel.calls.size + target.calls.size <= SMALL:
                 flags.append("-XX:TieredStopAtLevel=1")
-            self._call(flags, [f"{key}={_spelled(value)}" for key, value in arguments.items()], folder)
+            self._run_java(flags, [f"{key}={_spelled(value)}" for key, value in arguments.items()], folder)
             return _read_output(folder / "imputed.vcf.gz", target)
 
-    def _call(self, flags: list[str], arguments: list[str], folder: Path) -> None:
+    def _run_java(self, flags: list[str], arguments: list[str], folder: Path) -> None:
         """Run Beagle in `folder` and keep its log; InputError in one line if it fails.
 
-        After some failures Beagle prints the Java trace and then waits for ever: it is ended once the trace is out.
+        After some failures Beagle prints the Java trace and then waits for ever; it is ended once the trace is printed.
         """
         command = [java(), *flags, "-jar", str(beagle_jar().absolute()), *arguments]
         process = subprocess.Popen(
             command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
         )
         assert process.stdout is not None
-        said: list[str] = []
-        ending = threading.Timer(0.5, end_group, [process])
+        output: list[str] = []
+        timer = threading.Timer(0.5, end_group, [process])
         try:
             for line in process.stdout:
-                said.append(line)
-                if line.startswith("Exception in thread") and ending.ident is None:
-                    ending.start()
+                output.append(line)
+                if line.startswith("Exception in thread") and timer.ident is None:
+                    timer.start()
             process.wait()
         except BaseException:
             end_group(process)
             raise
         finally:
-            ending.cancel()
+            timer.cancel()
             process.stdout.close()
-            self.logs.append(shlex.join(command) + "\n" + "".join(said))
+            self.logs.append(shlex.join(command) + "\n" + "".join(output))
         if process.returncode != 0 or not (folder / "imputed.vcf.gz").exists():
-            raise InputError(f"Beagle failed: {_cause(said, process.returncode)}")
+            raise InputError(f"Beagle failed: {_cause(output, process.returncode)}")
 
     # ------------------------------------------------------------------ keeping
 
@@ -327,6 +329,7 @@ class Beagle(Imputer):
 
 
 def _read_map(path: Path) -> str:
+    """Return the text of a genetic map; InputError if it cannot be read."""
     try:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -334,26 +337,27 @@ def _read_map(path: Path) -> str:
 
 
 def _spelled(value: Any) -> str:
+    """Return a value as the text of an argument; booleans in small letters."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _cause(said: list[str], returncode: int) -> str:
-    """The one line that tells why Beagle failed, and what mends it where that is known."""
-    text = "".join(said)
-    lines = [line.strip() for line in said if line.strip() and not line.lstrip().startswith("at ")]
+def _cause(output: list[str], returncode: int) -> str:
+    """Return the line that tells why Beagle failed, and the remedy where it is known."""
+    text = "".join(output)
+    lines = [line.strip() for line in output if line.strip() and not line.lstrip().startswith("at ")]
     if "initialization of VM" in text:
         cause = lines[-1]
-    elif found := next(filter(None, map(FAILURE.search, lines)), None):
-        cause = found[1]
+    elif failure := next(filter(None, map(FAILURE.search, lines)), None):
+        cause = failure[1]
     elif returncode < 0:
         cause = f"it was ended by {signal.Signals(-returncode).name}"
     else:
         cause = lines[-1] if lines else f"exit status {returncode}, no message"
-    return "; ".join([cause, *(mend for sign, mend in MENDED_BY.items() if sign in text)])
+    return "; ".join([cause, *(remedy for sign, remedy in REMEDIES.items() if sign in text)])
 
 
-def _led_by(probabilities: np.ndarray, calls: np.ndarray) -> np.ndarray:
-    """Probabilities (n_samples, n_sites, 3) with the call (n_samples, n_sites) ahead, by the least change that does it."""
+def _with_calls_leading(probabilities: np.ndarray, calls: np.ndarray) -> np.ndarray:
+    """Return probabilities (n_samples, n_sites, 3) changed as little as makes the calls (n_samples, n_sites) lead."""
     leader = probabilities.argmax(axis=2)
     i, j = np.nonzero(leader != calls)
     leader, called = leader[i, j], calls[i, j]
@@ -364,19 +368,21 @@ def _led_by(probabilities: np.ndarray, calls: np.ndarray) -> np.ndarray:
 
 
 def smoothed(calls: np.ndarray) -> np.ndarray:
-    """float32 (..., 3): hard calls (0, 1, 2) as a posterior of .98 and twice .01."""
+    """Return hard calls (0, 1, 2) as a posterior with .98 for the call, float32 (..., 3)."""
     rest = (1 - HARD_CALL) / 2
     return np.where(np.arange(3) == calls[..., None], HARD_CALL, rest).astype(np.float32)
 
 
 def _read_output(path: Path, target: GenotypeMatrix) -> tuple[np.ndarray, np.ndarray]:
-    """Read what Beagle wrote for `target`.
+    """Read Beagle's output for `target`.
 
     Returns:
-        int8 (n_samples, n_sites, 2) alleles, and float32 (n_samples, n_sites, 3) probabilities (0 at the sites that
-        came back without).
+        int8 (n_samples, n_sites, 2) alleles, and float32 (n_samples, n_sites, 3) probabilities (0 at sites without).
+
+    Raises:
+        InputError: a site of the target is not in the output.
     """
-    place = {key: j for j, key in enumerate(site_keys(target.sites))}
+    column_of = {key: j for j, key in enumerate(site_keys(target.sites))}
     haplotypes = np.full((target.n_samples, target.n_sites, 2), -1, dtype=np.int8)
     probabilities = np.zeros((target.n_samples, target.n_sites, 3), dtype=np.float32)
     with gzip.open(path, "rt") as handle:
@@ -384,7 +390,7 @@ def _read_output(path: Path, target: GenotypeMatrix) -> tuple[np.ndarray, np.nda
             if line.startswith("#"):
                 continue
             contig, pos, _, ref, alt, _, _, _, keys, *fields = line.rstrip("\n").split("\t")
-            j = place[f"{contig}:{pos}:{ref}:{alt}"]
+            j = column_of[f"{contig}:{pos}:{ref}:{alt}"]
             haplotypes[:, j] = [(field[0] == "1", field[2] == "1") for field in fields]
             if "GP" in keys:
                 which = keys.split(":").index("GP")

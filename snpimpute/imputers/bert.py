@@ -20,13 +20,13 @@ TOKEN_TYPES = 2
 
 
 class BertParams(TorchParams):
-    """The published architecture, and the way of training it that works.
+    """The published architecture, with a way of training that works.
 
     Attributes:
         hidden, layers, heads, feed_forward: width of a token, number of layers, attention heads of each (they divide
             `hidden`), width of the layer inside each.
-        dropout: of embeddings and of what each layer adds.
-        attention_dropout: of the attention matrix; above 0 the fast attention kernels are out of reach on a CPU.
+        dropout: dropout of the embeddings and of each layer's output.
+        attention_dropout: dropout of the attention matrix; above 0 a CPU cannot use its fast attention kernels.
     """
 
     epochs: int = Field(30, ge=1)
@@ -51,9 +51,9 @@ class Bert(TorchImputer):
     """Transformer encoder with a masked-language-model head: a token per site, the three genotypes as words.
 
     After Zawadzka, Szyda and Frąszczak, inferring missing genotypes with deep learning, who trained Devlin et al. 2019
-    (BERT) from scratch: 1,779,976 parameters at up to 510 sites, the published count, output weights tied to the
-    embeddings. A missing call, and one that is hidden while learning, is the token MASK; of the other special tokens,
-    which the count includes, none stands in the input. The head's scores of the three genotypes alone make the posterior.
+    (BERT) from scratch: 1,779,976 parameters at up to 510 sites, the published count, with output weights tied to the
+    embeddings. A missing call, or one hidden while learning, is the token MASK; the other special tokens, which the
+    count includes, are never in the input. The posterior follows from the head's scores of the three genotypes alone.
     """
 
     description = "BERT, a transformer encoder with masked genotypes (PyTorch)"
@@ -103,10 +103,10 @@ class Bert(TorchImputer):
 
 
 def positions(n_sites: int) -> int:
-    """Number of positions with an embedding: 512, more only where sites, with CLS and SEP, would not find room."""
+    """Return the number of positions with an embedding: 512, or more if the sites, with CLS and SEP, need more."""
     return max(N_POSITIONS, n_sites + 2)
 
 
 def tokens(seen: torch.Tensor) -> torch.Tensor:
-    """int64 (batch, n_sites) tokens of int64 calls, -1 = not seen: a genotype is its own token, else MASK."""
+    """Return int64 (batch, n_sites) tokens of int64 calls, -1 = not seen: a genotype is its own token, else MASK."""
     return seen.masked_fill(seen < 0, MASK)

@@ -1,4 +1,4 @@
-"""A convolutional autoencoder along the sites of a window."""
+"""Convolutional autoencoder along the sites of a window."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 class CaeParams(KerasParams):
-    """Sizes of the layers (published) and how they are trained.
+    """Sizes of the layers (published) and parameters of training.
 
     Attributes:
         width: E; the first and the last convolution have 2 E filters, the second E; the bottleneck has E units.
-        window: sites that a filter sees; cut to what there is where the sites are fewer.
-        stride: of all three convolutions.
-        padding: of the two convolutions of the encoder; the transposed one is always "valid".
-        spatial_dropout: share of the filters dropped, for all positions at once, while learning.
-        activation: after the transposed convolution and the wide layer before it; "linear" makes the decoder one
-            matrix of rank E.
+        window: sites that a filter sees; at most the number of sites.
+        stride: stride of all three convolutions.
+        padding: padding of the encoder's two convolutions; the transposed one is always "valid".
+        spatial_dropout: share of the filters dropped, at all positions at once, while learning.
+        activation: activation of the transposed convolution and the wide layer before it; "linear" makes the decoder
+            one matrix of rank E.
     """
 
     width: int = Field(16, gt=0)
@@ -59,7 +59,7 @@ class Cae(KerasImputer):
 
     @classmethod
     def search_space(cls, trial: Trial) -> CaeParams:
-        """Parameters of a trial; the defaults lie within. `mask_inputs` is no matter of tuning."""
+        """Return parameters of a trial; the defaults lie within. `mask_inputs` is not tuned."""
         return cls.Params(
             width=trial.suggest_categorical("width", (4, 8, 16)),
             window=trial.suggest_int("window", 7, 31, step=2),
@@ -80,7 +80,7 @@ class Cae(KerasImputer):
         bottleneck = (_positions(params, n_sites)[2] * e + 1) * e
         wide = (e + 1) * n_sites * e
         transposed = (last * e + 1) * 2 * e
-        output = (_decoded(params, n_sites) * 2 * e + 1) * n_sites * 3
+        output = (_n_decoded(params, n_sites) * 2 * e + 1) * n_sites * 3
         return convolutions + normalisation + bottleneck + wide + transposed + output
 
     @classmethod
@@ -104,7 +104,7 @@ class Cae(KerasImputer):
 
 
 def _positions(params: CaeParams, n_sites: int) -> tuple[int, int, int]:
-    """Number of positions before the first, between the two, and after the second convolution."""
+    """Return the numbers of positions before the first, between the two, and after the second convolution."""
     lengths = [n_sites]
     for _ in range(2):
         before = lengths[-1]
@@ -114,11 +114,14 @@ def _positions(params: CaeParams, n_sites: int) -> tuple[int, int, int]:
 
 
 def _windows(params: CaeParams, n_sites: int) -> tuple[int, int, int]:
-    """Windows of the first, second and transposed convolution: as asked for, cut to the positions there are."""
+    """Return the windows of the first, second and transposed convolution, cut to the positions there are."""
     before, between, _ = _positions(params, n_sites)
     return min(params.window, before), min(params.window, between), min(params.window, n_sites)
 
 
-def _decoded(params: CaeParams, n_sites: int) -> int:
-    """Number of positions after the transposed convolution (more than (n - 1) · stride + window where the stride is wider)."""
+def _n_decoded(params: CaeParams, n_sites: int) -> int:
+    """Return the number of positions after the transposed convolution.
+
+    It is more than (n - 1) · stride + window where the stride is wider than the window.
+    """
     return n_sites * params.stride + max(_windows(params, n_sites)[2] - params.stride, 0)

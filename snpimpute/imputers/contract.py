@@ -1,4 +1,4 @@
-"""The contract of an imputer, and the one wrapper around every imputer."""
+"""The contract of imputers: their base class, which wraps learning and imputing, and their variants."""
 
 from __future__ import annotations
 
@@ -22,19 +22,22 @@ from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GENOTYPES, MISSING, GenotypeMatrix, require_same_sites
 from snpimpute.metrics.scores import f1_macro
 
-MIN_SEEN = 2  # with fewer observed sites a sample tells nothing: its posterior is the panel's genotype frequencies
+MIN_SEEN = 2  # a sample with fewer observed sites gets the panel's genotype frequencies
 
-Report = Callable[[int, float], None]
+Report = Callable[[int, float], None]  # called as report(step, score)
 
 
 class Params(BaseModel):
-    """Parameters of an imputer: frozen, unknown names refused. The defaults are the published values where there are any."""
+    """Parameters of an imputer: frozen, unknown names refused.
+
+    The defaults are the published values where there are any.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Trial(Protocol):
-    """What a search space may ask of a study; every name it asks for is a field of the imputer's Params."""
+    """Trial of a study, as a search space uses it; every name asked for is a field of the imputer's Params."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float: ...
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int: ...
@@ -43,12 +46,12 @@ class Trial(Protocol):
 
 @dataclass(frozen=True)
 class Variant:
-    """A setting of an imputer that stands in a report as a row of its own.
+    """Setting of an imputer that has a row of its own in a report.
 
     Attributes:
-        tune: whether a study looks for its parameters.
-        params: parameters that differ from the defaults; a study leaves them as they are.
-        mask: policy of the training masks, "fixed" or "random"; None for imputers that use none.
+        tune: whether a study searches its parameters.
+        params: parameters that differ from the defaults; a study does not change them.
+        mask: policy of the training masks, "fixed" or "random"; None for imputers without training masks.
     """
 
     tune: bool = False
@@ -61,15 +64,15 @@ class Validation:
     """Held-out samples with their true calls, and the masks under which they are scored.
 
     Attributes:
-        matrix: the held-out samples, calls as they are known (-1 where the truth is missing: not scored).
-        masks: bool (n_sites,) each, or (n_samples, n_sites) where single calls are hidden.
+        matrix: the held-out samples with their true calls (-1 = missing, not scored).
+        masks: bool, each (n_sites,) for whole sites or (n_samples, n_sites) for single calls.
     """
 
     matrix: GenotypeMatrix
     masks: tuple[np.ndarray, ...]
 
     def score(self, posterior: Callable[[GenotypeMatrix], np.ndarray]) -> float:
-        """Macro-F1 (labels 0, 1, 2) of the hard calls at the hidden calls, averaged over the masks.
+        """Return the macro-F1 (labels 0, 1, 2) of the hard calls at the hidden calls, averaged over the masks.
 
         Args:
             posterior: maps a masked matrix to float (n_samples, n_sites, 3).
@@ -82,29 +85,30 @@ class Validation:
 
 
 class Imputer(ABC):
-    """Learns from a reference panel and gives a posterior over the three genotypes of target samples with missing calls.
+    """Base of all imputers: learns from a panel and gives a posterior for a target with missing calls.
 
-    A subclass stands alone in `snpimpute/imputers/NAME.py`; its name is the file's. It sets `description`, `framework`
-    ("tensorflow", "torch", "java" or None), `learns_in_epochs` and `variants`, defines `Params`, and the underscored methods; if anything
-    is to be tuned, also `search_space`. It imports no framework at module top.
+    The posterior holds the probabilities of genotypes 0, 1, 2 for every sample and site.
+
+    A subclass is alone in its file `snpimpute/imputers/NAME.py`, which gives it its name. It sets `description`,
+    `framework` ("tensorflow", "torch", "java" or None), `learns_in_epochs` and `variants`, and defines `Params` and the
+    methods that begin with an underscore; if it can be tuned, also `search_space`. It imports no framework at module
+    top.
 
     Args:
-        params: an instance of the class's Params; its defaults if None.
-        seed: of every random choice; same seed and threads, same result.
+        params: an instance of the class's Params; None = the defaults.
+        seed: seed of every random choice; equal seeds and threads give equal results.
         threads: processor threads that fitting and imputing may use.
     """
 
     name: ClassVar[str]
     description: ClassVar[str]
     framework: ClassVar[str | None] = None
-    learns_in_epochs: ClassVar[bool] = False  # held-out samples then tell it when to stop, and masks what to learn
+    learns_in_epochs: ClassVar[bool] = False  # if so, it uses validation to stop and training masks to learn
     Params: ClassVar[type[Params]] = Params
-    needs_panel: bool = True  # False: it learns from the target, and a panel without samples will do
-    starts: ClassVar[Sequence[Mapping[str, Any]]] = ()  # settings known to do well somewhere: what studies try early
+    needs_panel: bool = True  # False: it learns from the target, and the panel may have no samples
+    starts: ClassVar[Sequence[Mapping[str, Any]]] = ()  # parameters that did well on some data; studies try them early
     variants: ClassVar[Mapping[str, Variant]] = {"default": Variant()}
-    recipe: ClassVar[str] = (
-        ""  # what else decides its results, beside parameters and this package: a description's text
-    )
+    recipe: ClassVar[str] = ""  # text of a program's description, which decides results beside code and parameters
 
     params: Any
     sites: pd.DataFrame
@@ -125,19 +129,19 @@ class Imputer(ABC):
     def _fit(
         self, panel: GenotypeMatrix, validation: Validation | None, mask: TrainingMask, report: Report | None
     ) -> None:
-        """Learn from `panel` (calls may be missing). `validation` is None in the final fit on all samples."""
+        """Learn from `panel` (calls may be missing); `validation` is None in the final fit on all samples."""
 
     @abstractmethod
     def _posterior(self, target: GenotypeMatrix) -> np.ndarray:
-        """float (n_samples, n_sites, 3); what it says of observed calls is not looked at.
+        """Return the posterior, float (n_samples, n_sites, 3); its values at observed calls are not used.
 
-        The samples have at least two observed and at least one missing call each. An imputer that needs no panel gets
-        the whole target instead, complete and empty samples included: it learns from all of them.
+        Each sample has at least two observed calls and one missing call. An imputer that needs no panel gets the whole
+        target instead, including complete and empty samples: it learns from all of them.
         """
 
     @abstractmethod
     def _save(self, folder: Path) -> None:
-        """Write what was learned into `folder` (it exists and is empty), without pickle."""
+        """Write what was learned into `folder` (which exists and is empty), without pickle."""
 
     @abstractmethod
     def _load(self, folder: Path) -> None:
@@ -145,39 +149,41 @@ class Imputer(ABC):
 
     @classmethod
     def require_programs(cls) -> None:
-        """Raise InputError that names a program or a framework which it needs and which is not there."""
+        """Raise InputError that names a needed program or framework that is missing."""
         if cls.framework in EXTRA_OF:
             require_package(cls.framework, f"imputer {cls.name}")
 
     @classmethod
     def program_files(cls) -> list[Path]:
-        """Files of the external programs that take part in its results; those that are missing are left out."""
+        """Return the files of the external programs that decide its results, without missing ones."""
         return []
 
     @classmethod
     def agreed(cls, found: Sequence[Any]) -> Any:
-        """Params for all windows of a panel, from what the fits of some of them found (at least one).
+        """Return Params for all windows of a panel, from those that the fits of some windows found (at least one).
 
-        By default each parameter by itself: the median of numbers (of whole numbers rounded), the most frequent of
-        anything else (of equally frequent ones the first found).
+        By default each parameter is agreed by itself, see `typical`.
         """
         tables = [params.model_dump() for params in found]
         return cls.parse_params({name: typical([table[name] for table in tables]) for name in tables[0]})
 
     @classmethod
     def n_parameters(cls, params: Any, n_sites: int) -> int | None:
-        """Number of weights (batch normalisation's moving averages included), from the parameters alone; None if there are none."""
+        """Return the number of weights for these parameters; None if the imputer has none.
+
+        Moving averages of batch normalisation are included.
+        """
         return None
 
     def refit_params(self) -> Any:
-        """Parameters for fitting again on all samples: those given, with what the fit with validation found."""
+        """Return the parameters for the fit on all samples: those given and those found by the fit with validation."""
         return self.params
 
     def gives_posterior(self, target: GenotypeMatrix) -> bool:
-        """False where the posterior is smoothed hard calls, so that log-loss and calibration would mean nothing.
+        """Return False if the posterior is smoothed hard calls, so that log-loss and calibration are meaningless.
 
         Args:
-            target: calls at the sites whose posterior is looked at.
+            target: calls at the sites whose posterior is used.
         """
         return True
 
@@ -185,11 +191,12 @@ class Imputer(ABC):
 
     @classmethod
     def tunable(cls) -> bool:
+        """Tell whether the imputer has a search space."""
         return hasattr(cls, "search_space")
 
     @classmethod
     def parse_params(cls, table: Mapping[str, Any]) -> Any:
-        """The class's Params from a plain table; InputError in one line if a key or value is wrong."""
+        """Return the class's Params from a plain table; InputError in one line if a key or value is wrong."""
         try:
             return cls.Params.model_validate(dict(table))
         except ValidationError as error:
@@ -207,13 +214,13 @@ class Imputer(ABC):
         mask: TrainingMask | None = None,
         report: Report | None = None,
     ) -> Self:
-        """Learn from a reference panel.
+        """Learn from a reference panel; return the imputer.
 
         Args:
-            panel: the reference samples; any of their calls may be missing. It may have no samples, its sites alone, if
-                the imputer needs no panel.
+            panel: the reference samples; any of their calls may be missing. If the imputer needs no panel, it may hold
+                sites without samples.
             validation: held-out samples, for early stopping and calibration; None in the final fit on all samples.
-            mask: what networks have hidden from them while they learn; random masks if None.
+            mask: calls hidden from a network while it learns; None = random masks.
             report: called as report(step, score) after each epoch with validation; may raise to stop the fit.
 
         Raises:
@@ -227,10 +234,10 @@ class Imputer(ABC):
         return self
 
     def posterior(self, target: GenotypeMatrix) -> np.ndarray:
-        """Posterior probability of genotypes 0, 1, 2 for every sample and site of `target`.
+        """Return the posterior probability of genotypes 0, 1, 2 for every sample and site of `target`.
 
-        Any pattern of missing calls will do. An observed call has all its weight on itself; a sample with fewer than
-        two observed sites gets the panel's genotype frequencies, unless the imputer learns from the target.
+        Calls may be missing in any pattern. An observed call has all its weight on itself; a sample with fewer than two
+        observed sites gets the panel's genotype frequencies, unless the imputer learns from the target.
 
         Returns:
             float32 (n_samples, n_sites, 3); rows sum to 1.
@@ -240,26 +247,27 @@ class Imputer(ABC):
         """
         require_same_sites(self.sites, target.sites, f"imputer {self.name}")
         missing = target.calls == MISSING
-        asked = np.ones(target.n_samples, dtype=bool)
+        to_impute = np.ones(target.n_samples, dtype=bool)
         if self.needs_panel:
-            seen = target.n_sites - missing.sum(axis=1)
-            asked = (seen >= MIN_SEEN) & (seen < target.n_sites)
-        blind = np.broadcast_to(self.frequencies, (*missing.shape, 3))
-        if not (missing & asked[:, None]).any():
-            posterior = blind.copy()
+            n_seen = target.n_sites - missing.sum(axis=1)
+            to_impute = (n_seen >= MIN_SEEN) & (n_seen < target.n_sites)
+        by_frequency = np.broadcast_to(self.frequencies, (*missing.shape, 3))
+        if not (missing & to_impute[:, None]).any():
+            posterior = by_frequency.copy()
         else:
-            posterior = filled = np.clip(self._posterior(target.take_samples(asked)), 1e-7, None, dtype=np.float32)
-            # a sum over an axis of length 3 would be ten times slower
-            filled /= (filled[:, :, 0] + filled[:, :, 1] + filled[:, :, 2])[:, :, None]
-            if not asked.all():
-                posterior = blind.copy()
-                posterior[asked] = filled
+            imputed = np.clip(self._posterior(target.take_samples(to_impute)), 1e-7, None, dtype=np.float32)
+            # by genotype: a sum over an axis of length 3 is ten times slower
+            imputed /= (imputed[:, :, 0] + imputed[:, :, 1] + imputed[:, :, 2])[:, :, None]
+            posterior = imputed
+            if not to_impute.all():
+                posterior = by_frequency.copy()
+                posterior[to_impute] = imputed
         for genotype in GENOTYPES:
             np.copyto(posterior[:, :, genotype], target.calls == genotype, where=~missing)
         return posterior
 
     def save(self, folder: Path) -> None:
-        """Write the fitted imputer, with its sites, into a new folder; no pickle."""
+        """Write the fitted imputer, with its sites, into a new folder, without pickle."""
         folder = Path(folder)
         state = folder / "state"
         state.mkdir(parents=True)
@@ -277,7 +285,7 @@ class Imputer(ABC):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read an imputer that `save` wrote."""
+        """Read an imputer that `save` wrote; InputError if the folder holds another one."""
         folder = Path(folder)
         about = json.loads((folder / "imputer.json").read_text())
         if about["imputer"] != cls.name:
@@ -292,7 +300,10 @@ class Imputer(ABC):
 
 
 def typical(values: Sequence[Any]) -> Any:
-    """The median of numbers (whole ones stay whole), else the most frequent value; None where it is at least half of them."""
+    """Return the median of numbers (rounded if all are whole), else the most frequent value, the first if equal.
+
+    None if at least half of the values are None.
+    """
     known = [value for value in values if value is not None]
     if 2 * len(known) <= len(values):
         return None
@@ -305,12 +316,12 @@ def typical(values: Sequence[Any]) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Imputed:
-    """A target with its holes filled.
+    """Target with its missing calls filled.
 
     Attributes:
         posterior: float32 (n_samples, n_sites, 3).
-        calls: int8 (n_samples, n_sites): observed calls as they were, the most probable genotype elsewhere.
-        dosages: float32 (n_samples, n_sites): expected number of alternate alleles, 0 to 2.
+        calls: int8 (n_samples, n_sites), observed calls unchanged, the most probable genotype elsewhere.
+        dosages: float32 (n_samples, n_sites), expected number of alternate alleles, 0 to 2.
     """
 
     posterior: np.ndarray
@@ -319,13 +330,13 @@ class Imputed:
 
 
 class GivesPosterior(Protocol):
-    """An imputer, or what is made of several."""
+    """An imputer, or an object that combines several."""
 
     def posterior(self, target: GenotypeMatrix) -> np.ndarray: ...
 
 
 def impute(imputer: GivesPosterior, target: GenotypeMatrix) -> Imputed:
-    """Fill the missing calls of `target`; observed calls stay as they are."""
+    """Fill the missing calls of `target`; observed calls stay unchanged."""
     posterior = imputer.posterior(target)
     missing = target.calls == MISSING
     calls = target.calls.copy()

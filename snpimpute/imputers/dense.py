@@ -1,4 +1,4 @@
-"""A dense autoencoder over all sites of a window."""
+"""Dense autoencoder over all sites of a window."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class DenseParams(KerasParams):
-    """Sizes of the layers (published) and what holds the weights down.
+    """Sizes of the layers (published) and regularisation of the weights.
 
     Attributes:
         hidden_1, hidden_2, z: widths of the first and second layer and of the bottleneck; the decoder mirrors them.
-        activation: of every layer but the last.
-        l2: added to the loss, times the sum of the squared weights.
+        activation: activation of every layer but the last.
+        l2: penalty on the sum of the squared weights, added to the loss.
         dropout: share of the units of the four wide layers that are dropped while learning.
     """
 
@@ -46,8 +46,8 @@ class Dense(KerasImputer):
 
     After Zawadzka, Szyda and Frąszczak, inferring missing genotypes with deep learning. Their counts do not add up at
     500 sites: 3,133,948, published for Dense, is this network with z = 32; 3,166,748, published for DenseEmb, is this
-    network with z = 64 and one input value per site, which leaves no parameter for an embedding. They also seem to
-    have trained with the masked genotypes visible in the input (`mask_inputs = false`).
+    network with z = 64 and one input value per site, which leaves no parameter for an embedding. They also seem to have
+    trained with the masked genotypes visible in the input (`mask_inputs = false`).
     """
 
     description = "dense autoencoder with a narrow bottleneck (Keras)"
@@ -56,7 +56,7 @@ class Dense(KerasImputer):
 
     @classmethod
     def search_space(cls, trial: Trial) -> DenseParams:
-        """Parameters of a trial; the defaults lie within. `mask_inputs` is no matter of tuning."""
+        """Return parameters of a trial; the defaults lie within. `mask_inputs` is not tuned."""
         return cls.Params(
             **suggest_mirrored(trial),
             input=trial.suggest_categorical("input", get_args(Input)),

@@ -1,4 +1,4 @@
-"""A dense autoencoder over genotypes that are embedded, convolved and pooled first."""
+"""Dense autoencoder over genotypes that are first embedded, convolved and pooled."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ WORDS = 4  # the three genotypes, and "not seen"
 
 
 class DenseEmbParams(KerasParams):
-    """Sizes of the layers and what holds the weights down.
+    """Sizes of the layers and regularisation of the weights.
 
     Attributes:
         input: always "words": each call is one of four words, the genotypes and "not seen".
         embedding: dimensions of a word (published: 3).
-        filters, window: of the convolution over neighbouring sites.
-        pool: over what the convolution's output is averaged: "filters" leaves a value per site; "sites" a value per
-            filter, which forgets where they were.
+        filters, window: number and width of the filters of the convolution over neighbouring sites.
+        pool: axis over which the convolution's output is averaged: "filters" leaves a value per site; "sites" leaves a
+            value per filter and loses the order of the sites.
         hidden_1, hidden_2, z: widths of the encoder's layers and of the bottleneck; the decoder mirrors them.
-        activation: of every layer but the last.
-        l2: added to the loss, times the sum of the squared weights of the dense layers.
+        activation: activation of every layer but the last.
+        l2: penalty on the sum of the squared weights of the dense layers, added to the loss.
         dropout: share of the units of the four wide layers that are dropped while learning.
     """
 
@@ -59,10 +59,10 @@ class DenseEmbParams(KerasParams):
 class DenseEmb(KerasImputer):
     """Embeddings → convolution → global average pooling → 1024 → 512 → z → 512 → 1024 → sites × 3, softmax.
 
-    After Zawadzka, Szyda and Frąszczak, inferring missing genotypes with deep learning. Their text does not say over
-    what is pooled. Their count, 3,166,748, is that of the dense layers with z = 64 and one value per site entering them,
-    with nothing left for embedding and convolution: so we average over the filters and keep the sites in their order.
-    Averaging over the sites (`pool = "sites"`, what Keras' GlobalAveragePooling1D does as it is) is the other reading.
+    After Zawadzka, Szyda and Frąszczak, inferring missing genotypes with deep learning. Their text does not name the
+    axis of pooling. Their count, 3,166,748, is that of the dense layers with z = 64 and one input value per site, which
+    leaves none for embedding and convolution: so we average over the filters and keep the sites in their order.
+    Averaging over the sites (`pool = "sites"`, as Keras' GlobalAveragePooling1D does by itself) is the other reading.
     """
 
     description = "dense autoencoder over embedded and convolved genotypes (Keras)"
@@ -71,7 +71,7 @@ class DenseEmb(KerasImputer):
 
     @classmethod
     def search_space(cls, trial: Trial) -> DenseEmbParams:
-        """Parameters of a trial; the defaults lie within. `mask_inputs` and `pool` are no matters of tuning."""
+        """Return parameters of a trial; the defaults lie within. `mask_inputs` and `pool` are not tuned."""
         return cls.Params(
             embedding=trial.suggest_int("embedding", 2, 8),
             filters=trial.suggest_categorical("filters", (8, 16, 32, 64)),
@@ -101,5 +101,5 @@ class DenseEmb(KerasImputer):
         return Model(seen, mirrored_layers(x, n_sites, p))
 
     def encode(self, calls: np.ndarray) -> np.ndarray:
-        """Each call as a word: float32 (n_samples, n_sites, 4), one-hot; the fourth stands for -1, not seen."""
+        """Return each call as a word, one-hot float32 (n_samples, n_sites, 4); the fourth word is -1, not seen."""
         return np.eye(WORDS, dtype=np.float32)[np.where(calls == MISSING, WORDS - 1, calls)]

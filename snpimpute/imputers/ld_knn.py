@@ -1,4 +1,4 @@
-"""LD-weighted nearest neighbours: a missing call from the samples most alike at the sites linked to it."""
+"""LD-weighted nearest neighbours: a missing call from the samples most alike at linked sites."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from snpimpute.imputers._target import TargetLearner, TargetParams, frequencies_
 from snpimpute.imputers.contract import Trial, Variant
 
 BLOCK = 64  # sites whose linkage is computed at once
-PAIRS_AT_ONCE = 2_000_000  # of samples
+PAIRS_AT_ONCE = 2_000_000  # pairs of samples whose distance is computed at once
 FREQUENCIES = 0.01  # weight of the site's genotype frequencies beside the votes
 
 
 class LdKnnParams(TargetParams):
-    """LinkImpute's parameters, and how far it looks.
+    """LinkImpute's parameters, and the reach of its search.
 
     Attributes:
-        k: samples that vote; those as near as the last of them vote too.
-        linked: sites, the most linked ones, over which samples are compared (LinkImpute's l).
-        reach: sites on either side, on the same contig, among which they are looked for; LinkImpute looks at all.
+        k: number of samples that vote; samples as near as the last of them vote too.
+        linked: number of sites, the most linked ones, at which samples are compared (LinkImpute's l).
+        reach: sites on either side, on the same contig, that may be linked; LinkImpute considers all.
         use_panel: whether the panel's samples are learned from and vote beside the target's.
     """
 
@@ -35,11 +35,11 @@ class LdKnnParams(TargetParams):
 class LdKnn(TargetLearner):
     """LD-kNNi (Money et al. 2015, "LinkImpute: fast and accurate genotype imputation for nonmodel organisms").
 
-    Two samples' distance is the sum of differences between their calls at the linked sites, scaled from the sites that
-    both have to all, plus 1; a vote weighs its inverse. Where LinkImpute fills one sample after the other, twice, only
-    observed calls count here, so that the order of samples does not matter, and r² is weighed by the share of the
-    samples with a hole that have a call at the other site, so that whole sites may be missing. Without linked sites, or
-    samples to compare with, the site's genotype frequencies decide.
+    The distance of two samples is 1 plus the sum of differences of their calls at the linked sites, scaled from the
+    sites called in both to all; a vote has the inverse distance as its weight. LinkImpute fills one sample after the
+    other, twice. Here only observed calls count, so that the order of samples does not matter; and r² is weighted by
+    the share of the samples with the call missing that have a call at the other site, so that whole sites may be
+    missing. Without linked sites, or samples to compare with, the site's genotype frequencies decide.
     """
 
     description = "votes of the samples most alike at the most linked sites, with or without a reference panel"
@@ -55,12 +55,12 @@ class LdKnn(TargetLearner):
     def _posterior(self, target: GenotypeMatrix) -> np.ndarray:
         from threadpoolctl import threadpool_limits
 
-        calls = self._learned_from(target)
+        calls = self._training_calls(target)
         frequencies = frequencies_in(calls, self.frequencies)
         out = np.broadcast_to(frequencies.astype(np.float32), (*target.calls.shape, 3)).copy()
         holes = target.calls == MISSING
         contigs = target.sites["contig"].to_numpy()
-        with threadpool_limits(1):  # sums in the same order, whatever the number of threads
+        with threadpool_limits(1):  # the order of sums must not depend on the number of threads
             for contig in _contiguous(contigs):
                 for sites in np.array_split(contig, -(-len(contig) // BLOCK)):
                     for site, linked in self._linked(calls, holes, sites, contig):
@@ -75,7 +75,7 @@ class LdKnn(TargetLearner):
     def _linked(
         self, calls: np.ndarray, holes: np.ndarray, sites: np.ndarray, contig: np.ndarray
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Each of `sites` that has holes, and the sites of its contig over which samples are compared (int)."""
+        """Yield each of `sites` with missing calls, and the sites of its contig at which samples are compared (int)."""
         sites = sites[holes[:, sites].any(axis=0)]
         if len(sites) == 0:
             return
@@ -91,12 +91,12 @@ class LdKnn(TargetLearner):
             yield int(site), near[order[rank[order, column] > 0]]
 
     def _votes(self, receivers: np.ndarray, donors: np.ndarray, given: np.ndarray) -> np.ndarray:
-        """float64 (n_receivers, 3): weight of the votes for each genotype; 0 where nobody can be compared.
+        """Return the weight of the votes for each genotype, float64 (n_receivers, 3); 0 without comparable samples.
 
         Args:
-            receivers: int8 (n_receivers, n_linked), calls at the linked sites of the samples to be filled.
-            donors: int8 (n_donors, n_linked), calls there of all samples.
-            given: int8 (n_donors,), calls of all samples at the site to be filled.
+            receivers: int8 (n_receivers, n_linked), calls at the linked sites of the samples to impute.
+            donors: int8 (n_donors, n_linked), calls of all samples there.
+            given: int8 (n_donors,), calls of all samples at the site to impute.
         """
         donors, given = donors[given != MISSING], given[given != MISSING]
         votes = np.zeros((len(receivers), 3))
@@ -114,18 +114,19 @@ class LdKnn(TargetLearner):
 
 
 def _contiguous(contigs: np.ndarray) -> list[np.ndarray]:
-    """The sites (int) of each contig."""
+    """Return the sites (int) of each contig."""
     return np.split(np.arange(len(contigs)), np.flatnonzero(contigs[1:] != contigs[:-1]) + 1)
 
 
 def linkage(calls: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Squared correlation of genotypes, over the samples that have both calls.
+    """Return the squared correlation of genotypes, over the samples that have both calls.
 
     Args:
-        calls: int8 (n, n_sites), others: int8 (n, n_others); -1 = missing.
+        calls: int8 (n, n_sites), -1 = missing.
+        others: int8 (n, n_others), -1 = missing.
 
     Returns:
-        float64 (n_sites, n_others); 0 where one of the two does not vary.
+        float64 (n_sites, n_others); 0 where one of the two sites does not vary.
     """
     x, y = np.maximum(calls, 0).astype(np.float32), np.maximum(others, 0).astype(np.float32)
     in_x, in_y = (calls != MISSING).astype(np.float32), (others != MISSING).astype(np.float32)
@@ -137,15 +138,27 @@ def linkage(calls: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def share(seen: np.ndarray, holes: np.ndarray) -> np.ndarray:
-    """float64 (n_sites, n_others): share of the samples with a hole, bool (n, n_others), that have a call, bool (n, n_sites)."""
+    """Return the share of the samples with a missing call at one site that have a call at another.
+
+    Args:
+        seen: bool (n, n_sites), calls there are.
+        holes: bool (n, n_others), missing calls.
+
+    Returns:
+        float64 (n_sites, n_others).
+    """
     both = (seen.astype(np.float32).T @ holes.astype(np.float32)).astype(np.float64)
     return both / holes.sum(axis=0)
 
 
 def distances(receivers: np.ndarray, donors: np.ndarray) -> np.ndarray:
-    """float64 (n_receivers, n_donors): 1 + the sum of |differences| of calls (n, n_linked), scaled to all linked sites.
+    """Return 1 + the sum of |differences| of calls, scaled to all linked sites, float64 (n_receivers, n_donors).
 
-    Infinite between samples that share no site.
+    It is infinite between samples that share no called site.
+
+    Args:
+        receivers: int8 (n_receivers, n_linked), -1 = missing.
+        donors: int8 (n_donors, n_linked), -1 = missing.
     """
     seen, there = (receivers != MISSING).astype(np.float32), (donors != MISSING).astype(np.float32)
     a, b = np.maximum(receivers, 0).astype(np.float32), np.maximum(donors, 0).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The panel's genotype frequencies: what any imputer must beat."""
+"""The panel's genotype frequencies as the posterior: the baseline that any imputer must beat."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from snpimpute.imputers.contract import Imputer, Report, Validation
 
 
 class Mode(Imputer):
-    """Gives every missing call the genotype frequencies of its site in the panel; the call is the most frequent genotype."""
+    """Imputer that gives every missing call the genotype frequencies of its site in the panel.
+
+    The call is the most frequent genotype.
+    """
 
     description = "most frequent genotype of the panel at each site"
 
     def _fit(
         self, panel: GenotypeMatrix, validation: Validation | None, mask: TrainingMask, report: Report | None
     ) -> None:
-        """The wrapper keeps the frequencies: there is nothing more to learn."""
+        """Learn nothing: the wrapper keeps the frequencies."""
 
     def _posterior(self, target: GenotypeMatrix) -> np.ndarray:
         return np.broadcast_to(self.frequencies, (*target.calls.shape, 3))
 
     def _save(self, folder: Path) -> None:
-        """The frequencies are saved by the wrapper."""
+        """Write nothing: the wrapper saves the frequencies."""
 
     def _load(self, folder: Path) -> None:
-        """The frequencies are loaded by the wrapper."""
+        """Read nothing: the wrapper loads the frequencies."""

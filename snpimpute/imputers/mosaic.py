@@ -1,4 +1,4 @@
-"""Mosaic: every sample as two mosaics of panel haplotypes, whose phase is never decided."""
+"""Mosaic: each sample as two mosaics of panel haplotypes, without deciding its phase."""
 
 from __future__ import annotations
 
@@ -23,33 +23,35 @@ from snpimpute.imputers._copying import Copying
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import MIN_SEEN, Imputer, Params, Report, Validation
 
-SWITCHES = (0.001, 0.003, 0.01, 0.03)  # that `fit` chooses among where none is given
+SWITCHES = (0.001, 0.003, 0.01, 0.03)  # values that `fit` chooses from if none is given
 USUAL_SWITCH = 0.003
-CHOSEN_AT = (60.0, 90.0)  # percent of the sites hidden
-CHOSEN_ON = 40  # samples of the panel at most, set aside
-CHOSEN_SITES = 500  # in the middle of the panel, at most
-CHOSEN_STATES = 100  # at most: with much fewer, more switches look better than they are
-FIRST_SWITCH = 0.03  # while a panel that phases itself is not phased at all yet
-ROUNDS, VOTING_ROUNDS = 9, 4  # in which a panel phases itself, and of which the draws decide
-PARTS = 5  # of its samples: each is phased by the others
-LEAST_PANEL = 20  # samples: of fewer, none is set aside, and the usual value is taken
+# How `fit` chooses the switch: by log-loss on samples of the panel that are set aside.
+CHOSEN_AT = (60.0, 90.0)  # levels: percent of the sites hidden
+CHOSEN_ON = 40  # most samples set aside
+CHOSEN_SITES = 500  # most sites used, from the middle of the panel
+CHOSEN_STATES = 100  # most states; with much fewer, a higher switch looks better than it is
+LEAST_PANEL = 20  # samples; a smaller panel sets none aside and takes USUAL_SWITCH
+# How a panel phases itself.
+FIRST_SWITCH = 0.03  # switch of the first round, when nothing is phased yet
+ROUNDS, VOTING_ROUNDS = 9, 4  # all rounds, and the last ones, whose draws vote
+PARTS = 5  # parts of the samples; each part is phased by the others
 
 
 class MosaicParams(Params):
-    """What the model is made of.
+    """Parameters of the copying model and of phasing the panel.
 
     Attributes:
         switch: probability that a haplotype copies another one from the next site on; None = chosen among SWITCHES.
         error: probability that an allele is not the one that is copied.
-        phased_by: who phases a panel that is not phased: "beagle", or the model "itself", which needs no program.
-        phasing: parameters of Beagle where it phases, over its defaults.
-        rounds: times that each sample is phased by the others, where the model phases.
+        phased_by: phasing of a panel that is not phased: by "beagle", or by the model "itself", without a program.
+        phasing: parameters of Beagle when it phases, which override its defaults.
+        rounds: times that each sample is phased by the others, when the model phases.
         states: panel haplotypes that a sample is a mosaic of; time and memory grow with their square.
-        first_states: the same while its haplotypes are drawn.
+        first_states: the same while a sample's haplotypes are drawn.
         draws: pairs of haplotypes drawn for each sample, to find the panel haplotypes that they resemble.
         uniform: weight of "any of the states" against "one that resembles the sample" where copying begins or switches.
-        window: sites worked on at a time.
-        overlap: sites by which a window reaches into its neighbours.
+        window: most sites of a stretch, which the model works on at a time.
+        overlap: sites by which a stretch reaches into its neighbours.
     """
 
     switch: float | None = Field(None, gt=0, lt=0.5)
@@ -67,7 +69,12 @@ class MosaicParams(Params):
 
 @dataclass(frozen=True, eq=False)
 class Stretch:
-    """Sites `begin` to `end` are worked on for the answers at `first` to `last` (ends not within)."""
+    """Stretch of sites that the model works on at a time; `end` and `last` are exclusive.
+
+    Attributes:
+        begin, end: sites that the model uses.
+        first, last: sites among them that it gives the posterior of.
+    """
 
     begin: int
     end: int
@@ -76,22 +83,22 @@ class Stretch:
 
 
 class Mosaic(Imputer):
-    """The diploid model of Li and Stephens (2003), summed over all phases, over haplotypes chosen for each sample.
+    """The diploid model of Li and Stephens (2003), summed over all phases, with haplotypes chosen for each sample.
 
     A genotype is the sum of two alleles, each copied, with errors, from a panel haplotype; from one site to the next
-    either copy may switch. Programs that impute phase the target first and impute each haplotype by itself, because
-    pairs of n panel haplotypes are n² states; what is doubtful in the phase is lost to them. Here the forward-backward
-    algorithm runs over pairs (as in fastPHASE and MaCH: Scheet and Stephens 2006; Li et al. 2010), of few haplotypes that
-    suit the sample. They are found in three steps: over the whole panel, one copy at a time, the other allele being drawn
-    from the panel's frequencies; pairs of haplotypes are drawn from the diploid model over the best of these; over the
-    whole panel again, one copy at a time, for each haplotype drawn.
+    either copy may switch. Other programs phase the target first and impute each haplotype by itself, because pairs of
+    n panel haplotypes are n² states; they lose the uncertainty of the phase. Here the forward-backward algorithm runs
+    over pairs (as in fastPHASE and MaCH: Scheet and Stephens 2006; Li et al. 2010) of few haplotypes that resemble the
+    sample. Three steps find them: a pass over the whole panel, one copy at a time, with the other allele drawn from the
+    panel's frequencies; pairs of haplotypes drawn from the diploid model over the best of these; and a second pass over
+    the whole panel, one copy at a time, for each haplotype drawn.
 
-    Nothing is learned for a level or pattern of missing calls. `fit` keeps the panel's haplotypes; a panel that is not
-    phased is phased by Beagle or, if asked for, by the model itself. How often copies switch is chosen by the log-loss at
-    calls hidden from samples of the panel that are set aside, unless it is given. Contigs share nothing.
+    Nothing is learned for a level or pattern of missing calls. `fit` keeps the panel's haplotypes; Beagle or, if asked
+    for, the model itself phases a panel that is not phased. Unless `switch` is given, it is chosen by the log-loss at
+    calls hidden from samples of the panel that are set aside. Contigs share nothing.
 
     Attributes:
-        switch: as given or chosen.
+        switch: the switch given or chosen.
     """
 
     description = "diploid copying model over panel haplotypes chosen for each sample, without phasing it"
@@ -118,7 +125,7 @@ class Mosaic(Imputer):
         return self.params.model_copy(update={"switch": self.switch})
 
     def _phased(self, panel: GenotypeMatrix) -> np.ndarray:
-        """int8 (2 * n_samples, n_sites): the panel's haplotypes; where they are not known, by Beagle or by the model itself."""
+        """Return the panel's haplotypes, int8 (2 * n_samples, n_sites), phased by Beagle or by the model if unknown."""
         haplotypes = panel.haplotypes
         if haplotypes is None and self.params.phased_by == "itself":
             haplotypes = self._phased_by_itself(panel)
@@ -132,10 +139,13 @@ class Mosaic(Imputer):
         return np.ascontiguousarray(haplotypes.transpose(0, 2, 1).reshape(-1, panel.n_sites))
 
     def _phased_by_itself(self, panel: GenotypeMatrix) -> np.ndarray:
-        """int8 (n_samples, n_sites, 2): phase at first at random, then, in each round, drawn from the model over the others.
+        """Phase the panel by the model: at random first, then drawn anew from the other samples in each round.
 
-        So MaCH phases (Li et al. 2010), but it draws the haplotypes to copy from, and here they are chosen. Switches are
-        frequent at first, where nothing is known yet. The draws of the last rounds vote.
+        MaCH phases in this way too (Li et al. 2010), but draws the haplotypes to copy from, which are chosen here.
+        Switches are frequent at first, when nothing is known yet. The draws of the last rounds vote.
+
+        Returns:
+            int8 (n_samples, n_sites, 2).
         """
         from threadpoolctl import threadpool_limits
 
@@ -145,40 +155,48 @@ class Mosaic(Imputer):
         calls = np.where(panel.calls == MISSING, guessed, panel.calls)
         first = np.where(calls == 1, rng.random(shape) < 0.5, calls == 2)
         haplotypes = np.stack([first, calls - first], axis=1).astype(np.int8)  # (n_samples, 2, n_sites)
-        if panel.n_samples == 1:  # there are no others
+        if panel.n_samples == 1:  # there are no other samples
             return haplotypes.transpose(0, 2, 1)
         contigs = panel.sites["contig"].to_numpy()
         with threadpool_limits(1), ThreadPoolExecutor(self.threads) as pool:
             for contig in dict.fromkeys(contigs):
                 here = np.flatnonzero(contigs == contig)
-                now, drawn = haplotypes[:, :, here], []
+                current, drawn = haplotypes[:, :, here], []
                 for number in range(self.params.rounds):
-                    drawn.append(self._phased_anew(now, panel.calls[:, here], number, rng, pool))
-                    now = drawn[-1][0]
+                    drawn.append(self._phasing_round(current, panel.calls[:, here], number, rng, pool))
+                    current = drawn[-1][0]
                 by_sample = np.concatenate(drawn[-VOTING_ROUNDS:]).swapaxes(0, 1)
                 haplotypes[:, :, here] = np.stack([voted(pairs) for pairs in by_sample])
         return haplotypes.transpose(0, 2, 1)
 
-    def _phased_anew(
-        self, now: np.ndarray, calls: np.ndarray, number: int, rng: np.random.Generator, pool: ThreadPoolExecutor
+    def _phasing_round(
+        self, current: np.ndarray, calls: np.ndarray, number: int, rng: np.random.Generator, pool: ThreadPoolExecutor
     ) -> np.ndarray:
-        """int8 (n_draws, n_samples, 2, n_sites): one round of `_phased_by_itself` on a contig, from the haplotypes `now`."""
+        """Do one round of `_phased_by_itself` on a contig; return its draws, int8 (n_draws, n_samples, 2, n_sites).
+
+        Args:
+            current: int8 (n_samples, 2, n_sites), the haplotypes so far.
+            calls: int8 (n_samples, n_sites), -1 = missing.
+            number: number of the round, from 0.
+            rng: source of random numbers.
+            pool: threads to work in.
+        """
         votes = number >= self.params.rounds - VOTING_ROUNDS
         params = self.params if votes else self.params.model_copy(update={"draws": 1})
         switch = max(USUAL_SWITCH, FIRST_SWITCH / 2**number)
         parts = min(PARTS, len(calls))
         part_of = rng.permutation(len(calls)) % parts
-        now, drawn = now.copy(), np.empty((params.draws, *now.shape), dtype=np.int8)
+        current, drawn = current.copy(), np.empty((params.draws, *current.shape), dtype=np.int8)
         for part in range(parts):
-            others = now[part_of != part].reshape(-1, now.shape[2])
+            others = current[part_of != part].reshape(-1, current.shape[2])
             copying = Copying(others, switch, params, int(rng.integers(2**31)))
             rows = np.flatnonzero(part_of == part)
             for row, pairs in zip(rows, pool.map(copying.pairs, calls[rows]), strict=True):
-                drawn[:, row], now[row] = pairs, pairs[0]
+                drawn[:, row], current[row] = pairs, pairs[0]
         return drawn
 
     def _chosen_switch(self, panel: GenotypeMatrix) -> float:
-        """The one of SWITCHES that predicts best at calls hidden from samples that are set aside."""
+        """Return the one of SWITCHES with the lowest log-loss at calls hidden from samples that are set aside."""
         if panel.n_samples < LEAST_PANEL:
             return USUAL_SWITCH
         p: MosaicParams = self.params
@@ -189,14 +207,14 @@ class Mosaic(Imputer):
         aside = split_samples(panel.samples, min(CHOSEN_ON, panel.n_samples // 5), by, self.seed)
         haplotypes = self._haplotypes[np.repeat(~aside, 2), middle]
         masks = list(site_masks(part.n_sites, CHOSEN_AT, 1, "independent", self.seed).values())
-        judged = part.take_samples(aside)
+        scored = part.take_samples(aside)
 
         def loss(switch: float) -> float:
             states = {name: min(getattr(p, name), CHOSEN_STATES) for name in ("states", "first_states")}
             model = Mosaic(p.model_copy(update={**states, "switch": switch}), seed=self.seed, threads=self.threads)
             model._haplotypes, model.switch = haplotypes, switch
             model.sites, model.frequencies = part.sites, part.take_samples(~aside).genotype_frequencies()
-            return float(np.mean([log_loss(model, judged, mask) for mask in masks]))
+            return float(np.mean([log_loss(model, scored, mask) for mask in masks]))
 
         return min(SWITCHES, key=loss)
 
@@ -208,12 +226,12 @@ class Mosaic(Imputer):
         out = np.broadcast_to(self.frequencies, (*target.calls.shape, 3)).astype(np.float32)
         with threadpool_limits(1), ThreadPoolExecutor(self.threads) as pool:
             for stretch in self._stretches():
-                at, inner = slice(stretch.begin, stretch.end), slice(stretch.first, stretch.last)
-                seen = (target.calls[:, at] != MISSING).sum(axis=1)
-                asked = np.flatnonzero((target.calls[:, inner] == MISSING).any(axis=1) & (seen >= MIN_SEEN))
-                copying = Copying(self._haplotypes[:, at], self.switch, self.params, self.seed)
-                for row, answer in zip(asked, pool.map(copying.posterior, target.calls[asked, at]), strict=True):
-                    out[row, inner] = answer[stretch.first - stretch.begin : stretch.last - stretch.begin]
+                sites, inner = slice(stretch.begin, stretch.end), slice(stretch.first, stretch.last)
+                n_seen = (target.calls[:, sites] != MISSING).sum(axis=1)
+                rows = np.flatnonzero((target.calls[:, inner] == MISSING).any(axis=1) & (n_seen >= MIN_SEEN))
+                copying = Copying(self._haplotypes[:, sites], self.switch, self.params, self.seed)
+                for row, posterior in zip(rows, pool.map(copying.posterior, target.calls[rows, sites]), strict=True):
+                    out[row, inner] = posterior[stretch.first - stretch.begin : stretch.last - stretch.begin]
         return out
 
     def _stretches(self) -> Iterator[Stretch]:
@@ -238,12 +256,12 @@ class Mosaic(Imputer):
 
 
 def log_loss(model: Imputer, matrix: GenotypeMatrix, hidden: np.ndarray) -> float:
-    """Mean over the hidden calls of -log of the posterior of the true genotype (natural logarithm).
+    """Return the mean of -log of the posterior of the true genotype over the hidden calls (natural logarithm).
 
     Args:
         model: a fitted imputer.
-        matrix: the true calls; missing ones are not scored.
-        hidden: bool (n_sites,), the sites that are hidden.
+        matrix: the true calls; missing ones (-1) are not scored.
+        hidden: bool (n_sites,), the sites to hide.
     """
     truth = at_hidden(matrix.calls, hidden)
     posterior = at_hidden(model.posterior(matrix.hide(hidden)), hidden)
@@ -253,10 +271,10 @@ def log_loss(model: Imputer, matrix: GenotypeMatrix, hidden: np.ndarray) -> floa
 
 
 def voted(pairs: np.ndarray) -> np.ndarray:
-    """One pair of haplotypes by the vote of several.
+    """Return one pair of haplotypes by the vote of several.
 
-    Where they differ in the genotype (a call that is missing) the rounded mean is taken; the phase of two heterozygous sites
-    that follow each other is that of most.
+    Where they differ in the genotype (at a missing call) the rounded mean is taken; the phase of two successive
+    heterozygous sites is that of the majority.
 
     Args:
         pairs: int8 (n, 2, n_sites).

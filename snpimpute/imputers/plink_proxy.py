@@ -1,4 +1,4 @@
-"""PLINK 1.07 proxy imputation: a site from a few sites in linkage with it, their haplotypes estimated in the panel."""
+"""PLINK 1.07 proxy imputation: a site from the haplotypes of a few linked sites, estimated in the panel."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from snpimpute.imputers.contract import Imputer, Params, Report, Trial, Validati
 from snpimpute.io.plink import write_bed
 
 INSTALL = "Debian: apt-get install plink, which is 1.07"
-REFERENCE, TARGET = "0", "1"  # phenotypes: for PLINK the reference panel is whoever has none
-LONGEST = 12  # sites of a proxy haplotype: 2^13 haplotypes take PLINK minutes a site
+REFERENCE, TARGET = "0", "1"  # phenotypes: PLINK's reference panel are the samples without one
+LONGEST = 12  # most sites of a proxy haplotype: 2^13 haplotypes take PLINK minutes a site
 
 
 class PlinkProxyParams(Params):
-    """PLINK's own parameters and defaults (those that it takes for sites of MAF above .1, and below it).
+    """PLINK's parameters with its own defaults, for sites of MAF above .1 and below it.
 
     Attributes:
-        kb: how far to either side proxies are looked for (thousand bases).
-        window: among how many sites to either side.
+        kb: distance to either side within which proxies are searched (thousand bases).
+        window: number of sites to either side that are searched.
         maxsnp: most proxies.
         rare_kb, rare_window, rare_maxsnp: the same for sites of MAF below .1.
-        geno: most missing calls of a proxy (share).
+        geno: highest share of missing calls of a proxy.
         maf: least MAF of a proxy.
     """
 
@@ -45,13 +45,16 @@ class PlinkProxyParams(Params):
 
 
 class PlinkProxy(Imputer):
-    """Proxy imputation of PLINK 1.07 (Purcell et al. 2007, "PLINK: a tool set for whole-genome association"), run as a program.
+    """Proxy imputation of PLINK 1.07 (Purcell et al. 2007), run as a program.
 
-    Panel and target go in as one file, the panel's samples without a phenotype, which makes them PLINK's reference. It
-    imputes the sites that have holes in the target, one after the other in their order. A site that no target sample
-    has is no proxy: PLINK leaves it out itself where the target is a fifth of all samples, and takes it for one where
-    it is less. The posterior is PLINK's, with three significant digits; where it gives none (no proxy, or a sample
-    without calls at them), the panel's genotype frequencies. A contig with a single site has no proxies.
+    The paper is "PLINK: a tool set for whole-genome association".
+
+    Panel and target are written to one file, the panel's samples without a phenotype, which makes them PLINK's
+    reference. PLINK imputes the sites that have missing calls in the target, one after the other in their order. A site
+    that no target sample has is not used as a proxy: PLINK leaves it out by itself if the target is a fifth of all
+    samples, but uses it if the target is smaller. The posterior is PLINK's, with three significant digits; where PLINK
+    gives none (no proxy, or a sample without calls at the proxies), it is the panel's genotype frequencies. A contig
+    with a single site has no proxies.
 
     Attributes:
         logs: command line and output of each run so far, oldest first; saved with the model as plink.log.
@@ -66,7 +69,7 @@ class PlinkProxy(Imputer):
 
     @classmethod
     def search_space(cls, trial: Trial) -> PlinkProxyParams:
-        """How far and among how many sites proxies are looked for: PLINK's defaults are those of dense arrays."""
+        """Return parameters of a trial: the search for proxies, whose defaults in PLINK suit dense arrays."""
         return PlinkProxyParams(
             kb=trial.suggest_int("kb", 50, 5000, log=True),
             window=trial.suggest_int("window", 5, 60, log=True),
@@ -88,11 +91,12 @@ class PlinkProxy(Imputer):
 
     @classmethod
     def _program(cls) -> str:
+        """Return the path of PLINK 1.07; InputError if it is missing."""
         return program("plink1", "imputer plink_proxy", INSTALL)
 
     @property
     def version(self) -> str:
-        """What PLINK calls itself, from the last log; empty before the first run."""
+        """Version that PLINK prints, from the last log; empty before the first run."""
         return plink1_version(self.logs[-1]) if self.logs else ""
 
     def _fit(
@@ -112,7 +116,12 @@ class PlinkProxy(Imputer):
         return out
 
     def _impute(self, target: GenotypeMatrix, panel: np.ndarray) -> np.ndarray:
-        """float32 (n_samples, n_sites, 3) of one contig, NaN where PLINK gives nothing."""
+        """Return the posterior on one contig, float32 (n_samples, n_sites, 3), NaN where PLINK gives none.
+
+        Args:
+            target: the target at the contig's sites.
+            panel: int8 (n_samples, n_sites), the panel's calls there.
+        """
         samples = numbered_samples(p=len(panel), t=target.n_samples)
         both = GenotypeMatrix(np.concatenate([panel, target.calls]), samples, target.sites)
         names = [f"s{j}" for j in range(target.n_sites)]
@@ -129,7 +138,7 @@ class PlinkProxy(Imputer):
             for file, chosen in (("holes", missing.any(axis=0)), ("hidden", missing.all(axis=0))):
                 (folder / f"{file}.txt").write_text("".join(f"{names[j]}\n" for j in np.flatnonzero(chosen)))
             self._run(folder)
-            return _read(folder / "imputed.proxy.impute", target.calls.shape)
+            return _read_report(folder / "imputed.proxy.impute", target.calls.shape)
 
     def _run(self, folder: Path) -> None:
         """Run PLINK and keep its log; InputError in one line if it fails."""
@@ -151,10 +160,10 @@ class PlinkProxy(Imputer):
             *("--proxy-b-kb", p.rare_kb, "--proxy-b-window", p.rare_window, "--proxy-b-maxsnp", p.rare_maxsnp),
         ]
         done = run_program([str(part) for part in command], cwd=folder)
-        said = done.stdout + done.stderr
-        self.logs.append(" ".join(map(str, command)) + "\n" + said)
+        output = done.stdout + done.stderr
+        self.logs.append(" ".join(map(str, command)) + "\n" + output)
         if done.returncode != 0 or not (folder / "imputed.proxy.impute").exists():
-            lines = [line.strip() for line in said.splitlines() if line.strip()]
+            lines = [line.strip() for line in output.splitlines() if line.strip()]
             cause = next((line for line in reversed(lines) if "ERROR" in line), lines[-1] if lines else "no message")
             raise InputError(f"PLINK failed: {cause}")
 
@@ -167,15 +176,18 @@ class PlinkProxy(Imputer):
         self._panel = np.load(folder / "panel.npy", allow_pickle=False)
 
 
-def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """The verbose report of PLINK's imputation.
+def _read_report(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Read the verbose report of PLINK's imputation as a posterior.
 
     A call's line has site, family, sample, genotype before, genotype after, and the probabilities of A1/A1, A1/A2 and
-    A2/A2, all 0 where nothing was imputed; A1 is the alternate allele. Other lines are tables for the reader.
+    A2/A2, all 0 if nothing was imputed; A1 is the alternate allele. Other lines are tables for human readers.
 
     Args:
         path: the report.
-        shape: samples and sites of the target.
+        shape: numbers of samples and sites of the target.
+
+    Returns:
+        float32 (n_samples, n_sites, 3), NaN where nothing was imputed.
     """
     out = np.full((*shape, 3), np.nan, dtype=np.float32)
     with path.open() as handle:

@@ -1,4 +1,4 @@
-"""A genotype drawn by its frequency at the site: the most naive imputation."""
+"""A genotype drawn by its frequency at the site: the simplest baseline."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers._target import TargetLearner, TargetParams, frequencies_in
 
-HARD_CALL = 0.98  # weight of the genotype drawn; the other two share the rest
+HARD_CALL = 0.98  # weight of the drawn genotype; the other two share the rest
 
 
 class RandomDraw(TargetLearner):
-    """Draws every missing call by its site's genotype frequencies in the target (and the panel).
+    """Imputer that draws every missing call by its site's genotype frequencies in the target (and the panel).
 
-    A draw is a hard call: it weighs .98 and the other genotypes .01 each, and `gives_posterior` says False (the
-    frequencies themselves are the posterior of `mode`). A sample's draws depend on the seed and on its name alone.
+    A draw is a hard call: it weighs .98 and the other genotypes .01 each, and `gives_posterior` returns False (the
+    frequencies themselves are the posterior of `mode`). A sample's draws depend only on the seed and the sample's name.
     """
 
     description = "genotype drawn at random by its frequency at the site"
@@ -26,7 +26,7 @@ class RandomDraw(TargetLearner):
         return False
 
     def _posterior(self, target: GenotypeMatrix) -> np.ndarray:
-        frequencies = frequencies_in(self._learned_from(target), self.frequencies, pseudo_count=0)
+        frequencies = frequencies_in(self._training_calls(target), self.frequencies, pseudo_count=0)
         steps = frequencies.cumsum(axis=1)[:, :2]
         out = np.full((*target.calls.shape, 3), (1 - HARD_CALL) / 2, dtype=np.float32)
         for row, name in zip(out, target.names, strict=True):

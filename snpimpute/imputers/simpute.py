@@ -14,13 +14,13 @@ from snpimpute.imputers.contract import Variant
 
 ITERATIONS = 10  # of the two-locus EM, which is not run to convergence
 FLOOR = 1e-6  # least r², haplotype proportion, and share of a genotype pair
-UNKNOWN = 3  # what becomes of -1 in two bits
-STRIDES = np.array([16, 4, 1])  # of the three sites in a window's table, which is flat
-CALLS_AT_ONCE = 1_000_000
+UNKNOWN = 3  # a missing call, -1, in two bits
+STRIDES = np.array([16, 4, 1])  # steps of the three sites in a window's flat table
+CALLS_AT_ONCE = 1_000_000  # calls counted at once
 
 
 class SimputeParams(TargetParams):
-    """How linkage weighs, and what is counted.
+    """Reading of the paper's weights, and choice of the samples that are counted.
 
     Attributes:
         weights: reading of the paper's weights. "factor": a haplotype's score is the product of its three pairs'
@@ -36,14 +36,15 @@ class SimputeParams(TargetParams):
 class Simpute(TargetLearner):
     """Simpute (Lin, Chang, Tang & Hsieh 2013, "Simpute: an efficient solution for dense genotypic data").
 
-    A window is three sites that follow each other on a contig, counted over the samples complete at all three. A
-    missing call between two calls is the middle of its window. A run of missing calls is filled from its complete sides
-    inwards, each call from the two sites before it on that side, earlier imputed calls among them; where the second of
-    these is missing too, any genotype may stand there. Sites without any call are passed over: they get the panel's
-    genotype frequencies, or a third each without a panel. Without a neighbour, or without a complete sample in the
-    window, the site's genotype frequencies decide.
+    A window is three successive sites of a contig, counted over the samples complete at all three. A missing call
+    between two calls is the middle of its window. A run of missing calls is filled from its complete sides inwards,
+    each call from the two sites before it on that side, including calls imputed earlier; if the second of these is
+    missing too, any genotype is possible there. Sites without any call are skipped: they get the panel's genotype
+    frequencies, or a third each without a panel. Without a neighbour, or without a complete sample in the window, the
+    site's genotype frequencies decide.
 
-    The posterior is the best score of each genotype, normalised: the call is the paper's, but a ratio of maxima.
+    The posterior is the best score of each genotype, normalised: the call is the paper's, but the posterior is a ratio
+    of maxima.
     """
 
     description = "two neighbouring sites of the target itself, no reference panel"
@@ -51,10 +52,10 @@ class Simpute(TargetLearner):
     variants: ClassVar = {"default": Variant(), "panel": Variant(params={"use_panel": True})}
 
     def _posterior(self, target: GenotypeMatrix) -> np.ndarray:
-        learned_from = self._learned_from(target)
-        frequencies = frequencies_in(learned_from, self.frequencies)
-        track = Track.of(target.sites["contig"].to_numpy(), (learned_from != MISSING).any(axis=0))
-        calls = track.lay(learned_from)
+        training_calls = self._training_calls(target)
+        frequencies = frequencies_in(training_calls, self.frequencies)
+        track = Track.of(target.sites["contig"].to_numpy(), (training_calls != MISSING).any(axis=0))
+        calls = track.lay(training_calls)
         rows, columns = np.nonzero(calls[: target.n_samples] == UNKNOWN)
         start, turn = track.windows(rows, columns)
         windows, which = np.unique(start[turn >= 0], return_inverse=True)
@@ -78,18 +79,20 @@ class Simpute(TargetLearner):
 
 
 def _by_turn(turn: np.ndarray) -> list[np.ndarray]:
-    """Indices (int) of the calls of each turn, from turn 0 on."""
+    """Return the indices (int) of the calls of each turn, from turn 0 on."""
     order = np.argsort(turn, kind="stable")[np.count_nonzero(turn < 0) :]
     return np.split(order, np.flatnonzero(np.diff(turn[order])) + 1)
 
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """The sites that have calls, side by side; a contig with two of them gets a third column, at which nobody varies.
+    """The sites that have calls, side by side as columns.
+
+    A contig with two such sites gets a third column, where all samples have the same genotype.
 
     Attributes:
-        sites: int (n_columns,): number of each column's site; the number of sites for an added column.
-        first, last: int (n_columns,): first and last column of the contig's sites, for each column.
+        sites: int (n_columns,), number of each column's site; an added column has the number of sites.
+        first, last: int (n_columns,), first and last column of each column's contig.
     """
 
     sites: np.ndarray
@@ -98,7 +101,7 @@ class Track:
 
     @classmethod
     def of(cls, contigs: np.ndarray, known: np.ndarray) -> Track:
-        """Of the sites' contigs, and which sites have any call (bool)."""
+        """Make the track of sites with these contigs; `known` (bool) tells which sites have any call."""
         sites = np.flatnonzero(known)
         contig = contigs[sites]
         block = np.cumsum(np.append(False, contig[1:] != contig[:-1])[: len(sites)])
@@ -110,18 +113,22 @@ class Track:
         return cls(np.insert(sites, ends, len(contigs)), first, first + sizes[block] - 1)
 
     def lay(self, calls: np.ndarray) -> np.ndarray:
-        """uint8 (n, n_columns) of int8 calls (n, n_sites): 0, 1, 2, or 3 where missing."""
+        """Return calls by column, uint8 (n, n_columns): 0, 1, 2, or 3 where missing.
+
+        Args:
+            calls: int8 (n, n_sites), -1 = missing.
+        """
         return np.append(calls, np.zeros((len(calls), 1), dtype=np.int8), axis=1)[:, self.sites].view(np.uint8) & 3
 
     def windows(self, rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where missing calls are imputed from, and in what order.
+        """Find the window of each missing call, and the order of imputing.
 
         Args:
-            rows, columns: int (n,): of the missing calls, by row, then column.
+            rows, columns: int (n,), places of the missing calls, sorted by row, then column.
 
         Returns:
-            int (n,): first column of the window, and the turn from 0 on in which the call's neighbours are there; -1
-            for a call without any on its contig.
+            int (n,) each: first column of the window, and the turn, from 0 on, at which the call's neighbours are
+            known; -1 for a call without neighbours on its contig.
         """
         n = len(rows)
         joined = (np.diff(rows) == 0) & (np.diff(columns) == 1) & (np.diff(self.first[columns]) == 0)
@@ -139,7 +146,7 @@ class Track:
 
 
 def count_windows(calls: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """How often each genotype triple stands at three columns, over the samples complete at all of them.
+    """Count each genotype triple at three columns, over the samples complete at all of them.
 
     Args:
         calls: uint8 (n, n_columns): 0, 1, 2, or 3 where missing.
@@ -159,10 +166,10 @@ def count_windows(calls: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 
 def haplotype_proportions(counts: np.ndarray) -> np.ndarray:
-    """Two-locus haplotype proportions by at most ITERATIONS of EM.
+    """Estimate two-locus haplotype proportions by at most ITERATIONS of EM.
 
     Args:
-        counts: (..., 3, 3): samples by genotype at the first and second site.
+        counts: (..., 3, 3), samples by genotype at the first and second site.
 
     Returns:
         float64 (..., 2, 2): proportion of haplotypes by allele at either site; 0 without samples.
@@ -185,7 +192,7 @@ def haplotype_proportions(counts: np.ndarray) -> np.ndarray:
 
 
 def linkage(p: np.ndarray) -> np.ndarray:
-    """r² float64 (...,) of two-locus haplotype proportions (..., 2, 2); 0 where a site does not vary."""
+    """Return r², float64 (...,), of two-locus haplotype proportions (..., 2, 2); 0 where a site does not vary."""
     first, second = p[..., 1, :].sum(axis=-1), p[..., :, 1].sum(axis=-1)
     variance = first * (1 - first) * second * (1 - second)
     covariance = p[..., 1, 1] - first * second
@@ -193,10 +200,10 @@ def linkage(p: np.ndarray) -> np.ndarray:
 
 
 def score_tables(counts: np.ndarray, weights: Literal["factor", "exponent"]) -> np.ndarray:
-    """Best score of each genotype triple over the pairs of haplotypes that give it.
+    """Return the best score of each genotype triple over the pairs of haplotypes that give it.
 
     Args:
-        counts: (n_windows, 3, 3, 3): samples by genotype at the three sites.
+        counts: (n_windows, 3, 3, 3), samples by genotype at the three sites.
         weights: see SimputeParams.
 
     Returns:
@@ -205,13 +212,13 @@ def score_tables(counts: np.ndarray, weights: Literal["factor", "exponent"]) -> 
     n = np.maximum(counts.sum(axis=(1, 2, 3)), 1)[:, None, None]
     haplotype = np.ones((len(counts), 2, 2, 2))
     weight = np.zeros((len(counts), 3, 3, 3)) if weights == "factor" else np.ones((len(counts), 3, 3, 3))
-    for other in (1, 2, 3):  # the axis that is not of the pair
+    for other in (1, 2, 3):  # axis of the site that is not in the pair
         pair = counts.sum(axis=other)
         p = haplotype_proportions(pair)
         r2 = np.maximum(linkage(p), FLOOR)[:, None, None]
         p = np.maximum(p, FLOOR)
         w = np.expand_dims(r2 * np.maximum(pair / n, FLOOR), other)
-        if weights == "factor":  # r², a factor of all haplotypes alike, would change nothing
+        if weights == "factor":  # r² would be the same factor for all haplotypes
             haplotype *= np.expand_dims(p, other)
             weight += w
         else:

@@ -1,4 +1,4 @@
-"""Softmax regression: each hidden site on all observed ones, the simple baseline that a network has to beat."""
+"""Softmax regression of each hidden site on all observed ones: the simple baseline that a network has to beat."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.imputers.contract import MIN_SEEN, Imputer, Params, Report, Trial, Validation, Variant
 
-CACHED_PATTERNS = 64
-SHARED_CALL_RATE = 0.95  # a site with calls for so many of the target's samples is an input for all of them
-SINGLE_INPUTS = 100  # sites, the nearest, that a call is imputed from where the site is an input for the others
-TOLERANCE = 1e-3  # on the step of a weight, in units in which the curvature is at most 1
+CACHED_PATTERNS = 64  # most regressions kept in memory
+SHARED_CALL_RATE = 0.95  # a site with calls for this share of the target's samples is an input for all of them
+SINGLE_INPUTS = 100  # nearest sites that are inputs for a missing call at a site that is itself an input for the others
+TOLERANCE = 1e-3  # of the step of a weight, in units in which the curvature is at most 1
 
 
 class SoftmaxParams(Params):
     """Parameters of softmax regression.
 
-    l2 is the penalty on standardised inputs (half the sum of squared weights, times l2, against the summed
-    log-likelihood); inputs are the number of alternate alleles of each observed site, with "heterozygote" an indicator
-    of heterozygotes beside it.
+    `l2` is the penalty on standardised inputs (half the sum of squared weights, times l2, against the summed
+    log-likelihood). `inputs` are the number of alternate alleles of each observed site ("additive"), and with
+    "heterozygote" also an indicator of heterozygotes.
     """
 
     l2: float = Field(3.0, gt=0)
@@ -36,10 +36,10 @@ class SoftmaxParams(Params):
 
 @dataclass(frozen=True, eq=False)
 class Regression:
-    """Weights for one pattern of missing calls.
+    """Fitted regression for one pattern of missing calls.
 
     Attributes:
-        center, scale: float32 (n_inputs,) of the panel's inputs; inputs at a site without variation are 0.
+        center, scale: float32 (n_inputs,), of the panel's inputs; standardised inputs without variation are 0.
         weights: float32 (n_inputs, 3 * n_hidden), all of genotype 0 first.
         intercept: float32 (3 * n_hidden,).
     """
@@ -53,14 +53,15 @@ class Regression:
 class SoftmaxRegression(Imputer):
     """Multinomial logistic regression of every hidden site on all observed ones, with a ridge penalty.
 
-    It keeps the panel, and is fitted anew for every distinct pattern of missing calls in the target (the last 64 are
-    cached): what is missing needs no stand-in value. That is why it has no parameter count. Where a fixed training mask
-    says which sites targets lack, the regression for this pattern is fitted, and saved, with the panel.
+    It keeps the panel, and fits a regression for every distinct pattern of missing calls in the target (the last 64 are
+    cached), so that missing calls need no substitute value. That is why it has no parameter count. If a fixed training
+    mask tells which sites targets lack, the regression for this pattern is fitted, and saved, with the panel.
 
-    The panel's own missing calls are replaced by the site's mean as inputs and left out of the likelihood. So are calls
-    that single samples lack at a site where 95% of the target have one: else each of these samples would need fits of its own. They are imputed
-    themselves by a regression on the 100 nearest of these sites. A fit of all hidden sites takes one to
-    three seconds for 742 samples and 500 sites; where calls are missing everywhere, every sample costs one.
+    The panel's own missing calls are replaced by the site's mean as inputs and left out of the likelihood. Calls that
+    single samples lack at a site where 95% of the target have one are replaced by the mean too: else each of these
+    samples would need fits of its own. They are themselves imputed by a regression on the 100 nearest of these sites. A
+    fit of all hidden sites takes one to three seconds for 742 samples and 500 sites; if calls are missing everywhere,
+    every sample costs one.
 
     All hidden sites share their inputs. The curvature of the likelihood is bounded (Böhning 1992, "Multinomial logistic
     regression algorithm"), one singular value decomposition makes that bound the identity, and Nesterov's accelerated
@@ -84,13 +85,16 @@ class SoftmaxRegression(Imputer):
         lacking = mask.sites if mask.policy == "fixed" else None
         if lacking is not None and (not lacking.any() or (~lacking).sum() < MIN_SEEN):
             lacking = None
-        self._keep(panel.calls, lacking)
+        self._set_panel(panel.calls, lacking)
         if lacking is not None:
             self._regression(~lacking, lacking)
 
-    def _keep(self, calls: np.ndarray, lacking: np.ndarray | None) -> None:
+    def _set_panel(self, calls: np.ndarray, lacking: np.ndarray | None) -> None:
+        """Set the panel's calls and the pattern fitted with it, with an empty cache."""
         self._panel = calls
-        self._lacking = lacking  # bool (n_sites,): the pattern that is fitted with the panel
+        self._lacking = (
+            lacking  # bool (n_sites,), the sites missing in the pattern that is fitted with the panel; or None
+        )
         self._cache: OrderedDict[bytes, Regression] = OrderedDict()
 
     def _posterior(self, target: GenotypeMatrix) -> np.ndarray:
@@ -100,10 +104,10 @@ class SoftmaxRegression(Imputer):
         out[:] = self.frequencies.T[:, :, None]
         seen = target.calls != MISSING
         inputs = seen | (seen.mean(axis=0) >= SHARED_CALL_RATE)
-        rows_of: dict[bytes, list[int]] = {}  # by pattern
+        rows_of: dict[bytes, list[int]] = {}  # pattern of inputs → rows
         for row, pattern in enumerate(np.packbits(inputs, axis=1)):
             rows_of.setdefault(pattern.tobytes(), []).append(row)
-        tasks = []  # rows, and bool (n_sites,) twice: what is looked at, what is looked for
+        tasks = []  # rows, sites of the inputs and sites to impute, all bool
         for numbers in rows_of.values():
             observed, rows = inputs[numbers[0]], np.zeros(target.n_samples, dtype=bool)
             rows[numbers] = True
@@ -118,13 +122,18 @@ class SoftmaxRegression(Imputer):
             p = self._predict(target.calls[np.ix_(rows, observed)], observed, hidden)
             out[(slice(None), hidden) if rows.all() else np.ix_(np.arange(3), hidden, rows)] = p
 
-        # a thread for each pattern: threads within a matrix product wait on each other, badly so on a busy machine
+        # one thread per pattern: threads within a matrix product wait for each other, which is slow on a busy machine
         with threadpool_limits(1), ThreadPoolExecutor(self.threads) as pool:
             list(pool.map(fill, tasks))
         return out.transpose(2, 1, 0)
 
     def _predict(self, calls: np.ndarray, observed: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-        """float32 (3, n_hidden, n_samples) from int8 calls at the observed sites, -1 where a sample lacks one."""
+        """Return the posterior at the hidden sites, float32 (3, n_hidden, n_samples).
+
+        Args:
+            calls: int8 (n_samples, n_observed), -1 where a sample lacks one.
+            observed, hidden: bool (n_sites,).
+        """
         fitted = self._regression(observed, hidden)
         x = np.nan_to_num((self._inputs(calls) - fitted.center) / fitted.scale)
         p = fitted.weights.T @ x.T
@@ -132,8 +141,8 @@ class SoftmaxRegression(Imputer):
         return softmax(p, axis=0).reshape(3, -1, len(calls))
 
     def _regression(self, observed: np.ndarray, hidden: np.ndarray) -> Regression:
-        """The regression of hidden sites on observed ones, bool (n_sites,) each, fitted if it is not in the cache."""
-        key = _key(observed, hidden)
+        """Return the regression of hidden sites on observed ones, bool (n_sites,) each, fitted if it is not cached."""
+        key = _cache_key(observed, hidden)
         fitted = self._cache.pop(key, None) or self._fit_pattern(observed, hidden)
         self._cache[key] = fitted
         if len(self._cache) > CACHED_PATTERNS:
@@ -141,13 +150,14 @@ class SoftmaxRegression(Imputer):
         return fitted
 
     def _inputs(self, calls: np.ndarray) -> np.ndarray:
-        """float32 (n_samples, n_inputs) of int8 calls; NaN where missing."""
+        """Return the inputs, float32 (n_samples, n_inputs), of int8 calls; NaN where missing."""
         dosage = np.where(calls == MISSING, np.float32(np.nan), calls.astype(np.float32))
         if self.params.inputs == "additive":
             return dosage
         return np.concatenate([dosage, 1 - np.abs(1 - dosage)], axis=1)
 
     def _fit_pattern(self, observed: np.ndarray, hidden: np.ndarray) -> Regression:
+        """Fit the regression of hidden sites on observed ones, bool (n_sites,) each, in the panel."""
         x = self._inputs(self._panel[:, observed])
         known = np.isfinite(x)
         center = np.where(known, x, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
@@ -166,21 +176,22 @@ class SoftmaxRegression(Imputer):
     def _load(self, folder: Path) -> None:
         panel = np.load(folder / "panel.npy", allow_pickle=False)
         if not (folder / "regression.npz").exists():
-            self._keep(panel, None)
+            self._set_panel(panel, None)
             return
         with np.load(folder / "regression.npz", allow_pickle=False) as saved:
             fitted = {key: saved[key] for key in saved.files}
         lacking = fitted.pop("lacking")
-        self._keep(panel, lacking)
-        self._cache[_key(~lacking, lacking)] = Regression(**fitted)
+        self._set_panel(panel, lacking)
+        self._cache[_cache_key(~lacking, lacking)] = Regression(**fitted)
 
 
-def _key(observed: np.ndarray, hidden: np.ndarray) -> bytes:
+def _cache_key(observed: np.ndarray, hidden: np.ndarray) -> bytes:
+    """Return the key of a regression in the cache."""
     return np.packbits([observed, hidden]).tobytes()
 
 
 def _nearest(observed: np.ndarray, site: int) -> np.ndarray:
-    """bool (n_sites,): of the observed sites the SINGLE_INPUTS nearest to a site, counted in sites."""
+    """Return the SINGLE_INPUTS observed sites nearest to a site, counted in sites, bool (n_sites,)."""
     sites = np.flatnonzero(observed)
     chosen = np.zeros(len(observed), dtype=bool)
     chosen[sites[np.argsort(np.abs(sites - site), kind="stable")[:SINGLE_INPUTS]]] = True
@@ -190,12 +201,12 @@ def _nearest(observed: np.ndarray, site: int) -> np.ndarray:
 def fit_ridge(
     x: np.ndarray, truth: np.ndarray, frequencies: np.ndarray, params: SoftmaxParams
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Softmax regressions of many sites on the same inputs, each penalised by params.l2.
+    """Fit softmax regressions of many sites on the same inputs, each penalised by params.l2.
 
     Args:
         x: float32 (n_samples, n_inputs), centred and scaled.
-        truth: int8 (n_samples, n_hidden), -1 = missing: left out of the likelihood.
-        frequencies: float32 (n_hidden, 3): where the intercepts start.
+        truth: int8 (n_samples, n_hidden), -1 = missing, left out of the likelihood.
+        frequencies: float32 (n_hidden, 3), start of the intercepts.
         params: penalty and the largest number of iterations.
 
     Returns:
@@ -211,7 +222,7 @@ def fit_ridge(
     penalty = np.append(np.float32(params.l2) * root**2, np.float32(0))[:, None]
     onehot = np.concatenate([truth == g for g in (0, 1, 2)], axis=1).astype(np.float32)
     unknown = np.nonzero(np.tile(truth == MISSING, 3))
-    # filled anew in each iteration: fresh memory would cost more than the work
+    # reused in each iteration: allocating it would take longer than the computation
     p = np.empty((n, 3 * n_hidden), dtype=np.float32)
     now = np.zeros((z.shape[1], 3 * n_hidden), dtype=np.float32)
     now[-1] = np.log(frequencies).T.ravel() * np.sqrt(n / 2)
@@ -237,8 +248,8 @@ def fit_ridge(
 
 
 def softmax(z: np.ndarray, axis: int) -> np.ndarray:
-    """Makes probabilities, in place, of logarithms, all of genotype 0 first along the axis, then those of 1 and 2."""
-    parts = np.split(z, 3, axis)  # sums over an axis of length 3 would be ten times slower
+    """Turn logarithms into probabilities, in place; the axis holds all of genotype 0 first, then those of 1 and 2."""
+    parts = np.split(z, 3, axis)  # by genotype: sums over an axis of length 3 are ten times slower
     top = np.maximum(parts[0], parts[1])
     np.maximum(top, parts[2], out=top)
     for part in parts:

@@ -1,6 +1,8 @@
-"""Contract tests that every imputer passes, wherever it lives: subclass ImputerContract in a test file and run pytest.
+"""Contract tests that every imputer passes: subclass ImputerContract in a test file and run pytest.
 
-Needs pytest; the test of a search space needs Optuna too, and is skipped without it.
+They apply to imputers of other packages too.
+
+They need pytest; the test of a search space also needs Optuna, and is skipped without it.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ N_SITES = 40
 
 
 def small_panel(n_samples: int = 60, n_sites: int = N_SITES, seed: int = 3, missing: float = 0.01) -> GenotypeMatrix:
-    """Simulate a panel from eight founder haplotypes with switches between them: strong linkage, a few missing calls."""
+    """Simulate a panel with strong linkage and a few missing calls: mosaics of eight founder haplotypes."""
     rng = np.random.default_rng(seed)
     founders = rng.random((8, n_sites)) < rng.uniform(0.1, 0.6, n_sites)
     switch = rng.random((2 * n_samples, n_sites)) < 0.04
@@ -47,11 +49,14 @@ def small_panel(n_samples: int = 60, n_sites: int = N_SITES, seed: int = 3, miss
 
 
 class ImputerContract:
-    """Tests of the contract: subclass, set `imputer` to the class and `params` to a table that makes it quick on 60 × 40 calls."""
+    """Tests of the contract: subclass this class and set `imputer` to the imputer's class.
+
+    Set `params` to a table that makes the imputer quick on 60 × 40 calls.
+    """
 
     imputer: type[Imputer]
     params: ClassVar[dict[str, Any]] = {}
-    order_tolerance = 1e-5  # how far a posterior may move when samples change places
+    order_tolerance = 1e-5  # largest change of a posterior when samples change places
     _model: Imputer
 
     @pytest.fixture
@@ -73,7 +78,7 @@ class ImputerContract:
 
     @pytest.fixture
     def model(self, panel: GenotypeMatrix) -> Imputer:
-        """Fitted once for the whole class: no test changes it."""
+        """Imputer fitted once for the whole class: no test changes it."""
         if "_model" not in vars(type(self)):
             type(self)._model = self.fitted(panel)
         return type(self)._model
@@ -141,7 +146,7 @@ class ImputerContract:
             model.posterior(target.take_sites(np.arange(39)))
 
     def test_panel_without_samples(self, panel: GenotypeMatrix, target: GenotypeMatrix) -> None:
-        """Refused in one line, unless the imputer learns from the target: then its sites are enough."""
+        """Expect a refusal in one line, unless the imputer learns from the target: then the sites are enough."""
         sites_alone = panel.take_samples(np.zeros(panel.n_samples, dtype=bool))
         if self.make().needs_panel:
             with pytest.raises(InputError, match=f"imputer {self.imputer.name} learns from a reference panel"):
@@ -177,7 +182,7 @@ class ImputerContract:
         )
 
     def test_fit_with_validation_then_refit(self, panel: GenotypeMatrix) -> None:
-        """The two fits of every comparison: 80% with validation, then all samples with what the first one found."""
+        """Do the two fits of every comparison: 80% with validation, then all samples with the parameters found."""
         hidden = np.zeros(panel.n_sites, dtype=bool)
         hidden[1::2] = True
         mask = TrainingMask("random")

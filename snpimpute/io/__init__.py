@@ -1,1 +1,1 @@
-"""Genotype file formats: read as streams of records, from which matrices are built; written."""
+"""Genotype file formats: streams of records, matrices built from them, and writers."""

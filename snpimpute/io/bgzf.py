@@ -1,4 +1,7 @@
-"""Blocked gzip: writing it and its index, and telling whether a file is whole. Errors of writing are raised, as htslib's are not."""
+"""Blocked gzip (BGZF): a writer, its CSI index, and checks that a file is complete.
+
+Errors of writing are raised, which htslib does not do.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ from types import TracebackType
 
 # The empty block that ends every such file (SAM specification, section 4.1.2).
 END_BLOCK = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
-BLOCK_SIZE = 65280  # bytes before compression, as bgzip has them
+BLOCK_SIZE = 65280  # bytes before compression, as in bgzip
 MIN_SHIFT = 14  # the smallest bins of an index hold 2^14 positions
 
 
 class BgzfWriter:
-    """A bgzipped file to write bytes to; without its end block, and so known to be broken, if writing fails."""
+    """Bgzipped file to write bytes to; if writing fails it gets no end block, so that it is known to be broken."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb")
@@ -25,23 +28,27 @@ class BgzfWriter:
     def __enter__(self) -> BgzfWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         with self._file:
             if error is None:
                 self._write_block(bytes(self._pending))
                 self._file.write(END_BLOCK)
 
     def write(self, data: bytes) -> None:
+        """Write bytes, compressed in blocks of BLOCK_SIZE."""
         self._pending += data
         while len(self._pending) >= BLOCK_SIZE:
             self._write_block(bytes(self._pending[:BLOCK_SIZE]))
             del self._pending[:BLOCK_SIZE]
 
     def tell(self) -> int:
-        """Virtual offset of the next byte: 2^16 times where its block starts, plus where it is within."""
+        """Return the virtual offset of the next byte: 2^16 times the start of its block, plus its place within."""
         return self._file.tell() << 16 | len(self._pending)
 
     def _write_block(self, data: bytes) -> None:
+        """Compress and write one block; empty data give none."""
         if not data:
             return
         deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
@@ -51,11 +58,11 @@ class BgzfWriter:
 
 
 def write_csi(path: Path, contigs: Sequence[str], positions: Sequence[int], offsets: Sequence[int]) -> None:
-    """Write the CSI index of a bgzipped VCF of single-base records in order of position (the CSIv1 specification).
+    """Write the CSI index (CSIv1 specification) of a bgzipped VCF of single-base records in order of position.
 
     Args:
-        path: the index, named as the file with .csi behind it.
-        contigs: contig of each record, those of one contig together.
+        path: index file: the VCF's name followed by .csi.
+        contigs: contig of each record, records of one contig together.
         positions: 1-based position of each record.
         offsets: virtual offset of each record, and of the end of the last one.
     """
@@ -81,13 +88,13 @@ def write_csi(path: Path, contigs: Sequence[str], positions: Sequence[int], offs
 
 
 def is_bgzipped(path: Path) -> bool:
-    """Whether the file begins with a block of a bgzipped file."""
+    """Tell whether a file begins with a block of a bgzipped file."""
     with path.open("rb") as handle:
         return handle.read(18)[12:16] == END_BLOCK[12:16]
 
 
 def has_end_block(path: Path) -> bool:
-    """Whether the file ends with the block that ends every bgzipped file."""
+    """Tell whether a file ends with the block that ends every bgzipped file."""
     with path.open("rb") as handle:
         handle.seek(-min(len(END_BLOCK), path.stat().st_size), os.SEEK_END)
         return handle.read() == END_BLOCK

@@ -1,10 +1,10 @@
-"""Which genome build a file was made on, told from the contig lengths in its header."""
+"""Genome builds, recognised by the contig lengths in a file's header."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-# Chromosomes 1, 2, 3, … and then X, as the assemblies give them (NCBI Assembly; UCSC chrom.sizes).
+# Lengths of chromosomes 1, 2, 3, …, X in bases (NCBI Assembly; UCSC chrom.sizes).
 LENGTHS = {
     "GRCh37": (
         *(249250621, 243199373, 198022430, 191154276, 180915260, 171115067, 159138663, 146364022, 141213431, 135534747),
@@ -30,21 +30,21 @@ LENGTHS = {
 
 
 def plain_contig(name: str) -> str:
-    """A contig's name without what only fashion decides: `chr` before it, case, M for MT."""
+    """Return a contig's name in one spelling: without `chr`, in capitals, MT for M."""
     plain = name.upper().removeprefix("CHR")
     return "MT" if plain == "M" else plain or name.upper()
 
 
 def build_of(contig_lengths: Mapping[str, int]) -> str:
-    """Name of the one known build that has a chromosome of the same name and length as the header; empty if none or several.
+    """Return the known build that shares a chromosome's name and length with the header; empty if none or several do.
 
     Args:
         contig_lengths: contig → length in bases, as far as the header gives them.
     """
     given = {(plain_contig(contig), length) for contig, length in contig_lengths.items()}
-    found = []
+    builds = []
     for build, lengths in LENGTHS.items():
         names = [*map(str, range(1, len(lengths))), "X"]
         if given & set(zip(names, lengths, strict=True)):
-            found.append(build)
-    return found[0] if len(found) == 1 else ""
+            builds.append(build)
+    return builds[0] if len(builds) == 1 else ""

@@ -1,4 +1,4 @@
-"""Which sites are read: the region, the filters, and the count of what is left out and why."""
+"""Selection of sites and samples: regions, site filters, and counts of left-out sites by reason."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ CALLS_PER_BLOCK = 2_000_000
 
 @dataclass(frozen=True)
 class SiteFilter:
-    """What a site must have to be kept.
+    """Conditions that a site must meet to be kept.
 
     Attributes:
         min_call_rate: least share (0 to 1) of the samples that have a call.
-        min_maf: least frequency (0 to 0.5) of the rarer allele; at 0.0 only monomorphic sites go.
-        pass_only: whether a record whose FILTER is neither PASS nor `.` goes.
+        min_maf: least frequency (0 to 0.5) of the rarer allele; 0.0 leaves out monomorphic sites only.
+        pass_only: whether records whose FILTER is neither PASS nor `.` are left out.
     """
 
     min_call_rate: float = 0.9
@@ -35,7 +35,7 @@ class SiteFilter:
 
 
 class Region(NamedTuple):
-    """A stretch of one contig: positions 1-based, both ends within."""
+    """Part of one contig; positions are 1-based, both ends included."""
 
     contig: str
     start: int = 1
@@ -43,11 +43,12 @@ class Region(NamedTuple):
 
 
 def parse_regions(text: str) -> list[Region]:
-    """The regions that `CONTIG` or `CONTIG:START-END`, or several joined by `;`, name; InputError if spelled otherwise."""
+    """Return the regions of `CONTIG` or `CONTIG:START-END`, or of several joined by `;`; InputError if malformed."""
     return [_parse_region(part) for part in text.split(";")]
 
 
 def _parse_region(text: str) -> Region:
+    """Return the region of `CONTIG` or `CONTIG:START-END`."""
     ranged = re.fullmatch(r"(.+):([\d,]*\d[\d,]*)-([\d,]*\d[\d,]*)", text)
     if ranged is None:
         if not text or ":" in text or re.search(r"\s", text):
@@ -60,15 +61,17 @@ def _parse_region(text: str) -> Region:
 
 
 def require_contig(region: Region, contigs: Sequence[str], source: str) -> None:
-    """Raise InputError that lists the contigs of `source` unless the region's is one of them."""
+    """Raise InputError that lists the contigs of `source` unless the region's contig is one of them."""
     if region.contig not in contigs:
         raise InputError(f"{source} has no contig {region.contig!r}; it has {shortened(contigs)}")
 
 
 def chosen_rows(names: Sequence[str], wanted: Sequence[str] | None, source: str) -> np.ndarray:
-    """Rows of the samples `wanted` (None = all) among `names`, in the order wanted.
+    """Return the rows of the samples `wanted` (None = all) among `names`, in the order wanted.
 
-    InputError if `source` has no sample or names one twice, or if one that is wanted is not there or wanted twice.
+    Raises:
+        InputError: `source` has no sample or repeats a name, or a wanted sample is missing or repeated.
+
     """
     if not names:
         raise InputError(f"{source} has no genotypes: it names no samples")
@@ -84,34 +87,35 @@ def chosen_rows(names: Sequence[str], wanted: Sequence[str] | None, source: str)
 
 def require_unique(names: Sequence[str], source: str) -> None:
     """Raise InputError that lists the sample names that `source` has more than once."""
-    if twice := [name for name, n in Counter(names).items() if n > 1]:
-        raise InputError(f"{source} names samples more than once: {shortened(twice)}; give each a name of its own")
+    if repeated := [name for name, n in Counter(names).items() if n > 1]:
+        raise InputError(f"{source} names samples more than once: {shortened(repeated)}; give each a name of its own")
 
 
 def shortened(names: Sequence[str], most: int = 8) -> str:
-    """The names as one phrase, the first `most` of them and how many more there are."""
+    """Join the first `most` names into a phrase, with the number of further ones."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(str, names[:most])) + more
 
 
 def genotype_reasons(calls: np.ndarray, site_filter: SiteFilter) -> np.ndarray:
-    """Why each site goes, judged by its calls.
+    """Return the reason for leaving out each site, judged by its calls.
 
     Args:
         calls: int8 (n_samples, n_sites), -1 = missing.
         site_filter: the thresholds.
 
     Returns:
-        str (n_sites,): "monomorphic" (a site without any call too), "call rate", "MAF" (the first that holds), "" = kept.
+        str (n_sites,): the first that holds of "monomorphic" (also for a site without calls), "call rate", "MAF"; "" =
+        kept.
     """
-    n_seen = (calls != MISSING).sum(axis=0)
+    n_called = (calls != MISSING).sum(axis=0)
     n_alt = np.maximum(calls, 0).sum(axis=0, dtype=np.int64)
-    n_minor = np.minimum(n_alt, 2 * n_seen - n_alt)
+    n_minor = np.minimum(n_alt, 2 * n_called - n_alt)
     return np.select(
         [
             n_minor == 0,
-            n_seen < site_filter.min_call_rate * len(calls) - 1e-9,
-            n_minor < site_filter.min_maf * 2 * n_seen - 1e-9,
+            n_called < site_filter.min_call_rate * len(calls) - 1e-9,
+            n_minor < site_filter.min_maf * 2 * n_called - 1e-9,
         ],
         ["monomorphic", "call rate", "MAF"],
         "",
@@ -119,7 +123,11 @@ def genotype_reasons(calls: np.ndarray, site_filter: SiteFilter) -> np.ndarray:
 
 
 def left_out_table(read: int, left_out: Counter[str], kept: int) -> pd.DataFrame:
-    """Columns `reason`, `n`: the records read, those left out for each reason, and the sites kept; read is the sum of the rest."""
+    """Return the counts of records: read, left out for each reason, and kept.
+
+    Returns:
+        Columns `reason`, `n`; the count of "read" is the sum of all others.
+    """
     reasons = ["read", *REASONS, "kept"]
     return pd.DataFrame({"reason": reasons, "n": [read, *(left_out[reason] for reason in REASONS), kept]})
 
@@ -127,15 +135,15 @@ def left_out_table(read: int, left_out: Counter[str], kept: int) -> pd.DataFrame
 def apply_filter(
     matrix: GenotypeMatrix, site_filter: SiteFilter, left_out: pd.DataFrame | None = None
 ) -> tuple[GenotypeMatrix, pd.DataFrame]:
-    """Keep the sites of a matrix whose calls pass.
+    """Keep the sites of a matrix whose calls pass the filter.
 
     Args:
         matrix: calls at biallelic SNPs.
-        site_filter: the thresholds; `pass_only` has no say here.
-        left_out: the table so far, whose `kept` are the sites of `matrix`; None where nothing was left out before.
+        site_filter: the thresholds; `pass_only` has no effect here.
+        left_out: counts so far, whose `kept` are the sites of `matrix`; None if nothing was left out before.
 
     Returns:
-        The matrix of the kept sites, and the table brought up to date.
+        The matrix of the kept sites, and the updated counts.
     """
     reasons = genotype_reasons(matrix.calls, site_filter)
     before = {} if left_out is None else dict(zip(left_out.reason, left_out.n, strict=True))

@@ -1,4 +1,4 @@
-"""Imputed genotypes as a VCF, written as Beagle writes it, so that what reads Beagle's files reads these."""
+"""Imputed genotypes as a VCF in Beagle's form, so that tools which read Beagle's files read these."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ import numpy as np
 import pandas as pd
 
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS
-from snpimpute.io.bcf import Field, genotypes
+from snpimpute.io.bcf import Field, encoded_genotypes
 from snpimpute.io.output import PLINK_FILES, Output, suffix_of, vcf_output
 
 logger = logging.getLogger(__name__)
 
-CALLS_AT_A_TIME = (
-    50_000  # turned into text together, which a pipe (output.PIPE_SIZE) takes while the last is compressed
-)
+CALLS_AT_A_TIME = 50_000  # made text together: their text fits into a pipe (output.PIPE_SIZE)
 PREFIX = "##snpimpute_"
 INFO_LINES = {
     "AF": '##INFO=<ID=AF,Number=A,Type=Float,Description="Estimated ALT allele frequency: half the mean DS of all samples">',
@@ -41,24 +39,30 @@ FORMAT_LINES = {
 }
 IC_LINE = '##FORMAT=<ID=IC,Number=1,Type=Integer,Description="Imputed call: 1 imputed, 0 observed">'
 OWN_FORMAT = {*FORMAT_LINES, "IC"}
-# INFO keys that count the calls of a file, as bcftools writes them: no longer true once the holes are filled.
+# INFO keys that count the calls of a file, as bcftools writes them: wrong once missing calls are filled.
 COUNTED = {"AC", "AN", "AC_Hom", "AC_Het", "AC_Hemi", "MAF", "NS", "HWE", "ExcHet", "F_MISSING"}
-# One value per allele or genotype whatever the header says (`Number=.` is common): not true where REF and ALT change places.
+# FORMAT keys with one value per allele or genotype, whatever the header says (`Number=.` is common): wrong where REF
+# and ALT are exchanged.
 PER_ALLELE = {"AD", "ADF", "ADR", "PL", "GL", "PP"}
 DEFINED = re.compile(r"##(\w+)=<(?:.*?,)??ID=([^,>]+)")
 NUMBER = re.compile(r"[<,]Number=([^,>]+)")
 
-# An imputed call is known by a number: GP1 and GP2 (hundredths), what the three GP add up to less 99, DS (hundredths)
-# less GP1 + 2 GP2 plus 2, and GT. Rounding leaves the last three little room. Observed calls follow, by their GT.
-_SUMS, _DOSES, _GENOTYPES = 3, 5, 3
-_GP2 = _SUMS * _DOSES * _GENOTYPES
-_GP1 = 101 * _GP2
-OBSERVED = 101 * _GP1
-_SUM, _DOSE = _DOSES * _GENOTYPES, _GENOTYPES
-_WEIGHTS = np.array([_SUM, _GP1 + _SUM - _DOSE, _GP2 + _SUM - 2 * _DOSE], dtype=np.float32)
-_SHIFT = -99 * _SUM + 2 * _DOSE
-_CERTAIN = np.array([100 * w + _DOSE * 100 * g + g + _SHIFT for g, w in enumerate(_WEIGHTS.astype(int))], np.int32)
-# The GT of observed calls: 4 × first allele + 2 × second + 1 if phased.
+# Each imputed call has a code, a number in mixed radix of these digits: GP1 and GP2 (hundredths), the sum of the three
+# GP less 99, DS (hundredths) less GP1 + 2 GP2 plus 2, and GT. Rounding leaves the last three digits few values. The codes
+# of observed calls follow from OBSERVED on, in the order of CALLS.
+_N_SUMS, _N_DOSES, _N_GENOTYPES = 3, 5, 3  # values of the last three digits
+_GP2_STEP = _N_SUMS * _N_DOSES * _N_GENOTYPES
+_GP1_STEP = 101 * _GP2_STEP
+OBSERVED = 101 * _GP1_STEP
+_SUM_STEP, _DOSE_STEP = _N_DOSES * _N_GENOTYPES, _N_GENOTYPES
+# A code is _WEIGHTS · (hundredths of the three GP) + _DOSE_STEP · (hundredths of DS) + GT + _SHIFT.
+_WEIGHTS = np.array(
+    [_SUM_STEP, _GP1_STEP + _SUM_STEP - _DOSE_STEP, _GP2_STEP + _SUM_STEP - 2 * _DOSE_STEP], dtype=np.float32
+)
+_SHIFT = -99 * _SUM_STEP + 2 * _DOSE_STEP
+# Code of an imputed call with all weight on genotype 0, 1, 2.
+_CERTAIN = np.array([100 * w + _DOSE_STEP * 100 * g + g + _SHIFT for g, w in enumerate(_WEIGHTS.astype(int))], np.int32)
+# GT of observed calls, at index 4 × first allele + 2 × second + 1 if phased.
 CALLS = tuple(f"{first}{mark}{second}" for first in "01" for second in "01" for mark in "/|")
 TAB = ord("\t")
 _WORDS = np.frombuffer("".join(f"{text}\t" for text in CALLS).encode(), dtype="<u4")
@@ -69,15 +73,15 @@ _HUNDREDTHS = [f"{i / 100:.2f}".rstrip("0").rstrip(".") for i in range(201)]
 
 @dataclass(frozen=True, eq=False)
 class ImputedSites:
-    """Neighbouring sites of one contig, in the order of the file to write.
+    """Imputed neighbouring sites of one contig, in the order of the file to write.
 
     Attributes:
-        sites: as in GenotypeMatrix (genotypes.SITE_COLUMNS); the contig named as the target names it.
+        sites: as in GenotypeMatrix (genotypes.SITE_COLUMNS), with the contig's name in the target.
         posterior: float32 (n_samples, n_sites, 3), rows sum to 1; an observed call has all weight on itself.
-        observed: int8 (n_samples, n_sites): number of ALT alleles of `sites` in the calls that were observed; -1 = imputed.
+        observed: int8 (n_samples, n_sites), number of ALT alleles of `sites` in observed calls; -1 = imputed.
         records: the target's VCF line of each site, as str(cyvcf2.Variant) gives it; None where the target has none.
             Observed calls without a line are written unphased.
-        swapped: bool (n_sites,): the line has REF and ALT the other way round.
+        swapped: bool (n_sites,), true where the line has REF and ALT exchanged.
     """
 
     sites: pd.DataFrame
@@ -98,31 +102,35 @@ class ImputedSites:
 
 
 class ImputedWriter:
-    """Writes imputed sites, and records left as they are, to a file; a context manager. See io.output for the files.
+    """Context manager that writes imputed sites, and records left as they are, to a file.
+
+    See io.output for the files.
 
     Every site gets INFO AF, DR2 and, where no sample was typed, IMP, and FORMAT GT:DS:GP. DS and GP have at most two
     decimals. An imputed GT is that of the largest posterior, unphased; an observed one keeps its phase, and its alleles
     are exchanged where the record has REF and ALT the other way round. A record's ID, QUAL and FILTER stay; sites that
     the target lacks have the ID of `sites`, "." and "PASS".
 
-    The header keeps what the target's has, but for definitions of the fields above and what an earlier run said.
+    The header keeps the target's lines, except definitions of the fields above and the ##snpimpute_ lines of earlier
+    runs.
 
-    PLINK: records that are passed through stand in the file set only if they have one ALT. In a .pgen, GT is DS rounded,
-    which now and then is not the genotype of the largest GP; a DS half way between goes to the side of GT by 0.0001.
+    PLINK: records that are passed through are in the file set only if they have one ALT. In a .pgen, GT is DS rounded,
+    which now and then is not the genotype of the largest GP; a DS half way between two genotypes is moved by 0.0001
+    towards GT.
 
     Args:
         path: file to write (its suffix decides, see `output.vcf_output`); None = standard output.
-        target_header: the target's header; "" if it is no VCF. For a BCF it must define every field that is kept or
-            passed through.
-        samples: names, in the target's order.
+        target_header: the target's header; "" if it is no VCF. To write a BCF, it must define every field that is kept
+            or passed through.
+        samples: sample names, in the target's order.
         contigs: every contig that will be written; those without a line in the target's header get one.
         about: written to the header as ##snpimpute_KEY=VALUE: command, model, version, data digest.
-        flags: INFO flags that `pass_through` may add, and what they say.
-        keep_fields: whether a record's other INFO and FORMAT fields are kept. Left out even so: INFO that counts the
-            file's calls (AC, AN, MAF, NS, HWE and the like), and, where REF and ALT were exchanged, fields with a value
-            per allele or genotype.
+        flags: INFO flags that `pass_through` may add, with their descriptions.
+        keep_fields: whether a record's other INFO and FORMAT fields are kept. Always left out are INFO keys that count
+            the file's calls (AC, AN, MAF, NS, HWE and the like) and, where REF and ALT are exchanged, fields with a
+            value per allele or genotype.
         flag_imputed: whether FORMAT has IC after GP: 1 imputed, 0 observed.
-        threads: that compress.
+        threads: threads that compress.
     """
 
     def __init__(
@@ -147,13 +155,13 @@ class ImputedWriter:
         suffix = ".vcf" if path is None else suffix_of(path)
         self._plink = suffix in PLINK_FILES
         self._texts = _CallTexts(flag_imputed, ties_lean=suffix == ".pgen")
-        self._numbers = _CallNumbers(flag_imputed) if suffix == ".bcf" else None
+        self._bcf_fields = _BcfFields(flag_imputed) if suffix == ".bcf" else None
         header = _header_lines(target_header, contigs, about, self._flags, flag_imputed)
-        self._contigs = {found[2] for line in header if (found := DEFINED.match(line)) and found[1] == "contig"}
+        self._contigs = {defined[2] for line in header if (defined := DEFINED.match(line)) and defined[1] == "contig"}
         self._per_allele = PER_ALLELE | {
-            found[2]
+            defined[2]
             for line in header
-            if (found := DEFINED.match(line)) and (number := NUMBER.search(line)) and number[1] in {"A", "R", "G"}
+            if (defined := DEFINED.match(line)) and (number := NUMBER.search(line)) and number[1] in {"A", "R", "G"}
         }
         columns = ["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT", *self._samples]
         self._header = "\n".join([*header, "\t".join(columns)]) + "\n"
@@ -169,18 +177,18 @@ class ImputedWriter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         if self._left_out and error is None:
             logger.warning("%d records without exactly one ALT are not in %s", self._left_out, self._path)
-        return self._stack.__exit__(kind, error, at)
+        return self._stack.__exit__(kind, error, trace)
 
     def write(self, block: ImputedSites) -> None:
-        """Write sites.
+        """Write imputed sites.
 
         Raises:
             ValueError: the block contradicts itself, its records or the header.
-            OSError: cannot be written; at the end of the `with` it becomes an InputError.
+            OSError: the file cannot be written; at the end of the `with` block it becomes an InputError.
         """
         n_samples, n_sites = block.observed.shape
         if n_samples != len(self._samples):
@@ -199,14 +207,19 @@ class ImputedWriter:
             )
 
     def pass_through(self, record: str, flag: str = "") -> None:
-        """Write a record of the target as it is, `flag` (one of the `flags`) added to its INFO; errors as `write` has them."""
+        """Write a record of the target as it is; `flag`, one of the `flags`, is added to its INFO.
+
+        Raises:
+            ValueError: a contig or flag is not in the header.
+            OSError: as `write`.
+        """
         fields = record.rstrip("\n").split("\t", 8)
         self._require_contigs([fields[0]])
         if flag and flag not in self._flags:
             raise ValueError(f"flag {flag} is not among {sorted(self._flags)}")
         if self._plink and (
             fields[4] == "." or "," in fields[4]
-        ):  # PLINK 1 has no such, and plink2 stops at their dosages
+        ):  # PLINK 1 cannot hold these records, and plink2 stops at their dosages
             self._left_out += 1
             return
         if flag and flag not in fields[7].split(";"):
@@ -214,6 +227,7 @@ class ImputedWriter:
         self._out.write(("\t".join(fields) + "\n").encode())
 
     def _require_contigs(self, contigs: Sequence[str]) -> None:
+        """Raise ValueError unless the header has all these contigs."""
         for contig in contigs:
             if contig not in self._contigs:
                 raise ValueError(f"contig {contig} is not in the header")
@@ -226,13 +240,20 @@ class ImputedWriter:
         lines: Sequence[str | None],
         swapped: np.ndarray,
     ) -> None:
-        """Write sites; `posterior` is (3, n_sites, n_samples), `observed` (n_sites, n_samples), the rest as in ImputedSites."""
-        keys = _imputed_keys(posterior)
+        """Write sites from arrays with sites first.
+
+        Args:
+            sites: contig, pos, id, ref, alt of each.
+            posterior: float32 (3, n_sites, n_samples).
+            observed: int8 (n_sites, n_samples).
+            lines, swapped: `records` and `swapped` of ImputedSites.
+        """
+        codes = _imputed_codes(posterior)
         records = [None if line is None else _Record(line, len(self._samples)) for line in lines]
         typed = (observed != MISSING).any(axis=1)
         if typed.any():
-            keys = _put_observed(keys, observed, records, swapped)
-        calls = self._texts.of(keys).tolist() if self._numbers is None else None
+            codes = _with_observed(codes, observed, records, swapped)
+        calls = self._texts.of(codes).tolist() if self._bcf_fields is None else None
         frequencies, r2 = _summaries(posterior)
         for j, (contig, pos, name, ref, alt) in enumerate(sites):
             info = f"AF={frequencies[j]:.4g};DR2={r2[j]:.2f}" + ("" if typed[j] else ";IMP")
@@ -246,18 +267,18 @@ class ImputedWriter:
                     info = ";".join([info, *record.other_info(COUNTED | {*INFO_LINES, *self._flags} | not_kept)])
                     others, values = record.other_fields(OWN_FORMAT | not_kept)
             fixed = "\t".join((contig, str(pos), name or ".", ref, alt, quality, passed, info))
-            if self._numbers is not None and not others:
-                self._out.write_calls(fixed.encode(), len(keys[j]), partial(self._numbers.of, keys[j]))
+            if self._bcf_fields is not None and not others:
+                self._out.write_calls(fixed.encode(), len(codes[j]), partial(self._bcf_fields.of, codes[j]))
                 continue
-            texts, keys_of_format = self._texts.of(keys[j]).tolist() if calls is None else calls[j], self._format
+            texts, format_keys = self._texts.of(codes[j]).tolist() if calls is None else calls[j], self._format
             if others:
-                keys_of_format = f"{self._format}:{others}"
+                format_keys = f"{self._format}:{others}"
                 texts = [f"{text}:{value}" for text, value in zip(texts, values, strict=True)]
-            self._out.write(("\t".join([fixed, keys_of_format, *texts]) + "\n").encode())
+            self._out.write(("\t".join([fixed, format_keys, *texts]) + "\n").encode())
 
 
 class _Record:
-    """A VCF line of the target, taken apart as far as it is needed."""
+    """VCF line of the target, split only as far as needed."""
 
     def __init__(self, line: str, n_samples: int) -> None:
         fixed = line.rstrip("\n").split("\t", 9)
@@ -292,10 +313,11 @@ class _Record:
         return first | mark << 8 | second << 16 | np.where(end == ord(":"), TAB, end) << 24
 
     def other_info(self, without: set[str]) -> list[str]:
+        """Return the INFO entries whose keys are not in `without`."""
         return [part for part in self.info.split(";") if part != "." and part.split("=", 1)[0] not in without]
 
     def other_fields(self, without: set[str]) -> tuple[str, list[str]]:
-        """FORMAT keys but for these, and each sample's values; "." for those that a sample leaves out at its end."""
+        """Return the FORMAT keys not in `without` and each sample's values; "." for values omitted at a sample's end."""
         keys = self.format.split(":")
         kept = [i for i, key in enumerate(keys) if key and key not in without]
         if not kept:
@@ -308,17 +330,20 @@ class _Record:
         return ":".join([keys[i] for i in kept]), values
 
 
-def _decoded(key: Any) -> tuple[Any, Any, tuple[Any, Any, Any]]:
-    """Of the number of an imputed call, or an array of them: genotype, DS and the three GP, both in hundredths."""
-    key, genotype = divmod(key, _GENOTYPES)
-    key, dose = divmod(key, _DOSES)
-    key, whole = divmod(key, _SUMS)
-    p1, p2 = divmod(key, 101)
+def _decoded(code: Any) -> tuple[Any, Any, tuple[Any, Any, Any]]:
+    """Return genotype, DS and the three GP of the code of an imputed call, or of an array of codes.
+
+    DS and GP are in hundredths.
+    """
+    code, genotype = divmod(code, _N_GENOTYPES)
+    code, dose = divmod(code, _N_DOSES)
+    code, whole = divmod(code, _N_SUMS)
+    p1, p2 = divmod(code, 101)
     return genotype, dose + p1 + 2 * p2 - 2, (99 + whole - p1 - p2, p1, p2)
 
 
-class _CallNumbers:
-    """The FORMAT fields of calls by their numbers, as BCF has them."""
+class _BcfFields:
+    """FORMAT fields of calls by their codes, as numbers for BCF."""
 
     def __init__(self, flag_imputed: bool) -> None:
         genotype, dose, hundredths = _decoded(np.arange(OBSERVED))
@@ -329,20 +354,20 @@ class _CallNumbers:
         first, second = np.concatenate([[genotype == 2, genotype > 0], observed[:, :2].T], axis=1).astype(int)
         phased = np.concatenate([np.zeros(OBSERVED, dtype=int), observed[:, 2]])
         self._fields = {
-            "GT": genotypes(first, second, phased),
+            "GT": encoded_genotypes(first, second, phased),
             "DS": (dosage / 100).astype(np.float32),
             "GP": (posterior / 100).astype(np.float32),
         }
         if flag_imputed:
             self._fields["IC"] = (np.arange(len(dosage)) < OBSERVED).astype(np.int8)
 
-    def of(self, keys: np.ndarray) -> list[Field]:
-        """The fields of a site, from keys (n_samples,)."""
-        return [(name, table[keys]) for name, table in self._fields.items()]
+    def of(self, codes: np.ndarray) -> list[Field]:
+        """Return the fields of a site from the codes of its calls (n_samples,)."""
+        return [(name, table[codes]) for name, table in self._fields.items()]
 
 
 class _CallTexts:
-    """The text of calls by their numbers, each made when it is first needed."""
+    """Texts of calls by their codes, each made when it is first needed."""
 
     def __init__(self, flag_imputed: bool, ties_lean: bool) -> None:
         self._imputed, self._observed = (":1", ":0") if flag_imputed else ("", "")
@@ -350,53 +375,57 @@ class _CallTexts:
         self._texts = np.full(OBSERVED + len(CALLS), None, dtype=object)
         self._known = np.zeros(OBSERVED + len(CALLS), dtype=bool)
 
-    def of(self, keys: np.ndarray) -> np.ndarray:
-        """Texts (object, str) of keys of any shape."""
-        known = self._known[keys]
+    def of(self, codes: np.ndarray) -> np.ndarray:
+        """Return the texts (object array of str) of codes of any shape."""
+        known = self._known[codes]
         if not known.all():
-            for key in np.unique(keys[~known]).tolist():
-                self._texts[key] = self._text(key)
-                self._known[key] = True
-        return self._texts[keys]
+            for code in np.unique(codes[~known]).tolist():
+                self._texts[code] = self._text(code)
+                self._known[code] = True
+        return self._texts[codes]
 
-    def _text(self, key: int) -> str:
-        if key >= OBSERVED:
-            spelled = CALLS[key - OBSERVED]
+    def _text(self, code: int) -> str:
+        """Return the text of one code: GT:DS:GP, and IC if asked for."""
+        if code >= OBSERVED:
+            spelled = CALLS[code - OBSERVED]
             genotype = spelled.count("1")
             return f"{spelled}:{genotype}:{','.join('1' if g == genotype else '0' for g in range(3))}{self._observed}"
-        genotype, dose, probabilities = _decoded(key)
+        genotype, dose, probabilities = _decoded(code)
         dosage = _HUNDREDTHS[dose]
         if self._ties_lean and dose in (50, 150):
             dosage = f"{dose / 100 + (0.0001 if 100 * genotype > dose else -0.0001):.4f}"
         return f"{CALLS[_UNPHASED[genotype]]}:{dosage}:{','.join(_HUNDREDTHS[p] for p in probabilities)}{self._imputed}"
 
 
-def _imputed_keys(posterior: np.ndarray) -> np.ndarray:
-    """int32 (n_sites, n_samples): the numbers of calls as imputed ones, from float32 (3, n_sites, n_samples).
+def _imputed_codes(posterior: np.ndarray) -> np.ndarray:
+    """Return the codes of all calls as imputed calls, int32 (n_sites, n_samples).
+
+    Args:
+        posterior: float32 (3, n_sites, n_samples).
 
     Raises:
-        ValueError: a posterior is no probabilities that sum to 1.
+        ValueError: a posterior does not hold probabilities that sum to 1.
     """
     p0, p1, p2 = posterior
     h0, h1, h2 = hundredths = np.rint(100 * posterior)
     dose = np.rint(100 * (p1 + 2 * p2))
-    off = dose - h1 - 2 * h2
-    whole = h0 + h1 + h2 - 100
+    dose_error = dose - h1 - 2 * h2
+    sum_error = h0 + h1 + h2 - 100
     # not (… <= …), so that NaN is caught too
-    if not (np.abs(whole).max() <= 1 and np.abs(off).max() <= 2 and hundredths.min() >= 0):
+    if not (np.abs(sum_error).max() <= 1 and np.abs(dose_error).max() <= 2 and hundredths.min() >= 0):
         raise ValueError("rows of the posterior must be probabilities that sum to 1")
     w0, w1, w2 = _WEIGHTS  # whole numbers below 2^24, which float32 holds exactly
-    keys = (w0 * h0 + w1 * h1 + w2 * h2 + _DOSE * dose + _SHIFT).astype(np.int32)
-    keys += np.where(p2 > np.maximum(p0, p1), np.int32(2), p1 > p0)
-    return keys
+    codes = (w0 * h0 + w1 * h1 + w2 * h2 + _DOSE_STEP * dose + _SHIFT).astype(np.int32)
+    codes += np.where(p2 > np.maximum(p0, p1), np.int32(2), p1 > p0)
+    return codes
 
 
-def _put_observed(
-    keys: np.ndarray, observed: np.ndarray, records: Sequence[_Record | None], swapped: np.ndarray
+def _with_observed(
+    codes: np.ndarray, observed: np.ndarray, records: Sequence[_Record | None], swapped: np.ndarray
 ) -> np.ndarray:
-    """Numbers (n_sites, n_samples) with those of observed calls put in; ValueError where the records say otherwise."""
+    """Return the codes (n_sites, n_samples) with those of observed calls; ValueError where the records differ."""
     seen = observed != MISSING
-    if (seen & (keys != _CERTAIN[observed])).any():
+    if (seen & (codes != _CERTAIN[observed])).any():
         raise ValueError("an observed call must have all weight of its posterior")
     words = _WORDS[_UNPHASED[observed]]
     exchanged = swapped.copy()
@@ -405,26 +434,27 @@ def _put_observed(
             exchanged[j] = False
         else:
             words[j] = record.words()
-    codes = (words & 1) << 2 | (words >> 16 & 1) << 1 | words >> 14 & 1  # bit 6 of the mark is set in | alone
-    known = words == _WORDS[codes]
-    codes[exchanged] ^= 0b110
-    as_given = known & (_COUNTS[codes] == observed)
-    if (seen & ~as_given).any():
-        record = records[int((seen & ~as_given).any(axis=1).argmax())]
+    # Index in CALLS: `1` differs from `0` in bit 0, `|` from `/` in bit 6.
+    index = (words & 1) << 2 | (words >> 16 & 1) << 1 | words >> 14 & 1
+    known = words == _WORDS[index]
+    index[exchanged] ^= 0b110
+    agrees = known & (_COUNTS[index] == observed)
+    if (seen & ~agrees).any():
+        record = records[int((seen & ~agrees).any(axis=1).argmax())]
         assert record is not None
         raise ValueError(f"observed calls at {record.contig}:{record.pos} are not those of the record")
-    return np.where(seen, OBSERVED + codes.astype(np.int32), keys)
+    return np.where(seen, OBSERVED + index.astype(np.int32), codes)
 
 
 def _summaries(posterior: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """AF and DR2 of each site, float64 (n_sites,) each, from float32 (3, n_sites, n_samples)."""
+    """Return AF and DR2 of each site, float64 (n_sites,) each, from the posterior, float32 (3, n_sites, n_samples)."""
     _, p1, p2 = posterior
     n = posterior.shape[2]
     dosage = (p1 + 2 * p2).astype(np.float64)
     total = dosage.sum(axis=1)
     estimated = np.einsum("ij,ij->i", dosage, dosage) - total**2 / n
     true = (p1 + 4 * p2).sum(axis=1, dtype=np.float64) - total**2 / n
-    varies = true > 1e-6 * n  # below, float32 has nothing but rounding
+    varies = true > 1e-6 * n  # less is rounding error of float32
     r2 = np.divide(estimated, true, out=np.zeros(len(true)), where=varies)
     return total / (2 * n), np.clip(r2, 0.0, 1.0)
 
@@ -432,7 +462,7 @@ def _summaries(posterior: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _header_lines(
     target_header: str, contigs: Sequence[str], about: Mapping[str, str], flags: Mapping[str, str], flag_imputed: bool
 ) -> list[str]:
-    """The ## lines: the target's, but for what is ours; then ours."""
+    """Return the ## lines: the target's except those defined here, then our own."""
     own = {("INFO", name): line for name, line in INFO_LINES.items()}
     own |= {
         ("INFO", name): f'##INFO=<ID={name},Number=0,Type=Flag,Description="{text}">' for name, text in flags.items()
@@ -442,8 +472,8 @@ def _header_lines(
         own["FORMAT", "IC"] = IC_LINE
     kept, defined = [], set()
     for line in target_header.splitlines():
-        found = DEFINED.match(line)
-        name = (found[1], found[2]) if found else None
+        match = DEFINED.match(line)
+        name = (match[1], match[2]) if match else None
         if line.startswith("##") and not line.startswith((PREFIX, "##fileformat=")) and name not in own:
             kept.append(line)
             defined.add(name)

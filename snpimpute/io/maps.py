@@ -1,4 +1,4 @@
-"""Genetic maps: where a position lies in centimorgans."""
+"""Genetic maps: positions in centimorgans."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pandas as pd
 
 from snpimpute.base.errors import InputError
 
-BASES_PER_CM = 1_000_000  # without a map
+BASES_PER_CM = 1_000_000  # if there is no map
 
 
 class GeneticMap:
-    """Centimorgans of positions: interpolated in a map, or 1 cM per Mb without one.
+    """Genetic map: centimorgans of positions, interpolated in a table, or 1 cM per Mb without one.
 
     Args:
-        table: columns contig (str), cm and pos (numbers), in order of position within a contig; None for no map.
+        table: columns contig (str), cm and pos (numbers), in order of position within a contig; None = no map.
     """
 
     def __init__(self, table: pd.DataFrame | None = None) -> None:
@@ -29,10 +29,11 @@ class GeneticMap:
 
     @classmethod
     def read(cls, path: Path) -> GeneticMap:
-        """A map as PLINK and Beagle have it: contig, id, cM, position (1-based) in four columns, no header.
+        """Read a map in the form of PLINK and Beagle: contig, id, cM, position (1-based) in four columns, no header.
 
         Raises:
-            InputError: no such file, a line without four columns, a number that is none, cM or positions that fall.
+            InputError: no such file, a line without four columns, a value that is not a number, cM or positions that
+                decrease.
         """
         try:
             lines = path.read_text().splitlines()
@@ -53,16 +54,16 @@ class GeneticMap:
         if not rows:
             raise InputError(f"the genetic map {path} is empty")
         table = pd.DataFrame(rows, columns=["contig", "cm", "pos"])
-        for contig, of_contig in table.groupby("contig", sort=False):
-            if (of_contig[["cm", "pos"]].diff().dropna() < 0).any(axis=None):
+        for contig, rows_of_contig in table.groupby("contig", sort=False):
+            if (rows_of_contig[["cm", "pos"]].diff().dropna() < 0).any(axis=None):
                 raise InputError(f"{path}: on contig {contig} cM or positions fall: sort the map by position")
         return cls(table)
 
     def centimorgans(self, contig: str, pos: np.ndarray) -> np.ndarray:
-        """float64: cM of 1-based positions; beyond the map's ends, 1 cM per Mb more.
+        """Return the cM of 1-based positions, float64; beyond the ends of the map, 1 cM per Mb is added.
 
         Raises:
-            InputError: the map has nothing on the contig.
+            InputError: the map does not have the contig.
         """
         pos = np.asarray(pos, dtype=float)
         if self._contigs is None:

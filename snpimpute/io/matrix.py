@@ -1,4 +1,4 @@
-"""Genotype matrices built from streams of records: the sites that pass, and the count of what is left out."""
+"""Genotype matrices built from streams of records: sites that pass the filter, and counts of left-out records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from snpimpute.io.filters import BASES, CALLS_PER_BLOCK, REASONS, SiteFilter, ge
 from snpimpute.io.records import HAPLOID, PHASED, POLYPLOID, UNPHASED, Record, Site, Stream
 from snpimpute.io.stream import streamed
 
-CALLS_FILE, HAPLOTYPES_FILE = "calls.i8", "haplotypes.i8"  # of a spool: int8, site after site
+CALLS_FILE, HAPLOTYPES_FILE = "calls.i8", "haplotypes.i8"  # files of a spool: int8, site after site
 MIN_SITES = 10
 MIN_SAMPLES = 2
 
@@ -30,31 +30,32 @@ def read_matrix(
     min_samples: int = 1,
     spool: Path | None = None,
 ) -> tuple[GenotypeMatrix, pd.DataFrame]:
-    """Read the biallelic SNPs of a VCF, BCF or PLINK 1 file, by the end of its name.
+    """Read the biallelic SNPs of a VCF, BCF or PLINK 1 file; the end of its name decides the format.
 
     A half call (`0/.`) is missing. The matrix has haplotypes if every kept call is phased and none is missing.
 
     Args:
         path: a file ending in .vcf, .vcf.gz, .bcf, or .bed with .bim and .fam beside it.
         region, samples: see `stream.streamed`.
-        site_filter: what a site must have to be kept; None keeps every biallelic SNP.
+        site_filter: conditions that a site must meet; None keeps every biallelic SNP.
         max_sites: most sites to keep; more are refused. None = any number.
-        min_samples: fewest samples that will do.
+        min_samples: least number of samples.
         spool: an empty folder to keep the calls in, for files larger than memory; None = in memory.
 
     Returns:
-        The matrix, with the sample table that the format gives, and the table of what was left out (columns `reason`,
+        The matrix, with the sample table that the format gives, and the counts of left-out records (columns `reason`,
         `n`; see filters.left_out_table).
 
     Raises:
-        InputError: see `stream.streamed`; also where a call is haploid or polyploid.
+        InputError: see `stream.streamed`; also if a call is haploid or polyploid, or there are too many sites or too
+            few samples.
     """
     path = Path(path)
-    gatherer = _Gatherer(path.name, site_filter, max_sites, spool)
-    with streamed(path, region=region, samples=samples, accept=gatherer.accepts) as (stream,):
+    collector = _SiteCollector(path.name, site_filter, max_sites, spool)
+    with streamed(path, region=region, samples=samples, accept=collector.accepts) as (stream,):
         if len(stream.samples) < min_samples:
             raise InputError(f"{path.name} gives {len(stream.samples)} sample: at least {min_samples} are needed")
-        return gatherer.gather(stream)
+        return collector.collect(stream)
 
 
 def read_genotypes(
@@ -66,15 +67,15 @@ def read_genotypes(
     max_sites: int | None = 500,
     spool: Path | None = None,
 ) -> tuple[GenotypeMatrix, pd.DataFrame]:
-    """Read the genotypes for a comparison: enough of them, and only sites that pass a filter.
+    """Read the genotypes for a comparison: at least two samples and ten sites, and only sites that pass a filter.
 
     Args:
         path, region, samples, spool: see `read_matrix`.
-        site_filter: what a site must have to be kept; None = SiteFilter().
+        site_filter: conditions that a site must meet; None = SiteFilter().
         max_sites: most sites that may remain after filtering; None = any number.
 
     Raises:
-        InputError: also where fewer than two samples, or fewer than ten sites, would remain.
+        InputError: see `read_matrix`; also if fewer than two samples or fewer than ten sites remain.
     """
     matrix, left_out = read_matrix(
         path,
@@ -90,7 +91,7 @@ def read_genotypes(
 
 
 def require_enough_sites(matrix: GenotypeMatrix, left_out: pd.DataFrame, source: str) -> None:
-    """Raise InputError that says what was left out if fewer than ten sites remain."""
+    """Raise InputError that gives the counts of left-out sites if fewer than ten sites remain."""
     if matrix.n_sites >= MIN_SITES:
         return
     n = dict(zip(left_out.reason, left_out.n, strict=True))
@@ -104,14 +105,14 @@ def require_enough_sites(matrix: GenotypeMatrix, left_out: pd.DataFrame, source:
     )
 
 
-class _Gatherer:
+class _SiteCollector:
     """Collects the sites that pass while a file is read, and ends the reading when there are too many.
 
-    A record is counted under the first reason that holds, in the order of REASONS. Among SNPs at the same position
-    the first one is kept, the others are duplicates.
+    A record is counted under the first reason that holds, in the order of REASONS. Of SNPs at the same position the
+    first one is kept; the others are duplicates.
 
-    With a folder `spool` calls and haplotypes are written there, site after site, and the matrix is made of arrays that
-    are mapped from these files: what is in memory is what is looked at.
+    With a folder `spool`, calls and haplotypes are written there, site after site, and the matrix consists of arrays
+    mapped from these files: only the parts in use are in memory.
     """
 
     def __init__(
@@ -134,10 +135,10 @@ class _Gatherer:
         self._haplotypes: list[np.ndarray] | None = []
 
     def accepts(self, contig: str, pos: int, ref: str, alts: Sequence[str], passed: bool) -> bool:
-        """Count a record; whether it is a biallelic SNP whose calls are to be added.
+        """Count a record, and tell whether it is a biallelic SNP whose calls are to be read.
 
         Args:
-            contig, pos, ref, alts: the record; `alts` empty where it has no alternate allele.
+            contig, pos, ref, alts: of the record; `alts` is empty if it has no alternate allele.
             passed: whether its FILTER is PASS or `.`.
         """
         self._read += 1
@@ -147,6 +148,7 @@ class _Gatherer:
         return not reason
 
     def _record_reason(self, contig: str, pos: int, ref: str, alts: Sequence[str], passed: bool) -> str:
+        """Return the reason for leaving out a record, judged without its calls; empty if there is none."""
         if len(alts) > 1:
             return "multi-allelic"
         if not alts:
@@ -160,8 +162,8 @@ class _Gatherer:
         self._last = (contig, pos)
         return ""
 
-    def gather(self, stream: Stream) -> tuple[GenotypeMatrix, pd.DataFrame]:
-        """Read a stream to its end; returns the matrix of the kept sites, and the table of what was left out."""
+    def collect(self, stream: Stream) -> tuple[GenotypeMatrix, pd.DataFrame]:
+        """Read a stream to its end; return the matrix of the kept sites, and the counts of left-out records."""
         self.n_samples = len(stream.samples)
         size = max(1, CALLS_PER_BLOCK // self.n_samples)
         block: list[Record] = []
@@ -176,6 +178,7 @@ class _Gatherer:
         return self._finish(stream.samples)
 
     def _add_block(self, records: list[Record]) -> None:
+        """Add the calls of accepted records."""
         sites = [Site(record.contig, record.pos, record.id, record.ref, record.alts[0]) for record in records]
         alleles = np.stack([record.alleles for record in records], axis=1)
         kinds = np.stack([record.kinds for record in records], axis=1)
@@ -183,16 +186,16 @@ class _Gatherer:
         calls = np.where(missing, np.int8(MISSING), alleles.sum(axis=2, dtype=np.int8))
         phased = kinds == PHASED
         haplotypes = np.where(phased[:, :, None], alleles, np.int8(MISSING)) if phased.any() else None
-        self._add(sites, calls, haplotypes)
+        self._add_passing(sites, calls, haplotypes)
 
-    def _add(self, sites: list[Site], calls: np.ndarray, haplotypes: np.ndarray | None) -> None:
-        """Take in the calls of accepted sites, keeping those that pass the filter.
+    def _add_passing(self, sites: list[Site], calls: np.ndarray, haplotypes: np.ndarray | None) -> None:
+        """Add the calls of accepted sites that pass the filter.
 
         Args:
-            sites: as many as calls has columns.
+            sites: the n sites.
             calls: int8 (n_samples, n), -1 = missing.
-            haplotypes: int8 (n_samples, n, 2), alleles 0/1, below 0 where a call is missing or not phased; None where
-                nothing is phased.
+            haplotypes: int8 (n_samples, n, 2), alleles 0/1, below 0 where a call is missing or not phased; None if no
+                call is phased.
         """
         if self._filter is None:
             kept = np.ones(len(sites), dtype=bool)
@@ -201,16 +204,16 @@ class _Gatherer:
             kept = reasons == ""
             self._left_out.update(reasons[~kept].tolist())
         self._sites += [site for site, keep in zip(sites, kept, strict=True) if keep]
-        self._keep(self._calls, CALLS_FILE, calls[:, kept])
+        self._store(self._calls, CALLS_FILE, calls[:, kept])
         if haplotypes is None or (haplotypes[:, kept] < 0).any():
             self._haplotypes = None
         elif self._haplotypes is not None:
-            self._keep(self._haplotypes, HAPLOTYPES_FILE, haplotypes[:, kept])
+            self._store(self._haplotypes, HAPLOTYPES_FILE, haplotypes[:, kept])
         if self._max_sites is not None:
-            self._require_selection(self._max_sites)
+            self._require_at_most(self._max_sites)
 
-    def _keep(self, blocks: list[np.ndarray], name: str, block: np.ndarray) -> None:
-        """Keep a block (n_samples, n, ...) in memory, or behind the others in the spool."""
+    def _store(self, blocks: list[np.ndarray], name: str, block: np.ndarray) -> None:
+        """Store a block (n_samples, n, ...) in memory, or append it to a file of the spool."""
         if self._spool is None:
             blocks.append(block)
             return
@@ -218,14 +221,15 @@ class _Gatherer:
         with (self._spool / name).open("ab") as file:
             file.write(np.ascontiguousarray(block.swapaxes(0, 1), dtype=np.int8).tobytes())
 
-    def _kept(self, blocks: list[np.ndarray], name: str) -> np.ndarray:
-        """All blocks as one int8 array (n_samples, n_sites, ...)."""
+    def _joined(self, blocks: list[np.ndarray], name: str) -> np.ndarray:
+        """Return all stored blocks as one int8 array (n_samples, n_sites, ...)."""
         if self._spool is None or not self._sites:
             return np.concatenate(blocks, axis=1)
         shape = (len(self._sites), self.n_samples, *blocks[0].shape[2:])
         return np.memmap(self._spool / name, dtype=np.int8, mode="r", shape=shape).swapaxes(0, 1)
 
-    def _require_selection(self, max_sites: int) -> None:
+    def _require_at_most(self, max_sites: int) -> None:
+        """Raise InputError that tells how to select sites if more than `max_sites` are kept."""
         if len(self._sites) > max_sites:
             first, last = self._sites[0], self._sites[max_sites - 1]
             end = f"{last.pos}" if first.contig == last.contig else f"{last.contig}:{last.pos}"
@@ -235,10 +239,10 @@ class _Gatherer:
             )
 
     def _finish(self, samples: pd.DataFrame) -> tuple[GenotypeMatrix, pd.DataFrame]:
-        """The matrix of the kept sites, and the table of what was left out."""
+        """Return the matrix of the kept sites, and the counts of left-out records."""
         sites = pd.DataFrame(self._sites, columns=list(SITE_COLUMNS)).astype({"pos": np.int64})
-        calls = self._kept([np.empty((self.n_samples, 0), dtype=np.int8), *self._calls], CALLS_FILE)
-        haplotypes = self._kept(self._haplotypes, HAPLOTYPES_FILE) if self._haplotypes else None
+        calls = self._joined([np.empty((self.n_samples, 0), dtype=np.int8), *self._calls], CALLS_FILE)
+        haplotypes = self._joined(self._haplotypes, HAPLOTYPES_FILE) if self._haplotypes else None
         table = left_out_table(self._read, self._left_out, len(sites))
         return GenotypeMatrix(calls, samples, sites, haplotypes), table
 

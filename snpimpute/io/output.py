@@ -1,4 +1,4 @@
-"""Where VCF text goes: the file that was asked for (VCF, BCF or PLINK by its suffix, with its index), whole or not there."""
+"""Output files made from VCF text: VCF, BCF or PLINK by the suffix, with index; complete or absent."""
 
 from __future__ import annotations
 
@@ -19,56 +19,63 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.files import no_room, written_beside
 from snpimpute.base.processes import end_group
 from snpimpute.base.programs import run_program
-from snpimpute.io.bcf import CallsPutIn, Field
+from snpimpute.io.bcf import BcfCallMerger, Field
 
 SUFFIXES = (".vcf", ".vcf.gz", ".bcf", ".bed", ".pgen")
 PLINK_FILES = {".bed": (".bed", ".bim", ".fam"), ".pgen": (".pgen", ".pvar", ".psam")}
-PACKAGES = {"bgzip": "tabix", "bcftools": "bcftools", "plink2": "plink2"}  # Debian's names
-# plink2 takes hard calls anew from the dosages, and by default drops those further than 0.1 from a whole number. The
-# largest threshold it takes is below 0.5, so that dosages of exactly 0.5 and 1.5 must not reach it.
+PACKAGES = {"bgzip": "tabix", "bcftools": "bcftools", "plink2": "plink2"}  # program → Debian's package
+# plink2 makes hard calls from the dosages, and by default drops those further than 0.1 from a whole number. The largest
+# threshold it accepts is below 0.5, so that dosages of exactly 0.5 and 1.5 must not reach it.
 HARD_CALL_THRESHOLD = "0.49999"
-PLINK_MEMORY_MB = 2048  # of itself plink2 takes half of the machine's
-# Before contig names on their way through plink2: it would take 28 for a part of the human X, and refuse 40. A name
-# it does not know is an unplaced contig, diploid like the calls.
+PLINK_MEMORY_MB = 2048  # by default plink2 takes half of the machine's memory
+# Prefix of contig names on their way through plink2, which takes 28 for a part of the human X and refuses 40. To plink2
+# a name that it does not know is an unplaced contig, diploid like the calls.
 MARK = b"_"
-# bgzip's own level, 6, takes three times as long to make files that are 7% (BCF) to 15% (VCF) smaller.
+# bgzip's default level, 6, takes three times as long for files that are 7% (BCF) to 15% (VCF) smaller.
 LEVEL = 4
-PROBE = bytes(1 << 20)
-PIPE_SIZE = 1 << 20  # bytes: the most that Linux gives without privileges
+PROBE = bytes(1 << 20)  # written to find out whether the file system has room
+PIPE_SIZE = 1 << 20  # bytes; the most that Linux gives without privileges
 
 
 class Output:
-    """What `vcf_output` gives to write to.
+    """Receiver of VCF text, as `vcf_output` gives it.
 
     Attributes:
-        suffix: of the file, one of SUFFIXES; ".vcf" for standard output.
+        suffix: suffix of the file, one of SUFFIXES; ".vcf" for standard output.
     """
 
-    def __init__(self, file: IO[bytes], suffix: str, put_in: CallsPutIn | None = None) -> None:
+    def __init__(self, file: IO[bytes], suffix: str, merger: BcfCallMerger | None = None) -> None:
         self._file = file
         self.suffix = suffix
-        self._put_in = put_in
+        self._merger = merger
 
     def write_calls(self, fixed: bytes, n_samples: int, fields: Callable[[], Sequence[Field]]) -> None:
-        """Write a record: the columns of its line up to INFO, and what gives the calls as numbers; errors as `write`."""
-        assert self._put_in is not None
-        self._put_in.put(fields)
+        """Write a record of a BCF with its calls as numbers; errors as `write`.
+
+        Args:
+            fixed: columns of the record's line up to INFO.
+            n_samples: number of samples.
+            fields: gives the FORMAT fields of the calls.
+        """
+        assert self._merger is not None
+        self._merger.queue_calls(fields)
         self._write(fixed + b"\t." * (1 + n_samples) + b"\n")
 
     def write(self, lines: bytes) -> None:
         """Write whole lines of VCF text: the header first, then records.
 
         Raises:
-            OSError: as writing to the file or the pipe gives it; `vcf_output` makes it one line on its way out.
+            OSError: the file or pipe cannot be written; `vcf_output` turns it into an InputError.
         """
         if self.suffix in PLINK_FILES and not lines.startswith(b"#"):
             lines = MARK + lines[:-1].replace(b"\n", b"\n" + MARK) + lines[-1:]
-        if self._put_in is not None and not lines.startswith(b"#"):
+        if self._merger is not None and not lines.startswith(b"#"):
             for _ in range(lines.count(b"\n")):
-                self._put_in.put(None)
+                self._merger.queue_calls(None)
         self._write(lines)
 
     def _write(self, lines: bytes) -> None:
+        """Write all of the bytes, as a raw pipe may take only a part at a time."""
         rest = memoryview(lines)
         while rest:
             rest = rest[self._file.write(rest) :]
@@ -76,18 +83,20 @@ class Output:
 
 @contextmanager
 def vcf_output(path: Path | None, threads: int = 1) -> Iterator[Output]:
-    """Take VCF text and make the file of it; beside its place, renamed when the text has ended, removed if not.
+    """Give an Output for VCF text and make the file of it: written beside its path, renamed at the end.
+
+    After an error the part written is removed.
 
     Args:
-        path: by its suffix a plain VCF, a bgzipped one (with .tbi, or .csi where a position is beyond 2^29), a BCF (with
-            .csi), or a file set of PLINK 1 (.bed: GT as hard calls) or PLINK 2 (.pgen: dosages of DS, and hard calls
-            that are the dosages rounded). None = standard output, as plain VCF, which is what a pipe expects.
-        threads: that compress.
+        path: the suffix selects a plain VCF, a bgzipped one (with .tbi, or .csi if a position is beyond 2^29), a BCF
+            (with .csi), or a file set of PLINK 1 (.bed: GT as hard calls) or PLINK 2 (.pgen: DS as dosages, and hard
+            calls that are the dosages rounded). None = standard output, as plain VCF for a pipe.
+        threads: threads that compress.
 
     Raises:
-        InputError: another suffix; the file cannot be written, a full disk included; a program that is needed is missing
-            or failed, as for records that are not in order, or for BCF with fields that the header does not define.
-        SystemExit: who reads standard output has stopped reading: status 141, as a shell says it.
+        InputError: another suffix; the file cannot be written, including a full disk; a needed program is missing or
+            failed, as for records that are not in order, or for BCF with fields that the header does not define.
+        SystemExit: the reader of standard output has stopped reading; status 141, as in a shell.
     """
     if path is None:
         with _standard_output() as out:
@@ -95,35 +104,36 @@ def vcf_output(path: Path | None, threads: int = 1) -> Iterator[Output]:
         return
     suffix = suffix_of(path)
     _require_writable(path)
-    _clear(path)
-    make = {".vcf": _plain, ".vcf.gz": _bgzipped, ".bcf": _bcf}.get(suffix, _plink)
-    with make(path, threads) as output:
+    _remove_leftovers(path)
+    opener = {".vcf": _plain_vcf, ".vcf.gz": _bgzipped_vcf, ".bcf": _bcf}.get(suffix, _plink_files)
+    with opener(path, threads) as output:
         yield output
 
 
 def suffix_of(path: Path) -> str:
-    """Which of SUFFIXES the file has; InputError if none."""
+    """Return the one of SUFFIXES that the file's name ends with; InputError if there is none."""
     for suffix in sorted(SUFFIXES, key=len, reverse=True):
         if path.name.endswith(suffix) and path.name != suffix:
             return suffix
     raise InputError(f"cannot tell from the name {path.name} what to write: end it in {', '.join(SUFFIXES)}")
 
 
-def _clear(path: Path) -> None:
-    """Remove what processes that were killed while they wrote the file left beside it."""
+def _remove_leftovers(path: Path) -> None:
+    """Remove the parts of this file that killed processes left beside it."""
     import psutil
 
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        pid = left.name.removeprefix(f".{path.name}.").split(".")[0]
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        pid = part.name.removeprefix(f".{path.name}.").split(".")[0]
         if pid.isdecimal() and not psutil.pid_exists(int(pid)):
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
+            if part.is_dir():
+                shutil.rmtree(part, ignore_errors=True)
             else:
-                left.unlink(missing_ok=True)
+                part.unlink(missing_ok=True)
 
 
 @contextmanager
 def _standard_output() -> Iterator[Output]:
+    """Give an Output to standard output."""
     try:
         yield Output(sys.stdout.buffer, ".vcf")
         sys.stdout.buffer.flush()
@@ -131,60 +141,65 @@ def _standard_output() -> Iterator[Output]:
         why = no_room(error)
         if not why and not isinstance(error, BrokenPipeError):
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered is flushed at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the buffer is flushed at exit
         raise (InputError(f"cannot write to standard output: {why}") if why else SystemExit(141)) from None
 
 
 @contextmanager
-def _plain(path: Path, threads: int) -> Iterator[Output]:
+def _plain_vcf(path: Path, threads: int) -> Iterator[Output]:
+    """Give an Output to a plain VCF."""
     with written_beside(path) as beside, beside.open("wb") as file:
         yield Output(file, ".vcf")
 
 
 @contextmanager
-def _bgzipped(path: Path, threads: int) -> Iterator[Output]:
+def _bgzipped_vcf(path: Path, threads: int) -> Iterator[Output]:
+    """Give an Output through bgzip to an indexed file."""
     with _indexed(path, threads, ("tbi", "csi")) as beside, _piped(_bgzip(threads), beside) as pipe:
         yield Output(pipe, ".vcf.gz")
 
 
 @contextmanager
 def _bcf(path: Path, threads: int) -> Iterator[Output]:
-    """A pipe for VCF text to bcftools, and what puts calls into what comes out of it, on its way to bgzip."""
+    """Give an Output through bcftools, the merger of calls and bgzip to an indexed file."""
     command = [_program("bcftools"), "view", "--no-version", "-Ou", "-"]
     with _indexed(path, threads, ("csi",)) as beside, _piped(_bgzip(threads), beside) as packed:
         out, into = os.pipe()
-        put_in = CallsPutIn(os.fdopen(out, "rb", PIPE_SIZE), BufferedWriter(packed, PIPE_SIZE))
+        merger = BcfCallMerger(os.fdopen(out, "rb", PIPE_SIZE), BufferedWriter(packed, PIPE_SIZE))
         try:
             with _piped(command, beside, into) as text:
-                yield Output(text, ".bcf", put_in)
+                yield Output(text, ".bcf", merger)
         finally:
-            put_in.finish()
+            merger.finish()
 
 
 @contextmanager
 def _indexed(path: Path, threads: int, kinds: Sequence[str]) -> Iterator[Path]:
-    """A path beside `path` to write the file to; then it and its index, of the first kind that will do, are renamed."""
+    """Give a path beside `path` for the file; then index it by the first of `kinds` that fits, and rename both."""
     bcftools = _program("bcftools")
     index = path.with_name(f".{path.name}.{os.getpid()}.index.part")
     try:
         with written_beside(path) as beside:
             yield beside
             for kind in kinds:
-                made = run_program([bcftools, "index", f"--{kind}", "--threads", str(threads), "-o", index, beside])
-                if made.returncode == 0 or "Try using a csi index" not in made.stderr:
+                indexing = run_program([bcftools, "index", f"--{kind}", "--threads", str(threads), "-o", index, beside])
+                if indexing.returncode == 0 or "Try using a csi index" not in indexing.stderr:
                     break
-            if made.returncode != 0:
-                _fail("bcftools index", made.stderr, index)
+            if indexing.returncode != 0:
+                _raise_failure("bcftools index", indexing.stderr, index)
         index.rename(path.with_name(f"{path.name}.{kind}"))
-        for other in {"tbi", "csi"} - {kind}:  # of a file that was here before; readers would take it for this one's
+        for other in {"tbi", "csi"} - {kind}:  # an earlier file's index, which readers would take for this one's
             path.with_name(f"{path.name}.{other}").unlink(missing_ok=True)
     finally:
         index.unlink(missing_ok=True)
 
 
 @contextmanager
-def _plink(path: Path, threads: int) -> Iterator[Output]:
-    """A pipe for VCF text with marked contigs; plink2 makes the file set of it, in a folder beside its place."""
+def _plink_files(path: Path, threads: int) -> Iterator[Output]:
+    """Give an Output to a bgzipped VCF with marked contigs, from which plink2 then makes the file set.
+
+    plink2 works in a folder beside `path`.
+    """
     plink2 = _program("plink2")
     folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.{os.getpid()}.", suffix=".part")
     with written_beside(path) as beside, folder as name:
@@ -209,7 +224,7 @@ def _plink(path: Path, threads: int) -> Iterator[Output]:
             command += ["--make-pgen"]
         done = run_program(command)
         if done.returncode != 0:
-            _fail("plink2", done.stderr, made.with_suffix(".probe"))
+            _raise_failure("plink2", done.stderr, made.with_suffix(".probe"))
         main, table, samples = (made.with_suffix(suffix) for suffix in PLINK_FILES[path.suffix])
         unmarked = made.with_suffix(".unmarked")
         _unmark(table, unmarked)
@@ -219,28 +234,34 @@ def _plink(path: Path, threads: int) -> Iterator[Output]:
 
 
 def _unmark(marked: Path, unmarked: Path) -> None:
-    """Copy a .bim or .pvar with the contigs under their own names."""
+    """Copy a .bim or .pvar without the marks of the contigs' names."""
     with marked.open("rb") as lines, unmarked.open("wb") as out:
         out.writelines(line.removeprefix(MARK) for line in lines)
 
 
 @contextmanager
 def _piped(command: Sequence[str], path: Path, into: int | None = None) -> Iterator[IO[bytes]]:
-    """The standard input of a program that writes to `path`, at once or by the pipe `into`; InputError in one line if it fails."""
-    with path.open("wb") if into is None else os.fdopen(into, "wb") as file, tempfile.TemporaryFile() as said:
+    """Give the standard input of a program that writes to `path`; InputError in one line if the program fails.
+
+    Args:
+        command: the program and its arguments.
+        path: file that the output ends in.
+        into: file descriptor of a pipe to write to in place of `path`; None = write to `path` directly.
+    """
+    with path.open("wb") if into is None else os.fdopen(into, "wb") as file, tempfile.TemporaryFile() as messages:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=file, stderr=said, bufsize=0, start_new_session=True
+            command, stdin=subprocess.PIPE, stdout=file, stderr=messages, bufsize=0, start_new_session=True
         )
         assert process.stdin is not None
         if into is not None:
-            file.close()  # the other end is to see when the program has ended
-        with suppress(OSError):  # refused where a user's pipes hold too much already
+            file.close()  # so that the reader sees the end when the program ends
+        with suppress(OSError):  # refused if the user's pipes hold too much already
             fcntl.fcntl(process.stdin, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
         broken = None
         try:
             try:
                 yield process.stdin
-            except BrokenPipeError as error:  # the program has ended; below it is said why
+            except BrokenPipeError as error:  # the program has ended; its messages are raised below
                 broken = error
             process.stdin.close()
             process.wait()
@@ -248,20 +269,22 @@ def _piped(command: Sequence[str], path: Path, into: int | None = None) -> Itera
             end_group(process)
             raise
         if process.returncode != 0 or broken:
-            said.seek(0)
-            _fail(" ".join(map(os.path.basename, command[:1])), said.read().decode(errors="replace"), path)
+            messages.seek(0)
+            _raise_failure(Path(command[0]).name, messages.read().decode(errors="replace"), path)
 
 
-def _fail(program: str, said: str, path: Path) -> None:
-    """Raise OSError if the file system has no room at `path`, which programs do not tell; else InputError with what was said.
+def _raise_failure(program: str, messages: str, path: Path) -> None:
+    """Raise the error of a failed program: OSError if the disk is full at `path`, else InputError with its message.
+
+    Programs do not tell that a disk is full.
 
     Raises:
-        OSError: as writing one more MiB to `path` gives it.
+        OSError: writing one more MiB to `path` failed.
         InputError: there is room.
     """
     with path.open("ab") as file:
         file.write(PROBE)
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in messages.splitlines() if line.strip()]
     telling = [line for line in lines if "not defined in the header" in line] or [
         line for line in lines if line.startswith(("[E::", "Error"))
     ]
@@ -270,22 +293,23 @@ def _fail(program: str, said: str, path: Path) -> None:
 
 
 def _bgzip(threads: int, level: int = LEVEL) -> list[str]:
+    """Return the command that bgzips standard input to standard output."""
     return [_program("bgzip"), "-c", "-@", str(threads), "--compress-level", str(level)]
 
 
 def _program(name: str) -> str:
-    """Path of a program; InputError that names its package if it is missing."""
-    found = shutil.which(name)
-    if found is None:
+    """Return the path of a program; InputError that names its package if it is missing."""
+    path = shutil.which(name)
+    if path is None:
         raise InputError(
             f"{name} is missing, which this kind of file needs (Debian: apt-get install {PACKAGES[name]}); "
             "a plain .vcf needs no program"
         )
-    return found
+    return path
 
 
 def _require_writable(path: Path) -> None:
-    """Raise InputError unless a file can be made where `path` is to be."""
+    """Raise InputError unless a file can be made at `path`."""
     try:
         if path.is_dir():
             raise IsADirectoryError(0, "it is a folder")

@@ -1,4 +1,4 @@
-"""PLINK 1: bed, bim and fam as a stream of records, and written from a matrix."""
+"""PLINK 1 file sets: bed, bim and fam as a stream of records, and written from a matrix."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ BED_MAGIC = b"\x6c\x1b\x01"
 BIM_COLUMNS = ("contig", "id", "cm", "pos", "a1", "a2")
 FAM_COLUMNS = ("family", "sample", "father", "mother", "sex", "phenotype")
 SEXES = {"1": "male", "2": "female"}
-SPELLED = np.array(["0/0", "0/1", "1/1", "./."])  # by the number of alternate alleles; -1 is the last
-ALLELES = np.array([[0, 0], [0, 1], [1, 1], [MISSING, MISSING]], dtype=np.int8)  # likewise
+SPELLED = np.array(["0/0", "0/1", "1/1", "./."])  # GT by call; -1 (missing) indexes the last one
+ALLELES = np.array([[0, 0], [0, 1], [1, 1], [MISSING, MISSING]], dtype=np.int8)  # alleles by call, likewise
 
 
 def plink_stream(
@@ -31,17 +31,20 @@ def plink_stream(
     accept: Accept | None = None,
     lines: bool = False,
 ) -> Stream:
-    """Open a PLINK 1 file set.
+    """Open a PLINK 1 file set as a stream.
 
-    A1 is taken as the alternate allele and A2 as the reference, as plink2 writes them; PLINK 1.9 makes A1 the rarer
-    allele unless told to keep the order, which turns 0 into 2 but changes nothing else. A bed is never phased.
+    A1 is taken as the alternate allele and A2 as the reference, as plink2 writes them. PLINK 1.9 makes A1 the rarer
+    allele unless told to keep the order, which exchanges 0 and 2 but changes nothing else. A bed is never phased.
 
-    The stream's samples have `sample` (the individual id), `sex` ("male", "female" or empty) and `family`: the family id
-    or, where that is 0 or the individual id again, the father's id.
+    The stream's samples have `sample` (the individual id), `sex` ("male", "female" or empty) and `family`: the family
+    id or, if that is 0 or equal to the individual id, the father's id.
 
     Args:
         path: the .bed file; .bim and .fam stand beside it.
         region, samples, accept, lines: see `stream.streamed`.
+
+    Raises:
+        InputError: a file is missing or broken, or lacks what is asked of it.
     """
     bim = plink_table(path.with_suffix(".bim"), BIM_COLUMNS)
     fam = plink_table(path.with_suffix(".fam"), FAM_COLUMNS)
@@ -57,6 +60,7 @@ def plink_stream(
 
 
 def _in_region(bim: pd.DataFrame, region: str, source: str) -> pd.DataFrame:
+    """Return the rows of the .bim in the regions; InputError if a region has none."""
     contigs = bim.contig.unique().tolist()
     wanted = np.zeros(len(bim), dtype=bool)
     for part in parse_regions(region):
@@ -77,11 +81,11 @@ def _records(
     accept: Accept | None,
     lines: bool,
 ) -> Iterator[Record]:
-    """The wanted records of a bed, a block of sites at a time, the samples at `rows` in that order (None: all)."""
+    """Yield the wanted records of a bed, read in blocks of sites, with samples in the order of `rows` (None = all)."""
     from bed_reader import open_bed
 
     size = max(1, CALLS_PER_BLOCK // n_samples)
-    everyone: Any = np.s_[:] if rows is None else rows
+    bed_rows: Any = np.s_[:] if rows is None else rows
     with open_bed(path, iid_count=n_samples, sid_count=len(bim), properties={}) as bed:
         for start in range(0, len(wanted), size):
             sites: list[tuple[int, str, int, str, str, tuple[str, ...]]] = []
@@ -93,19 +97,20 @@ def _records(
             if not sites:
                 continue
             columns = [site[0] for site in sites]
-            calls = bed.read(index=(everyone, columns), dtype="int8", order="F", num_threads=1)
+            calls = bed.read(index=(bed_rows, columns), dtype="int8", order="F", num_threads=1)
             calls[calls == BED_MISSING] = MISSING
             for column, (_, contig, pos, name, ref, alts) in enumerate(sites):
-                here = calls[:, column]
-                kinds = np.where(here == MISSING, NO_CALL, UNPHASED).astype(np.int8)
+                site_calls = calls[:, column]
+                kinds = np.where(site_calls == MISSING, NO_CALL, UNPHASED).astype(np.int8)
                 line = ""
                 if lines:
                     fixed = [contig, str(pos), name or ".", ref, ",".join(alts) or ".", ".", "PASS", ".", "GT"]
-                    line = "\t".join([*fixed, *SPELLED[here]])
-                yield Record(contig, pos, name, ref, alts, True, ALLELES[here], kinds, line=line)
+                    line = "\t".join([*fixed, *SPELLED[site_calls]])
+                yield Record(contig, pos, name, ref, alts, True, ALLELES[site_calls], kinds, line=line)
 
 
 def _sample_table(fam: pd.DataFrame) -> pd.DataFrame:
+    """Return the samples table of a .fam; see `plink_stream`."""
     sire = fam.father.where(fam.father != "0", "")
     own_family = (fam.family != "0") & (fam.family != fam["sample"])
     table = {
@@ -117,7 +122,7 @@ def _sample_table(fam: pd.DataFrame) -> pd.DataFrame:
 
 
 def plink_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A .bim or .fam as strings."""
+    """Read a .bim or .fam as a table of strings; InputError if it is missing, empty or has other columns."""
     if not path.is_file():
         raise InputError(f"{path} is not there: a PLINK 1 file set is .bed, .bim and .fam side by side")
     rows = [line.split() for line in path.read_text(errors="replace").splitlines() if line.strip()]
@@ -132,6 +137,7 @@ def plink_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def require_bed(path: Path, n_samples: int, n_sites: int) -> None:
+    """Raise InputError unless the file is a bed of so many samples and sites, one row of bytes per site."""
     if not path.is_file():
         raise InputError(f"{path} is not there")
     with path.open("rb") as handle:
@@ -158,11 +164,11 @@ def write_bed(
     """Write calls as a PLINK 1 file set; A1 is the alternate allele.
 
     Args:
-        path: the .bed file; .bim and .fam are written beside it. Families are the samples themselves.
+        path: the .bed file; .bim and .fam are written beside it. Each sample is a family of its own.
         matrix: the calls.
-        site_names: names of the sites; the sites' ids (`.` where empty) if None.
-        contigs: what the sites' contigs are called; their own names if None.
-        phenotypes: of the samples; missing (-9) if None.
+        site_names: names of the sites; None = their ids (`.` where empty).
+        contigs: names of the sites' contigs; None = their own.
+        phenotypes: phenotypes of the samples; None = missing (-9).
     """
     from bed_reader import to_bed
 

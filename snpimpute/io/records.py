@@ -1,4 +1,4 @@
-"""A record of a genotype file as every reader gives it, whatever the format, and an open file of such records."""
+"""Records of genotype files, the same for all formats, and streams of them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import pandas as pd
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING
 
-# What a call is, the codes of Record.kinds.
+# Kinds of calls: the codes in Record.kinds.
 NO_CALL, HALF, HAPLOID, POLYPLOID, UNPHASED, PHASED = range(6)
 N_KINDS = 6
 
-# contig, position, REF and ALTs in upper case, whether FILTER is PASS or `.` → whether the record's calls are wanted
+# (contig, position, REF, ALTs, True if FILTER is PASS or `.`) → True if the record's calls are wanted; alleles in
+# capitals
 Accept = Callable[[str, int, str, Sequence[str], bool], bool]
 
 
@@ -33,14 +34,14 @@ class Site(NamedTuple):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Record:
-    """One record with the calls of the samples that were asked for, in the order wanted.
+    """One record with the calls of the wanted samples, in the order wanted.
 
     Attributes:
-        contig, pos, id, ref: as in the file; pos 1-based, id empty where it is `.`, ref in upper case.
-        alts: alternate alleles in upper case, none where the file has `.`.
+        contig, pos, id, ref: as in the file; pos 1-based, id empty if it is `.`, ref in capitals.
+        alts: alternate alleles in capitals, none if the file has `.`.
         passed: whether FILTER is PASS or `.`.
-        alleles: int8 (n_samples, 2), the first two alleles of each call: 0 = REF, 1 and more = ALTs, below 0 = missing or
-            not there.
+        alleles: int8 (n_samples, 2), the first two alleles of each call: 0 = REF, 1 and more = ALTs, below 0 = missing
+            or absent.
         kinds: int8 (n_samples,), NO_CALL, HALF (`0/.`), HAPLOID, POLYPLOID, UNPHASED or PHASED.
         dosage: float32 (n_samples,) FORMAT/DS, NaN = missing; None where the record has none or none was asked for.
         posterior: float32 (n_samples, 3) FORMAT/GP, NaN = missing; None likewise, or where it is not of three genotypes.
@@ -67,19 +68,19 @@ class Record:
 
     @property
     def calls(self) -> np.ndarray:
-        """int8 (n_samples,), copies of alternate alleles; -1 unless the call has exactly two known alleles."""
+        """Number of alternate alleles, int8 (n_samples,); -1 unless the call has exactly two known alleles."""
         copies = (self.alleles > 0).sum(axis=1, dtype=np.int8)
         return np.where(self.kinds >= UNPHASED, copies, np.int8(MISSING))
 
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """An open genotype file.
+    """Open genotype file.
 
     Attributes:
-        name: of the file, without its folder.
-        path: of the file.
-        samples: table with the column `sample`, in the order wanted, and whatever else the format says of samples.
+        name: name of the file, without its folder.
+        path: path of the file.
+        samples: table with the column `sample`, in the order wanted, and the columns that the format adds.
         contig_lengths: contig → length in bases, where the header gives it.
         header: of a VCF or BCF; empty for a bed.
         records: in order of position, the records of a contig together.

@@ -1,4 +1,4 @@
-"""The sample table and the pedigree: what is known of the samples beside their genotypes."""
+"""The sample table and the pedigree: labels and parents of samples."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ UNKNOWN_PARENT = ("0", ".", "NA")
 
 
 def read_samples(path: Path) -> pd.DataFrame:
-    """Read a sample table: tab-separated, a header line, a row per sample.
+    """Read a sample table: tab-separated, a header line, one row per sample.
 
     Columns: `sample` (required), `group`, `family`, `sex` (any text), `birth_order` (a number, larger = younger),
-    `sire`, `dam` (names); all but `sample` may be left out, or their cells be empty. Other columns are refused, so that
-    a misspelled one is seen.
+    `sire`, `dam` (names). All but `sample` may be left out or have empty cells. Other columns are refused, so that a
+    misspelled one is noticed.
 
     Returns:
         The columns that are there, in the order of COLUMNS: strings, an empty string where unknown; birth_order float,
         NaN where unknown.
+
+    Raises:
+        InputError: no such file, not such a table, a sample with two rows, a birth_order that is not a number.
     """
     path = Path(path)
     table = _read_table(path)
@@ -35,7 +38,7 @@ def read_samples(path: Path) -> pd.DataFrame:
             f"{path.name} has no column 'sample': its tab-separated header reads {shortened(list(table.columns))}"
         )
     if unknown := [column for column in table.columns if column not in COLUMNS]:
-        raise InputError(f"{path.name} has columns nobody knows: {shortened(unknown)}; known are {', '.join(COLUMNS)}")
+        raise InputError(f"{path.name} has unknown columns: {shortened(unknown)}; known are {', '.join(COLUMNS)}")
     table = table[[column for column in COLUMNS if column in table.columns]]
     table = _named_once(table, path)
     if "birth_order" in table:
@@ -51,9 +54,9 @@ def read_samples(path: Path) -> pd.DataFrame:
 
 
 def read_pedigree(path: Path) -> pd.DataFrame:
-    """Read a pedigree: tab-separated, a header line, a row per animal in any order, genotyped or not.
+    """Read a pedigree: tab-separated, a header line, one row per animal in any order, genotyped or not.
 
-    Columns: `sample` (or `id`), `sire`, `dam`; an unknown parent is 0, NA, a point or nothing. Others are left out.
+    Columns: `sample` (or `id`), `sire`, `dam`; an unknown parent is 0, NA, a point or empty. Others are ignored.
 
     Returns:
         The columns sample, sire, dam: strings, an empty string for an unknown parent.
@@ -72,7 +75,7 @@ def read_pedigree(path: Path) -> pd.DataFrame:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    """A tab-separated table with a header line, as strings."""
+    """Read a tab-separated table with a header line, as strings."""
     try:
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
     except OSError as error:
@@ -88,7 +91,7 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 
 def _named_once(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """The table with its cells stripped; InputError unless every row has a name of its own."""
+    """Return the table with its cells stripped; InputError unless every row has a name of its own."""
     table = table.fillna("").apply(lambda cells: cells.str.strip())
     if (table["sample"] == "").any():
         raise InputError(
@@ -99,20 +102,20 @@ def _named_once(table: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def _with_parents(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with every unknown parent an empty string."""
+    """Return the table with an empty string for every unknown parent."""
     return table.assign(**{p: table[p].mask(table[p].isin(UNKNOWN_PARENT), "") for p in PARENTS if p in table})
 
 
 def attach_samples(matrix: GenotypeMatrix, table: pd.DataFrame, source: str = "the sample table") -> GenotypeMatrix:
-    """The matrix with the labels of a sample table, which win over labels it had; samples not in the table keep theirs.
+    """Return the matrix with the labels of a sample table, which replace its own; samples not in the table keep theirs.
 
     Args:
         matrix: genotypes.
         table: as read_samples gives it.
-        source: what the table is called in an error.
+        source: name of the table in errors.
 
     Raises:
-        InputError: the table names samples that the matrix has not.
+        InputError: the table names samples that the matrix does not have.
     """
     known = set(matrix.names)
     if unknown := [name for name in table["sample"] if name not in known]:
@@ -122,7 +125,7 @@ def attach_samples(matrix: GenotypeMatrix, table: pd.DataFrame, source: str = "t
     samples = matrix.samples.copy()
     labels = table.set_index("sample")
     for column in labels.columns:
-        before = samples.get(column, np.nan if column == "birth_order" else "")
-        found = samples["sample"].map(labels[column])
-        samples[column] = found.where(samples["sample"].isin(labels.index), before)
+        old = samples.get(column, np.nan if column == "birth_order" else "")
+        new = samples["sample"].map(labels[column])
+        samples[column] = new.where(samples["sample"].isin(labels.index), old)
     return replace(matrix, samples=samples[[column for column in COLUMNS if column in samples]])

@@ -1,4 +1,4 @@
-"""Genotypes of a whole file on disk, site after site: read once, then taken a window at a time."""
+"""Spools: the genotypes of a whole file on disk, site after site, read once and used a window at a time."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SITES_FILE, SAMPLES_FILE = "sites.tsv", "samples.tsv"
 def spool_genotypes(
     path: Path, folder: Path, *, region: str | None = None, site_filter: SiteFilter | None = None
 ) -> GenotypeMatrix:
-    """Read a VCF, BCF or PLINK 1 file into a folder, whole or not at all; what `spooled` gives.
+    """Read a VCF, BCF or PLINK 1 file into a folder, completely or not at all; return `spooled(folder)`.
 
     Args:
         path: the file.
-        folder: to make; kept if it is there already.
+        folder: the folder to make; used as it is if it is there already.
         region: see read_genotypes.
         site_filter: see read_genotypes.
 
@@ -43,26 +43,31 @@ def spool_genotypes(
 
 
 def empty_spool(folder: Path, samples: pd.DataFrame, sites: pd.DataFrame) -> np.memmap:
-    """Make a spool of missing calls to be filled in: int8 (n_sites, n_samples), written through to the folder's file.
+    """Make a spool of missing calls to fill in, int8 (n_sites, n_samples), written through to the folder's file.
 
     Args:
-        folder: there, and empty.
+        folder: an existing, empty folder.
         samples: table with the column `sample`.
         sites: the sites table.
 
     Raises:
-        OSError: there is no room for it.
+        OSError: there is no room for the calls.
     """
     _write_tables(folder, samples, sites)
     site = np.full(len(samples), MISSING, dtype=np.int8).tobytes()
-    with (folder / CALLS_FILE).open("wb") as file:  # a full disk is an error here, and a SIGBUS once it is mapped
+    with (folder / CALLS_FILE).open(
+        "wb"
+    ) as file:  # a full disk raises here; once the file is mapped it would be a SIGBUS
         for _ in range(len(sites)):
             file.write(site)
     return np.memmap(folder / CALLS_FILE, dtype=np.int8, mode="r+", shape=(len(sites), len(samples)))
 
 
 def spooled(folder: Path) -> GenotypeMatrix:
-    """The genotypes of a spool; calls and haplotypes are mapped from its files, so take a part before looking at them."""
+    """Return the genotypes of a spool; calls and haplotypes are mapped from its files.
+
+    Take a part before using them: only the parts in use are in memory.
+    """
     samples = pd.read_csv(folder / SAMPLES_FILE, sep="\t", dtype=str, keep_default_na=False)
     types = {"contig": str, "id": str, "ref": str, "alt": str}
     sites = pd.read_csv(folder / SITES_FILE, sep="\t", dtype=types, keep_default_na=False)
@@ -75,5 +80,6 @@ def spooled(folder: Path) -> GenotypeMatrix:
 
 
 def _write_tables(folder: Path, samples: pd.DataFrame, sites: pd.DataFrame) -> None:
+    """Write the tables of samples and sites into a spool."""
     samples.to_csv(folder / SAMPLES_FILE, sep="\t", index=False)
     sites.to_csv(folder / SITES_FILE, sep="\t", index=False)

@@ -1,4 +1,4 @@
-"""One way in: genotype files of whatever format, read record by record, so that memory does not grow with their length."""
+"""Streams of records from genotype files of any format, read so that memory does not grow with their length."""
 
 from __future__ import annotations
 
@@ -22,45 +22,45 @@ def streamed(
     dosages: bool = False,
     lines: bool = False,
 ) -> Iterator[tuple[Stream, ...]]:
-    """Open genotype files (VCF, BCF, or PLINK 1 by its .bed) to be read side by side, record by record.
+    """Open genotype files (VCF, BCF, or PLINK 1 by its .bed) to read side by side, record by record.
 
     Args:
         paths: the files.
-        region: `CONTIG` or `CONTIG:START-END` (1-based, both ends within), or several joined by `;` in the file's order; in
-            a VCF or BCF found by the index beside the file. None = all.
+        region: `CONTIG` or `CONTIG:START-END` (1-based, both ends included), or several joined by `;` in the file's
+            order; a VCF or BCF needs an index beside the file. None = all.
         samples: names of the samples to read, in the order wanted; None = all.
-        accept: says of each record whether its calls are wanted; others are passed over without decoding them.
-        dosages: whether to read DS, GP and the estimated r² as well.
-        lines: whether records come with their line of text.
+        accept: tells whether a record's calls are wanted; other records are skipped without decoding their calls.
+        dosages: whether to read DS, GP and the estimated r² too.
+        lines: whether records have their line of text.
 
     Raises:
-        InputError: when opening, a file is missing, broken, of another kind, without what was asked of it, or names no
-            samples or one twice; while reading, it is broken, not in order of position, has no records or no genotypes.
+        InputError: on opening, a file is missing, broken, of another kind, lacks what is asked of it, or names no
+            sample or one twice; while reading, it is broken, not in order of position, has no records or no genotypes.
     """
     with ExitStack() as opened, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="no intervals found")  # said by our own error
+        warnings.filterwarnings("ignore", message="no intervals found")  # an InputError says the same
         messages = opened.enter_context(htslib_messages())
 
-        def opens(path: Path) -> Stream:
-            given = {"region": region, "samples": samples, "accept": accept, "lines": lines}
+        def open_stream(path: Path) -> Stream:
+            options = {"region": region, "samples": samples, "accept": accept, "lines": lines}
             if path.name.lower().endswith(VCF_SUFFIXES):
-                return vcf_stream(path, messages, dosages=dosages, **given)  # type: ignore[arg-type]
+                return vcf_stream(path, messages, dosages=dosages, **options)  # type: ignore[arg-type]
             if path.name.lower().endswith(".bed"):
-                return plink_stream(path, **given)  # type: ignore[arg-type]
+                return plink_stream(path, **options)  # type: ignore[arg-type]
             raise InputError(
                 f"{path} is not a file that can be read: give one ending in .vcf, .vcf.gz, .bcf or .bed (PLINK 1, with .bim and .fam)"
             )
 
-        yield tuple(opens(Path(path)) for path in paths)
+        yield tuple(open_stream(Path(path)) for path in paths)
 
 
 def files_of(path: Path) -> list[Path]:
-    """The files that the content of a genotype file lies in: itself and, of a .bed, its .bim and .fam."""
+    """Return the files that hold a genotype file's content: itself and, of a .bed, its .bim and .fam."""
     return [path, path.with_suffix(".bim"), path.with_suffix(".fam")] if path.suffix == ".bed" else [path]
 
 
 def stem(path: Path) -> str:
-    """The name of a genotype file without what says its format."""
+    """Return the name of a genotype file without the suffix of its format."""
     for suffix in sorted((*VCF_SUFFIXES, ".bed"), key=len, reverse=True):
         if path.name.lower().endswith(suffix):
             return path.name[: -len(suffix)]
@@ -68,7 +68,7 @@ def stem(path: Path) -> str:
 
 
 def contigs_in_order(path: Path) -> list[str]:
-    """The contigs that a file has records of, in their order; the records are passed over without reading their calls."""
+    """Return the contigs that a file has records of, in its order; the calls are not read."""
     path = Path(path)
     if path.name.lower().endswith(".bed"):
         return list(dict.fromkeys(plink_table(path.with_suffix(".bim"), BIM_COLUMNS).contig))

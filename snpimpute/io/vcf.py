@@ -1,4 +1,4 @@
-"""VCF and BCF as a stream of records, read by htslib, whose messages are looked at."""
+"""VCF and BCF as a stream of records, read by htslib, whose messages are caught and checked."""
 
 from __future__ import annotations
 
@@ -39,12 +39,15 @@ def vcf_stream(
     dosages: bool = False,
     lines: bool = False,
 ) -> Stream:
-    """Open a VCF (plain, gzipped or bgzipped) or BCF.
+    """Open a VCF (plain, gzipped or bgzipped) or BCF as a stream.
 
     Args:
         path: the file.
-        messages: gives what htslib has printed so far (see `htslib_messages`).
+        messages: returns what htslib has printed so far (see `htslib_messages`).
         region, samples, accept, dosages, lines: see `stream.streamed`.
+
+    Raises:
+        InputError: see `stream.streamed`.
     """
     require_whole(path)
     vcf = open_vcf(path, messages)
@@ -83,7 +86,7 @@ def _decoded_records(
     source: str,
     notes: set[str],
 ) -> Iterator[Record]:
-    """Decode htslib's records, the samples at `rows` in that order (None: all as they are)."""
+    """Yield htslib's records decoded, with the samples at `rows` in that order (None = all in the file's order)."""
     any_calls = any_record = False
     for record in records:
         try:
@@ -103,7 +106,7 @@ def _decoded_records(
         any_record = True
         any_calls |= "GT" in formats or (dosages and bool({"DS", "GP"} & set(formats)))
         try:
-            alleles, kinds = _decoded(record, source) if "GT" in formats else _no_calls(n_samples)
+            alleles, kinds = _decoded_calls(record, source) if "GT" in formats else _no_calls(n_samples)
             dosage = _dosage(record, n_samples, source) if dosages and "DS" in formats else None
             posterior = _posterior(record, n_samples, source, notes) if dosages and "GP" in formats else None
             quality, quality_key = _quality(record) if dosages else (np.nan, "")
@@ -137,7 +140,7 @@ def _decoded_records(
 def _quality(record: Any) -> tuple[float, str]:
     """The program's own estimate of r² and the INFO key that it stands under; NaN and "" where there is none."""
     for key in QUALITY_KEYS:
-        if (value := _number(record.INFO.get(key))) is not None:
+        if (value := _first_number(record.INFO.get(key))) is not None:
             return value, key
     return np.nan, ""
 
@@ -199,8 +202,8 @@ def _spelled(text: str) -> float | None:
         return None
 
 
-def _number(value: Any) -> float | None:
-    """An INFO value as a number, the first of several, as it was spelled and not as single precision has it; None where it is none."""
+def _first_number(value: Any) -> float | None:
+    """Return the first number of an INFO value, rounded to the digits that were written; None if it is no number."""
     if isinstance(value, tuple):
         value = value[0] if value else None
     if isinstance(value, str):  # the header does not define it
@@ -211,12 +214,18 @@ def _number(value: Any) -> float | None:
 
 
 def _no_calls(n_samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return alleles and kinds of samples without calls, as `_decoded_calls`."""
     return np.full((n_samples, 2), MISSING, dtype=np.int8), np.full(n_samples, NO_CALL, dtype=np.int8)
 
 
-def _decoded(record: Any, source: str) -> tuple[np.ndarray, np.ndarray]:
-    """Alleles int8 (n_samples, 2) and kinds int8 (n_samples,) of a record that has GT; InputError at an allele that it has not."""
-    # Owns its data. Columns: the alleles (-1 = missing, -2 = the call has fewer than the longest one), then the phase.
+def _decoded_calls(record: Any, source: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the alleles, int8 (n_samples, 2), and kinds, int8 (n_samples,), of a record that has GT.
+
+    Raises:
+        InputError: a call has an allele that the record's ALT does not have.
+    """
+    # Columns: the alleles (-1 = missing, -2 = absent, the call being shorter than the longest one), then the phase. The
+    # array owns its data.
     table = record.genotype.array()
     if table[:, :-1].max(initial=-1) > len(record.ALT):
         raise InputError(
@@ -303,6 +312,7 @@ def _is_whole(record: Any) -> bool:
 
 
 def _require_index(path: Path) -> None:
+    """Raise InputError that tells how to make an index if the file has none."""
     if any(path.with_name(path.name + suffix).is_file() for suffix in (".csi", ".tbi")):
         return
     if path.suffix == ".bcf":
@@ -316,7 +326,7 @@ def _require_index(path: Path) -> None:
 
 
 def require_whole(path: Path) -> None:
-    """Raise InputError if the file cannot be opened, is empty, or is bgzipped and ends too early."""
+    """Raise InputError if the file cannot be opened, is empty, or is bgzipped and truncated."""
     try:
         bgzipped = is_bgzipped(path)
     except OSError as error:
@@ -356,8 +366,8 @@ class Messages:
 def htslib_messages() -> Iterator[Messages]:
     """Keep off the terminal what htslib prints, for whoever reads through it.
 
-    htslib writes to file descriptor 2 from C, so that is redirected. At the end its lines are logged (an index older
-    than its file as a warning, since records could be missed), and anything else that was written is passed on.
+    htslib writes to file descriptor 2 from C, so this descriptor is redirected. At the end its lines are logged (an
+    index older than its file as a warning, since records could be missed), and other output is passed on.
     """
     with tempfile.TemporaryFile() as caught:
         messages = Messages(caught)

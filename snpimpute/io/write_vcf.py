@@ -1,4 +1,4 @@
-"""Calls of a matrix written as GT in a bgzipped VCF."""
+"""Writer of a matrix as GT in a bgzipped VCF."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from snpimpute.io.bgzf import BgzfWriter, write_csi
 
 
 def write_vcf(path: Path, matrix: GenotypeMatrix, leave_out: np.ndarray | None = None, *, index: bool = False) -> None:
-    """Write calls as GT in a bgzipped VCF 4.2, phased where the matrix has haplotypes, `./.` or `.|.` where missing.
+    """Write calls as GT in a bgzipped VCF 4.2, phased if the matrix has haplotypes; `./.` or `.|.` where missing.
 
     Args:
         path: file to write, ending in .vcf.gz.
         matrix: the calls; the sites of a contig together and, for an index, in order of position.
-        leave_out: bool (n_sites,), sites not written (hidden from a program that imputes what the panel has more).
+        leave_out: bool (n_sites,), sites not to write, for a program that imputes sites which only the panel has.
         index: whether to write a .csi beside the file too.
 
     Raises:
-        OSError: the file cannot be written, the file system is full included.
+        OSError: the file cannot be written, including a full file system.
     """
     written = matrix if leave_out is None else matrix.take_sites(~leave_out)
     sites = written.sites

@@ -1,4 +1,4 @@
-"""Bootstrap intervals: what is resampled together, resampled sums, percentiles."""
+"""Bootstrap intervals: resampling weights, resampled sums, percentile intervals."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import numpy as np
 
 
 def resampling_weights(units: np.ndarray, n_cells: int, n_resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Bootstrap weights of samples and of cells (masks or site blocks), drawn together.
+    """Draw bootstrap weights of samples and of cells (masks or site blocks) together.
 
     Args:
-        units: int (n_samples,): what is resampled as one (the sample itself, or its family).
+        units: int (n_samples,), number of the unit that is resampled as one (the sample itself, or its family).
         n_cells: number of masks or site blocks; with 1 only samples are resampled.
         n_resamples: number of bootstrap samples.
-        seed: same seed, same weights: that is what makes differences between imputers paired.
+        seed: equal seeds give equal weights, which makes differences between imputers paired.
 
     Returns:
-        float64 (n_resamples, n_samples) and (n_resamples, n_cells): how often each was drawn.
+        float64 (n_resamples, n_samples) and (n_resamples, n_cells): times each was drawn.
     """
     rng = np.random.default_rng(seed)
     codes, inverse = np.unique(units, return_inverse=True)
@@ -25,7 +25,12 @@ def resampling_weights(units: np.ndarray, n_cells: int, n_resamples: int, seed: 
 
 
 def resample(sums: np.ndarray, weights: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """float64 (n_resamples, n_sums) from sums (n_samples, n_cells, n_sums) and `resampling_weights`."""
+    """Return resampled sums, float64 (n_resamples, n_sums).
+
+    Args:
+        sums: float (n_samples, n_cells, n_sums).
+        weights: as `resampling_weights` gives them.
+    """
     samples, cells = weights
     n, c, k = sums.shape
     by_cell = (samples @ sums.reshape(n, c * k)).reshape(len(samples), c, k)
@@ -33,7 +38,7 @@ def resample(sums: np.ndarray, weights: tuple[np.ndarray, np.ndarray]) -> np.nda
 
 
 def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of bootstrap values (n_resamples,), NaN ones left out; (NaN, NaN) if none is left."""
+    """Return the percentile interval of bootstrap values (n_resamples,), without NaN; (NaN, NaN) if none is left."""
     values = values[np.isfinite(values)]
     if not len(values):
         return np.nan, np.nan

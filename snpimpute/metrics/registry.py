@@ -1,4 +1,4 @@
-"""The metrics that imputers are compared by: one entry each, read by scores, report, dashboard, MLflow and docs."""
+"""Registry of the metrics that compare imputers, read by scores, report, dashboard, MLflow and documentation."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from snpimpute.metrics.sums import Sums
 
 @dataclass(frozen=True)
 class Metric:
-    """A score of imputed genotypes.
+    """Entry of the registry: a score of imputed genotypes.
 
     Attributes:
-        key: its name in tables and, with prefixes, in MLflow.
-        label: in words, as in "dosage r²".
+        key: name in tables and, with prefixes, in MLflow.
+        label: name in words, as in "dosage r²".
         range: lowest and highest value; None where there is no bound.
-        higher_is_better: whether a higher value is a better one.
-        needs_posterior: whether it means nothing for smoothed hard calls.
-        compared: whether imputers get paired differences to the best in it.
+        higher_is_better: whether a higher value is better.
+        needs_posterior: whether the metric is meaningless for smoothed hard calls.
+        compared: whether imputers get paired differences to the best in this metric.
         of_calls: whether it depends on the hard calls alone, so that offsets can change it.
-        compute: maps Sums to float64 (...); NaN where it is not defined. Divisions by zero are not warned of.
+        compute: maps Sums to float64 (...); NaN where it is not defined. Division by zero raises no warning.
         meaning: one sentence for the documentation.
     """
 
@@ -38,13 +38,14 @@ class Metric:
 
 
 def f1_per_genotype(counts: np.ndarray) -> np.ndarray:
-    """Return the F1 of each genotype, float64 (..., 3), from confusions (..., 3, 3); 0 on zero division."""
-    hit = np.diagonal(counts, axis1=-2, axis2=-1)
+    """Return the F1 of each genotype, float64 (..., 3), from confusion counts (..., 3, 3); 0 on zero division."""
+    right = np.diagonal(counts, axis1=-2, axis2=-1)
     total = counts.sum(axis=-1) + counts.sum(axis=-2)
-    return np.divide(2.0 * hit, total, out=np.zeros(hit.shape), where=total > 0)
+    return np.divide(2.0 * right, total, out=np.zeros(right.shape), where=total > 0)
 
 
 def _f1_of(genotype: int) -> Metric:
+    """Return the entry of one genotype's F1."""
     return Metric(
         f"f1_{genotype}",
         "F1 of heterozygotes" if genotype == 1 else f"F1 of genotype {genotype}",
@@ -59,18 +60,21 @@ def _f1_of(genotype: int) -> Metric:
 
 
 def _dosage_r2(sums: Sums) -> np.ndarray:
+    """Return the squared correlation of dosage and true genotype; NaN without variation."""
     covariance = sums.n * sums.dt - sums.d * sums.t
     spread = (sums.n * sums.d2 - sums.d**2) * (sums.n * sums.t2 - sums.t**2)
     return np.where(spread > 1e-9, covariance**2 / spread, np.nan)
 
 
 def _iqs(sums: Sums) -> np.ndarray:
+    """Return the imputation quality score (Lin et al. 2010); NaN where chance agreement is complete."""
     observed = np.trace(sums.soft, axis1=-2, axis2=-1) / sums.n
     chance = (sums.soft.sum(axis=-1) * sums.soft.sum(axis=-2)).sum(axis=-1) / sums.n**2
     return np.where(1 - chance > 1e-9, (observed - chance) / (1 - chance), np.nan)
 
 
 def _calibration_error(sums: Sums) -> np.ndarray:
+    """Return the mean distance of confidence and accuracy over the bins of confidence."""
     return np.abs(sums.bins[..., 1, :] - sums.bins[..., 2, :]).sum(axis=-1) / sums.n
 
 

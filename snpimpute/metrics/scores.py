@@ -1,4 +1,4 @@
-"""Scores of imputed genotypes against the truth, from sums of calls."""
+"""Scores of imputed genotypes against the truth, computed from sums over calls."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from snpimpute.metrics.sums import LABELS, Sums, confusion
 
 
 def f1_macro(truth: np.ndarray, calls: np.ndarray) -> float:
-    """Return the mean of the F1 of genotypes 0, 1 and 2, each 0 where it is neither true nor called (zero division).
+    """Return the mean of the F1 of genotypes 0, 1 and 2; a genotype that is neither true nor called counts as 0.
 
     Args:
-        truth: int (...), -1 = missing: not counted.
-        calls: int (...).
+        truth: int (...), -1 = missing, not counted.
+        calls: int (...), genotypes 0, 1, 2.
     """
     return float(f1_per_genotype(confusion(truth, calls)).mean())
 
@@ -28,20 +28,20 @@ def scores(sums: np.ndarray) -> dict[str, np.ndarray]:
     Returns:
         metric → float64 (...), NaN without calls: those in METRICS, and the counts `wrong` and `truth_0|1|2`.
     """
-    by_meaning = Sums.of(sums)
-    n = by_meaning.n
+    named = Sums.of(sums)
+    n = named.n
     with np.errstate(divide="ignore", invalid="ignore"):
-        result = {key: metric.compute(by_meaning) for key, metric in METRICS.items()}
-    result["wrong"] = n - by_meaning.right
+        result = {key: metric.compute(named) for key, metric in METRICS.items()}
+    result["wrong"] = n - named.right
     for genotype in LABELS:
-        result[f"truth_{genotype}"] = by_meaning.hard.sum(axis=-1)[..., genotype]
+        result[f"truth_{genotype}"] = named.hard.sum(axis=-1)[..., genotype]
     return {metric: np.where(n > 0, value, np.nan) for metric, value in result.items()}
 
 
 def non_reference_concordance(sums: np.ndarray) -> np.ndarray:
-    """Return the share of right calls, float64 (...), where truth and call are not both 0; NaN without such calls.
+    """Return the share of right calls, float64 (...), where truth or call is not 0; NaN without such calls.
 
-    One minus the non-reference discordance of `bcftools stats`.
+    This is one minus the non-reference discordance of `bcftools stats`.
 
     Args:
         sums: float (..., N_SUMS), summed `site_sums`.
@@ -53,12 +53,12 @@ def non_reference_concordance(sums: np.ndarray) -> np.ndarray:
 
 
 def centred_sums(truth: np.ndarray, dosage: np.ndarray, frequency: np.ndarray) -> np.ndarray:
-    """float64 (n_samples, 6): what `correlation` needs, summed over sites, of deviations from the expected dosage.
+    """Return each sample's sums for `correlation`, float64 (n_samples, 6), of deviations from the expected dosage.
 
     Args:
         truth: int8 (n_samples, n_sites), -1 = missing.
         dosage: float (n_samples, n_sites).
-        frequency: float (n_sites,), of the alternate allele; a site where it is NaN is left out.
+        frequency: float (n_sites,), of the alternate allele; sites where it is NaN are left out.
     """
     known = (truth != MISSING) & np.isfinite(frequency)
     expected = np.where(np.isfinite(frequency), 2 * frequency, 0.0)
@@ -68,10 +68,10 @@ def centred_sums(truth: np.ndarray, dosage: np.ndarray, frequency: np.ndarray) -
 
 
 def correlation(sums: np.ndarray) -> np.ndarray:
-    """float64 (...): Pearson's correlation from `centred_sums` (..., 6); NaN without variation.
+    """Return Pearson's correlation, float64 (...), from `centred_sums` (..., 6); NaN without variation.
 
-    Of deviations from the expected dosage, because over sites of different frequency any guess by frequency alone
-    correlates with the truth (Calus et al. 2014, doi:10.1017/S1751731114001803).
+    It correlates deviations from the expected dosage, because over sites of different frequency any guess by frequency
+    alone correlates with the truth (Calus et al. 2014, doi:10.1017/S1751731114001803).
     """
     n, t, d, t2, d2, td = np.moveaxis(np.asarray(sums, dtype=np.float64), -1, 0)
     spread = (n * t2 - t**2) * (n * d2 - d**2)

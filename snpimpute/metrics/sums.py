@@ -1,4 +1,4 @@
-"""Sums of calls that every score is made of: they add up over samples, sites and masks."""
+"""Sums over calls from which every score is computed; they add up over samples, sites and masks."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from snpimpute.genotypes.matrix import MISSING
 
 LABELS = (0, 1, 2)
 N_CALIBRATION_BINS = 10
-LOG_FLOOR = 1e-4  # posteriors with two decimals hold zeros: a log-loss clips them here, for every imputer alike
+LOG_FLOOR = 1e-4  # least posterior in the log-loss, for every imputer: posteriors with two decimals hold zeros
 
-# where each kind of sum lies in the last axis of `site_sums`
+# Places of each kind of sum in the last axis of `site_sums`.
 _HARD = slice(0, 9)  # calls by truth (row) and hard call (column)
 _SOFT = slice(9, 18)  # posterior mass by truth (row) and genotype (column)
-_DOSE = slice(18, 23)  # sums of d, d², t, t², d·t (d dosage, t truth)
-_LOG = 23  # sum of -log posterior of the truth
+_DOSE = slice(18, 23)  # sums of d, d², t, t², d·t (d = dosage, t = truth)
+_LOG = 23  # sum of -log of the posterior of the truth
 _CALIBRATION = slice(24, 24 + 3 * N_CALIBRATION_BINS)  # calls, sum of confidence, correct calls, by bin of confidence
 N_SUMS = 24 + 3 * N_CALIBRATION_BINS
 
 
 @dataclass(frozen=True)
 class Sums:
-    """Summed `site_sums` by their meaning; every array begins with the same axes (...).
+    """Summed `site_sums` under their names; the first axes (...) of all arrays are the same.
 
     Attributes:
         hard: float64 (..., 3, 3): calls by true genotype (row) and called genotype (column).
@@ -45,7 +45,7 @@ class Sums:
 
     @classmethod
     def of(cls, sums: np.ndarray) -> Sums:
-        """Sort summed `site_sums`, float (..., N_SUMS), by their meaning."""
+        """Split summed `site_sums`, float (..., N_SUMS), by name."""
         sums = np.asarray(sums, dtype=np.float64)
         d, d2, t, t2, dt = np.moveaxis(sums[..., _DOSE], -1, 0)
         return cls(
@@ -72,13 +72,13 @@ class Sums:
 
 
 def confusion(truth: np.ndarray, calls: np.ndarray) -> np.ndarray:
-    """int64 (3, 3): calls counted by true genotype (row) and called genotype (column); missing truth (-1) is left out."""
+    """Count calls by true genotype (row) and called genotype (column), int64 (3, 3); missing truth (-1) is left out."""
     known = truth != MISSING
     return np.bincount(3 * truth[known].astype(int) + calls[known], minlength=9).reshape(3, 3)
 
 
 def minor_coding(truth: np.ndarray, posterior: np.ndarray, alt_is_major: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same truth and posterior counted in copies of the rarer allele.
+    """Return truth and posterior recoded to copies of the rarer allele.
 
     Args:
         truth: int8 (n_samples, n_sites), -1 = missing.
@@ -92,13 +92,13 @@ def minor_coding(truth: np.ndarray, posterior: np.ndarray, alt_is_major: np.ndar
 def site_sums(
     truth: np.ndarray, posterior: np.ndarray, calls: np.ndarray | None = None, dosage: np.ndarray | None = None
 ) -> np.ndarray:
-    """float32 (n_samples, n_sites, N_SUMS): for every call what `scores` needs once summed; 0 where the truth is missing.
+    """Return the sums of every call for `scores`, float32 (n_samples, n_sites, N_SUMS); 0 where the truth is missing.
 
     Args:
         truth: int8 (n_samples, n_sites), -1 = missing.
         posterior: float (n_samples, n_sites, 3); rows sum to 1.
-        calls: int (n_samples, n_sites) hard calls, where they are given beside the posterior; None = its largest.
-        dosage: float (n_samples, n_sites), where it is given beside the posterior; None = its mean.
+        calls: int (n_samples, n_sites), hard calls; None = the genotype of the largest posterior.
+        dosage: float (n_samples, n_sites); None = the posterior's mean.
     """
     known = truth != MISSING
     t = np.where(known, truth, 0)
@@ -120,12 +120,15 @@ def site_sums(
 
 
 def hard_confusion(sums: np.ndarray) -> np.ndarray:
-    """float64 (3, 3): calls by true genotype (row) and called genotype (column)."""
+    """Return calls by true genotype (row) and called genotype (column), float64 (3, 3), from summed `site_sums`."""
     return np.asarray(sums, dtype=np.float64)[_HARD].reshape(3, 3)
 
 
 def calibration_bins(sums: np.ndarray) -> np.ndarray:
-    """float64 (N_CALIBRATION_BINS, 3): calls, mean confidence, share of correct calls, by bin of confidence; NaN if empty."""
+    """Return the bins of confidence, float64 (N_CALIBRATION_BINS, 3), from summed `site_sums`.
+
+    The columns are: calls, mean confidence, share of correct calls; the last two are NaN in an empty bin.
+    """
     n, confidence, correct = np.asarray(sums, dtype=np.float64)[_CALIBRATION].reshape(3, N_CALIBRATION_BINS)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.stack([n, confidence / n, correct / n], axis=1)

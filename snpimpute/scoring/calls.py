@@ -1,4 +1,4 @@
-"""Where an imputer is right and where it is wrong: its hidden calls by site, by sample, one by one, and against another's."""
+"""An imputer's hidden calls compared with the truth: by site, by sample, one by one, and against another imputer."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from snpimpute.scoring.posteriors import Posteriors
 
 @dataclass(frozen=True, eq=False)
 class HiddenCalls:
-    """What an imputer gave at the hidden calls of one mask, and the truth.
+    """An imputer's posterior at the hidden calls of one mask, with the truth.
 
     Attributes:
         scenario: the mask.
-        truth: int8 (n_test, n_hidden) at the sites that the mask hides any call of, -1 = missing or not hidden: not scored.
+        truth: int8 (n_test, n_hidden), at the sites where the mask hides any call; -1 = missing or not hidden, not
+            scored.
         posterior: float64 (n_test, n_hidden, 3); rows sum to 1.
-        smoothed: whether the posterior was made of hard calls, and says nothing of confidence.
+        smoothed: whether the posterior was made from hard calls, so that it holds no confidence.
     """
 
     scenario: Scenario
@@ -35,27 +36,27 @@ class HiddenCalls:
 
     @property
     def calls(self) -> np.ndarray:
-        """int8 (n_test, n_hidden): the most probable genotype."""
+        """The most probable genotypes, int8 (n_test, n_hidden)."""
         return self.posterior.argmax(axis=2).astype(np.int8)
 
     @property
     def scored(self) -> np.ndarray:
-        """bool (n_test, n_hidden): where the truth is known."""
+        """The calls whose truth is known, bool (n_test, n_hidden)."""
         return self.truth != MISSING
 
     @property
     def right(self) -> np.ndarray:
-        """bool (n_test, n_hidden): scored, and called as it is."""
+        """The scored calls that equal the truth, bool (n_test, n_hidden)."""
         return self.scored & (self.calls == self.truth)
 
 
 def hidden_calls(dataset: PreparedDataset, posteriors: Posteriors) -> list[HiddenCalls]:
-    """The hidden calls of each mask that the posteriors hold, in the dataset's order.
+    """Return the hidden calls of each mask that the posteriors hold, in the dataset's order.
 
     Raises:
         InputError: the posteriors were made on another preparation of the data.
     """
-    found = []
+    masks = []
     for scenario in dataset.test_scenarios():
         if scenario.key not in posteriors.values:
             continue
@@ -74,12 +75,12 @@ def hidden_calls(dataset: PreparedDataset, posteriors: Posteriors) -> list[Hidde
             whole[hidden] = posterior
             posterior = whole[:, scenario.sites]
             truth = np.where(hidden[:, scenario.sites], truth, np.int8(MISSING))
-        found.append(HiddenCalls(scenario, truth, posterior, scenario.key in posteriors.smoothed))
-    return found
+        masks.append(HiddenCalls(scenario, truth, posterior, scenario.key in posteriors.smoothed))
+    return masks
 
 
 def by_site(dataset: PreparedDataset, masks: Sequence[HiddenCalls]) -> pd.DataFrame:
-    """How often the calls of each site are right, beside what makes a site hard.
+    """Return the share of right calls of each site, with properties that make a site hard.
 
     Args:
         dataset: the prepared dataset.
@@ -87,7 +88,7 @@ def by_site(dataset: PreparedDataset, masks: Sequence[HiddenCalls]) -> pd.DataFr
 
     Returns:
         A row per site, in file order: `site` (contig:pos:ref:alt), `contig`, `pos` (1-based), `maf_test`, `maf_panel`;
-        `masks` (how many hide it), `n` (calls scored), `right` (share of them; NaN without any); and, where exactly one
+        `masks` (number that hide it), `n` (calls scored), `right` (share of them; NaN without any); and, if exactly one
         mask is given and hides it, `nearest` (the nearest observed site), `distance` (base pairs), `r2` (squared
         correlation of both sites' genotypes in the panel); empty or NaN elsewhere, as in `nearest_observed`.
     """
@@ -104,16 +105,16 @@ def by_site(dataset: PreparedDataset, masks: Sequence[HiddenCalls]) -> pd.DataFr
 
 
 def nearest_observed(panel: GenotypeMatrix, hidden: np.ndarray) -> pd.DataFrame:
-    """For each hidden site the nearest observed one on its contig (of two equally near the first), and how much it tells.
+    """Return for each hidden site the nearest observed one on its contig, with its distance and r².
 
     Args:
-        panel: genotypes that the correlation is taken from, over the samples in which both sites are called.
+        panel: genotypes for the correlation, over the samples in which both sites are called.
         hidden: bool (n_sites,).
 
     Returns:
-        A row per site: `nearest` (contig:pos:ref:alt), `distance` (base pairs), `r2` (squared correlation of the
-        numbers of alternate alleles, Rogers and Huff 2009; NaN where a site does not vary). At observed sites, and
-        where none is observed on the contig, empty and NaN.
+        A row per site: `nearest` (contig:pos:ref:alt; of two equally near, the first), `distance` (base pairs), `r2`
+        (squared correlation of the numbers of alternate alleles, Rogers and Huff 2009; NaN if a site does not vary).
+        Empty and NaN at observed sites, and if no site of the contig is observed.
     """
     keys = panel.site_keys()
     contig, pos = panel.sites["contig"].to_numpy(), panel.sites["pos"].to_numpy()
@@ -130,11 +131,11 @@ def nearest_observed(panel: GenotypeMatrix, hidden: np.ndarray) -> pd.DataFrame:
 
 
 def by_sample(dataset: PreparedDataset, masks: Sequence[HiddenCalls]) -> pd.DataFrame:
-    """How often the calls of each test sample are right, the worst sample first.
+    """Return the share of right calls of each test sample, the worst sample first.
 
     Returns:
-        A row per sample with a call that was scored: `sample`, `group` (empty if there is none), `n` (calls scored),
-        `wrong`, `right` (share), `f1_macro`, `row` (its place among the test samples).
+        A row per sample with a scored call: `sample`, `group` (empty if there is none), `n` (calls scored), `wrong`,
+        `right` (share), `f1_macro`, `row` (its number among the test samples, from 0).
     """
     counts = sum(np.stack([confusion(t, c) for t, c in zip(mask.truth, mask.calls, strict=True)]) for mask in masks)
     assert isinstance(counts, np.ndarray)
@@ -155,14 +156,14 @@ def by_sample(dataset: PreparedDataset, masks: Sequence[HiddenCalls]) -> pd.Data
 
 
 def confusion_of(masks: Sequence[HiddenCalls]) -> np.ndarray:
-    """int64 (3, 3): calls by true genotype (row) and called genotype (column), summed over masks."""
+    """Count calls by true genotype (row) and called genotype (column), summed over masks, int64 (3, 3)."""
     return np.sum([confusion(mask.truth, mask.calls) for mask in masks], axis=0)
 
 
 def calibration_of(masks: Sequence[HiddenCalls]) -> pd.DataFrame:
-    """Bins of confidence with `low`, `high` (bounds), `n` (calls), `confidence` (mean), `right` (share).
+    """Return bins of confidence with `low`, `high` (bounds), `n` (calls), `confidence` (mean), `right` (share).
 
-    Empty where the posteriors say nothing of confidence.
+    The table is empty if the posteriors are smoothed hard calls.
     """
     columns = ["low", "high", "n", "confidence", "right"]
     if any(mask.smoothed for mask in masks):
@@ -177,11 +178,11 @@ def calibration_of(masks: Sequence[HiddenCalls]) -> pd.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class Cutout:
-    """Some samples at some sites: float64 (n_samples, n_sites) each, NaN where nothing is to be said.
+    """Some samples at some sites; arrays are float64 (n_samples, n_sites), NaN where there is no value.
 
     Attributes:
         samples, sites: names and keys.
-        truth: genotype 0, 1, 2; NaN where it is not known.
+        truth: genotype 0, 1, 2; NaN where unknown.
         calls: called genotype, at hidden sites.
         confidence: posterior of the called genotype, at hidden sites.
     """
@@ -194,13 +195,13 @@ class Cutout:
 
 
 def cutout(dataset: PreparedDataset, mask: HiddenCalls, samples: Sequence[int], sites: Sequence[int]) -> Cutout:
-    """Truth, call and confidence of the test samples `samples` at the sites `sites` (places in the dataset)."""
+    """Return truth, call and confidence of some test samples at some sites (numbers in the dataset)."""
     rows, columns = np.asarray(samples, dtype=int), np.asarray(sites, dtype=int)
     truth = dataset.test.calls[np.ix_(rows, columns)].astype(float)
     truth[truth == MISSING] = np.nan
     calls, confidence = np.full(truth.shape, np.nan), np.full(truth.shape, np.nan)
     hidden = mask.scenario.sites[columns]
-    place = np.cumsum(mask.scenario.sites) - 1  # of a site among the hidden ones
+    place = np.cumsum(mask.scenario.sites) - 1  # number of a site among the hidden ones
     chosen = mask.posterior[np.ix_(rows, place[columns[hidden]])]
     calls[:, hidden], confidence[:, hidden] = chosen.argmax(axis=2), chosen.max(axis=2)
     if mask.scenario.by_call:
@@ -213,15 +214,15 @@ def cutout(dataset: PreparedDataset, mask: HiddenCalls, samples: Sequence[int], 
 def right_and_wrong(
     dataset: PreparedDataset, first: Sequence[HiddenCalls], second: Sequence[HiddenCalls]
 ) -> pd.DataFrame:
-    """At which sites one imputer is right and another wrong, call by call on the same masks.
+    """Count by site the calls where one imputer is right and another wrong, on the same masks.
 
     Args:
         dataset: the prepared dataset.
-        first, second: hidden calls of the two, of the same masks in the same order.
+        first, second: hidden calls of the two imputers, of the same masks in the same order.
 
     Returns:
-        A row per site that a mask hides and a call was scored at, in file order: `site`, `contig`, `pos`, `maf_test`,
-        and counts of calls: `n`, `both_right`, `only_first`, `only_second`, `both_wrong`.
+        A row per site with a scored call, in file order: `site`, `contig`, `pos`, `maf_test`, and counts of calls: `n`,
+        `both_right`, `only_first`, `only_second`, `both_wrong`.
 
     Raises:
         InputError: the masks are not the same.
@@ -230,8 +231,8 @@ def right_and_wrong(
         raise InputError("the two were not scored on the same masks")
     counts = np.zeros((5, dataset.test.n_sites), dtype=int)
     for a, b in zip(first, second, strict=True):
-        of_calls = (a.scored, a.right & b.right, a.right & ~b.right, ~a.right & b.right, a.scored & ~a.right & ~b.right)
-        for kind, chosen in enumerate(of_calls):
+        kinds = (a.scored, a.right & b.right, a.right & ~b.right, ~a.right & b.right, a.scored & ~a.right & ~b.right)
+        for kind, chosen in enumerate(kinds):
             counts[kind, a.scenario.sites] += chosen.sum(axis=0)
     table = dataset.test.sites[["contig", "pos"]].copy()
     table.insert(0, "site", dataset.test.site_keys())
@@ -244,7 +245,7 @@ def right_and_wrong(
 def _counts_by_site(
     dataset: PreparedDataset, masks: Sequence[HiddenCalls]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """int (n_sites,) each: masks that hide a site, calls scored, calls right."""
+    """Count by site the masks that hide it, its scored calls and its right calls, int (n_sites,) each."""
     hidden_by, n, right = (np.zeros(dataset.test.n_sites, dtype=int) for _ in range(3))
     for mask in masks:
         hidden_by += mask.scenario.sites
@@ -253,11 +254,13 @@ def _counts_by_site(
     return hidden_by, n, right
 
 
-def _share(part: np.ndarray, of: np.ndarray) -> np.ndarray:
-    return np.divide(part, of, out=np.full(len(of), np.nan), where=of > 0)
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return part / whole, NaN where the whole is 0."""
+    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
 
 
 def _squared_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the squared correlation of the calls at two sites; NaN if one does not vary."""
     both = (first != MISSING) & (second != MISSING)
     a, b = first[both].astype(float), second[both].astype(float)
     if len(a) < 2 or a.std() == 0 or b.std() == 0:

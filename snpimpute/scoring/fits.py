@@ -1,4 +1,4 @@
-"""Fit one imputer on a prepared dataset: with validation for a study or for offsets, on all of train for the comparison."""
+"""Fits of one imputer on a prepared dataset: with validation for studies and offsets, else on all of train."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ MaskPolicy = Literal["fixed", "random"]
 
 
 def fits_source() -> str:
-    """Digest of the source that fits and imputes for an experiment, whatever the imputer."""
+    """Return the digest of the source that fits and imputes for an experiment, whatever the imputer."""
     return source_digest("snpimpute.scoring.fits", "snpimpute.scoring.posteriors", without=imputers.DISCOVERY)
 
 
 @dataclass(frozen=True)
 class Validated:
-    """What a fit on 80% of train, judged on the other 20%, found.
+    """Result of a fit on the train samples that are not held out, scored on those that are.
 
     Attributes:
         score: macro-F1 under the masks that the study validates on.
-        levels_score: macro-F1 averaged over the validation masks of all levels: comparable between imputers.
-        refit_params: parameters for the fit on all of train (epochs and calibration found are among them).
-        seconds: of the fit.
+        levels_score: macro-F1 averaged over the validation masks of all levels, comparable between imputers.
+        refit_params: parameters for the fit on all of train, including the epochs and calibration found.
+        seconds: duration of the fit.
     """
 
     score: float
@@ -53,14 +53,14 @@ def validate(
     threads: int,
     report: Report | None = None,
 ) -> Validated:
-    """Fit an imputer on the train samples that are not held out and score it on those that are.
+    """Fit an imputer on the train samples that are not held out, and score it on those that are.
 
     Args:
         dataset: the prepared dataset.
-        name: of the imputer.
+        name: name of the imputer.
         params: table of its parameters.
-        policy: of the training masks; decides the validation masks too (a fixed one is judged on the same columns).
-        seed: of the fit.
+        policy: policy of the training masks; decides the validation masks too ("fixed" is scored on the same sites).
+        seed: seed of the fit.
         threads: processor threads.
         report: see Imputer.fit.
     """
@@ -86,7 +86,7 @@ def validate_in_folder(
     params: dict[str, Any],
     report: Report | None = None,
 ) -> Validated:
-    """`validate` for a process that is given the dataset's folder."""
+    """Run `validate` for a process that is given the dataset's folder."""
     return validate(dataset_in(folder), name, params, policy, seed, threads, report)
 
 
@@ -99,7 +99,7 @@ def fit_on(
     seed: int,
     threads: int,
 ) -> tuple[Imputer, float]:
-    """Fit an imputer on a panel of the dataset's, without validation; returns it and the seconds that took."""
+    """Fit an imputer on a panel from the dataset, without validation; return it and the seconds it took."""
     cls = imputers.load(name)
     imputer = cls(cls.parse_params(params), seed=seed, threads=threads)
     started = time.monotonic()
@@ -115,11 +115,12 @@ def offsets_by_level(
     Args:
         dataset: the prepared dataset.
         imputer: fitted on the train samples that are not held out, with the parameters of the fit on all of train.
-        progress: called as progress(done, in all), the fit and each validation mask being one.
+        progress: called as progress(done, in all); the fit and each validation mask count as one.
 
     Returns:
-        For each level of the validation masks, those of a level pooled: `level` (percent missing), `offsets` (of genotypes
-        1 and 2, see `chosen_offsets`), and macro-F1 with these offsets (`f1_macro`) and without (`f1_macro_argmax`).
+        A dict for each level of the validation masks, with the masks of a level pooled: `level` (percent missing),
+        `offsets` (of genotypes 1 and 2, see `chosen_offsets`), and macro-F1 with these offsets (`f1_macro`) and without
+        (`f1_macro_argmax`).
     """
     by_level: dict[float, list[Scenario]] = {}
     for scenario in dataset.scenarios:
@@ -127,17 +128,17 @@ def offsets_by_level(
             by_level.setdefault(scenario.level, []).append(scenario)
     steps = 1 + sum(map(len, by_level.values()))
     progress(1, steps)
-    validation, done, found = dataset.validation, 1, []
+    validation, done, chosen = dataset.validation, 1, []
     for level, scenarios in sorted(by_level.items()):
         truths, posteriors = [], []
         for scenario in scenarios:
             posterior = at_hidden(imputer.posterior(validation.hide(scenario.hidden)), scenario.hidden)
-            posteriors.append(posterior.reshape(-1, 3).astype(np.float16))  # as those of the test scenarios are kept
+            posteriors.append(posterior.reshape(-1, 3).astype(np.float16))  # as for the test scenarios
             truths.append(at_hidden(validation.calls, scenario.hidden).ravel())
             progress(done := done + 1, steps)
         truth, pooled = np.concatenate(truths), np.concatenate(posteriors).astype(np.float64)
         offsets = chosen_offsets(truth, pooled)
-        found.append(
+        chosen.append(
             {
                 "level": level,
                 "offsets": [round(float(offset), 2) for offset in offsets[1:]],
@@ -145,4 +146,4 @@ def offsets_by_level(
                 "f1_macro_argmax": f1_macro(truth, pooled.argmax(axis=1)),
             }
         )
-    return found
+    return chosen

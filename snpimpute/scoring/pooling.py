@@ -1,4 +1,4 @@
-"""Differences between two imputers over several splits and datasets at once: who is in more than one is resampled as one."""
+"""Differences between two imputers over several splits and datasets, with shared samples resampled as one."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from snpimpute.scoring.posteriors import Posteriors
 
 @dataclass(frozen=True, eq=False)
 class Counted:
-    """The hidden calls of two imputers in one dataset at one level, counted.
+    """Hidden calls of two imputers in one dataset at one level, counted by genotype.
 
     Attributes:
-        units: (n_samples,) names of what is resampled as one, the same in every split: see `masking.unit_names`.
-        first, second: int64 (n_samples, n_masks, 3, 3), calls of each imputer by true (row) and called genotype (column).
+        units: (n_samples,), names of the units that are resampled as one, the same in every split; see
+            `dataset.splits.unit_names`.
+        first, second: int64 (n_samples, n_masks, 3, 3), calls of each imputer by true (row) and called genotype
+            (column).
     """
 
     units: np.ndarray
@@ -31,7 +33,7 @@ class Counted:
 
 
 class Difference(NamedTuple):
-    """First minus second, averaged over what was counted, with its 95% interval."""
+    """Score of the first minus that of the second imputer, averaged over datasets and levels, with its 95% interval."""
 
     value: float
     low: float
@@ -41,13 +43,13 @@ class Difference(NamedTuple):
 def confusions(
     dataset: PreparedDataset, posteriors: Posteriors, mechanism: str, level: float, rare_minor: bool = False
 ) -> np.ndarray:
-    """int64 (n_test, n_masks, 3, 3): hidden calls by true and called genotype, the largest posterior being the call.
+    """Count hidden calls by true and called genotype, int64 (n_test, n_masks, 3, 3); the call is the largest posterior.
 
     Args:
         dataset: the prepared dataset.
-        posteriors: of an imputer on it, of the masks of this level at least.
-        mechanism, level: of the masks.
-        rare_minor: only sites of a MAF below .05 in the test samples, counted in copies of the rarer allele.
+        posteriors: an imputer's posteriors on it, at least for the masks of this level.
+        mechanism, level: mechanism and level of the masks.
+        rare_minor: count only sites of a MAF below .05 in the test samples, in copies of the rarer allele.
     """
     test = dataset.test
     rare, alt_is_major = test.maf() < RARE_MAF, test.alt_frequency() > 0.5
@@ -69,16 +71,16 @@ def confusions(
 def pooled_difference(
     counted: Sequence[Counted], genotype: int | None = None, n_resamples: int = 1000, seed: int = 1
 ) -> Difference:
-    """Macro-F1 of the first imputer minus that of the second: the mean over what was counted, with an interval.
+    """Return the macro-F1 of the first imputer minus the second's, averaged over datasets and levels, with an interval.
 
-    Samples (or families) are drawn from all that are in any of the datasets, once for all of them, so that splits which
-    share samples do not count as independent; masks are drawn within each dataset and level.
+    Samples (or families) are drawn once from those of all datasets together, so that splits which share samples do not
+    count as independent; masks are drawn within each dataset and level.
 
     Args:
         counted: one for each dataset and level.
-        genotype: take the F1 of this genotype in place of macro-F1.
+        genotype: use the F1 of this genotype in place of macro-F1.
         n_resamples: number of bootstrap samples.
-        seed: of the resampling.
+        seed: seed of the resampling.
     """
     names, inverse = np.unique(np.concatenate([part.units for part in counted]), return_inverse=True)
     drawn, _ = resampling_weights(np.arange(len(names)), 1, n_resamples, seed)
@@ -98,6 +100,6 @@ def pooled_difference(
 
 
 def _f1(counts: np.ndarray, genotype: int | None) -> np.ndarray:
-    """float64 (...): macro-F1, or the F1 of a genotype, from counts (..., 3, 3)."""
+    """Return macro-F1, or the F1 of a genotype, float64 (...), from counts (..., 3, 3)."""
     f1 = f1_per_genotype(counts)
     return f1.mean(axis=-1) if genotype is None else f1[..., genotype]

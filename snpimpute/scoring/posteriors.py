@@ -1,4 +1,4 @@
-"""Posteriors that a fitted imputer gives at the hidden calls of test scenarios: made, written, read."""
+"""Posteriors of a fitted imputer at the hidden calls of test scenarios: computed, saved and loaded."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from snpimpute.imputers.contract import Imputer
 
 @dataclass(frozen=True, eq=False)
 class Posteriors:
-    """What an imputer gave at the hidden calls of each test scenario.
+    """An imputer's posteriors at the hidden calls of each test scenario.
 
     Attributes:
-        imputer, variant, seed: whose.
-        values: scenario key → float16 (n_test, n_hidden_sites, 3), or (n_hidden_calls, 3): see `at_hidden`.
-        smoothed: keys of scenarios where these are smoothed hard calls.
+        imputer, variant, seed: the imputer, its variant and its seed.
+        values: scenario key → float16 (n_test, n_hidden_sites, 3), or (n_hidden_calls, 3); see `at_hidden`.
+        smoothed: keys of the scenarios whose posteriors are smoothed hard calls.
         seconds: scenario key → seconds to impute.
     """
 
@@ -37,6 +37,7 @@ class Posteriors:
 
     @property
     def label(self) -> str:
+        """Name of imputer and variant, as `beagle/default`."""
         return f"{self.imputer}/{self.variant}"
 
 
@@ -46,11 +47,11 @@ def impute_scenarios(
     dataset: PreparedDataset,
     progress: Callable[[int, int], None] | None = None,
 ) -> Posteriors:
-    """Let an imputer fill every test scenario of a dataset.
+    """Impute every test scenario of a dataset.
 
     Args:
         imputer: fitted on the dataset's train samples.
-        variant: its setting's name.
+        variant: name of its variant.
         dataset: the prepared dataset.
         progress: called as progress(scenarios done, scenarios in all).
     """
@@ -71,7 +72,7 @@ def impute_scenarios(
 
 
 def save_posteriors(posteriors: Posteriors, path: Path) -> None:
-    """Write posteriors as a compressed .npz (written beside and renamed)."""
+    """Write posteriors as a compressed .npz, complete or not at all."""
     about = {
         "imputer": posteriors.imputer,
         "variant": posteriors.variant,
@@ -85,7 +86,7 @@ def save_posteriors(posteriors: Posteriors, path: Path) -> None:
 
 
 def load_posteriors(path: Path, only: Collection[str] | None = None) -> Posteriors:
-    """Read what `save_posteriors` wrote, or of it `only` the scenarios with these keys."""
+    """Read what `save_posteriors` wrote; with `only`, just the scenarios with these keys."""
     with np.load(path, allow_pickle=False) as archive:
         about = json.loads(str(archive["about"]))
         wanted = (key for key in archive.files if key != "about" and (only is None or key in only))

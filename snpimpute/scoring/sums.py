@@ -1,4 +1,7 @@
-"""Sums of scores of one imputer at one level, by sample and by mask or block of sites: what scores and resamples are made of."""
+"""Sums of one imputer's scores at one level, by sample and by mask or block of sites.
+
+Scores and bootstrap samples are computed from these sums.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +24,19 @@ from snpimpute.metrics.scores import scores
 from snpimpute.metrics.sums import N_CALIBRATION_BINS, N_SUMS, calibration_bins, hard_confusion, minor_coding, site_sums
 from snpimpute.scoring.posteriors import Posteriors
 
-ARGMAX = "argmax"  # the decision for the genotype of the largest posterior
-POOLED = "all"  # the repeat of rows that pool all masks of a level
+ARGMAX = "argmax"  # decision: call the genotype of the largest posterior
+POOLED = "all"  # repeat: rows that pool all masks of a level
 OF_SINGLE_MASKS = tuple(key for key, metric in METRICS.items() if metric.of_calls)
 MAX_SITE_BLOCKS = 10
 MAX_CONTIG_BLOCKS = 50
-CALLS_AT_A_TIME = 100_000  # 216 bytes each as sums, twice that to add them up
+CALLS_AT_A_TIME = 100_000  # each takes 216 bytes as sums, and twice that to add them up
 
 
 def n_blocks(dataset: PreparedDataset, scenario: Scenario) -> int:
-    """How many blocks of sites are resampled where there is one mask: of contigs where there are many, else of sites."""
+    """Return the number of blocks of sites to resample where there is one mask.
+
+    Blocks are of contigs if there are many contigs, else of sites.
+    """
     contigs = int(dataset.test.sites["contig"].nunique())
     return (
         min(MAX_CONTIG_BLOCKS, contigs)
@@ -40,10 +46,11 @@ def n_blocks(dataset: PreparedDataset, scenario: Scenario) -> int:
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """Hidden calls of one scenario, as many as are worked on at a time.
+class _CallChunk:
+    """Chunk of the hidden calls of one scenario that is scored at a time.
 
-    Of whole sites: some of the samples × the hidden sites. Of single calls: some of them, as one row.
+    For whole sites: some of the samples × the hidden sites. For single calls: some of the calls, as one row.
+
     """
 
     samples: np.ndarray  # int (n_rows, n_columns)
@@ -51,23 +58,30 @@ class _Piece:
     posterior: np.ndarray  # float64 (n_rows, n_columns, 3), rows sum to 1
 
 
-def _pieces(scenario: Scenario, values: np.ndarray, offsets: np.ndarray | None) -> Iterator[_Piece]:
-    """The hidden calls of a scenario, in order, with what an imputer gave for them (see Posteriors), moved by offsets."""
+def _call_chunks(scenario: Scenario, values: np.ndarray, offsets: np.ndarray | None) -> Iterator[_CallChunk]:
+    """Yield the hidden calls of a scenario, in order, with an imputer's posteriors, reweighted by offsets.
+
+    Args:
+        scenario: the mask.
+        values: see Posteriors.values.
+        offsets: float64 (3,); None = no offsets.
+    """
     if scenario.by_call:
         samples, sites = np.nonzero(scenario.hidden)
         for at in range(0, len(sites), CALLS_AT_A_TIME):
             part = slice(at, at + CALLS_AT_A_TIME)
-            yield _Piece(samples[None, part], sites[part], _normalised(values[None, part], offsets))
+            yield _CallChunk(samples[None, part], sites[part], _normalised(values[None, part], offsets))
     else:
         sites = np.flatnonzero(scenario.hidden)
         n_rows = max(1, CALLS_AT_A_TIME // len(sites))
         for at in range(0, len(values), n_rows):
             posterior = _normalised(values[at : at + n_rows], offsets)
             samples = np.broadcast_to(np.arange(at, at + len(posterior))[:, None], posterior.shape[:2])
-            yield _Piece(samples, sites, posterior)
+            yield _CallChunk(samples, sites, posterior)
 
 
 def _normalised(values: np.ndarray, offsets: np.ndarray | None) -> np.ndarray:
+    """Return the posterior as float64 with rows that sum to 1, reweighted by offsets if given."""
     posterior = values.astype(np.float64)
     if offsets is not None:
         return reweighted(posterior, offsets)
@@ -75,17 +89,24 @@ def _normalised(values: np.ndarray, offsets: np.ndarray | None) -> np.ndarray:
     return posterior
 
 
-def _added_up(sums: np.ndarray, into: np.ndarray, n: int, chosen: np.ndarray | None = None) -> np.ndarray:
-    """float64 (n, N_SUMS): rows of sums float64 (n_calls, N_SUMS) added up, in order, where their number in `into` says."""
+def _sum_by(sums: np.ndarray, into: np.ndarray, n: int, chosen: np.ndarray | None = None) -> np.ndarray:
+    """Add up rows of sums, float64 (n_calls, N_SUMS), in order, by their number in `into`; return float64 (n, N_SUMS).
+
+    Args:
+        sums: the rows.
+        into: int (n_calls,), row of the result that each is added to.
+        n: number of rows of the result.
+        chosen: bool (n_calls,), the rows to add; None = all.
+    """
     rows = np.arange(len(sums)) if chosen is None else np.flatnonzero(chosen)
     return csr_array((np.ones(len(rows)), (into[rows], rows)), shape=(n, len(sums))) @ sums
 
 
 class LevelSums:
-    """The additive sums of one imputer over all masks of a mechanism and level.
+    """Additive sums of one imputer over all masks of a mechanism and level.
 
-    They are kept by sample and cell: a cell is a mask or, where there is one mask only, a block of its sites. With
-    offsets, float64 (3,), only the sums of hard calls mean anything.
+    They are kept by sample and cell: a cell is a mask or, if there is only one mask, a block of its sites. With
+    offsets, float64 (3,), only the sums of hard calls are valid.
     """
 
     def __init__(
@@ -109,41 +130,42 @@ class LevelSums:
         self.bins = maf_subsets(maf)
         self.by_sample = np.zeros((dataset.test.n_samples, N_SUMS))
         self.by_site = np.zeros((dataset.test.n_sites, N_SUMS))
-        self.sums = {subset: self._nothing() for subset in ("all", "rare", "rare_minor")}
+        self.sums = {subset: self._zeros() for subset in ("all", "rare", "rare_minor")}
         for number, scenario in enumerate(scenarios):
-            self._take_in(scenario, number, posteriors.values[scenario.key])
+            self._add_scenario(scenario, number, posteriors.values[scenario.key])
 
-    def _nothing(self) -> np.ndarray:
+    def _zeros(self) -> np.ndarray:
+        """Return empty sums by sample and cell."""
         return np.zeros((self.dataset.test.n_samples, self.n_cells, N_SUMS))
 
-    def _take_in(self, scenario: Scenario, number: int, values: np.ndarray) -> None:
+    def _add_scenario(self, scenario: Scenario, number: int, values: np.ndarray) -> None:
         """Add up the hidden calls of a scenario, the `number`-th of the level."""
         everywhere = np.ones(len(self.rare), dtype=bool)
         blocks, rare_blocks = self._blocks(scenario.sites), self._blocks(scenario.sites & self.rare)
         test, true_test = self.dataset.test, self.dataset.true_test
-        for piece in _pieces(scenario, values, self.offsets):
-            truth = test.calls[piece.samples, piece.sites]
-            samples, sites = piece.samples.ravel(), np.broadcast_to(piece.sites, truth.shape).ravel()
-            sums = site_sums(truth, piece.posterior).reshape(-1, N_SUMS).astype(np.float64)
-            self.by_sample += _added_up(sums, samples, len(self.by_sample))
-            self.by_site += _added_up(sums, sites, len(self.by_site))
+        for chunk in _call_chunks(scenario, values, self.offsets):
+            truth = test.calls[chunk.samples, chunk.sites]
+            samples, sites = chunk.samples.ravel(), np.broadcast_to(chunk.sites, truth.shape).ravel()
+            sums = site_sums(truth, chunk.posterior).reshape(-1, N_SUMS).astype(np.float64)
+            self.by_sample += _sum_by(sums, samples, len(self.by_sample))
+            self.by_site += _sum_by(sums, sites, len(self.by_site))
             for subset, within in {"all": everywhere, "rare": self.rare, **self.bins}.items():
                 self._add(subset, number, sums, samples, sites, blocks, within)
-            rare = self.rare[piece.sites]
-            flipped = minor_coding(truth[:, rare], piece.posterior[:, rare], self.alt_is_major[piece.sites[rare]])
+            rare = self.rare[chunk.sites]
+            flipped = minor_coding(truth[:, rare], chunk.posterior[:, rare], self.alt_is_major[chunk.sites[rare]])
             sums = site_sums(*flipped).reshape(-1, N_SUMS).astype(np.float64)
             rare = self.rare[sites]
             self._add("rare_minor", number, sums, samples[rare], sites[rare], rare_blocks, everywhere)
             if true_test is not None:
-                true = true_test.calls[piece.samples, piece.sites]
-                sums = site_sums(true, piece.posterior).reshape(-1, N_SUMS).astype(np.float64)
+                true = true_test.calls[chunk.samples, chunk.sites]
+                sums = site_sums(true, chunk.posterior).reshape(-1, N_SUMS).astype(np.float64)
                 self._add("true:all", number, sums, samples, sites, blocks, everywhere)
                 self._add("true:rare", number, sums, samples, sites, blocks, self.rare)
 
     def _blocks(self, sites: np.ndarray) -> np.ndarray:
-        """int (n_sites,): the block of each of these sites (bool), as evenly cut as can be; 0 for all others.
+        """Return the block of each of these sites (bool), in even blocks, int (n_sites,); 0 for all other sites.
 
-        Where there are more contigs than blocks of sites, contigs are not cut.
+        If there are more contigs than blocks of sites, contigs are not cut.
         """
         contigs = pd.factorize(self.dataset.test.sites["contig"])[0]
         if (n_contigs := contigs.max() + 1) > MAX_SITE_BLOCKS:
@@ -163,38 +185,46 @@ class LevelSums:
         blocks: np.ndarray,
         within: np.ndarray,
     ) -> None:
-        """Add the sums of the calls that lie `within` (bool (n_sites,)) to those of a subset."""
+        """Add the sums of the calls at sites `within`, bool (n_sites,), to those of a subset."""
         chosen = within[sites]
         if not chosen.any():
             return
-        total = self.sums.setdefault(subset, self._nothing())
+        total = self.sums.setdefault(subset, self._zeros())
         into = samples * self.n_blocks + blocks[sites]
-        added = _added_up(sums, into, len(total) * self.n_blocks, chosen).reshape(len(total), self.n_blocks, N_SUMS)
+        added = _sum_by(sums, into, len(total) * self.n_blocks, chosen).reshape(len(total), self.n_blocks, N_SUMS)
         total[:, self._cells(number)] += added
 
     def _cells(self, number: int) -> slice:
-        """The cells of the `number`-th scenario: its own, or all blocks of the only one."""
+        """Return the cells of the `number`-th scenario: its own, or all blocks of the only one."""
         return slice(number, number + self.n_blocks)
 
     def subsets(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """subset → sums float64 (n, n_cells, N_SUMS), and which test samples (bool) these n are."""
-        everyone = np.ones(self.dataset.test.n_samples, dtype=bool)
+        """Map each subset with calls to its sums and samples.
+
+        Returns:
+            subset → float64 (n, n_cells, N_SUMS), and bool (n_test,), the n test samples of the sums.
+        """
+        all_samples = np.ones(self.dataset.test.n_samples, dtype=bool)
         total = self.sums["all"]
         by_sites = ["all", "rare", "rare_minor", *(name for name in self.bins if name in self.sums)]
-        found = {name: (self.sums[name], everyone) for name in by_sites}
+        subsets = {name: (self.sums[name], all_samples) for name in by_sites}
         if "group" in self.dataset.test.samples:
             groups = self.dataset.test.samples["group"].fillna("").astype(str).to_numpy()
             for group in sorted(set(groups) - {""}):
-                found[f"group:{group}"] = (total[groups == group], groups == group)
+                subsets[f"group:{group}"] = (total[groups == group], groups == group)
         for low, high in pairwise(RELATION_BINS):
             related = (self.relationship >= low) & (self.relationship < high)
             if related.any():
-                found[f"relation:{low:.3f}-{high:.3f}"] = (total[related], related)
-        found |= {name: (sums, everyone) for name, sums in self.sums.items() if name.startswith("true:")}
-        return {name: (sums, who) for name, (sums, who) in found.items() if hard_confusion(sums.sum(axis=(0, 1))).any()}
+                subsets[f"relation:{low:.3f}-{high:.3f}"] = (total[related], related)
+        subsets |= {name: (sums, all_samples) for name, sums in self.sums.items() if name.startswith("true:")}
+        return {
+            name: (sums, samples)
+            for name, (sums, samples) in subsets.items()
+            if hard_confusion(sums.sum(axis=(0, 1))).any()
+        }
 
     def single_masks(self, seed: int) -> list[tuple]:
-        """Rows of each mask by itself, without intervals."""
+        """Return rows of each mask by itself, without intervals."""
         rows = []
         for number, scenario in enumerate(self.scenarios):
             for subset in ("all", "rare"):
@@ -207,10 +237,10 @@ class LevelSums:
         return rows
 
     def relations(self, seed: int, weights: tuple[np.ndarray, np.ndarray]) -> list[tuple]:
-        """Rows of each test sample's closest relationship to train, and of its rank correlation with correct calls."""
-        found = scores(self.sums["all"])
-        calls = np.nan_to_num(found["truth_0"] + found["truth_1"] + found["truth_2"])
-        right = calls - np.nan_to_num(found["wrong"])
+        """Return rows of the test samples' closest relationship to train, and of its rank correlation with accuracy."""
+        counts = scores(self.sums["all"])
+        calls = np.nan_to_num(counts["truth_0"] + counts["truth_1"] + counts["truth_2"])
+        right = calls - np.nan_to_num(counts["wrong"])
         scored = np.flatnonzero(np.isfinite(self.relationship) & (calls.sum(axis=1) > 0))
         if not len(scored):
             return []
@@ -228,7 +258,7 @@ class LevelSums:
         return [*rows, (*key, float(point[0]), *interval(resampled), len(scored))]
 
     def details(self, seed: int, smoothed: bool) -> list[tuple]:
-        """Rows for a closer look at the headline scenario: confusion, sites, samples, calibration."""
+        """Return rows for a closer look at the headline scenario: confusion, sites, samples, calibration."""
         pooled = self.by_sample.sum(axis=0)
         rows: list[tuple] = []
 

@@ -154,7 +154,7 @@ impute = ["grep -q 20 panel.n", "{program} --bfile {target} --make-bed --out bac
     model = imputer(text).fit(panel)
     np.testing.assert_allclose(model.posterior(panel.hide(hidden))[3, 2], model.frequencies[2], atol=1e-6)
     nowhere = np.zeros(6, dtype=bool)
-    seen, _ = model._impute(model._laid_out(panel, nowhere), 0, slice(0, 6), nowhere)
+    seen, _ = model._impute(model._prepared_target(panel, nowhere), 0, slice(0, 6), nowhere)
     assert (seen.argmax(axis=2) == panel.calls).all()
 
 
@@ -213,9 +213,9 @@ def test_descriptions_that_no_test_runs_are_valid_and_say_so() -> None:
         ('name = "sed"', "name = 7", r"program\.name: Input should be a valid string"),
         ("[run]", "[runs]", r"run: is missing"),
         ("[output]", "[outputs]\n[output]", r"unknown key 'outputs'; docs/external.md has those there are"),
-        ("{target}", "{targets}", r"run\.impute: \{targets\} stands for nothing here; there are .*target"),
-        ("{target}", "{panel}", r"run\.impute: \{panel\} stands for nothing here"),
-        ("{target}", "{contig}", r"run\.impute: \{contig\} stands for nothing here"),
+        ("{target}", "{targets}", r"run\.impute: \{targets\} is no placeholder here; there are .*target"),
+        ("{target}", "{panel}", r"run\.impute: \{panel\} is no placeholder here"),
+        ("{target}", "{contig}", r"run\.impute: \{contig\} is no placeholder here"),
         ("[run]", "[target]\nphased = true\n[run]", r"run\.fit, target\.phased .* need a table \[panel\]"),
         ("[run]", "[panel]\n[target]\nphased = true\n[run]", r"target\.phased needs panel\.phased too"),
         ("[run]", '[panel]\nform = "plink"\nphased = true\n[run]', r"panel: a PLINK file has no phase"),
@@ -327,7 +327,7 @@ def test_the_commands_around_mach(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     np.testing.assert_allclose(posterior[1, 5], expected[5], atol=2e-3)
     assert model.version == "MaCH 1.0.18" and "--rounds 50" in model.logs[-1]
     nowhere = np.zeros(8, dtype=bool)
-    written, _ = model._impute(model._laid_out(target, nowhere), 0, slice(0, 8), nowhere)
+    written, _ = model._impute(model._prepared_target(target, nowhere), 0, slice(0, 8), nowhere)
     assert (written.argmax(axis=2) == target.calls).all()
 
 

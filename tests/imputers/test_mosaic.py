@@ -105,7 +105,7 @@ def test_posterior_is_the_sum_over_all_paths() -> None:
         expected = np.zeros((4, 3))
         for first, second, p in pairs_of_paths(haplotypes, np.array(calls), np.array(start), 0.1, 0.05):
             expected[np.arange(4), first + second] += p
-        found = copying._summed(np.array(calls, dtype=np.int8), haplotypes, np.array(start))
+        found = copying._sum_over_pairs(np.array(calls, dtype=np.int8), haplotypes, np.array(start))
         expected /= expected.sum(axis=1, keepdims=True)
         np.testing.assert_allclose(found, np.where(np.array(calls)[:, None] < 0, expected, np.eye(3)[calls]), atol=1e-5)
 
@@ -114,7 +114,7 @@ def test_drawn_haplotypes_add_up_to_the_calls_and_are_as_frequent_as_the_model_s
     haplotypes = np.array([[0, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 1]], dtype=np.int8)
     calls = np.array([1, 1, 1, 1], dtype=np.int8)
     copying = Copying(haplotypes, 0.3, Mosaic.Params(error=1e-4, draws=4000), seed=1)
-    drawn = copying._drawn(calls, np.arange(4), np.arange(3)).reshape(4000, 2, 4)
+    drawn = copying._draw_pairs(calls, np.arange(4), np.arange(3)).reshape(4000, 2, 4)
     assert (drawn.sum(axis=1) == calls).all()
     shares = np.bincount(drawn[:, 0] @ [8, 4, 2, 1], minlength=16) / len(drawn)
     expected = np.zeros(16)

@@ -20,7 +20,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.programs import beagle_jar, java
 from snpimpute.dataset.simulate import SimulationSettings, simulate_bulls
 from snpimpute.genotypes.matrix import MISSING
-from snpimpute.io.imputed import ImputedSites, ImputedWriter, _CallTexts, _imputed_keys, _summaries
+from snpimpute.io.imputed import ImputedSites, ImputedWriter, _CallTexts, _imputed_codes, _summaries
 from snpimpute.io.matrix import read_matrix
 from snpimpute.io.write_vcf import write_vcf
 
@@ -168,7 +168,7 @@ def test_every_rounding_of_a_posterior_is_spelled_to_the_hundredth() -> None:
     drawn = rng.dirichlet((0.5, 0.5, 0.5), (150, 150)).astype(np.float32)
     halves = rng.multinomial(200, (0.4, 0.3, 0.3), (150, 150)).astype(np.float32) / 200  # every one on an edge
     for posterior in (drawn, halves, np.eye(3, dtype=np.float32)[rng.integers(0, 3, (150, 150))]):
-        cells = [cell.split(":") for row in texts.of(_imputed_keys(posterior.transpose(2, 1, 0))) for cell in row]
+        cells = [cell.split(":") for row in texts.of(_imputed_codes(posterior.transpose(2, 1, 0))) for cell in row]
         p = posterior.transpose(1, 0, 2).reshape(-1, 3)
         np.testing.assert_allclose([float(cell[1]) for cell in cells], p @ [0, 1, 2], atol=0.00501)
         np.testing.assert_allclose([[float(n) for n in cell[2].split(",")] for cell in cells], p, atol=0.00501)

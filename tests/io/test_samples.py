@@ -69,7 +69,7 @@ def test_unknown_samples_are_named(tmp_path: Path) -> None:
         (["sample\tbirth_order", "s1\tinf"], "birth_order of sample s1 is 'inf'"),
         (["name\tsex", "s1\tmale"], "has no column 'sample'.* name, sex"),
         (["sample,sex", "s1,male"], "has no column 'sample'"),
-        (["sample\tbreed", "s1\tJersey"], "columns nobody knows: breed; known are sample, group"),
+        (["sample\tbreed", "s1\tJersey"], "unknown columns: breed; known are sample, group"),
         (["sample\tsex", "\tmale"], "row without a sample name: row 1"),
         (
             ["sample\tsex", "s1\tmale", "s2\tmale\t7\t8"],
