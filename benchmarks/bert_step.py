@@ -1,11 +1,11 @@
-"""How much faster a training step of BERT is than that of transformers.Trainer at its defaults.
+"""Compare the time of a training step of BERT with that of transformers.Trainer at its defaults.
 
     python benchmarks/bert_step.py [--threads 2] [--steps 6] [--rounds 2] [--accuracy panel.vcf.gz]
 
 Both learn from the same batches (32 samples × 500 sites, 60% of the sites hidden) on the same architecture; the
-Trainer in float32 with BERT's usual dropout (0.1, of the attention matrix too). Rounds take turns, the first step of
-each is left out, medians are printed: seconds that passed, and seconds of processor time, which hold on a busy
-machine as well. Only ratios mean something elsewhere. With --accuracy, both are also trained to the end with the same
+Trainer in float32 with BERT's usual dropout (0.1, of the attention matrix too). Rounds alternate, and the first step of
+each is left out. Printed are medians of elapsed seconds, and of seconds of processor time, which are valid on a busy
+machine too. Only the ratios apply to other machines. With --accuracy, both are also trained to the end with the same
 loss, optimizer and schedule, and the validation macro-F1 of three seeds is printed (hours on a small machine).
 """
 
@@ -24,19 +24,21 @@ BATCH = 32
 N_SITES = 500
 HIDDEN_PERCENT = 60.0
 SEEDS = (1, 2, 3)
-DROPOUT = 0.1  # of a BertConfig that is left as it is
+DROPOUT = 0.1  # default of a BertConfig
 
 Row = dict[str, Any]
 Timed = list[tuple[float, float]]  # seconds passed and processor seconds of each step
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--threads", type=int, default=2)
-    asked.add_argument("--steps", type=int, default=6, help="steps of a round")
-    asked.add_argument("--rounds", type=int, default=2)
-    asked.add_argument("--accuracy", type=Path, metavar="VCF", help="compare validation macro-F1 on this panel as well")
-    arguments = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=6, help="steps of a round")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument(
+        "--accuracy", type=Path, metavar="VCF", help="compare validation macro-F1 on this panel as well"
+    )
+    arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)  # read when the framework is imported
     compare_steps(arguments.threads, arguments.steps, arguments.rounds)
     if arguments.accuracy:
@@ -68,7 +70,7 @@ def compare_steps(threads: int, steps: int, rounds: int) -> None:
 
 
 def time_ours(calls: Any, hidden: Any, threads: int, precision: str) -> Timed:
-    """Times of one step per batch, as Bert trains."""
+    """Return the times of one step per batch, as Bert trains."""
     model = built(calls, threads, {"precision": precision})
     model._model.train()
     times = []
@@ -80,7 +82,7 @@ def time_ours(calls: Any, hidden: Any, threads: int, precision: str) -> Timed:
 
 
 def time_trainer(calls: Any, hidden: Any, threads: int) -> Timed:
-    """Times of one step per batch, as the Trainer does it with its own loss, optimizer and loop."""
+    """Return the times of one step per batch of the Trainer, with its own loss, optimizer and loop."""
     from transformers import TrainerCallback
 
     stamps: Timed = []
@@ -97,7 +99,7 @@ def time_trainer(calls: Any, hidden: Any, threads: int) -> Timed:
 
 
 def built(calls: Any, threads: int, params: dict[str, Any], seed: int = 1) -> Any:
-    """An untrained Bert of the default architecture."""
+    """Return an untrained Bert of the default architecture."""
     import numpy as np
     import pandas as pd
 
@@ -112,7 +114,7 @@ def built(calls: Any, threads: int, params: dict[str, Any], seed: int = 1) -> An
 
 
 def rows(calls: Any, hidden: Any) -> list[Row]:
-    """What the Trainer's model reads: tokens, and labels where a call is hidden and known (-100 elsewhere)."""
+    """Return the input of the Trainer's model: tokens, and labels of calls that are hidden and known (else -100)."""
     import torch
 
     from snpimpute.imputers.bert import tokens
@@ -125,7 +127,7 @@ def rows(calls: Any, hidden: Any) -> list[Row]:
 
 
 def train(model: Any, data: list[Row], *, shuffled: bool, callbacks: list[Any], **settings: Any) -> None:
-    """Train `model` with the Trainer: batches of 32, float32, nothing written; keywords go to its arguments or to it."""
+    """Train `model` with the Trainer: batches of 32, float32, nothing written; settings are passed on to it."""
     from torch.utils.data import SequentialSampler
     from transformers import PrinterCallback, Trainer, TrainingArguments
 
@@ -151,7 +153,7 @@ def train(model: Any, data: list[Row], *, shuffled: bool, callbacks: list[Any], 
 
 
 def compare_accuracy(vcf: Path, threads: int) -> None:
-    """Print the validation macro-F1 (a fifth of the samples, one mask of 60%) of both ways after training to the end."""
+    """Print the validation macro-F1 (a fifth of the samples, one mask of 60%) of both ways after full training."""
     import numpy as np
 
     from snpimpute.dataset.masks import site_masks

@@ -1,14 +1,15 @@
-"""How long the dashboard takes to open on a large store: 20 studies of 50 trials, and what was trained with them.
+"""Measure the time to open the dashboard on a large store: 20 studies of 50 trials, and a small experiment.
 
     python benchmarks/dashboard_store.py [--runs FOLDER] [--studies 20] [--trials 50] [--opens 5]
 
-Makes the store in FOLDER (a temporary one if none is given; one that is there is used as it is): a small dataset is
-prepared, trained and scored as always, then studies with instant trials are run in journals and logged to MLflow. The
-dashboard is started by its command, and each page is opened in a browser that has been running for some seconds, with an
-empty cache, and again. Printed are, per page, seconds from the start of the navigation until the first choice of one, and
-the first figure with its axes, stand in the page and the frame with them is done; the part of the processors that others
-took meanwhile, which the seconds hang on; and seconds of processor time of server and browser together until then, which
-hold on a busy machine too: with two processors to itself, a page takes between half of them and all.
+Makes the store in FOLDER (by default a temporary one; an existing store is used unchanged): a small dataset is prepared,
+trained and scored, then studies with instant trials are run in journals and logged to MLflow. The dashboard is started by
+its command. Each page is opened in a browser that has been running for some seconds, with an empty cache, and then again.
+
+Printed for each page: seconds from the start of the navigation until the first control, and until the first figure with
+its axes, is drawn; the share of the processors that other programs used meanwhile, on which the seconds depend; and
+seconds of processor time of server and browser together, which are valid on a busy machine too. With two processors of its
+own, a page takes between half of the processor time and all of it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from snpimpute.experiment.settings import parse
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = "/usr/bin/chromium"
-# notes when the frame is done in which each first stands in the page, in milliseconds of the navigation
+# records the time, in milliseconds of the navigation, at which the frame with the first of each is drawn
 WATCH = """
 window.seen = {};
 const wanted = {control: '[data-testid=stMain] [data-testid=stSelectbox]', figure: '.js-plotly-plot .xtick'};
@@ -60,12 +61,12 @@ EXPERIMENT = {
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--runs", type=Path)
-    asked.add_argument("--studies", type=int, default=20)
-    asked.add_argument("--trials", type=int, default=50)
-    asked.add_argument("--opens", type=int, default=5)
-    arguments = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path)
+    parser.add_argument("--studies", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=50)
+    parser.add_argument("--opens", type=int, default=5)
+    arguments = parser.parse_args()
     os.environ.update(QUIET)
     with tempfile.TemporaryDirectory() as folder:
         runs = arguments.runs or Path(folder) / "runs"
@@ -78,7 +79,7 @@ def main() -> None:
 
 
 def make_store(runs: Path, n_studies: int, n_trials: int) -> None:
-    """An experiment's results, and studies beside them."""
+    """Make the results of an experiment, and studies beside them."""
     from snpimpute.experiment import pipeline
     from snpimpute.tracking.connect import tracking_uri
     from snpimpute.tracking.writer import Tracker
@@ -96,7 +97,7 @@ def make_store(runs: Path, n_studies: int, n_trials: int) -> None:
 
 
 def make_study(runs: Path, name: str, seed: int, n_trials: int, tracker: Any, row: Any) -> None:
-    """A study as `tuning.run_study` keeps it, its trials without a worker: they take no time."""
+    """Make a study in the form of `tuning.run_study`, with trials that take no time."""
     import optuna
     from optuna.storages.journal import JournalFileBackend, JournalStorage
 
@@ -132,6 +133,7 @@ def make_study(runs: Path, name: str, seed: int, n_trials: int, tracker: Any, ro
 
 @contextmanager
 def dashboard(runs: Path) -> Iterator[str]:
+    """Run the dashboard and yield its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -153,6 +155,7 @@ def dashboard(runs: Path) -> Iterator[str]:
 
 
 def measure(url: str, opens: int) -> None:
+    """Open each page several times and print the times."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as started:
@@ -173,7 +176,7 @@ def measure(url: str, opens: int) -> None:
 
 
 class Opening(NamedTuple):
-    """Of one page: seconds until its first control and its first figure, of processor time until then; share of others."""
+    """Times of one page: seconds to first control and first figure, processor seconds, share used by other programs."""
 
     control: float
     figure: float
@@ -188,9 +191,10 @@ class Opening(NamedTuple):
 
 
 def opened(context: Any, address: str) -> Opening:
+    """Open a page and return its times."""
     page = context.new_page()
     page.set_default_timeout(120_000)
-    page.wait_for_timeout(1500)  # until the processes of the page before are gone, which would be taken off the sum
+    page.wait_for_timeout(1500)  # until the processes of the earlier page are gone, which would lower the sum
     before, busy_before, started = processor_seconds(), busy_seconds(), time.monotonic()
     page.goto(address, wait_until="commit")
     page.wait_for_function("window.seen && seen.control && seen.figure", polling=50)
@@ -202,13 +206,13 @@ def opened(context: Any, address: str) -> Opening:
 
 
 def busy_seconds() -> float:
-    """Of all processors, whoever keeps them busy."""
+    """Return the busy seconds of all processors, for all programs."""
     times = psutil.cpu_times()
     return times.user + times.nice + times.system
 
 
 def processor_seconds() -> float:
-    """Of all processes that this one has started."""
+    """Return the processor seconds of all processes that this one has started."""
     total = 0.0
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):

@@ -1,11 +1,11 @@
-"""What accuracy costs: macro-F1 of mosaic and of Beagle against the processor seconds that imputing takes.
+"""Measure macro-F1 of mosaic and of Beagle against the processor seconds of imputing.
 
     python benchmarks/mosaic_cost.py [--runs runs] [--levels 30 60 90] [--to docs/results]
 
 On the development data of experiments/mosaic.toml (needs SNPIMPUTE_PANELS): mosaic with fewer and more states, Beagle with
-the experiment's settings and one, three and ten phasings averaged, Minimac4. Each row is fitted once and fills each mask, on
-one thread, in a process of its own; seconds are of the processor, with those of the programs that it runs, and hold on a busy
-machine too; memory is the largest of the process or of a program. Writes mosaic-cost.csv and mosaic-cost.png.
+the experiment's settings and one, three and ten phasings averaged, Minimac4. Each row is fitted once and imputes each mask,
+on one thread, in a process of its own. Seconds are processor seconds, with those of the programs that it runs, and are valid
+on a busy machine too; memory is the largest of the process or of a program. Writes mosaic-cost.csv and mosaic-cost.png.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PHASINGS = (1, 3, 10)
 
 @dataclass(frozen=True)
 class Case:
-    """One row: `name` is an imputer's, `curve` and `at` say where the report draws it."""
+    """One row: `name` of an imputer, and its `curve` and the label `at` its point in the report."""
 
     name: str
     params: dict[str, Any]
@@ -52,11 +52,11 @@ class Case:
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--runs", type=Path, default=ROOT / "runs")
-    asked.add_argument("--levels", type=float, nargs="+", default=[30.0, 60.0, 90.0])
-    asked.add_argument("--to", type=Path, default=ROOT / "docs" / "results")
-    arguments = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs")
+    parser.add_argument("--levels", type=float, nargs="+", default=[30.0, 60.0, 90.0])
+    parser.add_argument("--to", type=Path, default=ROOT / "docs" / "results")
+    arguments = parser.parse_args()
     settings = read(EXPERIMENT)
     rows: list[dict[str, Any]] = []
     for name in TUNED:
@@ -82,19 +82,19 @@ def cases(settings: ExperimentSettings, name: str, folder: Path) -> list[Case]:
 
 
 def in_own_process(function: Any, *arguments: Any) -> Any:
-    """What the function returns; its memory and its seconds are those of a new process."""
+    """Return the result of a function that runs in a new process, so that its memory and seconds are its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, arguments)
 
 
 def chosen_switch(folder: Path, seed: int) -> float:
-    """How often haplotypes switch, as mosaic chooses it on the panel by itself: the same for all its rows."""
+    """Return the rate of haplotype switches that mosaic chooses on the panel; all its rows use it."""
     cls = imputers.load("mosaic")
     return cls(seed=seed, threads=1).fit(dataset_in(folder).train).refit_params().switch  # type: ignore[attr-defined]
 
 
 def measure(folder: Path, case: Case, levels: list[float], seed: int) -> list[dict[str, Any]]:
-    """Macro-F1, wrong calls, processor seconds and memory at the first mask of each level."""
+    """Return macro-F1, wrong calls, processor seconds and memory at the first mask of each level."""
     dataset = dataset_in(folder)
     cls = imputers.load(case.name)
     model = cls(cls.parse_params(case.params), seed=seed, threads=1)
@@ -122,12 +122,12 @@ def measure(folder: Path, case: Case, levels: list[float], seed: int) -> list[di
 
 
 def processor_seconds() -> float:
-    """Of this process and of the programs that it has run."""
+    """Return the processor seconds of this process and of the programs that it has run."""
     return sum(os.times()[:4])
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """Macro-F1 against seconds in runs of tuned Beagle, a panel for each dataset and level."""
+    """Draw macro-F1 against time in units of one run of tuned Beagle, a panel for each dataset and level."""
     datasets, levels = table["dataset"].unique(), sorted(table["level"].unique())
     figure, axes = plt.subplots(
         len(datasets),

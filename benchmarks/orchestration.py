@@ -1,12 +1,12 @@
-"""What MLflow and Prefect cost: an experiment with neither, with MLflow, and with both.
+"""Measure the cost of MLflow and Prefect: run an experiment with neither, with MLflow, and with both.
 
     python benchmarks/orchestration.py [--config experiments/smoke.toml] [--rounds 1] [--of SECONDS --rows N --trials N]
 
-Each way is a process of its own in a fresh folder, with the same steps in the same order; a Prefect server runs beside
-them all the while. Printed are seconds from start to end and seconds of processor time, which hold on a busy machine
-too; and both, measured inside, of each call of MLflow and of what Prefect does around each step. With --of, they are
-summed for a run of so many seconds, rows and trials in all, as a share of it. The price is per row and per trial,
-whatever these compute: long experiments hardly feel it, and the smoke experiment does.
+Each way runs in a process of its own and a fresh folder, with the same steps in the same order; a Prefect server runs all
+the time. Printed are elapsed seconds and seconds of processor time, which are valid on a busy machine too, of each way, of
+each call of MLflow, and of Prefect's work around each step. With --of, they are summed for a run of the given seconds, rows
+and trials, as a share of it. The cost is per row and per trial, whatever these compute, so it is small in long experiments
+and large in the smoke experiment.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from typing import Any
 WAYS = ("bare", "mlflow", "prefect")
 TASK = "prefect task around a step"
 PER_TRIAL = ("log_trial",)
-PER_ROW = {TASK: 3, "finish_study": 1, "log_training": 1, "run_link": 1, "log_scores": 1}  # calls a row
-SECONDS_TO_START = 600.0  # of the Prefect server
+PER_ROW = {TASK: 3, "finish_study": 1, "log_training": 1, "run_link": 1, "log_scores": 1}  # calls per row
+SECONDS_TO_START = 600.0  # longest wait for the Prefect server
 
-Spent = tuple[float, float]  # seconds that passed, seconds of processor time
-Calls = dict[str, list[Spent]]  # by what was called
+Spent = tuple[float, float]  # elapsed seconds, seconds of processor time
+Calls = dict[str, list[Spent]]  # name of the call → its times
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--config", type=Path, default=Path("experiments/smoke.toml"))
-    asked.add_argument("--rounds", type=int, default=1)
-    asked.add_argument("--of", type=float, metavar="SECONDS", help="of the run that the share is wanted of")
-    asked.add_argument("--rows", type=int, default=1, help="of that run")
-    asked.add_argument("--trials", type=int, default=50, help="of that run, all studies together")
-    asked.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
-    asked.add_argument("--runs", type=Path, help=argparse.SUPPRESS)
-    arguments = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, default=Path("experiments/smoke.toml"))
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--of", type=float, metavar="SECONDS", help="seconds of the run whose share is wanted")
+    parser.add_argument("--rows", type=int, default=1, help="rows of that run")
+    parser.add_argument("--trials", type=int, default=50, help="trials of that run, all studies together")
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--runs", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
     if arguments.way:
         print(json.dumps(go(arguments.way, arguments.config, arguments.runs)))
         return
@@ -85,7 +85,7 @@ def show(totals: Calls, calls: Calls) -> None:
 
 
 def timed(way: str, config: Path, runs: Path, environment: dict[str, str]) -> tuple[float, float, Calls]:
-    """Seconds that an experiment took, seconds of processor time, and what was measured inside."""
+    """Return elapsed seconds and processor seconds of an experiment, and the times measured inside it."""
     command = [sys.executable, __file__, "--way", way, "--config", str(config), "--runs", str(runs)]
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
@@ -97,14 +97,15 @@ def timed(way: str, config: Path, runs: Path, environment: dict[str, str]) -> tu
 
 
 def go(way: str, config: Path, runs: Path) -> Calls:
-    """Run an experiment one way; returns what each call of MLflow took, and Prefect around each step."""
+    """Run an experiment one way; return the times of each call of MLflow, and of Prefect around each step."""
     from snpimpute.experiment import pipeline
     from snpimpute.experiment.settings import read
+    from snpimpute.experiment.workspace import Workspace
     from snpimpute.tracking.writer import Tracker
 
     calls: Calls = defaultdict(list)
     if way == "bare":
-        pipeline._tracker = lambda *_: NoTracker()
+        Workspace.with_store = lambda *_: NoTracker()
     if way == "mlflow":
         for name in (
             "__init__",
@@ -128,7 +129,7 @@ def go(way: str, config: Path, runs: Path) -> Calls:
 
 
 class NoTracker:
-    """Stands where the tracker does, and writes nothing."""
+    """Replacement of the tracker that writes nothing."""
 
     uri = ""
 
@@ -137,23 +138,23 @@ class NoTracker:
 
 
 def with_seconds(method: Callable[..., Any], spent: list[Spent]) -> Callable[..., Any]:
-    """A method that notes how long it takes."""
+    """Return a method that records its time."""
 
     @functools.wraps(method)
-    def noted(*args: Any, **kwargs: Any) -> Any:
+    def recorded(*args: Any, **kwargs: Any) -> Any:
         started = now()
         try:
             return method(*args, **kwargs)
         finally:
             spent.append(since(started))
 
-    return noted
+    return recorded
 
 
 def task_with_seconds(
     as_task: Callable[..., Any], spent: list[Spent], step: str, function: Callable[..., Any], *args: Any, **kwargs: Any
 ) -> Any:
-    """A step as a task that notes how much longer it takes than the step does."""
+    """Run a step as a task, and record the time that the task takes beyond the step."""
     of_step: list[Spent] = []
     started = now()
     try:
@@ -171,12 +172,12 @@ def since(started: Spent) -> Spent:
     return time.perf_counter() - started[0], time.process_time() - started[1]
 
 
-# ---------------------------------------------------------------------- the server beside them
+# ---------------------------------------------------------------------- the Prefect server
 
 
 @contextmanager
 def prefect_server(home: Path) -> Iterator[dict[str, str]]:
-    """A Prefect server with a database of its own; gives the environment of those who use it."""
+    """Run a Prefect server with a database of its own, and yield the environment for its clients."""
     import requests
 
     with socket.socket() as found:

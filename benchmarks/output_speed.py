@@ -1,14 +1,14 @@
-"""How fast the reading of a target and the writing of imputed genotypes are, against bcftools that rewrites what was written.
+"""Compare the speed of reading a target and writing imputed genotypes with bcftools rewriting the written file.
 
     python benchmarks/output_speed.py [--samples 2000] [--sites 4000] [--threads 2] [--rounds 5] [--suffix .vcf.gz]
 
-Two cases: *array* (the target has every tenth site, all calls there) and *sporadic* (it has all sites, one call in fifty
-missing). Each round times, one after the other, ours (read the target's records and calls with cyvcf2 as `impute` does,
-write every site, index) and `bcftools view` of the file that came out, with the same number of threads, into one of the
-same kind. The posteriors are made before the clock starts, one block that is written again and again at new positions.
-Printed are the medians over the rounds, of the seconds that passed and of the processor's, and of the rounds' ratios: above
-1, ours is faster. bcftools writes no index; what ours takes for its own is within its seconds. On a machine that has
-other work the processor's seconds say more.
+Two cases: *array* (the target has every tenth site, with all calls) and *sporadic* (it has all sites, with one call in fifty
+missing). Each round times our program (read the target's records and calls with cyvcf2 as `impute` does, write every site,
+write the index), and then `bcftools view` of the written file, with the same number of threads, into a file of the same
+format. The posteriors are made before the clock starts, as one block that is written repeatedly at new positions. Printed
+are medians over the rounds of elapsed seconds, of processor seconds, and of the ratios of a round; above 1 our program is
+faster. bcftools writes no index; the time of our index is included. On a busy machine the processor seconds are more
+reliable.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.io.imputed import ImputedSites, ImputedWriter
 from snpimpute.io.write_vcf import write_vcf
 
-BLOCK = 500  # sites that are written together, as a window gives them
-EVERY = 10  # of the sites, one is in an array's target
-HOLES = 0.02
+BLOCK = 500  # number of sites that are written together, as in a window
+EVERY = 10  # an array's target has one in this many sites
+HOLES = 0.02  # share of missing calls
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--samples", type=int, default=2000)
-    asked.add_argument("--sites", type=int, default=4000)
-    asked.add_argument("--threads", type=int, default=2)
-    asked.add_argument("--rounds", type=int, default=5)
-    asked.add_argument("--suffix", choices=[".vcf.gz", ".bcf", ".vcf"], default=".vcf.gz")
-    arguments = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, default=2000)
+    parser.add_argument("--sites", type=int, default=4000)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--suffix", choices=[".vcf.gz", ".bcf", ".vcf"], default=".vcf.gz")
+    arguments = parser.parse_args()
     kind = {".vcf.gz": "-Oz", ".bcf": "-Ob", ".vcf": "-Ov"}[arguments.suffix]
     print(
         f"{'case':10}{'MB':>6}   {'seconds: ours':>14}{'bcftools':>10}{'ratio':>7}   {'processor s: ours':>18}{'bcftools':>10}{'ratio':>7}"
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def seconds(run: Callable[[], object]) -> tuple[float, float]:
-    """Passed, and of the processor (this process and those it starts and ends)."""
+    """Return elapsed seconds and processor seconds (of this process and its child processes)."""
 
     def used() -> float:
         times = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -79,7 +79,7 @@ def seconds(run: Callable[[], object]) -> tuple[float, float]:
 
 
 class Made:
-    """A target, and posteriors for it."""
+    """A target with posteriors for it."""
 
     def __init__(self, folder: Path, case: str, n_samples: int, n_sites: int) -> None:
         rng = np.random.default_rng(1)

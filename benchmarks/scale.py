@@ -1,14 +1,14 @@
-"""Time and memory of an imputation by the number of sites, with Beagle beside it: is memory bounded, is time linear?
+"""Measure time and memory of an imputation by the number of sites, and those of Beagle.
 
     python benchmarks/scale.py [--sites 25000 100000] [--samples 2000] [--panel 500] [--imputer softmax_regression]
                                [--params FILE] [--typed 0.1] [--threads 2] [--work FOLDER] [--no-beagle]
 
-For each number of sites a panel and a target are simulated (msprime: a population of 10,000, pieces of 10,000 sites laid
-end to end). The target has every tenth site; `snpimpute fit` learns from the panel, told of the target's sites, `snpimpute
-impute` gives back all sites, and Beagle does the same from the same files in the same run. Printed are seconds that passed,
-seconds of the processor, the largest memory of the command with all its processes (resident, summed: what they share counts
-for each of them), and how many times Beagle's throughput ours has, by the seconds of the processor. Fitting is done once for
-a panel, imputing for every target. With --work, files stay, and what is there is not made anew.
+The benchmark shows whether memory is bounded and time is linear. For each number of sites a panel and a target are
+simulated (msprime: a population of 10,000, joined pieces of 10,000 sites). The target has every tenth site. `snpimpute fit`
+learns from the panel with the target's sites as typed sites, `snpimpute impute` writes all sites, and Beagle does the same
+from the same files in the same run. Printed are elapsed seconds, processor seconds, the largest memory of the command with
+all its processes (resident, summed; shared memory counts for each of them), and the throughput relative to Beagle's, by
+processor seconds. Fitting is done once for a panel, imputing for every target. With --work, files stay and are used again.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from watched import watched
 from snpimpute.base.processes import QUIET
 from snpimpute.base.programs import beagle_jar
 
-PIECE = 10_000  # sites that are simulated together
+PIECE = 10_000  # number of sites that are simulated together
 PIECE_BP = 12_000_000
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--sites", type=int, nargs="+", default=[25_000, 100_000])
-    asked.add_argument("--samples", type=int, default=2000)
-    asked.add_argument("--panel", type=int, default=500)
-    asked.add_argument("--imputer", default="softmax_regression")
-    asked.add_argument("--params", type=Path, help="TOML; a network's epochs do not change how long it imputes")
-    asked.add_argument("--typed", type=float, default=0.1)
-    asked.add_argument("--threads", type=int, default=2)
-    asked.add_argument("--work", type=Path)
-    asked.add_argument("--no-beagle", action="store_true")
-    arguments = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sites", type=int, nargs="+", default=[25_000, 100_000])
+    parser.add_argument("--samples", type=int, default=2000)
+    parser.add_argument("--panel", type=int, default=500)
+    parser.add_argument("--imputer", default="softmax_regression")
+    parser.add_argument("--params", type=Path, help="TOML; a network's epochs do not change how long it imputes")
+    parser.add_argument("--typed", type=float, default=0.1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--work", type=Path)
+    parser.add_argument("--no-beagle", action="store_true")
+    arguments = parser.parse_args()
     os.environ.update(QUIET)
     print(f"{'sites':>8} {'command':26} {'seconds':>8} {'processor':>10} {'MB':>7} {'× Beagle':>9}", flush=True)
     with tempfile.TemporaryDirectory() as name:
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def measure(folder: Path, n_sites: int, arguments: argparse.Namespace) -> None:
-    """Run and time the commands; print a line for each."""
+    """Run and time the commands, and print a line for each."""
     ours, threads = [sys.executable, "-m", "snpimpute"], ["--threads", str(arguments.threads)]
     panel, target = str(folder / "panel.vcf.gz"), str(folder / "target.vcf.gz")
     runs = ["--runs", str(folder / "runs")]

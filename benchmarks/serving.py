@@ -1,10 +1,10 @@
-"""How long a served model takes to answer for one sample of 500 sites, once warm: percentiles of single requests.
+"""Measure the time in which a warm served model answers a request for one sample of 500 sites, as percentiles.
 
     python benchmarks/serving.py [--imputer dense] [--requests 1000]
 
-The imputer is fitted on simulated bulls (networks for two epochs: weights do not change how long they take), registered
-in a store of its own and served by `mlflow models serve` on this machine; every request has its own sample, 90% of the
-sites missing.
+The imputer is fitted on simulated bulls (networks for two epochs, because weights do not change their time), registered
+in a store of its own and served by `mlflow models serve` on the same machine. Every request has its own sample, with 90%
+of the sites missing.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ WARM_UP = 20
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--imputer", default="dense")
-    asked.add_argument("--requests", type=int, default=1000)
-    arguments = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--imputer", default="dense")
+    parser.add_argument("--requests", type=int, default=1000)
+    arguments = parser.parse_args()
     bulls = simulate_bulls(parse_settings({}), 1).called
     hidden = array_masks(bulls, [90.0], 1, 1)[90.0, 0]
     masked = bulls.hide(hidden)
@@ -59,15 +59,15 @@ def main() -> None:
             ]
         finally:
             end_group(process)
-    shown = {p: 1000 * float(np.percentile(seconds, p)) for p in (50, 90, 95, 99)}
-    told = ", ".join(f"{p}%: {value:.0f} ms" for p, value in shown.items())
+    percentiles = {p: 1000 * float(np.percentile(seconds, p)) for p in (50, 90, 95, 99)}
+    text = ", ".join(f"{p}%: {value:.0f} ms" for p, value in percentiles.items())
     print(
-        f"{arguments.imputer}, {len(order)} sites, {len(seconds)} requests: {told}, most {1000 * max(seconds):.0f} ms"
+        f"{arguments.imputer}, {len(order)} sites, {len(seconds)} requests: {text}, most {1000 * max(seconds):.0f} ms"
     )
 
 
 def serve(uri: str, runs: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """The server's process, once it answers, and the address to ask."""
+    """Start the server, wait until it answers, and return its process and address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -88,7 +88,7 @@ def serve(uri: str, runs: Path) -> tuple[subprocess.Popen[bytes], str]:
 
 
 def ask(address: str, calls: np.ndarray, sites: list[str]) -> float:
-    """Seconds of a request for one sample: int8 (n_sites,)."""
+    """Return the seconds of a request for one sample: int8 (n_sites,)."""
     body = {"inputs": [calls.tolist()], "params": {"sites": sites}}
     started = time.perf_counter()
     answer = requests.post(address, json=body, timeout=60)

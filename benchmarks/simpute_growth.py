@@ -1,13 +1,13 @@
-"""How Simpute's time grows with missing calls, positions, samples and sites, and how it stands to Beagle.
+"""Measure the growth of Simpute's time with missing calls, positions, samples and sites, and compare with Beagle.
 
     python benchmarks/simpute_growth.py [--rounds 3] [--vcf panel.vcf.gz] [--beagle-sites 500] [--beagle-samples 500]
     python benchmarks/simpute_growth.py --rounds 0 --vcf panel.vcf.gz --whole
 
-Each part of the table doubles one thing and holds the rest; seconds are of processor time (the least of the rounds,
-one thread), and hold on a busy machine too. With --vcf, one call in a hundred of that file is hidden: Simpute fills
-all of it, with the largest memory the process had; then Simpute and Beagle without a reference (its defaults, one
-thread) fill the same cut of it, from its middle, one after the other: with --whole all of it, which takes Beagle a
-quarter of an hour on 2,504 people and 10,000 sites. Beagle's seconds are those of its process.
+Each part of the table doubles one quantity and keeps the others. Seconds are of processor time (the least of the rounds,
+one thread), and are valid on a busy machine too. With --vcf, one call in a hundred of that file is hidden. Simpute imputes
+the whole file, and the largest memory of the process is printed. Then Simpute and Beagle without a reference (its defaults,
+one thread) impute the same part from its middle, one after the other; with --whole the whole file, which takes Beagle a
+quarter of an hour for 2,504 people and 10,000 sites. Beagle's seconds are those of its process.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ MISSING_PERCENT = 1.0
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--rounds", type=int, default=3)
-    asked.add_argument("--vcf", type=Path, help="compare with Beagle on this file")
-    asked.add_argument("--beagle-sites", type=int, default=500)
-    asked.add_argument("--beagle-samples", type=int, default=500)
-    asked.add_argument("--whole", action="store_true", help="compare on all of the file")
-    arguments = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--vcf", type=Path, help="compare with Beagle on this file")
+    parser.add_argument("--beagle-sites", type=int, default=500)
+    parser.add_argument("--beagle-samples", type=int, default=500)
+    parser.add_argument("--whole", action="store_true", help="compare on all of the file")
+    arguments = parser.parse_args()
     if arguments.rounds:
         show_growth(arguments.rounds)
     if arguments.vcf:
@@ -63,7 +63,7 @@ def show_growth(rounds: int) -> None:
 
 
 def parts() -> Iterator[tuple[str, list[tuple[int, int, int, float]]]]:
-    """What is doubled, and the cases: samples, sites, positions with missing calls, percent missing there."""
+    """Yield the doubled quantity and its cases: samples, sites, positions with missing calls, percent missing there."""
     times = [2**i for i in range(DOUBLED)]
     yield "missing calls", [(SAMPLES, SITES, POSITIONS, PERCENT * t) for t in times]
     yield "positions", [(SAMPLES, SITES, POSITIONS * t, PERCENT / t) for t in times]
@@ -72,7 +72,7 @@ def parts() -> Iterator[tuple[str, list[tuple[int, int, int, float]]]]:
 
 
 def masked(n_samples: int, n_sites: int, n_positions: int, percent: float) -> GenotypeMatrix:
-    """Random calls; at evenly spaced positions a share of them is missing."""
+    """Return random calls, of which a share is missing at evenly spaced positions."""
     rng = np.random.default_rng(1)
     calls = rng.binomial(2, rng.uniform(0.1, 0.5, n_sites), (n_samples, n_sites)).astype(np.int8)
     positions = np.linspace(0, n_sites - 1, n_positions).astype(int)
@@ -85,7 +85,7 @@ def masked(n_samples: int, n_sites: int, n_positions: int, percent: float) -> Ge
 
 
 def compare_with_beagle(vcf: Path, n_sites: int, n_samples: int) -> None:
-    """Print seconds and error rate of Simpute on the whole file, and of it and Beagle on a cut (0 sites: on all of it)."""
+    """Print seconds and error rate of Simpute on the whole file, and of both on a part of it (0 sites: the whole)."""
     from snpimpute.imputers.beagle import Beagle
     from snpimpute.io.matrix import read_matrix
 
@@ -103,7 +103,7 @@ def compare_with_beagle(vcf: Path, n_sites: int, n_samples: int) -> None:
 
 
 def time_one(name: str, imputer: Imputer, truth: GenotypeMatrix) -> float:
-    """Processor seconds to fit and fill, printed with the error rate at the hidden calls."""
+    """Return processor seconds to fit and impute, and print them with the error rate at the hidden calls."""
     hidden = np.random.default_rng(2).random(truth.calls.shape, dtype=np.float32) < MISSING_PERCENT / 100
     target = truth.hide(hidden)
     begin = time.perf_counter()
@@ -123,7 +123,7 @@ def fill(imputer: Imputer, target: GenotypeMatrix) -> np.ndarray:
 
 
 def processor_seconds(run: Callable[[], np.ndarray]) -> tuple[float, np.ndarray]:
-    """Of this process and of those it starts and ends; and what `run` gave."""
+    """Return the processor seconds of `run`, with its child processes, and its result."""
 
     def now() -> float:
         used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]

@@ -1,4 +1,4 @@
-"""Time and peak memory of `check` and `concordance` on a file against itself, with `bcftools stats` beside them.
+"""Measure time and peak memory of `check` and `concordance` on a file against itself, and of `bcftools stats`.
 
 python benchmarks/two_files.py kg15.vcf.gz
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def measured(command: list[str]) -> tuple[float, float, float]:
-    """Seconds on the clock, seconds of processor, and peak memory in MB (10^6 bytes) of a command."""
+    """Return elapsed seconds, processor seconds, and peak memory in MB (10^6 bytes) of a command."""
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)

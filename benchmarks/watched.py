@@ -1,9 +1,9 @@
-"""Seconds and memory of a command with all that it starts.
+"""Measure seconds and memory of a command with its child processes.
 
     python benchmarks/watched.py snpimpute impute target.vcf.gz -o imputed.vcf.gz
 
-Printed are seconds that passed, seconds of the processor, and the largest memory (resident, summed over the processes: what
-they share counts for each of them).
+Printed are elapsed seconds, processor seconds, and the largest memory (resident, summed over the processes; shared memory
+counts for each of them).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import suppress
 
 import psutil
 
-TICK = 0.1  # seconds between looks at the memory
+TICK = 0.1  # seconds between measurements of the memory
 
 
 def main() -> None:
@@ -27,10 +27,10 @@ def main() -> None:
 
 
 def watched(command: list[str]) -> tuple[float, float, float]:
-    """Seconds passed, processor seconds and largest memory (MB) of a command with all that it starts."""
+    """Return elapsed seconds, processor seconds and largest memory (MB) of a command with its child processes."""
     started = time.perf_counter()
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdout=said, stderr=said)
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
         root, most, seconds_of = psutil.Process(process.pid), 0.0, {}
         while process.poll() is None:
             resident = 0
@@ -43,8 +43,8 @@ def watched(command: list[str]) -> tuple[float, float, float]:
             most = max(most, resident / 1e6)
             time.sleep(TICK)
         if process.returncode:
-            said.seek(0)
-            sys.exit(f"{' '.join(command)}:\n{said.read().decode()[-2000:]}")
+            output.seek(0)
+            sys.exit(f"{' '.join(command)}:\n{output.read().decode()[-2000:]}")
     return time.perf_counter() - started, sum(seconds_of.values()), most
 
 

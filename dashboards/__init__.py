@@ -1,1 +1,1 @@
-"""The dashboard: pages over the MLflow store and the kept results. They draw; whatever they show, the package computes."""
+"""Dashboard: pages that draw the MLflow store and the kept results; the package `snpimpute` computes what they show."""

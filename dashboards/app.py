@@ -1,4 +1,4 @@
-"""What Streamlit runs for every visitor: the menu, and the page that was asked for."""
+"""Script that Streamlit runs for every visitor: menu and chosen page."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboards.shown import sidebar
+from dashboards.widgets import sidebar
 
-PAGES = Path(__file__).parent / "views"  # a folder "pages" Streamlit would serve by itself, past this file
+PAGES = Path(__file__).parent / "views"  # not "pages": Streamlit would serve that folder itself, without this file
 
 st.set_page_config(page_title="snpimpute", layout="wide")
 page = st.navigation(

@@ -1,4 +1,4 @@
-"""Where the dashboard finds what it shows: told by the environment, which `serve` sets for the pages."""
+"""Places that the dashboard reads from, passed to the pages in environment variables, which `serve` sets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STUDIES = "SNPIMPUTE_STUDIES"
 
 @dataclass(frozen=True)
 class Places:
-    """The folder of runs, the MLflow store, and a database of Optuna studies beside the folder's journals, if there is one."""
+    """Folder of runs, MLflow store, and database of Optuna studies beside the folder's journals (None: no database)."""
 
     runs: Path
     store: str
@@ -23,7 +23,7 @@ class Places:
 
 
 def set_places(runs: Path, store: str | None, studies: str | None) -> None:
-    """Tell this process and its children; None leaves what the environment says already."""
+    """Set the places for this process and its children; None keeps the value of the environment."""
     os.environ[RUNS] = str(runs)
     for name, value in ((STORE, store), (STUDIES, studies)):
         if value is not None:
@@ -31,5 +31,6 @@ def set_places(runs: Path, store: str | None, studies: str | None) -> None:
 
 
 def places() -> Places:
+    """Return the places that the environment names."""
     runs = Path(os.environ.get(RUNS, "runs"))
     return Places(runs, tracking_uri(None, runs), os.environ.get(STUDIES))

@@ -1,4 +1,4 @@
-"""What the pages read from the store and the folder of runs: cached for moments, never written."""
+"""Read-only access of the pages to the store and the folder of runs, with a short cache."""
 
 from __future__ import annotations
 
@@ -25,64 +25,68 @@ from snpimpute.tracking.reader import EmptyStoreError, Registered, Store, read_o
 from snpimpute.tracking.runs import TrainingRun
 from snpimpute.tuning.reader import SeenStudy, importances, journals, names_in, read_study
 
-MOMENT = 5.0  # seconds that what the store said is taken to hold
+CACHE_SECONDS = 5.0  # seconds for which answers of the store are kept
 WHAT_TO_RUN = "run `make demo`, or `snpimpute experiment my.vcf.gz`, and load this page again"
 
 
 def store() -> Store:
-    """The MLflow store; raises InputError, in a line that says what to do, if there is none or it cannot be reached."""
+    """Return the MLflow store.
+
+    Raises:
+        InputError: there is no store, or it cannot be reached; one line that says what to do.
+    """
     return _store(places().store)
 
 
 def _store(uri: str) -> Store:
     try:
-        return _opened(uri, read_only(uri))
+        return _opened_store(uri, read_only(uri))
     except FileNotFoundError:
-        return Store(uri)  # which says so
+        return Store(uri)  # raises the error that reports this
 
 
-@st.cache_resource(ttl=MOMENT, show_spinner=False)
-def _opened(uri: str, place: str) -> Store:
+@st.cache_resource(ttl=CACHE_SECONDS, show_spinner=False)
+def _opened_store(uri: str, place: str) -> Store:
     return Store(uri)
 
 
 def training_runs() -> list[TrainingRun]:
-    """The training runs that are in the store now, newest first."""
+    """Return the training runs that are in the store now, newest first."""
     return _training_runs(store())
 
 
-@st.cache_data(ttl=MOMENT, show_spinner=False, hash_funcs={Store: lambda found: found.uri})
+@st.cache_data(ttl=CACHE_SECONDS, show_spinner=False, hash_funcs={Store: lambda found: found.uri})
 def _training_runs(found: Store) -> list[TrainingRun]:
     return found.training_runs()
 
 
 def registered() -> list[Registered]:
-    """The registered models that are in the store now."""
+    """Return the registered models that are in the store now."""
     return _registered(store())
 
 
-@st.cache_data(ttl=MOMENT, show_spinner=False, hash_funcs={Store: lambda found: found.uri})
+@st.cache_data(ttl=CACHE_SECONDS, show_spinner=False, hash_funcs={Store: lambda found: found.uri})
 def _registered(found: Store) -> list[Registered]:
     return found.registered()
 
 
 def datasets() -> list[KeptDataset]:
-    """The prepared datasets, newest first; EmptyStoreError where there is none."""
+    """Return the prepared datasets, newest first; EmptyStoreError if there is none."""
     found = kept_datasets(places().runs)
     if not found:
-        store()  # says what is the matter, if something is
+        store()  # raises its own error if the store is the cause
         raise EmptyStoreError(f"there is no prepared dataset in {places().runs}")
     return found
 
 
 def scores_of(dataset: KeptDataset) -> list[KeptScores]:
-    """The tables of scores of a prepared dataset, newest first."""
+    """Return the tables of scores of a prepared dataset, newest first."""
     found = kept_scores(places().runs, kept_datasets(places().runs), dataset.name)
     return [table for table in found if table.dataset_digest == dataset.digest]
 
 
 def score_rows(table: KeptScores) -> pd.DataFrame:
-    """A tidy table of scores, test samples only; all visitors share it, so nobody may write to it."""
+    """Return a tidy table of scores of the test samples; all visitors share it, so it must not be changed."""
     return _score_rows(table.path, _last_written(table))
 
 
@@ -93,7 +97,7 @@ def _score_rows(path: Path, when: float) -> pd.DataFrame:
 
 
 def pooled_rows(table: KeptScores, dataset: KeptDataset) -> tuple[Rows, dict[str, Style]]:
-    """A table of scores, pooled over masks, found by key, and a look for each of its imputers and variants."""
+    """Return the scores of a table, pooled over masks, and a style for each of its imputers and variants."""
     return _pooled_rows(table.path, _last_written(table), dataset.name, dataset.mechanism, dataset.level)
 
 
@@ -122,7 +126,7 @@ def _last_written(table: KeptScores) -> float:
 
 
 def genotypes(dataset: KeptDataset) -> PreparedDataset:
-    """The prepared dataset itself, with its genotypes."""
+    """Return the prepared dataset itself, with its genotypes."""
     if not (dataset.folder / "dataset.json").exists():
         raise InputError(f"the prepared dataset {dataset.folder.name} was removed meanwhile: load this page again")
     with st.spinner("Reading the genotypes"):
@@ -130,17 +134,20 @@ def genotypes(dataset: KeptDataset) -> PreparedDataset:
 
 
 def imputed_runs(dataset: KeptDataset) -> dict[str, tuple[TrainingRun, Path]]:
-    """Name → training run on this prepared dataset, and the file of its posteriors; the newest first.
+    """Return a mapping of name → training run on this prepared dataset, and the file of its posteriors.
 
-    Where several runs have the same imputer and variant, the name says when each was started.
+    If several runs have the same imputer and variant, the name contains their start.
     """
     kept = kept_posteriors(places().runs)
     runs = [run for run in training_runs() if run.dataset_digest == dataset.digest and run.key_tag in kept]
-    return {name: (run, kept[run.key_tag]) for name, run in named(runs).items()}
+    return {name: (run, kept[run.key_tag]) for name, run in runs_by_name(runs).items()}
 
 
-def named(runs: list[TrainingRun]) -> dict[str, TrainingRun]:
-    """A name for each run: imputer and variant, with the time where several have the same, sorted."""
+def runs_by_name(runs: list[TrainingRun]) -> dict[str, TrainingRun]:
+    """Return a mapping of name → run, sorted.
+
+    The name is imputer and variant, with the start and the beginning of the id if several runs have the same.
+    """
     labels = [run.label for run in runs]
     found = {}
     for run in sorted(runs, key=lambda run: (run.label, run.started)):
@@ -150,7 +157,7 @@ def named(runs: list[TrainingRun]) -> dict[str, TrainingRun]:
 
 
 def masks_of(dataset: KeptDataset, posteriors: Path, keys: Collection[str]) -> list[HiddenCalls]:
-    """What a run gave at the hidden calls of these masks."""
+    """Return the posteriors of a run at the hidden calls of the masks with these keys."""
     try:
         found = load_posteriors(posteriors, keys)
     except OSError:
@@ -164,7 +171,7 @@ def masks_of(dataset: KeptDataset, posteriors: Path, keys: Collection[str]) -> l
 
 
 def studies() -> dict[str, str]:
-    """Name of each study → the storage that it is in, the one written last first."""
+    """Return a mapping of study → storage, the last written first."""
     found = {path.stem: str(path) for path in journals(places().runs)}
     if (database := places().studies) is not None:
         found |= {name: database for name in names_in(database) if name not in found}
@@ -172,8 +179,8 @@ def studies() -> dict[str, str]:
 
 
 def study(name: str, storage: str) -> SeenStudy:
-    """A study as it stands now."""
-    return _study(name, storage, _written(storage))
+    """Return a study in its present state."""
+    return _study(name, storage, _last_change(storage))
 
 
 @st.cache_resource(ttl=3600, max_entries=500, show_spinner=False)
@@ -182,17 +189,17 @@ def _study(name: str, storage: str, written: float) -> SeenStudy:
 
 
 def importance_of(name: str, storage: str, counted: int) -> dict[str, float]:
-    """Importance of a study's parameters, taken anew when more trials have ended."""
+    """Return the importance of a study's parameters; it is computed again when more trials have ended."""
     return _importance(name, storage, counted)
 
 
-@st.cache_resource(max_entries=100, show_spinner="Taking the importance of the parameters")
+@st.cache_resource(max_entries=100, show_spinner="Computing the importance of the parameters")
 def _importance(name: str, storage: str, counted: int) -> dict[str, float]:
     return importances(storage, name)
 
 
-def _written(storage: str) -> float:
-    """When a journal was last written; for a database: now, to the second."""
+def _last_change(storage: str) -> float:
+    """Return the time at which a journal was last written; for a database: now, to the second."""
     if "://" in storage:
         return float(round(time.time()))
     try:
@@ -202,10 +209,10 @@ def _written(storage: str) -> float:
 
 
 def read_ahead() -> None:
-    """Read what the first visitor of the studies would have to wait for; what is the matter with it, the page says."""
+    """Fill the cache of studies, so that the first visitor need not wait; errors are left to the page."""
     with suppress(InputError):
-        listed = studies()
-        for name, storage in listed.items():
+        found = studies()
+        for name, storage in found.items():
             seen = study(name, storage)
-            if name == next(iter(listed)):
+            if name == next(iter(found)):
                 importance_of(name, storage, seen.counted)

@@ -1,4 +1,4 @@
-"""Starts the dashboard's server."""
+"""Start of the dashboard's server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPTIONS = {
     "server.fileWatcherType": "none",
     "server.headless": True,
     "server.showEmailPrompt": False,
-    # of each theme by itself: a colour of all themes would take the page's own choice of light or dark away
+    # set for each theme: a colour for all themes would override the visitor's choice of light or dark
     "theme.light.primaryColor": COLOURS[0],
     "theme.dark.primaryColor": COLOURS[4],
 }
@@ -32,13 +32,13 @@ def serve(runs: Path, store: str | None, studies: str | None, host: str, port: i
     """Serve the dashboard until the process is ended.
 
     Args:
-        runs: folder that experiments keep their results in.
+        runs: folder of all results.
         store: MLflow store to read; None for the one that the command line writes to.
         studies: database of Optuna studies to read beside the journals in `runs`, or None.
-        host, port: where to listen.
+        host, port: address to listen at.
 
     Raises:
-        InputError: the address cannot be listened at.
+        InputError: the server cannot listen at the address.
     """
     _require_free(host, port)
     set_places(runs, store, studies)
@@ -46,7 +46,7 @@ def serve(runs: Path, store: str | None, studies: str | None, host: str, port: i
     from streamlit.web.bootstrap import load_config_options
 
     options = {**OPTIONS, "server.address": host, "server.port": port, "browser.serverAddress": host}
-    load_config_options(options)  # the pages that are run to warm up ask for them, and Streamlit warns of later changes
+    load_config_options(options)  # before the warm-up: its pages read them, and Streamlit warns of later changes
     _warm_up()
     streamlit.App(Path(__file__).with_name("app.py")).run(config=options)
 
@@ -62,16 +62,16 @@ def _require_free(host: str, port: int) -> None:
 
 
 def _warm_up() -> None:
-    """Do once what the first page to be opened would have to wait for: loading MLflow and drawing a first figure take seconds.
+    """Run every page once, so that the first visitor need not wait: loading MLflow and a first figure take seconds.
 
-    Each page is run as if by a visitor whom nobody sees; only the live parts of the studies' page are not run so.
+    The live parts of the studies' page do not run without a visitor; `read_ahead` fills their cache.
     """
-    logging.disable(logging.WARNING)  # Streamlit warns of whatever runs without a visitor
+    logging.disable(logging.WARNING)  # Streamlit warns of code that runs without a visitor
     from dashboards import reading
     from snpimpute.tuning.reader import warm_up
 
     for view in sorted(Path(__file__).with_name("views").glob("[a-z]*.py")):
-        with suppress(Exception):  # what is the matter, the page says to a visitor
+        with suppress(Exception):  # the page reports its errors to a visitor
             runpy.run_path(str(view))
     warm_up()
     reading.read_ahead()

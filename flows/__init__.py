@@ -1,1 +1,1 @@
-"""Prefect flows: the steps of `snpimpute.experiment.pipeline` with their states, logs and results in the Prefect UI."""
+"""Prefect flows for the steps of `snpimpute.experiment.pipeline`, with states, logs and results in the Prefect UI."""

@@ -1,4 +1,4 @@
-"""What the flows share: a step of the pipeline as a Prefect task, its log, and what came of it as artifacts."""
+"""Shared code of the flows: pipeline steps as Prefect tasks, their logs, and results as artifacts."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from snpimpute.experiment import pipeline
 from snpimpute.experiment.rows import Outcome, Row, Tuned
 from snpimpute.experiment.settings import changed, read, seconds_of
 
-SHOWN = (str, bool, Path, Row, Tuned)  # types of a step's arguments that its log begins with
-SECONDS_BETWEEN_LINES = 20.0  # of progress
-LAST_LINES = 30  # of the log of a step that failed
+LOGGED_TYPES = (str, bool, Path, Row, Tuned)  # arguments of these types are logged when a step begins
+SECONDS_BETWEEN_LINES = 20.0  # between lines of progress in the log
+LAST_LINES = 30  # number of lines shown from the log of a step that failed
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,15 +41,15 @@ def carry_out(
     budget: str | float | None = None,
     retune: bool = False,
 ) -> State[None]:
-    """Do an experiment's steps up to `until`, each as a task; returns the state that the flow ends in.
+    """Run an experiment's steps up to `until`, each as a task; return the final state of the flow.
 
     Args:
-        until: the last step, as in `snpimpute.pipeline.run`.
+        until: the last step, as in `snpimpute.experiment.pipeline.run`.
         config: path of the experiment's TOML file.
-        runs: folder that everything is kept in.
-        imputers, data: names of the imputers and datasets to work on; None = all of the experiment.
-        trials, budget: trials and time per study, instead of what the experiment says.
-        retune: run the studies whose parameters were found before, too.
+        runs: folder of all results.
+        imputers, data: names of the imputers and datasets to run; None = all of the experiment.
+        trials, budget: trials and time per study, instead of those of the experiment.
+        retune: run studies again whose parameters were found before.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -59,8 +59,8 @@ def carry_out(
         outcome = pipeline.run(settings, Path(runs), until, imputers, RunLog(), perform=as_task)
     except InputError as error:
         return Failed(message=str(error))
-    show(settings.name, outcome)
-    where = f"report: {outcome.report.absolute()}" if outcome.report else "no report asked for"
+    create_artifacts(settings.name, outcome)
+    where = f"report: {outcome.report.absolute()}" if outcome.report else "no report in this flow"
     if outcome.failures:
         n_rows = sum(map(len, outcome.rows.values()))
         failed = f"{len(outcome.failures)} of {n_rows} rows failed: {'; '.join(outcome.failures)}"
@@ -69,14 +69,17 @@ def carry_out(
 
 
 def as_task(step: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Carry out one step as a Prefect task of that name: not cached and not tried again, since steps take up what is done."""
+    """Run one step as a Prefect task of that name.
+
+    The task is neither cached nor retried, because a step itself uses the results that exist.
+    """
 
     @task(name=step.split()[0], task_run_name=lambda: step, retries=0, cache_policy=NO_CACHE, persist_result=False)
-    def carried_out() -> T:
+    def run_step() -> T:
         logger = get_run_logger()
-        given = inspect.signature(function).bind(*args, **kwargs).arguments
-        for name, value in given.items():
-            if isinstance(value, SHOWN):
+        arguments = inspect.signature(function).bind(*args, **kwargs).arguments
+        for name, value in arguments.items():
+            if isinstance(value, LOGGED_TYPES):
                 logger.info("%s: %s", name, value)
         try:
             result = function(*args, **kwargs)
@@ -88,11 +91,11 @@ def as_task(step: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.k
             logger.info("result: %s", result)
         return result
 
-    return carried_out()
+    return run_step()
 
 
 class RunLog(Watch):
-    """Writes to the log of the task or flow run at hand; of progress, a line now and then."""
+    """Progress in the log of the present task or flow run, with a line now and then."""
 
     def __init__(self) -> None:
         self._last_line = 0.0
@@ -110,8 +113,8 @@ class RunLog(Watch):
         get_run_logger().warning(text)
 
 
-def show(experiment: str, outcome: Outcome) -> None:
-    """Show in the Prefect UI what came of an experiment: a table per dataset, and where report and MLflow runs are."""
+def create_artifacts(experiment: str, outcome: Outcome) -> None:
+    """Create artifacts in the Prefect UI: a table per dataset, and the addresses of report and MLflow runs."""
     for name, table in outcome.tables.items():
         create_table_artifact(
             key=_key("comparison", experiment, name),
@@ -123,7 +126,7 @@ def show(experiment: str, outcome: Outcome) -> None:
 
 
 def _key(*parts: str) -> str:
-    """A name as artifacts have it: lower-case letters, digits, hyphens."""
+    """Return a key for an artifact: lower-case letters, digits, hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
 
 

@@ -1,4 +1,4 @@
-"""The flow `compare`: draw the report of an experiment."""
+"""Flow `compare`, which writes the report of an experiment."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def compare(
     imputers: list[str] | None = None,
     data: list[str] | None = None,
 ) -> State[None]:
-    """Draw the report from the scores (and do first what it needs).
+    """Write the report from the scores; run the earlier steps first if necessary.
 
     Args:
         config: path of the experiment's TOML file.
-        runs: folder that everything is kept in.
-        imputers: names of those to work on; none = all of the experiment.
-        data: names of the datasets to work on; none = all of the experiment.
+        runs: folder of all results.
+        imputers: names of the imputers to run; none = all of the experiment.
+        data: names of the datasets to use; none = all of the experiment.
     """
     return carry_out("compare", config, runs, imputers, data)

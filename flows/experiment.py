@@ -1,4 +1,4 @@
-"""The flow `experiment`: all steps of an experiment."""
+"""Flow `experiment`, which runs all steps of an experiment."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def experiment(
     budget: str | float | None = None,
     retune: bool = False,
 ) -> State[None]:
-    """Do everything: prepare, tune, train, evaluate, compare. Run again, it takes up what is done.
+    """Run a whole experiment: prepare, tune, train, evaluate, compare; started again, resume it.
 
     Args:
         config: path of the experiment's TOML file.
-        runs: folder that everything is kept in.
-        imputers: names of those to work on; none = all of the experiment.
-        data: names of the datasets to work on; none = all of the experiment.
-        trials: per study, instead of what the experiment says.
-        budget: time per study (90s, 10m, 2h), instead of what the experiment says.
-        retune: run the studies whose parameters were found before, too.
+        runs: folder of all results.
+        imputers: names of the imputers to run; none = all of the experiment.
+        data: names of the datasets to use; none = all of the experiment.
+        trials: trials per study, instead of those of the experiment.
+        budget: time per study (90s, 10m, 2h), instead of that of the experiment.
+        retune: run studies again whose parameters were found before.
     """
     return carry_out("compare", config, runs, imputers, data, trials, budget, retune)

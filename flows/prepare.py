@@ -1,4 +1,4 @@
-"""The flow `prepare`: make the prepared datasets of an experiment."""
+"""Flow `prepare`, which makes the prepared datasets of an experiment."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from flows._steps import carry_out
 
 @flow(name="prepare", persist_result=False)
 def prepare(config: str, runs: str = "runs") -> State[None]:
-    """Read, filter, split by sample and choose what is hidden: makes the prepared datasets.
+    """Make the prepared datasets: read and filter genotypes, split the samples, choose the calls to hide.
 
     Args:
         config: path of the experiment's TOML file.
-        runs: folder that everything is kept in.
+        runs: folder of all results.
     """
     return carry_out("prepare", config, runs)

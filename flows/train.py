@@ -1,4 +1,4 @@
-"""The flow `train`: fit, log and register the imputers of an experiment."""
+"""Flow `train`, which fits, logs and registers the imputers of an experiment."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def train(
     imputers: list[str] | None = None,
     data: list[str] | None = None,
 ) -> State[None]:
-    """Fit the imputers on all of train, log and register them (prepares and tunes first, where that is not done).
+    """Fit the imputers on all of train, log and register them; prepare and tune first if necessary.
 
     Args:
         config: path of the experiment's TOML file.
-        runs: folder that everything is kept in.
-        imputers: names of those to work on; none = all of the experiment.
-        data: names of the datasets to work on; none = all of the experiment.
+        runs: folder of all results.
+        imputers: names of the imputers to run; none = all of the experiment.
+        data: names of the datasets to use; none = all of the experiment.
     """
     return carry_out("train", config, runs, imputers, data)

@@ -1,8 +1,8 @@
-"""Takes the README's two pictures of the dashboard, from what the demo left in the folder of runs.
+"""Take the README's two pictures of the dashboard, from the results of the demo in the folder of runs.
 
     python scripts/dashboard_pictures.py [--experiment experiments/demo.toml] [--runs runs] [--out docs/images]
 
-Whatever other experiments left there is passed over: the pictures are of the experiment's prepared dataset.
+The pictures show the experiment's prepared dataset; results of other experiments are ignored.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from benchmarks.dashboard_store import CHROMIUM, dashboard  # noqa: E402
 from snpimpute.experiment.kept import KeptDataset, kept_datasets, kept_scores  # noqa: E402
 from snpimpute.experiment.pipeline import prepare  # noqa: E402
 from snpimpute.experiment.settings import read  # noqa: E402
+from snpimpute.experiment.workspace import Workspace  # noqa: E402
 
-# file → page, the heading that the picture begins at, its height in pixels
+# file → page, first heading in the picture, height in pixels
 PICTURES = {
     "dashboard-race.png": ("", "Race", 1010),
     "dashboard-wrong.png": ("wrong", "Along the chromosome", 788),
@@ -29,11 +30,11 @@ PICTURES = {
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--experiment", type=Path, default=ROOT / "experiments" / "demo.toml")
-    asked.add_argument("--runs", type=Path, default=ROOT / "runs")
-    asked.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
-    arguments = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--experiment", type=Path, default=ROOT / "experiments" / "demo.toml")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
+    arguments = parser.parse_args()
     dataset = scored(arguments.experiment, arguments.runs)
     if dataset is None:
         sys.exit(f"nothing of {arguments.experiment} is scored in {arguments.runs}: run make demo")
@@ -43,12 +44,14 @@ def main() -> None:
 
 
 def scored(experiment: Path, runs: Path) -> KeptDataset | None:
-    """The experiment's first prepared dataset, if scores are kept of it."""
+    """Return the experiment's first prepared dataset, or None if it has no scores."""
     kept = kept_datasets(runs)
     if not kept:
         return None
     settings = read(experiment)
-    folder = prepare(settings, next(iter(settings.data)), runs)  # which finds it, where the experiment was run
+    folder = prepare(
+        settings, next(iter(settings.data)), Workspace(runs)
+    )  # finds the existing dataset if the experiment was run
     for dataset in kept:
         if dataset.folder == folder:
             tables = kept_scores(runs, kept, dataset.name)
@@ -57,6 +60,7 @@ def scored(experiment: Path, runs: Path) -> KeptDataset | None:
 
 
 def take(url: str, dataset: str, out: Path) -> None:
+    """Take the pictures from a running dashboard."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as started:

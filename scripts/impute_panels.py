@@ -1,9 +1,9 @@
-"""What imputing whole panels from an array's sites gives: runs the commands on real panels, writes docs/results/impute.md.
+"""Impute real panels from an array's sites with the commands, and write the results, docs/results/impute.md.
 
     python scripts/impute_panels.py [--work runs/impute-panels] [--only kg15] [--imputer dense]
 
-A fifth of each panel's samples are the target, of which a tenth of the sites is kept, evenly spaced and the most variable
-ones; the rest of the panel is fitted. Panels are those of $SNPIMPUTE_PANELS. What is finished is kept in the work folder.
+A fifth of each panel's samples are the target, which keeps a tenth of the sites, evenly spaced and the most variable ones;
+imputers are fitted on the other samples. Panels are those of $SNPIMPUTE_PANELS. Finished results stay in the work folder.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
 PANELS = {"kg15": "kg15/kg15.vcf.gz", "cattle": "cattle/cattle.vcf.gz"}
 KEPT_PERCENT = 10.0
-# imputer → its parameters on each panel; Beagle's are those that its studies found on a piece of the panel
+# imputer → its parameters on each panel; those of Beagle were found by its studies on a part of the panel
 ROWS: dict[str, dict[str, dict[str, object]]] = {
     "softmax_regression": {"kg15": {}, "cattle": {}},
     "dense": {"kg15": {"epochs": 40, "batch_size": 64}, "cattle": {"epochs": 60}},
@@ -42,11 +42,11 @@ ROWS: dict[str, dict[str, dict[str, object]]] = {
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--work", type=Path, default=ROOT / "runs" / "impute-panels")
-    asked.add_argument("--only", choices=PANELS)
-    asked.add_argument("--imputer", choices=ROWS)
-    arguments = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "impute-panels")
+    parser.add_argument("--only", choices=PANELS)
+    parser.add_argument("--imputer", choices=ROWS)
+    arguments = parser.parse_args()
     if "SNPIMPUTE_PANELS" not in os.environ:
         sys.exit("SNPIMPUTE_PANELS is not set: it names the folder of the real panels")
     for name in [arguments.only] if arguments.only else PANELS:
@@ -59,25 +59,27 @@ def main() -> None:
 
 
 def cut(source: Path, folder: Path) -> None:
-    """Make panel, truth and target of a file: panel.vcf.gz, truth.vcf.gz, target.vcf.gz."""
+    """Make panel.vcf.gz, truth.vcf.gz and target.vcf.gz from a file."""
     if (folder / "target.vcf.gz").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    names = said("bcftools", "query", "-l", source).split()
+    names = output_of("bcftools", "query", "-l", source).split()
     test = np.random.default_rng(1).permutation(len(names)) < len(names) // 5
     for part, chosen in (("truth", test), ("panel", ~test)):
         (folder / f"{part}.txt").write_text("\n".join(np.array(names)[chosen]) + "\n")
-        said("bcftools", "view", "-S", folder / f"{part}.txt", "-Oz", "-o", folder / f"{part}.vcf.gz", source)
+        output_of("bcftools", "view", "-S", folder / f"{part}.txt", "-Oz", "-o", folder / f"{part}.vcf.gz", source)
     panel, _ = read_genotypes(folder / "panel.vcf.gz", max_sites=None)
     typed = ~array_masks(panel, [100 - KEPT_PERCENT], 1, seed=1)[100 - KEPT_PERCENT, 0]
     chip = "".join(f"{site.contig}\t{site.pos}\n" for site in panel.sites[typed].itertuples())
     (folder / "chip.tsv").write_text(chip)
-    said("bcftools", "view", "-T", folder / "chip.tsv", "-Oz", "-o", folder / "part.vcf.gz", folder / "truth.vcf.gz")
+    output_of(
+        "bcftools", "view", "-T", folder / "chip.tsv", "-Oz", "-o", folder / "part.vcf.gz", folder / "truth.vcf.gz"
+    )
     (folder / "part.vcf.gz").rename(folder / "target.vcf.gz")
 
 
 def measure(folder: Path, name: str, imputer: str) -> None:
-    """Fit, impute and compare by the commands; keeps IMPUTER.json."""
+    """Fit, impute and compare by the commands, and write IMPUTER.json."""
     lines = [f"{key} = {json.dumps(value)}\n" for key, value in ROWS[imputer][name].items()]
     (folder / f"{imputer}.toml").write_text("".join(lines))
     options = ["--imputer", imputer, "--params", folder / f"{imputer}.toml", "--runs", folder / "runs", "--json"]
@@ -86,7 +88,7 @@ def measure(folder: Path, name: str, imputer: str) -> None:
     )
     before = processor_seconds()
     output = folder / f"{imputer}.vcf.gz"
-    told = json.loads(
+    imputed = json.loads(
         run(
             "impute",
             folder / "target.vcf.gz",
@@ -104,27 +106,29 @@ def measure(folder: Path, name: str, imputer: str) -> None:
         run("concordance", folder / "truth.vcf.gz", output, "--typed", folder / "target.vcf.gz", "--json")
     )
     about = json.loads((Path(fitted["model"]).parent / "fit.json").read_text())
-    kept = {"impute_seconds": impute_seconds, "told": told, "fit": about}
+    kept = {"impute_seconds": impute_seconds, "told": imputed, "fit": about}
     kept |= {"measured": fitted["scores"], "concordance": found, "params": ROWS[imputer][name]}
     (folder / f"{imputer}.json").write_text(json.dumps(kept, indent=1))
 
 
 def processor_seconds() -> float:
-    """Of all commands that were run so far, with what they started."""
+    """Return the processor seconds of all commands that were run so far, with their child processes."""
     times = os.times()
     return times.children_user + times.children_system
 
 
 def run(*arguments: object) -> str:
-    return said(sys.executable, "-m", "snpimpute", *arguments)
+    """Run a verb of snpimpute and return its output."""
+    return output_of(sys.executable, "-m", "snpimpute", *arguments)
 
 
-def said(*command: object) -> str:
+def output_of(*command: object) -> str:
+    """Run a command and return its output."""
     return subprocess.run([str(part) for part in command], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def write(work: Path) -> None:
-    """docs/results/impute.md and its figure, from what is in the work folder."""
+    """Write docs/results/impute.md and its figures from the results in the work folder."""
     found = {
         name: {
             imputer: json.loads(path.read_text())
@@ -146,11 +150,11 @@ def write(work: Path) -> None:
     ]
     for name, rows in found.items():
         first = next(iter(rows.values()))
-        told = first["told"]
+        imputed = first["told"]
         text += [
             f"## {name}\n",
-            f"{first['fit']['samples_fit']} samples in the panel, {told['n_samples']} imputed, {told['n_sites']} sites, "
-            f"{told['n_new_sites']} of them imputed, {first['fit']['windows']} windows.\n",
+            f"{first['fit']['samples_fit']} samples in the panel, {imputed['n_samples']} imputed, {imputed['n_sites']} sites, "
+            f"{imputed['n_new_sites']} of them imputed, {first['fit']['windows']} windows.\n",
             overall_table(rows),
             "\nMacro-F1 / dosage r² by the true MAF:\n",
             maf_table(rows),
@@ -161,7 +165,7 @@ def write(work: Path) -> None:
 
 
 def overall_table(rows: dict[str, dict]) -> str:
-    """All imputed calls, a row per imputer."""
+    """Return a table of the scores of all imputed calls, a row per imputer."""
     columns = [
         "imputer",
         "macro-F1",
@@ -181,7 +185,7 @@ def overall_table(rows: dict[str, dict]) -> str:
         lines.append(
             [
                 f"{imputer} ({settings})" if settings else imputer,
-                *map(_shown, scores),
+                *map(_score_text, scores),
                 f"{measured['value']:.3f} ({measured['low']:.3f} to {measured['high']:.3f})",
                 f"{row['fit']['seconds_fit']:.0f} s",
                 f"{row['impute_seconds']:.0f} s",
@@ -191,20 +195,20 @@ def overall_table(rows: dict[str, dict]) -> str:
 
 
 def maf_table(rows: dict[str, dict]) -> str:
-    """Macro-F1 and dosage r² by bins of the true MAF, a column per imputer."""
+    """Return a table of macro-F1 and dosage r² by bins of the true MAF, a column per imputer."""
     lines = []
     for same in zip(*(row["concordance"]["bins"] for row in rows.values()), strict=True):
-        cells = [f"{_shown(one['f1_macro'])} / {_shown(one['dosage_r2'])}" for one in same]
+        cells = [f"{_score_text(one['f1_macro'])} / {_score_text(one['dosage_r2'])}" for one in same]
         lines.append([same[0]["maf"], f"{same[0]['calls']:,}", *cells])
     return table_of(["MAF", "calls", *rows], lines)
 
 
-def _shown(value: float | None) -> str:
+def _score_text(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
 def draw(name: str, rows: dict[str, dict]) -> None:
-    """Dosage r² against MAF, a line per imputer."""
+    """Draw dosage r² against MAF, a line per imputer."""
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for (imputer, row), colour, marker in zip(rows.items(), COLOURS, "osD^", strict=False):
         bins = pd.DataFrame(row["concordance"]["bins"])

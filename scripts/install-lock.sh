@@ -1,8 +1,8 @@
 #!/bin/sh
-# Installs what requirements.lock pins into a virtual environment: sh scripts/install-lock.sh .venv/bin/python
+# Install the packages that requirements.lock pins into a virtual environment: sh scripts/install-lock.sh .venv/bin/python
 #
 # Every file is checked against its hash. For PyTorch on Linux the lock has the hash of the CPU build for Python 3.11 on
-# x86_64. Where that build cannot be had, PyTorch is installed first, without hashes; pip then leaves it as it is.
+# x86_64. If that build is not available, PyTorch is installed first, without hashes; pip then does not change it.
 set -eu
 python=$1
 lock=$(dirname "$0")/../requirements.lock
@@ -30,7 +30,7 @@ if [ "$(uname -s)" = Linux ] && ! has_torch; then
     fi
     if [ $cpu = no ]; then
         say "the CPU build of PyTorch $torch cannot be reached: its build with CUDA is installed instead,"
-        say "about 2.5 GB more to download, and still more on the disk; neither it nor what it brings is checked against hashes"
+        say "about 2.5 GB more to download, and more on the disk; neither it nor its further packages are checked against hashes"
     elif [ $hashed = no ]; then
         say "the lock has no hash of PyTorch $torch for $machine: it is installed without"
     fi

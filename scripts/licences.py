@@ -1,4 +1,4 @@
-"""Print the licence of every package that the project needs, and for what: `make licences`. A list to read; nothing fails."""
+"""Print the licence of every package that the project needs, and the extras that need it: `make licences`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNKNOWN = "UNKNOWN"
 
 
 def main() -> None:
-    """Print the table, and below it what of it is under the GPL or the LGPL."""
+    """Print the table, and below it the packages under the GPL or the LGPL."""
     needed_for: dict[str, list[str]] = {}
     for extra, texts in declared().items():
         try:
@@ -34,7 +34,7 @@ def main() -> None:
     for row in table:
         print("  ".join(row[title].ljust(width) for title, width in zip(TITLES, widths, strict=True)).rstrip())
     print(
-        "\nUnder the GPL or the LGPL, if only as one of several to choose from. Each is optional: it comes with the extras named."
+        "\nUnder the GPL or the LGPL, some as one of several licences. Each package is optional and comes with the named extras."
     )
     for row in rows:
         if "GPL" in row["licence"]:
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def installed() -> list[dict[str, str]]:
-    """Name, version and licence of each installed package; where its metadata do not say, how its licence begins."""
+    """Return name, version and licence of each installed package, or the beginning of its licence text."""
     command = [Path(sys.executable).parent / "pip-licenses", "--from=mixed", "--format=json", "--with-system"]
     command += ["--with-license-file", "--no-license-path"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -53,7 +53,7 @@ def installed() -> list[dict[str, str]]:
 
 
 def licence(row: dict[str, str]) -> str:
-    """Of one package, as pip-licenses knows it, on one line."""
+    """Return the licence of one package, from the output of pip-licenses, on one line."""
     named, text = (" ".join(row[key].split()) for key in ("License", "LicenseText"))
     return f"its text begins: {text[:90]}" if named == UNKNOWN and text != UNKNOWN else named
 

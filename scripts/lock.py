@@ -1,14 +1,14 @@
-"""Write requirements.lock, with hashes, and the pins of conda.yaml, from what is installed: `make lock`.
+"""Write requirements.lock, with hashes, and the pins of conda.yaml, from the installed packages: `make lock`.
 
     python scripts/lock.py UV
 
-UV is the program uv, which looks the hashes up. Pinned is what the project and its extras need, in the versions that the
-environment of this Python has; whatever else lies there stays out. A package that another asks for with extras is pinned
-with them, for pip before 23.3 does not see that the pin without them is meant.
+UV is the program uv, which looks up the hashes. The script pins the packages that the project and its extras need, in the
+versions installed in the environment of this Python, and no others. A package that another one requires with extras is
+pinned with these extras, because pip before 23.3 does not apply a pin without them.
 
 PyTorch is not pinned to the files that uv finds. For Linux the package index has builds with CUDA, whose further packages
 take gigabytes and are not in the lock; given the hash of such a build, pip prefers it to a CPU build whose hash it cannot
-see before the download. So those hashes are left out, and that of PyTorch's own CPU build is put in.
+see before the download. So those hashes are left out, and the hash of PyTorch's own CPU build is added.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main(uv: str) -> None:
 
 
 def resolved(uv: str, pins: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """Name → what uv says of the pinned version: its wheels and its source archive, with their hashes."""
+    """Return a mapping of name → uv's record of the pinned version: wheels and source archive, with their hashes."""
     command = [uv, "pip", "compile", "--no-config", "--quiet", "--no-deps", "--no-annotate", "--no-header"]
     command += ["--universal", "--python", sys.executable, "--format", "pylock.toml", "-"]
     wanted = "".join(f"{name}=={version}\n" for name, version in pins.items())
@@ -68,13 +68,13 @@ def resolved(uv: str, pins: dict[str, str]) -> dict[str, dict[str, Any]]:
 
 
 def hashes_of(package: dict[str, Any], without: str | None = None) -> list[str]:
-    """SHA-256 of its files, sorted, but not of those that have `without` in their name."""
+    """Return the SHA-256 of a package's files, sorted, except files with `without` in their name."""
     files = [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]
     return sorted(file["hashes"]["sha256"] for file in files if without is None or without not in file["url"])
 
 
 def hash_of_cpu_build(version: str) -> str:
-    """SHA-256 of PyTorch's CPU build, from wherever pip finds it as it is set up here, else from PyTorch itself."""
+    """Return the SHA-256 of PyTorch's CPU build, from the index that pip is set to, else from PyTorch itself."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
         command += [*CPU_PLATFORM, "--dest", folder, f"torch=={version}+cpu"]
@@ -85,7 +85,7 @@ def hash_of_cpu_build(version: str) -> str:
                 with file.open("rb") as opened:
                     return hashlib.file_digest(opened, "sha256").hexdigest()
     reason = re.sub(r"(?m)^WARNING:.*\n?", "", done.stderr).strip()
-    sys.exit(f"lock: the CPU build of torch {version} cannot be had: {reason}")
+    sys.exit(f"lock: the CPU build of torch {version} cannot be downloaded: {reason}")
 
 
 if __name__ == "__main__":

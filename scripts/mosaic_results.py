@@ -1,9 +1,9 @@
-"""What mosaic's experiment found: writes docs/results/mosaic.md and the figure of it.
+"""Write the results of mosaic's experiment, docs/results/mosaic.md, and their figure.
 
     python scripts/mosaic_results.py [--runs runs] [--to docs/results]
 
-Reads the scores and posteriors that `snpimpute experiment experiments/mosaic.toml` left in the folder of runs. What was not
-run is named.
+Reads the scores and posteriors that `snpimpute experiment experiments/mosaic.toml` wrote to the folder of runs. The page
+names the datasets that were not run.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from snpimpute.scoring.posteriors import Posteriors, load_posteriors
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = ROOT / "experiments" / "mosaic.toml"
 OWN = "mosaic/default"
-FLOOR = "mode/default"  # far below all others: not drawn
-TUNED = {"human": "beagle/human", "kg15": "beagle/human", "cattle": "beagle/breed"}  # by how a dataset is called
-MARGIN = 0.005  # of macro-F1: what counts as no worse
+FLOOR = "mode/default"  # far below all others, so not drawn
+TUNED = {"human": "beagle/human", "kg15": "beagle/human", "cattle": "beagle/breed"}  # start of a dataset's name → row
+MARGIN = 0.005  # largest loss of macro-F1 that counts as no worse
 BETTER, NO_WORSE, BEHIND = "better", "no worse", f"behind by less than {MARGIN}"
 WITHDRAWN = (
     '> **Withdrawn on 2026-11-26: every comparison with Beagle on human genotypes on this page, and the words "best at every level"\n'
@@ -55,7 +55,7 @@ NOT_RUN = "IMPUTE5, GLIMPSE2, Selphi, FImpute and AlphaImpute2 could not be had 
 
 @dataclass(frozen=True)
 class Group:
-    """Datasets that tell one thing: their names begin with `prefix` and end with a number or nothing."""
+    """Datasets of one kind, whose results are averaged."""
 
     title: str
     names: tuple[str, ...]
@@ -63,7 +63,7 @@ class Group:
 
     @property
     def of_calls(self) -> bool:
-        """Whether single calls are hidden in place of whole sites."""
+        """True if single calls are hidden instead of whole sites."""
         return self.names[0].endswith("calls")
 
 
@@ -96,7 +96,7 @@ GROUPS = (
 
 
 class Scores:
-    """What is kept of the experiment's datasets: for each the fullest, newest table of scores, and the posteriors behind it."""
+    """Scores of the experiment's datasets: of each the table with most rows (the newest of equals) and posteriors."""
 
     def __init__(self, runs: Path, names: Sequence[str]) -> None:
         self.runs = runs
@@ -111,11 +111,11 @@ class Scores:
         self._counted: dict[tuple, np.ndarray] = {}
         for name in names:
             tables = [p for p in (runs / "scores").glob(f"{name}-*.csv") if len(p.stem) == len(name) + 13]
-            tables = [p for p in tables if len(models_of(p)) > 2]  # not those of `--imputer` alone
+            tables = [p for p in tables if len(models_of(p)) > 2]  # without tables of a run with `--imputer`
             if tables:
-                self._take_in(name, max(tables, key=lambda path: (len(models_of(path)), path.stat().st_mtime)))
+                self._add_table(name, max(tables, key=lambda path: (len(models_of(path)), path.stat().st_mtime)))
 
-    def _take_in(self, name: str, path: Path) -> None:
+    def _add_table(self, name: str, path: Path) -> None:
         table = read_scores(path)
         table = table[table["repeat"] == "all"].assign(label=table["imputer"] + "/" + table["variant"])
         self.offsets[name] = table[
@@ -138,7 +138,7 @@ class Scores:
         return self._rows.get((name, level, label, subset, metric), np.nan)
 
     def cost(self, name: str, label: str, step: str, key: str) -> float:
-        """What `step`.json of a model says of its cost."""
+        """Return a cost of a model from its file `step`.json."""
         return json.loads((self.homes[name, label] / f"{step}.json").read_text())[key]
 
     def mean(
@@ -151,18 +151,21 @@ class Scores:
         return sum(self.get(name, level, label, "wrong") for name in names)
 
     def shared(self, names: Sequence[str]) -> list[str]:
-        """What was run on all of these datasets."""
+        """Return the rows that were run on all of these datasets."""
         return [label for label in self.labels[names[0]] if all(label in self.labels[name] for name in names)]
 
     def best(self, names: Sequence[str], levels: Sequence[float], begins: str = "", **metric: str) -> str:
-        """The imputer, beside mosaic, of the highest score (macro-F1 unless told otherwise), by the mean of the datasets."""
+        """Return the imputer other than mosaic with the highest mean score (default macro-F1) over the datasets."""
         others = [label for label in self.shared(names) if label != OWN and label.startswith(begins)]
         return max(others, key=lambda label: self.mean(names, levels, label, **({"metric": "f1_macro"} | metric)))
 
     def ahead(
         self, names: Sequence[str], levels: Sequence[float], other: str, heterozygotes_at_rare_sites: bool = False
     ) -> Difference:
-        """Macro-F1 (or that F1) of mosaic minus that of another imputer, the mean of datasets and levels."""
+        """Return the score of mosaic minus that of another imputer, as the mean of datasets and levels.
+
+        The score is macro-F1, or F1 of heterozygotes at rare sites.
+        """
         rare = heterozygotes_at_rare_sites
         counted = [
             Counted(self._units(name), *(self._confusions(name, label, level, rare) for label in (OWN, other)))
@@ -188,15 +191,15 @@ class Scores:
 
 
 def models_of(scores: Path) -> list[str]:
-    """Folders of the models that a table of scores is of."""
+    """Return the folders of the models in a table of scores."""
     return json.loads(scores.with_suffix(".json").read_text())["models"]
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--runs", type=Path, default=ROOT / "runs")
-    asked.add_argument("--to", type=Path, default=ROOT / "docs" / "results")
-    arguments = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs")
+    parser.add_argument("--to", type=Path, default=ROOT / "docs" / "results")
+    arguments = parser.parse_args()
     names = list(read(EXPERIMENT).data)
     scores = Scores(arguments.runs, names)
     if not scores.labels:
@@ -207,7 +210,7 @@ def main() -> None:
 
 
 def page(scores: Scores, absent: list[str], cost: Path) -> str:
-    """The whole page as Markdown."""
+    """Return the whole page as Markdown."""
     parts = [
         "# Mosaic against the others",
         WITHDRAWN,
@@ -219,13 +222,13 @@ def page(scores: Scores, absent: list[str], cost: Path) -> str:
         *([f"**Not run yet, and so not here: {', '.join(absent)}.**"] if absent else []),
         "![what macro-F1 lacks to 1, against percent missing](mosaic.png)",
         "## In short",
-        asked_for(scores),
+        aims(scores),
         "Differences are means over the datasets of a group. Their 95% intervals resample samples (families, in cattle), each "
         "once for all splits that it is in, and masks; of one mask a level (development data) samples alone. *Better*: the interval is above zero; *no worse*: above "
         f"−{MARGIN}; *{BEHIND}*: the same, but below zero; *worse*: below zero. The best other imputer is that of the highest mean macro-F1 at that level. – stands where Beagle gives hard calls alone: where single calls are missing, and without a reference.",
     ]
     for group, names in groups_in(scores):
-        parts += [f"## {group.title}", f"{capital_count(names)}: {group.about}."]
+        parts += [f"## {group.title}", f"{dataset_list(names)}: {group.about}."]
         parts += [differences(scores, names), accuracies(scores, names), further(scores, names), by_maf(scores, names)]
     parts += networks(scores)
     parts += with_offsets(scores)
@@ -235,7 +238,7 @@ def page(scores: Scores, absent: list[str], cost: Path) -> str:
 
 
 def groups_in(scores: Scores) -> list[tuple[Group, list[str]]]:
-    """Groups of which something was run, with what was run."""
+    """Return the groups with the datasets that were run, without empty groups."""
     present = [(group, [name for name in group.names if name in scores.labels]) for group in GROUPS]
     return [(group, names) for group, names in present if names]
 
@@ -244,7 +247,7 @@ def development(group: Group) -> bool:
     return "development" in group.title
 
 
-def capital_count(names: Sequence[str]) -> str:
+def dataset_list(names: Sequence[str]) -> str:
     return f"{len(names)} dataset{'s' if len(names) > 1 else ''} (`{'`, `'.join(names)}`)"
 
 
@@ -260,12 +263,12 @@ def verdict(found: Difference) -> str:
     return "worse" if found.high < 0 else "not told"
 
 
-def shown(found: Difference) -> str:
+def with_interval(found: Difference) -> str:
     return f"{found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f})".replace("-", "−")
 
 
-def asked_for(scores: Scores) -> str:
-    """What was set as the aim before the final data was scored, and what came of it, on each group of new data."""
+def aims(scores: Scores) -> str:
+    """Return a table of the aims, set before the final data was scored, and the results on each group of new data."""
     rows: list[list[str]] = []
     for group, names in groups_in(scores):
         if development(group):
@@ -273,33 +276,37 @@ def asked_for(scores: Scores) -> str:
         levels = scores.levels[names[0]]
         human = names[0].startswith("human")
         found = {level: scores.ahead(names, [level], scores.best(names, [level])) for level in levels}
-        said = {level: verdict(difference) for level, difference in found.items()}
+        verdicts = {level: verdict(difference) for level, difference in found.items()}
         rows.append(
             [
                 group.title,
                 f"no worse than the best other at every level, by {MARGIN}",
-                *outcome(said, (BETTER, NO_WORSE, BEHIND)),
+                *outcome(verdicts, (BETTER, NO_WORSE, BEHIND)),
             ]
         )
-        if group.of_calls:  # the further aims were set for whole sites
+        if group.of_calls:  # the other aims were set for whole sites
             continue
         if human:
-            low = {level: said[level] for level in levels if 10 <= level <= 60}
+            low = {level: verdicts[level] for level in levels if 10 <= level <= 60}
             rows.append([group.title, "better than the best other at 10 to 60%", *outcome(low, (BETTER,))])
             fewer = {
                 level: scores.total_wrong(names, level, OWN) / scores.total_wrong(names, level, tuned_for(names)) - 1
                 for level in levels
                 if 30 <= level <= 60
             }
-            told = ", ".join(f"{100 * share:+.0f}% at {level:g}%".replace("-", "−") for level, share in fewer.items())
+            changes_by_level = ", ".join(
+                f"{100 * share:+.0f}% at {level:g}%".replace("-", "−") for level, share in fewer.items()
+            )
             met = "yes" if max(fewer.values()) <= -0.25 else "no"
-            rows.append([group.title, "a quarter fewer wrong calls than tuned Beagle at 30 to 60%", met, told])
+            rows.append(
+                [group.title, "a quarter fewer wrong calls than tuned Beagle at 30 to 60%", met, changes_by_level]
+            )
             of = {"metric": "f1_1", "subset": "rare_minor"}
             other = scores.best(names, levels, **of)
             rare = scores.ahead(names, levels, other, heterozygotes_at_rare_sites=True)
             met = "yes" if rare.low > -MARGIN else "no"
             aim = "no worse in F1 of heterozygotes at rare sites, over all levels"
-            rows.append([group.title, aim, met, f"{shown(rare)} to `{other}`"])
+            rows.append([group.title, aim, met, f"{with_interval(rare)} to `{other}`"])
         else:
             high = {
                 level: verdict(scores.ahead(names, [level], scores.best(names, [level], begins="beagle/")))
@@ -312,15 +319,18 @@ def asked_for(scores: Scores) -> str:
     )
 
 
-def outcome(said: dict[float, str], wanted: tuple[str, ...]) -> list[str]:
-    """Whether all levels are as wanted, and what each is."""
-    met = "yes" if all(word in wanted for word in said.values()) else "no"
-    words = dict.fromkeys(said.values())
-    return [met, "; ".join(f"{word}: {', '.join(f'{v:g}%' for v in said if said[v] == word)}" for word in words)]
+def outcome(verdicts: dict[float, str], wanted: tuple[str, ...]) -> list[str]:
+    """Return whether the verdicts at all levels are as wanted, and the levels of each verdict."""
+    met = "yes" if all(word in wanted for word in verdicts.values()) else "no"
+    words = dict.fromkeys(verdicts.values())
+    return [
+        met,
+        "; ".join(f"{word}: {', '.join(f'{v:g}%' for v in verdicts if verdicts[v] == word)}" for word in words),
+    ]
 
 
 def differences(scores: Scores, names: list[str]) -> str:
-    """Mosaic against the best of the others, the best Beagle, and tuned Beagle's wrong calls, at each level."""
+    """Return a table of mosaic against the best other imputer, the best Beagle and tuned Beagle, at each level."""
     rows = []
     tuned = tuned_for(names)
     for level in scores.levels[names[0]]:
@@ -330,10 +340,10 @@ def differences(scores: Scores, names: list[str]) -> str:
         rows.append(
             [
                 f"{level:g}%",
-                shown(found),
+                with_interval(found),
                 verdict(found),
                 f"`{best}`",
-                "same" if beagle == best else f"{shown(scores.ahead(names, [level], beagle))} to `{beagle}`",
+                "same" if beagle == best else f"{with_interval(scores.ahead(names, [level], beagle))} to `{beagle}`",
                 f"{counted[OWN]:,.0f}",
                 f"{counted[tuned]:,.0f}",
                 f"{100 * (counted[OWN] / counted[tuned] - 1):+.0f}%".replace("-", "−"),
@@ -344,7 +354,7 @@ def differences(scores: Scores, names: list[str]) -> str:
 
 
 def accuracies(scores: Scores, names: list[str]) -> str:
-    """Macro-F1 of every imputer at every level, mean of the datasets, and what it cost."""
+    """Return a table of every imputer's mean macro-F1 over the datasets at every level, with time and memory."""
     rows = []
     levels = scores.levels[names[0]]
     for label in sorted(scores.shared(names), key=lambda label: label != OWN):
@@ -356,13 +366,13 @@ def accuracies(scores: Scores, names: list[str]) -> str:
 
 
 def compared(scores: Scores, names: Sequence[str]) -> list[str]:
-    """Those whose further measures are shown."""
+    """Return the imputers whose further metrics are shown."""
     wanted = (OWN, tuned_for(names), "minimac4/default", "softmax_regression/default")
     return [label for label in wanted if label in scores.shared(names)]
 
 
 def further(scores: Scores, names: list[str]) -> str:
-    """F1 of each genotype, rare sites, and what the posterior is worth, of mosaic and those that matter, over the levels."""
+    """Return a table of further metrics (F1 of genotypes, rare sites, posterior), as means over the levels."""
     wanted = {
         "F1 of 0": ("f1_0", "all"),
         "of 1": ("f1_1", "all"),
@@ -382,7 +392,7 @@ def further(scores: Scores, names: list[str]) -> str:
 
 
 def by_maf(scores: Scores, names: list[str]) -> str:
-    """Macro-F1 and share of wrong calls by MAF bin, of mosaic and those that matter, over the levels."""
+    """Return a table of macro-F1 and share of wrong calls by MAF bin, over the levels."""
     levels = scores.levels[names[0]]
     bins = sorted({subset for name in names for subset in scores.subsets[name] if subset.startswith("maf:")})
     rows = []
@@ -403,7 +413,7 @@ def by_maf(scores: Scores, names: list[str]) -> str:
 
 
 def networks(scores: Scores) -> list[str]:
-    """What was run on some of a group's datasets only, as a section: networks, and mosaic without Beagle."""
+    """Return the section of rows that were run on some datasets of a group: networks, and mosaic without Beagle."""
     parts = []
     for group, names in groups_in(scores):
         shared = scores.shared(names)
@@ -428,7 +438,7 @@ def networks(scores: Scores) -> list[str]:
 
 
 def behind(scores: Scores, name: str, labels: list[str]) -> str:
-    """Macro-F1 of some imputers at every level of a dataset, and how far mosaic is ahead of each."""
+    """Return a table of some imputers' macro-F1 at every level of a dataset, and mosaic's lead over each."""
     rows = []
     for label in labels:
         cells = []
@@ -444,7 +454,7 @@ def behind(scores: Scores, name: str, labels: list[str]) -> str:
 
 
 def with_offsets(scores: Scores) -> list[str]:
-    """Hard calls with offsets as a section, where they were scored."""
+    """Return the section of hard calls with offsets; empty if they were not scored."""
     parts = []
     for name, table in scores.offsets.items():
         if table.empty:
@@ -472,7 +482,7 @@ def with_offsets(scores: Scores) -> list[str]:
 
 
 def costs(table: pd.DataFrame) -> list[str]:
-    """The table of benchmarks/mosaic_cost.py as a section."""
+    """Return the section with the table of benchmarks/mosaic_cost.py."""
     rows = []
     for (dataset, curve, at), part in table.groupby(["dataset", "curve", "at"], sort=False):
         cells = [f"{row.f1_macro:.3f}, {brief(row.seconds)}" for row in part.itertuples()]
@@ -488,7 +498,7 @@ def costs(table: pd.DataFrame) -> list[str]:
 
 
 def draw(scores: Scores, path: Path) -> None:
-    """What macro-F1 lacks to 1, against percent missing: a panel for each group of new data, or, without any, of the other."""
+    """Draw 1 − macro-F1 against percent missing, a panel for each group of new data, or of all data if none is new."""
     groups = groups_in(scores)
     groups = [(group, names) for group, names in groups if not development(group)] or groups
     labels = list(dict.fromkeys(label for _, names in groups for label in scores.shared(names)))

@@ -1,4 +1,4 @@
-"""What the project needs, read from pyproject.toml and from what is installed: for the lock and for the licences."""
+"""Packages that the project needs, from pyproject.toml and installed distributions, for the lock and the licences."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ PLAIN = "plain"
 
 @dataclass
 class Needed:
-    """An installed distribution that is needed, and the sets of its extras that are asked for."""
+    """An installed distribution that is needed, and the sets of its extras that are required."""
 
     installed: metadata.Distribution
     extras: set[tuple[str, ...]] = field(default_factory=set)
 
 
 def declared(pyproject: Path = ROOT / "pyproject.toml") -> dict[str, list[str]]:
-    """Extra → its requirements, with those of the project's own extras that it names; PLAIN → those of no extra.
+    """Return a mapping of extra → its requirements; PLAIN → the requirements without an extra.
 
-    What builds the package counts as the developers'.
+    Requirements of the project's own extras that an extra names are included. Requirements of the build belong to the
+    extra `dev`.
     """
     read = tomllib.loads(pyproject.read_text())
     project = read["project"]
@@ -45,16 +46,16 @@ def declared(pyproject: Path = ROOT / "pyproject.toml") -> dict[str, list[str]]:
 
 
 def closure(wanted: Iterable[str]) -> dict[str, Needed]:
-    """Normalized name → what is installed of it, for these requirements and all that they need in this environment.
+    """Return a mapping of normalized name → installed package, for requirements and all that they need themselves.
 
     Raises:
-        LookupError: one is not installed, or not in a version that is asked for; says which, and who asks.
+        LookupError: a package is not installed, or not in a required version; names it, and the package that requires it.
     """
     found: dict[str, Needed] = {}
     done: set[str] = set()
     waiting = [(Requirement(text), "this project") for text in wanted]
     while waiting:
-        requirement, whose = waiting.pop()
+        requirement, required_by = waiting.pop()
         if str(requirement) in done:
             continue
         done.add(str(requirement))
@@ -62,9 +63,9 @@ def closure(wanted: Iterable[str]) -> dict[str, Needed]:
         try:
             installed = metadata.distribution(requirement.name)
         except metadata.PackageNotFoundError:
-            raise LookupError(f"{whose} needs {requirement}, which is not installed") from None
+            raise LookupError(f"{required_by} needs {requirement}, which is not installed") from None
         if not requirement.specifier.contains(installed.version, prereleases=True):
-            raise LookupError(f"{whose} needs {requirement}, but {installed.version} is installed")
+            raise LookupError(f"{required_by} needs {requirement}, but {installed.version} is installed")
         needed = found.setdefault(name, Needed(installed))
         if requirement.extras:
             needed.extras.add(tuple(sorted(requirement.extras)))

@@ -1,9 +1,9 @@
-"""What the Simpute experiment found, beside what was published: writes docs/results/simpute.md from its report.
+"""Write the results of the Simpute experiment beside the published ones, docs/results/simpute.md.
 
     python scripts/simpute_results.py [--runs runs] [--to docs/results]
 
-Reads the scores that `snpimpute experiment experiments/simpute.toml` left in runs/reports/simpute, and copies its report
-with the figures into docs/results/simpute. Datasets that were not run are left out, and named.
+Reads the scores that `snpimpute experiment experiments/simpute.toml` wrote to runs/reports/simpute, and copies its report
+with the figures to docs/results/simpute. Datasets that were not run are left out and named.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OTHERS = ("mode/default", "random_draw/default", "simpute/panel", "ld_knn/defaul
 
 @dataclass(frozen=True)
 class Regime:
-    """A regime of the paper: the end of its datasets' names, and what the paper found there."""
+    """A regime of the paper: the end of its datasets' names, and the published result."""
 
     name: str
     suffix: str
@@ -72,17 +72,17 @@ class Scores:
         return Score(row["value"], row["low"], row["high"], row["n"])
 
     def behind(self, dataset: str, level: float, metric: str = "f1_micro") -> Score | None:
-        """Simpute minus Beagle alone."""
+        """Return the difference of Simpute minus Beagle alone, or None."""
         found = self.get(dataset, level, SIMPUTE, metric, BEAGLE)
         back = self.get(dataset, level, BEAGLE, metric, SIMPUTE)
         return found or (None if back is None else -back)
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--runs", type=Path, default=ROOT / "runs")
-    asked.add_argument("--to", type=Path, default=ROOT / "docs" / "results")
-    arguments = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs")
+    parser.add_argument("--to", type=Path, default=ROOT / "docs" / "results")
+    arguments = parser.parse_args()
     report = arguments.runs / "reports" / "simpute"
     if not (report / "scores.csv").exists():
         sys.exit(f"{report} has no scores: run snpimpute experiment {EXPERIMENT} first")
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def page(scores: Scores, beside: Path) -> str:
-    """The whole page as Markdown."""
+    """Return the whole page as Markdown."""
     regimes = [(regime, wanted_of(regime, scores)) for regime in REGIMES]
     all_wanted = list(read(EXPERIMENT).data)
     absent = [name for name in all_wanted if name not in scores.datasets]
@@ -138,7 +138,7 @@ def figures(name: str, beside: Path) -> list[Path]:
 
 
 def verdict(regime: Regime, name: str, scores: Scores) -> list[str]:
-    """A row of the first table."""
+    """Return a row of the first table."""
     found, words = [], []
     for level in scores.levels(name):
         difference = scores.behind(name, level)
@@ -152,7 +152,7 @@ def verdict(regime: Regime, name: str, scores: Scores) -> list[str]:
 
 
 def by_method(name: str, scores: Scores) -> str:
-    """Error rate, macro-F1 and seconds of each method at each level."""
+    """Return a table of error rate, macro-F1 and seconds of each method at each level."""
     levels = scores.levels(name)
     labels = [x for x in (SIMPUTE, BEAGLE, *OTHERS) if scores.get(name, levels[0], x, "f1_micro")]
     rows = []

@@ -1,4 +1,4 @@
-"""Hook of mkdocs: the decision records in the navigation, and on reports what was withdrawn since they were made."""
+"""Hook of mkdocs that adds the design records to the navigation, and warnings of withdrawn results to reports."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 WITHDRAWN = """!!! warning "Withdrawn on 2026-11-26: every comparison with Beagle on human genotypes"
     Beagle had no genetic map here, and its clusters and imputation steps are in cM. BERT's studies had one trial each.
     [What is left, until it is measured anew]({evidence})."""
-ON_HUMAN = ("reference", "panels", "simpute")  # reports, as they were drawn, with a human dataset
+ON_HUMAN = ("reference", "panels", "simpute")  # reports with a human dataset, unchanged since they were made
 
 
 def on_config(config: Any) -> Any:
-    """Fill the entry "Decisions" of the navigation: the index, then the records in their order."""
+    """Fill the entry "Decisions" of the navigation with the index and the design records in their order."""
     records = sorted((Path(config["docs_dir"]) / "decisions").glob("[0-9]*.md"))
     for entry in config["nav"]:
         if "Decisions" in entry:
@@ -24,7 +24,7 @@ def on_config(config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
-    """Say under a report's title what no longer holds of it."""
+    """Add a warning of withdrawn results below a report's title."""
     if page.file.src_uri not in {f"results/{report}/report.md" for report in ON_HUMAN}:
         return markdown
     title, _, rest = markdown.partition("\n")

@@ -1,6 +1,6 @@
-"""Pages of the documentation that are made of the code: commands, settings, mechanisms, metrics, decisions, changes.
+"""Pages of the documentation that are made from the code: commands, settings, mechanisms, metrics, decisions, changes.
 
-mkdocs runs this file (plugin gen-files) each time it builds the site, so these pages never say what the code does not.
+mkdocs runs this file (plugin gen-files) each time it builds the site, so these pages always agree with the code.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def command_line() -> str:
-    """Every verb with its arguments and options, as typer documents them, examples as code."""
+    """Return the page of all verbs with their arguments and options, as typer documents them, with examples as code."""
     import click
 
     from snpimpute.cli.app import app
@@ -39,7 +39,7 @@ def command_line() -> str:
 
 
 def _tidy(group: Any) -> None:
-    """Leave out hidden commands, and show of each in a list the whole first paragraph of its help."""
+    """Remove hidden commands, and let lists of commands show the whole first paragraph of each command's help."""
     group.commands = {name: command for name, command in group.commands.items() if not command.hidden}
     for command in group.commands.values():
         command.short_help = " ".join((command.help or "").split("\n\n")[0].split())
@@ -56,8 +56,8 @@ EXIT_STATUS = """| | |
 | ---: | --- |
 | 0 | done |
 | 1 | something failed: an imputer of an experiment, a required program in `doctor`, a *problem* in `check` |
-| 2 | input that you can mend: one line says what |
-| 130 | interrupted; the same command goes on |
+| 2 | input that you can correct: one line says what |
+| 130 | interrupted; the same command resumes the work |
 """
 
 # ---------------------------------------------------------------------- the experiment file
@@ -67,12 +67,12 @@ TITLES = {
     WHOLE: ("The experiment", "Keys at the top of the file, before any table."),
     "data.NAME": (
         "A dataset",
-        "One table for each dataset; NAME has letters, digits, dots, hyphens and underscores. Without any, there is one, "
-        "`bulls`: the [simulated bulls](../simulated-bulls.md).",
+        "One table for each dataset; NAME has letters, digits, dots, hyphens and underscores. Without any table there is one "
+        "dataset, `bulls`: the [simulated bulls](../simulated-bulls.md).",
     ),
-    "data.NAME.split": ("How samples are divided", ""),
-    "data.NAME.filter": ("Which sites are kept", ""),
-    "data.NAME.regions": ("Regions cut out of a dataset", "Without this table the data is taken as it is."),
+    "data.NAME.split": ("Split of the samples", ""),
+    "data.NAME.filter": ("Filters of sites", ""),
+    "data.NAME.regions": ("Regions cut out of a dataset", "Without this table the whole data is used."),
     "data.NAME.scenarios": ("What is hidden", "The mechanisms in words: [What is hidden](mechanisms.md)."),
     "data.NAME.simulation": (
         "Another simulation",
@@ -80,25 +80,25 @@ TITLES = {
     ),
     "variants.IMPUTER.ROW": (
         "A row of the report",
-        "Narrows or adds a row of an imputer. What is not set stays as the imputer declares it.",
+        "Changes or adds a row of an imputer. Keys that are not set keep the value that the imputer declares.",
     ),
     "tuning": ("The studies", ""),
     "budgets.IMPUTER": ("The budget of one imputer's studies", "Without this table those of `tuning` hold."),
-    "scoring": ("How the imputers are scored", ""),
+    "scoring": ("Scoring of the imputers", ""),
 }
-MEANINGS = {  # of keys whose model says nothing of them itself
+MEANINGS = {  # meanings of keys that their models do not describe
     "name": "Name of the experiment: its report is in `runs/reports/NAME`.",
-    "seed": "Of every random choice.",
-    "threads": "Processor threads; 0 is all there are.",
+    "seed": "Seed of every random choice.",
+    "threads": "Number of processor threads; 0 means all.",
     "note": "A text that the report shows.",
     "data": "The datasets, each a table of its own.",
-    "imputers": "Names of the imputers; without it, every one there is.",
+    "imputers": "Names of the imputers; without it, all imputers.",
     "imputers_from": "Folders with [descriptions of programs](../external.md).",
-    "variants": "Rows of the report that differ from what the imputers declare.",
-    "only_listed_variants": "Take no row of an imputer but those that `variants` lists.",
+    "variants": "Rows of the report that differ from those that the imputers declare.",
+    "only_listed_variants": "Take only the rows of an imputer that `variants` lists.",
     "tuning": "The studies.",
     "budgets": "Budgets of single imputers.",
-    "scoring": "How the imputers are scored.",
+    "scoring": "Settings of the scoring.",
     "tracking_uri": "MLflow store; without it `MLFLOW_TRACKING_URI`, or the store in the folder of runs.",
     "data.NAME.source": 'A VCF, BCF or PLINK 1 `.bed` file, or `"simulated"`.',
     "data.NAME.train": "Genotypes of the train samples, where files are split already; goes with `test`.",
@@ -106,36 +106,36 @@ MEANINGS = {  # of keys whose model says nothing of them itself
     "data.NAME.samples": "[Sample table](../compare.md#sample-table-and-pedigree).",
     "data.NAME.pedigree": "[Table of animals](../compare.md#sample-table-and-pedigree), genotyped or not, with sire and dam.",
     "data.NAME.region": "`CONTIG` or `CONTIG:START-END`, several joined by `;`. Needs an index beside the file.",
-    "data.NAME.max_sites": "Most sites to work on.",
-    "data.NAME.max_samples": "Most samples; drawn by the seed where `source` has more.",
+    "data.NAME.max_sites": "Largest number of sites to use.",
+    "data.NAME.max_samples": "Largest number of samples; chosen by the seed if `source` has more.",
     "data.NAME.regions": "Regions of neighbouring sites, each made a contig.",
-    "data.NAME.filter": "Which sites are kept.",
-    "data.NAME.simulation": 'Numbers of the [simulation](../simulated-bulls.md), where `source` is `"simulated"`.',
-    "data.NAME.split": "How samples are divided.",
-    "data.NAME.scenarios": "What is hidden.",
-    "data.NAME.params": "Parameters that an imputer's rows take on this dataset, over those of their variants.",
-    "data.NAME.imputers": "Rows that are run on this dataset, as `beagle` or, a single one, as `beagle/default`.",
-    "data.NAME.seed": "Of what is drawn for this dataset (samples, split, masks), where it is not the experiment's.",
+    "data.NAME.filter": "Filters of sites.",
+    "data.NAME.simulation": 'Numbers of the [simulation](../simulated-bulls.md), if `source` is `"simulated"`.',
+    "data.NAME.split": "Split of the samples.",
+    "data.NAME.scenarios": "The calls that are hidden.",
+    "data.NAME.params": "Parameters that an imputer's rows take on this dataset; they override those of the variants.",
+    "data.NAME.imputers": "Rows that are run on this dataset: `beagle`, or a single row as `beagle/default`.",
+    "data.NAME.seed": "Seed of the random choices for this dataset (samples, split, masks), if it is not the experiment's.",
     "data.NAME.offsets": "Score the hard calls of this dataset with offsets too.",
-    "data.NAME.split.scheme": "By sample at random, by whole families, by whole groups, or the youngest as test.",
+    "data.NAME.split.scheme": "Random samples, whole families, whole groups, or the youngest samples as test.",
     "data.NAME.split.test": "Test samples: a share below 1, or a count.",
     "data.NAME.split.validation": "Validation samples, as a share of train.",
     "data.NAME.filter.min_call_rate": "Share of the samples that must have a call at a site.",
-    "data.NAME.filter.min_maf": "Least frequency of the rarer allele (MAF).",
-    "data.NAME.filter.pass_only": "Keep only sites that FILTER passes.",
+    "data.NAME.filter.min_maf": "Lowest frequency of the rarer allele (MAF).",
+    "data.NAME.filter.pass_only": "Keep only sites that pass FILTER.",
     "variants.IMPUTER.ROW.tune": "Whether a study looks for the parameters.",
     "variants.IMPUTER.ROW.mask": "Policy of the training masks of a network.",
-    "variants.IMPUTER.ROW.params": "Parameters of the imputer; a study leaves them as they are.",
-    "variants.IMPUTER.ROW.params_file": "A TOML of parameters, or what a study found before.",
+    "variants.IMPUTER.ROW.params": "Parameters of the imputer; a study does not change them.",
+    "variants.IMPUTER.ROW.params_file": "A TOML file of parameters, or the result of an earlier study.",
     "variants.IMPUTER.ROW.params_from": "Another row of the imputer, whose parameters this row takes.",
     "tuning.trials": "Trials of a study.",
-    "tuning.seconds": "Most time of a study.",
+    "tuning.seconds": "Longest time of a study, in seconds.",
     "budgets.IMPUTER.trials": "Trials of each study.",
-    "budgets.IMPUTER.seconds": "Most time of each study.",
+    "budgets.IMPUTER.seconds": "Longest time of each study, in seconds.",
 }
 
 
-DEFAULTS = {  # of keys whose default is not that of the model, or too long
+DEFAULTS = {  # defaults that differ from that of the model, or are too long to show
     "name": "the file's name",
     "data.NAME.simulation.breeds": "five breeds",
 }
@@ -149,7 +149,7 @@ class Table(NamedTuple):
 
 
 def configuration() -> str:
-    """Every table of an experiment file with its keys."""
+    """Return the page of all tables of an experiment file with their keys."""
     from snpimpute.dataset.simulate import SimulationSettings
     from snpimpute.experiment.settings import ExperimentSettings
 
@@ -173,14 +173,14 @@ def configuration() -> str:
 
 CONFIGURATION = """# Configuration
 
-An experiment is a TOML file: `snpimpute experiment my.toml`. Every key is optional but those without a default. A key that
-is not here is refused, in one line that names it. Paths start at the file's folder; `~` and `$VARIABLES` are filled in.
-`experiments/demo.toml` is a short one, `experiments/simpute.toml` uses nearly everything. A table may stand in its own
-section or in one line: `split = { scheme = "family" }`."""
+An experiment is a TOML file: `snpimpute experiment my.toml`. Every key with a default is optional. An unknown key is refused,
+in one line that names it. Paths are relative to the file's folder; `~` and `$VARIABLES` are expanded.
+`experiments/demo.toml` is a short example, `experiments/simpute.toml` uses nearly all keys. A table may be a section of its
+own or one line: `split = { scheme = "family" }`."""
 
 
 def _tables(model: type[BaseModel], path: str) -> Iterator[Table]:
-    """The model's table and those within it."""
+    """Yield the model's table and the tables inside it."""
     yield Table(path, model)
     for key, field in model.model_fields.items():
         for inner, depth in _models(field.annotation):
@@ -191,7 +191,7 @@ def _tables(model: type[BaseModel], path: str) -> Iterator[Table]:
 
 
 def _models(annotation: Any, depth: int = 0) -> Iterator[tuple[type[BaseModel], int]]:
-    """Models in an annotation, each with the number of tables by name around it."""
+    """Yield the models in an annotation, each with the number of tables by name around it."""
     if _is_model(annotation):
         yield annotation, depth
     elif typing.get_origin(annotation) is dict:
@@ -202,7 +202,7 @@ def _models(annotation: Any, depth: int = 0) -> Iterator[tuple[type[BaseModel], 
 
 
 def _type(annotation: Any, field: FieldInfo | None = None) -> str:
-    """A type in words, with the bounds that the field has."""
+    """Return a type in words, with the bounds of the field."""
     origin, inside = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
         words = " or ".join(_type(part) for part in inside if part is not type(None))
@@ -242,7 +242,7 @@ def _keys(model: type[BaseModel]) -> str:
 
 
 def _default(field: FieldInfo) -> str:
-    """A default as TOML has it; – where there is none, and nothing is meant."""
+    """Return a default in TOML, "–" if it is None or a table."""
     if field.is_required():
         return "must be given"
     value = field.get_default(call_default_factory=True)
@@ -258,7 +258,7 @@ def _toml(value: Any) -> str:
 
 
 def _attributes(model: type[BaseModel]) -> dict[str, str]:
-    """Key → what the model's docstring says of it under `Attributes:`."""
+    """Return a mapping of key → its description under `Attributes:` in the model's docstring."""
     _, _, section = (model.__doc__ or "").partition("Attributes:\n")
     found: dict[str, str] = {}
     for keys, text in re.findall(r"^ {8}([\w, ]+): (.*(?:\n {12}.*)*)", section, flags=re.MULTILINE):
@@ -268,7 +268,7 @@ def _attributes(model: type[BaseModel]) -> dict[str, str]:
 
 
 def _meaning(path: str, key: str, field: FieldInfo, known: dict[str, str]) -> str:
-    """What a key means: as its field says, its model's docstring, or the table above; a warning if nobody does."""
+    """Return the meaning of a key, from its field, the table above or its model's docstring; exit if there is none."""
     where = f"{path}.{key}" if path else key
     text = field.description or MEANINGS.get(where) or known.get(key)
     if text is None:
@@ -280,7 +280,7 @@ def _meaning(path: str, key: str, field: FieldInfo, known: dict[str, str]) -> st
 
 
 def mechanisms() -> str:
-    """What may be hidden, from the registry."""
+    """Return the page of mechanisms, from their registry."""
     from snpimpute.dataset.mechanisms import MECHANISMS
 
     rows = [(f"`{name}`", _cell(entry.label), _cell(entry.hides)) for name, entry in MECHANISMS.items()]
@@ -289,14 +289,14 @@ def mechanisms() -> str:
 
 MECHANISMS_PAGE = """# What is hidden
 
-To score an imputer, calls that are known are hidden from it. How they are chosen is the *mechanism*; how many of them, in
-percent, is the *level*. A mechanism hides whole sites, as an array lacks them in every sample, or single calls, as failed
-genotypes are missing. In an experiment file: `scenarios = { mechanisms = ["array"], levels = [50, 90] }`
-([keys](configuration.md)); [what each of them is for](../compare.md#what-is-hidden)."""
+To score an imputer, known calls are hidden from it. The *mechanism* is the rule by which they are chosen, the *level* their
+percentage. A mechanism hides whole sites, like those that an array lacks in every sample, or single calls, like failed
+genotypes. In an experiment file: `scenarios = { mechanisms = ["array"], levels = [50, 90] }`
+([keys](configuration.md)); [the purpose of each](../compare.md#what-is-hidden)."""
 
 
 def metrics() -> str:
-    """What is measured, from the registry."""
+    """Return the page of metrics, from their registry."""
     from snpimpute.metrics.registry import METRICS
 
     rows = [
@@ -317,16 +317,16 @@ def metrics() -> str:
 
 METRICS_PAGE = """# Metrics
 
-Scores are taken at the hidden calls alone. A metric that needs a posterior is not given for a row of hard calls. Where
-differences are compared, the table of scores has each paired difference between two rows with its 95% interval
-([how](../decisions/0004-intervals.md)). What the words mean: [Glossary](../glossary.md)."""
+Scores are computed at the hidden calls only. A metric that needs a posterior is not given for a row of hard calls. For
+metrics with compared differences, the table of scores has each paired difference between two rows with its 95% interval
+([how](../decisions/0004-intervals.md)). The words are explained in the [Glossary](../glossary.md)."""
 
 
 # ---------------------------------------------------------------------- decisions and changes
 
 
 def decisions() -> str:
-    """The records in their order, with what each says of its status."""
+    """Return the page of the design records in their order, with their status."""
     rows = []
     for path in sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md")):
         title, _, status = path.read_text().split("\n")[:3]
@@ -340,12 +340,12 @@ def decisions() -> str:
 
 DECISIONS_PAGE = """# Decisions
 
-Why things are as they are: one short record for each choice that somebody might want to undo. A record says what was
-decided, what else was tried, and what was measured. Dates are those of the first version of the record."""
+Reasons for the design: one short record for each choice that might be questioned later. A record has the decision, the
+alternatives that were tried, and the measurements. Dates are those of the first version of the record."""
 
 
 def _cell(value: Any) -> str:
-    """Anything as a cell of a table."""
+    """Return a value as the cell of a table."""
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, bool):
@@ -359,7 +359,7 @@ def _cell(value: Any) -> str:
 
 
 def _markdown(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table; bars within cells are escaped."""
+    """Return a Markdown table; bars in cells are escaped."""
     lines = [list(columns)]
     lines += [["---"] * len(lines[0])]
     lines += [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the Debian packages named as arguments that are missing; without root or apt it says what to install.
+# Install the Debian packages named as arguments, if missing; without root or apt, print what to install.
 set -eu
 missing=""
 for package in "$@"; do

@@ -1,3 +1,3 @@
-"""snpimpute: fill the holes of SNP matrices, and compare honestly the programs that do."""
+"""Imputation of missing SNP genotypes, and fair comparison of imputers."""
 
 __version__ = "0.1.0"

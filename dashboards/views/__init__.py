@@ -1,1 +1,1 @@
-"""A page each."""
+"""Pages of the dashboard, one module each."""

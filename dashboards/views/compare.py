@@ -1,4 +1,4 @@
-"""Two runs side by side: parameters, metrics, and the sites where one is right and the other wrong."""
+"""Page that compares two runs: parameters, metrics, and the sites where one is right and the other wrong."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import pandas as pd
 import streamlit as st
 
 from dashboards import reading
-from dashboards.shown import axis, figure, mask_kind, one_of, page, plain, table
+from dashboards.widgets import axis, figure, mask_kind, page, plain, select_one, table
 from snpimpute.experiment.kept import KeptDataset, KeptScores
 from snpimpute.metrics.registry import METRICS
 from snpimpute.report.html import plotly_text
-from snpimpute.report.rows import BETTER, WORSE, said
+from snpimpute.report.rows import BETTER, WORSE, judge_difference
 from snpimpute.report.text import Score
 from snpimpute.report.tree import COLOURS
 from snpimpute.scoring.calls import right_and_wrong
 from snpimpute.tracking.reader import EmptyStoreError
 from snpimpute.tracking.runs import TrainingRun, training_tag
 
-# a curve's value in the store is that of its last level: the scores say more
+# metrics that are curves, which are left out: the store has only the value at the last level
 CURVE = re.compile(rf"(?!val_).*({'|'.join(METRICS)})(_permille)?")
 ALL_MASKS = "all masks together"
 
@@ -36,21 +36,21 @@ def main() -> None:
         digest: f"{next(r.dataset for r in runs if r.dataset_digest == digest)} ({digest[:8]})" for digest in digests
     }
     most = max(range(len(digests)), key=lambda i: min(sum(r.dataset_digest == digests[i] for r in runs), 2))
-    digest = one_of("Prepared dataset", digests, "dataset", most, format_func=lambda d: names[d])
-    listed = reading.named([run for run in runs if run.dataset_digest == digest])
-    if len(listed) < 2:
+    digest = select_one("Prepared dataset", digests, "dataset", most, format_func=lambda d: names[d])
+    by_name = reading.runs_by_name([run for run in runs if run.dataset_digest == digest])
+    if len(by_name) < 2:
         st.info("Only one run was trained on this dataset.")
         return
     columns = st.columns(2)
     with columns[0]:
-        first = one_of("First run", list(listed), "first")
+        first = select_one("First run", list(by_name), "first")
     with columns[1]:
-        second = one_of("Second run", list(listed), "second", 1)
+        second = select_one("Second run", list(by_name), "second", 1)
     if first == second:
         st.info("Choose two different runs.")
         return
-    a, b = listed[first], listed[second]
-    st.caption(plain(f"First: {told_of(a)}. Second: {told_of(b)}. Differences are second minus first."))
+    a, b = by_name[first], by_name[second]
+    st.caption(plain(f"First: {describe_run(a)}. Second: {describe_run(b)}. Differences are second minus first."))
     parameters(a, b)
     metrics(a, b)
     dataset = kept.get(digest)
@@ -61,11 +61,13 @@ def main() -> None:
     sites(dataset, first, second, a, b)
 
 
-def told_of(run: TrainingRun) -> str:
+def describe_run(run: TrainingRun) -> str:
+    """Return imputer, variant, start and revision of a run."""
     return f"{run.label}, started {run.started:%Y-%m-%d %H:%M} UTC, revision {run.revision or 'unknown'}"
 
 
 def parameters(a: TrainingRun, b: TrainingRun) -> None:
+    """Draw the table of parameters."""
     st.subheader("Parameters", anchor=False)
     everything = side_by_side(a.params, b.params, "Parameter")
     differ = everything[everything["First"] != everything["Second"]]
@@ -73,18 +75,20 @@ def parameters(a: TrainingRun, b: TrainingRun) -> None:
     table(
         "parameters",
         differ if only else everything,
-        how=f"{len(differ)} of {len(everything)} parameters differ; – where a run does not have it.",
+        how=f"{len(differ)} of {len(everything)} parameters differ; –: a run does not have the parameter.",
         whole=everything,
     )
 
 
 def side_by_side(first: Mapping[str, str], second: Mapping[str, str], what: str) -> pd.DataFrame:
+    """Return a table of two mappings, a row per key."""
     names = list(dict.fromkeys([*first, *second]))
     rows = [(name, str(first.get(name, "–")), str(second.get(name, "–"))) for name in names]
     return pd.DataFrame(rows, columns=[what, "First", "Second"])
 
 
 def metrics(a: TrainingRun, b: TrainingRun) -> None:
+    """Draw the table of metrics that the store has."""
     st.subheader("Cost, validation and headline metrics", anchor=False)
     names = [name for name in dict.fromkeys([*a.metrics, *b.metrics]) if not CURVE.fullmatch(name)]
     shown = pd.DataFrame(
@@ -95,42 +99,43 @@ def metrics(a: TrainingRun, b: TrainingRun) -> None:
     table(
         "metrics",
         shown,
-        how="As the store has them: seconds, megabytes, counts; val_ is on the validation masks; a number at the end is the percentage "
+        how="Metrics in the store: seconds, megabytes, counts; val_ is on the validation masks; a number at the end is the percentage "
         "missing.",
         column_config=dict.fromkeys(("First", "Second", "Difference"), st.column_config.NumberColumn(format="%.4f")),
     )
 
 
 def scores(dataset: KeptDataset, a: TrainingRun, b: TrainingRun) -> None:
+    """Draw the table of all scores of both runs at one level."""
     st.subheader("Every score", anchor=False)
-    found = table_with(dataset, a, b)
+    found = newest_common_table(dataset, a, b)
     if found is None:
-        st.info("No table of scores holds both.")
+        st.info("No table of scores contains both runs.")
         return
     rows = reading.score_rows(found)
     rows = rows[(rows["repeat"] == "all") & ~rows["subset"].str.match("site:|sample:|confidence:")]
     columns = st.columns(2)
     mechanisms = sorted(rows["mechanism"].unique(), key=lambda m: m != dataset.mechanism)
     with columns[0]:
-        mechanism = one_of("Masks", mechanisms, "masks", format_func=mask_kind)
+        mechanism = select_one("Masks", mechanisms, "masks", format_func=mask_kind)
     levels = sorted(rows.loc[rows["mechanism"] == mechanism, "level"].unique().tolist())
     near = min(range(len(levels)), key=lambda i: abs(levels[i] - dataset.level))
     with columns[1]:
-        level = one_of("Level", levels, "level", near, format_func=lambda v: f"{v:g}% missing")
+        level = select_one("Level", levels, "level", near, format_func=lambda v: f"{v:g}% missing")
     here = rows[(rows["mechanism"] == mechanism) & (rows["level"] == level)]
     table(
         "scores",
         differences(here, a, b),
-        how="Low, high: 95% interval of the paired difference, where one was kept for these two; “better” or “worse” is said of the "
-        "second run, and only where the interval leaves out zero.",
+        how="Low, high: 95% interval of the paired difference, if the table has one for these two. The second run is “better” or "
+        "“worse” only if the interval excludes zero.",
         column_config=dict.fromkeys(
             ("First", "Second", "Difference", "Low", "High"), st.column_config.NumberColumn(format="%.4f")
         ),
     )
 
 
-def table_with(dataset: KeptDataset, a: TrainingRun, b: TrainingRun) -> KeptScores | None:
-    """The newest table of scores that holds both runs, as far as tables tell their runs."""
+def newest_common_table(dataset: KeptDataset, a: TrainingRun, b: TrainingRun) -> KeptScores | None:
+    """Return the newest table of scores that contains both runs; tables of older versions do not record their runs."""
     for kept in reading.scores_of(dataset):
         if kept.models and not {a.key_tag, b.key_tag} <= {training_tag(model) for model in kept.models}:
             continue
@@ -142,7 +147,7 @@ def table_with(dataset: KeptDataset, a: TrainingRun, b: TrainingRun) -> KeptScor
 
 
 def differences(rows: pd.DataFrame, a: TrainingRun, b: TrainingRun) -> pd.DataFrame:
-    """Every metric of every subset, of both and their difference with its interval, where the table keeps one."""
+    """Return every metric of every subset of both runs, and their difference, with its interval if there is one."""
     label = rows["imputer"] + "/" + rows["variant"]
     key = ["subset", "metric"]
     alone = rows["versus"] == ""
@@ -157,7 +162,7 @@ def differences(rows: pd.DataFrame, a: TrainingRun, b: TrainingRun) -> pd.DataFr
     shown["Difference"] = shown["Second"] - shown["First"]
     shown["Low"] = [score.low if score else None for score in found]
     shown["High"] = [score.high if score else None for score in found]
-    words = [said(score) if score else "–" for score in found]
+    words = [judge_difference(score) if score else "–" for score in found]
     shown["Second is"] = [
         word if word in (BETTER, WORSE) or score else "–" for word, score in zip(words, found, strict=True)
     ]
@@ -165,6 +170,7 @@ def differences(rows: pd.DataFrame, a: TrainingRun, b: TrainingRun) -> pd.DataFr
 
 
 def sites(dataset: KeptDataset, first: str, second: str, a: TrainingRun, b: TrainingRun) -> None:
+    """Draw the number of calls at each site that only one of the two runs has right."""
     st.subheader("Where one is right and the other wrong", anchor=False)
     posteriors: dict[str, Path] = {run.run_id: path for run, path in reading.imputed_runs(dataset).values()}
     missing = [run.label for run in (a, b) if run.run_id not in posteriors]
@@ -178,12 +184,12 @@ def sites(dataset: KeptDataset, first: str, second: str, a: TrainingRun, b: Trai
     level = st.session_state.get("level", dataset.level)
     found = {str(s.repeat + 1): s.key for s in scenarios if (s.mechanism, s.level) == (mechanism, level)}
     options = [*found, *([ALL_MASKS] if len(found) > 1 else [])]
-    mask = one_of("Mask", options, "mask")
+    mask = select_one("Mask", options, "mask")
     keys = list(found.values()) if mask == ALL_MASKS else [found[mask]]
     pair = (reading.masks_of(dataset, posteriors[run.run_id], keys) for run in (a, b))
     table_of = right_and_wrong(prepared, *pair)
     contigs = list(dict.fromkeys(table_of["contig"].astype(str)))
-    contig = one_of("Contig", contigs, "contig") if len(contigs) > 1 else contigs[0]
+    contig = select_one("Contig", contigs, "contig") if len(contigs) > 1 else contigs[0]
     here = table_of[table_of["contig"].astype(str) == contig]
     totals = here[["both_right", "only_first", "only_second", "both_wrong"]].sum()
     n = max(int(here["n"].sum()), 1)
@@ -227,19 +233,19 @@ def sites(dataset: KeptDataset, first: str, second: str, a: TrainingRun, b: Trai
             "xaxis": axis(f"Position on contig {contig} (Mb)"),
             "yaxis": axis("Calls (number)", tickvals=ticks, ticktext=[str(abs(t)) for t in ticks], zeroline=True),
         },
-        how="Each site has a stem up for the calls that only the first has right, and one down for those that only the second has.",
+        how="Each site has a stem up for the calls that only the first run has right, and one down for those that only the second has right.",
         table=table_of,
         alt="Calls that only one of the two has right, at each site",
     )
 
 
 def even_step(about: float) -> int:
-    """1, 2 or 5 times a power of ten, at least about as much as asked for."""
+    """Return the smallest of 1, 2 or 5 times a power of ten that is not below `about`."""
     return next(step for power in range(10) for step in (10**power, 2 * 10**power, 5 * 10**power) if step >= about)
 
 
 def stems(x: list[float], y: list[int], colour: str) -> dict[str, object]:
-    """Lines from zero to each point."""
+    """Return plotly's trace of lines from zero to each point."""
     ends: dict[str, list[float | None]] = {"x": [], "y": []}
     for at, height in zip(x, y, strict=True):
         ends["x"] += [at, at, None]
@@ -247,5 +253,5 @@ def stems(x: list[float], y: list[int], colour: str) -> dict[str, object]:
     return {**ends, "mode": "lines", "line": {"color": colour, "width": 1}, "showlegend": False, "hoverinfo": "skip"}
 
 
-with page("Compare two", "Any two runs on one prepared dataset: what was set, what came out, and where they part."):
+with page("Compare two", "Any two runs on one prepared dataset: parameters, scores, and the sites where they differ."):
     main()

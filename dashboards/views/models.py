@@ -1,4 +1,4 @@
-"""The registered models, and how their aliases moved."""
+"""Page on the registered models and the moves of their aliases."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pandas as pd
 import streamlit as st
 
 from dashboards import reading
-from dashboards.shown import GREY, axis, figure, one_of, page, table
+from dashboards.widgets import GREY, axis, figure, page, select_one, table
 from snpimpute import imputers
 from snpimpute.experiment.kept import KeptDataset
 from snpimpute.report.html import plotly_text
-from snpimpute.report.text import plain as shown_plain
+from snpimpute.report.text import plain as plain_text
 from snpimpute.report.tree import COLOURS, Style
 from snpimpute.tracking.reader import EmptyStoreError, Registered, Version
 from snpimpute.tracking.runs import CHAMPION, PANEL_VARIANT, TrainingRun
@@ -25,15 +25,16 @@ def main() -> None:
     found = {model.name: model for model in reading.registered() if model.versions}
     if not found:
         raise EmptyStoreError("no model is registered yet")
-    model = found[one_of("Registered model", list(found), "model")]
+    model = found[select_one("Registered model", list(found), "model")]
     runs = {run.run_id: run for run in reading.training_runs()}
     aliases(model, runs)
     scores(model.versions)
     moves(model, runs)
-    seen(model.versions, runs)
+    training_data(model.versions, runs)
 
 
 def aliases(model: Registered, runs: Mapping[str, TrainingRun]) -> None:
+    """Draw the table of aliases."""
     st.subheader("Aliases", anchor=False)
     rows = [
         {
@@ -51,22 +52,24 @@ def aliases(model: Registered, runs: Mapping[str, TrainingRun]) -> None:
     table(
         "aliases",
         pd.DataFrame(rows, columns=["Alias", "Version", "Imputer", "Validation macro-F1", "Load it as", "Revision"]),
-        how="What each alias stands for now. Scores are macro-F1, 0 to 1, at calls that were hidden of "
+        how="The version of each alias now. Scores are macro-F1, 0 to 1, at calls hidden in "
         + (
-            "the samples held out when the model was fitted; the champion of these models moves only by "
-            "snpimpute models promote, which compares both on the same samples."
+            "the samples held out when the model was fitted; only snpimpute models promote moves the champion of these "
+            "models, and compares both on the same samples."
             if any(version.variant == PANEL_VARIANT for version in model.versions)
-            else "the validation samples: the champion is the best of all, the other aliases the best of each imputer."
+            else "the validation samples: the champion is the best of all, each other alias the best of its imputer."
         ),
         column_config={"Validation macro-F1": st.column_config.NumberColumn(format="%.4f")},
     )
 
 
 def revision(run: TrainingRun | None) -> str:
+    """Return the revision of the code that a run was trained with."""
     return (run.revision or "–") if run else GONE
 
 
 def scores(mine: list[Version]) -> None:
+    """Draw the validation score of each version."""
     st.subheader("Validation score of each version", anchor=False)
     imputers = list(dict.fromkeys(version.imputer for version in mine))
     traces = []
@@ -75,7 +78,7 @@ def scores(mine: list[Version]) -> None:
         traces.append(
             {
                 "x": [version.number for version in own],
-                "y": [known(version.score) for version in own],
+                "y": [finite_or_none(version.score) for version in own],
                 "mode": "markers",
                 "name": plotly_text(imputer or "not trained here"),
                 "marker": {
@@ -97,7 +100,7 @@ def scores(mine: list[Version]) -> None:
         traces.append(
             {
                 "x": [version.number for version in champions],
-                "y": [known(version.score) for version in champions],
+                "y": [finite_or_none(version.score) for version in champions],
                 "mode": "markers",
                 "name": f"{CHAMPION} now",
                 "marker": {"symbol": "circle-open", "color": GREY, "size": 20, "line": {"width": 2.5}},
@@ -111,8 +114,8 @@ def scores(mine: list[Version]) -> None:
             "xaxis": axis("Version (number)", dtick=1 if len(mine) < 25 else None),
             "yaxis": axis("Validation macro-F1 (0 to 1)"),
         },
-        how="Each point is a version, the ring is around the champion. Scores of versions that were fitted on different data (see the "
-        "last table) do not compare.",
+        how="Each point is a version; the ring marks the champion. Scores of versions that were fitted on different data (see the "
+        "last table) are not comparable.",
         table=pd.DataFrame(
             [
                 (v.number, v.imputer, v.variant, v.score, v.created.isoformat(), v.dataset_digest, " ".join(v.aliases))
@@ -124,18 +127,20 @@ def scores(mine: list[Version]) -> None:
     )
 
 
-def known(score: float) -> float | None:
+def finite_or_none(score: float) -> float | None:
+    """Return a score, or None for NaN."""
     return None if isnan(score) else score
 
 
 def moves(model: Registered, runs: Mapping[str, TrainingRun]) -> None:
+    """Draw the table of the moves of one alias."""
     st.subheader("What changed at each promotion", anchor=False)
     present = {alias: version.number for version in model.versions for alias in version.aliases}
     names = sorted({*present, *(move.alias for move in model.moves)}, key=lambda a: (a != CHAMPION, a))
     if not names:
-        st.info("No alias is set, and no move of one was recorded.")
+        st.info("No alias is set, and no move of an alias was recorded.")
         return
-    chosen = one_of("Alias", names, "alias")
+    chosen = select_one("Alias", names, "alias")
     mine = [move for move in reversed(model.moves) if move.alias == chosen]
     at = f"version {present[chosen]}" if chosen in present else "no version"
     if not mine:
@@ -154,8 +159,8 @@ def moves(model: Registered, runs: Mapping[str, TrainingRun]) -> None:
         {
             "When (UTC)": f"{move.when:%Y-%m-%d %H:%M:%S}",
             "Who": move.who,
-            "From": told(move.before, by_number),
-            "To": told(move.to, by_number),
+            "From": version_text(move.before, by_number),
+            "To": version_text(move.to, by_number),
             "Why": move.why,
             "Changed": changes(by_number.get(move.before), by_number.get(move.to), runs) if move.before else "–",
         }
@@ -164,20 +169,21 @@ def moves(model: Registered, runs: Mapping[str, TrainingRun]) -> None:
     table(
         "promotions",
         pd.DataFrame(rows),
-        how="Newest first, as recorded when it happened: who moved the alias, from what to what and why. Changed: parameters, data and "
+        how="Newest first, as recorded at the time: who moved the alias, between which versions and why. Changed: parameters, data and "
         "code that differ between the two versions.",
         column_config={"Why": st.column_config.TextColumn(width="medium")},
     )
 
 
-def told(number: str, versions: Mapping[str, Version]) -> str:
+def version_text(number: str, versions: Mapping[str, Version]) -> str:
+    """Return the number of a version with its imputer and variant."""
     if not number:
         return "–"
     return f"{number}: {versions[number].label if number in versions else 'deleted'}"
 
 
 def changes(before: Version | None, after: Version | None, runs: Mapping[str, TrainingRun]) -> str:
-    """Parameters, data and code that differ between two versions."""
+    """Return the parameters, data and code that differ between two versions, as text."""
     if before is None or after is None or before.run_id not in runs or after.run_id not in runs:
         return GONE
     old, new = runs[before.run_id], runs[after.run_id]
@@ -193,10 +199,11 @@ def changes(before: Version | None, after: Version | None, runs: Mapping[str, Tr
             was, now = old.params.get(name, "–"), new.params.get(name, "–")
             if was != now:
                 found.append(f"{name} {was} → {now}")
-    return "; ".join(found) or "nothing that the store knows"
+    return "; ".join(found) or "nothing that the store records"
 
 
-def seen(mine: list[Version], runs: Mapping[str, TrainingRun]) -> None:
+def training_data(mine: list[Version], runs: Mapping[str, TrainingRun]) -> None:
+    """Draw the table of the data that each version learned from."""
     st.subheader("The data each has seen", anchor=False)
     kept = {dataset.digest: dataset for dataset in kept_datasets()}
     rows = []
@@ -217,17 +224,17 @@ def seen(mine: list[Version], runs: Mapping[str, TrainingRun]) -> None:
     table(
         "data",
         pd.DataFrame(rows),
-        how="Versions of one digest have seen the same train samples; a version of another digest may have seen samples that are test "
-        "samples here. A model may contain the genotypes it learned from.",
+        how="Versions with the same digest learned from the same train samples; a version with another digest may have learned from "
+        "samples that are test samples here. A model may contain the genotypes that it learned from.",
         column_config={"Samples learned from": st.column_config.NumberColumn(format="localized")},
     )
 
 
 def masks_of(run: TrainingRun) -> str:
-    """What a network had hidden while it learned; nothing else hides anything."""
-    known = run.imputer in imputers.names()
-    network = known and imputers.load(run.imputer).learns_in_epochs
-    return shown_plain(run.params.get("mask")) if network else "–"
+    """Return the policy of a network's training masks; "–" for other imputers, which have none."""
+    is_known = run.imputer in imputers.names()
+    network = is_known and imputers.load(run.imputer).learns_in_epochs
+    return plain_text(run.params.get("mask")) if network else "–"
 
 
 def kept_datasets() -> list[KeptDataset]:
@@ -238,6 +245,7 @@ def kept_datasets() -> list[KeptDataset]:
 
 
 def source_of(dataset: KeptDataset | None) -> str:
+    """Return the files and region that a dataset was made from."""
     if dataset is None:
         return "–"
     data = dataset.settings
@@ -246,5 +254,5 @@ def source_of(dataset: KeptDataset | None) -> str:
     return " and ".join(files) + region
 
 
-with page("Models", "Versions of each dataset's registered model, the aliases at them, and the data behind them."):
+with page("Models", "Versions of each dataset's registered model, their aliases, and their training data."):
     main()

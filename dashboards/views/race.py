@@ -1,4 +1,4 @@
-"""Which imputer is best where, and at what cost."""
+"""Page that compares imputers: accuracy by level and subset, and cost."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pandas as pd
 import streamlit as st
 
 from dashboards import reading
-from dashboards.shown import mask_kind, one_of, page, panel, some_of, table
+from dashboards.widgets import mask_kind, page, panel, select_one, select_several, table
 from snpimpute.experiment.kept import KeptDataset, KeptScores
 from snpimpute.metrics.registry import METRICS
-from snpimpute.report.charts import lines_of, point_of, shown_at_first
+from snpimpute.report.charts import hide_crowding_lines, lines_of, point_of
 from snpimpute.report.rows import Rows
 from snpimpute.report.text import capital, known, plain
 from snpimpute.report.tree import Line, Panel, Point, Style
@@ -40,31 +40,32 @@ COSTS = {
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """One table of scores: the first one chosen, or one that is laid under it."""
+    """One chosen table of scores: the first one, or one drawn in the background."""
 
     rows: Rows
     runs: dict[str, TrainingRun | None]
     suffix: str
 
     def name(self, label: str) -> str:
+        """Return the name of a row in the figures."""
         return label + self.suffix
 
 
 def main() -> None:
     kept = reading.datasets()
-    dataset = one_of("Prepared dataset", kept, "dataset", format_func=lambda d: d.label)
+    dataset = select_one("Prepared dataset", kept, "dataset", format_func=lambda d: d.label)
     tables = reading.scores_of(dataset)
     if not tables:
         raise EmptyStoreError(f"nothing is scored on {dataset.label} yet")
     runs = [run for run in reading.training_runs() if run.dataset_digest == dataset.digest]
-    names = {name_of(t): t for t in tables}
+    names = {table_name(t): t for t in tables}
     fullest = max(range(len(tables)), key=lambda i: (n_imputers(tables[i]), -i))
-    chosen = some_of(
+    chosen = select_several(
         "Results, by date and revision",
         list(names),
         "results",
         [list(names)[fullest]],
-        help="Several are laid over each other: those after the first are drawn pale. Times are UTC.",
+        help="Several tables are drawn together, those after the first in pale colours. Times are UTC.",
     )
     if not chosen:
         st.info("Choose at least one table of results.")
@@ -74,17 +75,19 @@ def main() -> None:
     rows = results[0].rows
     columns = st.columns(4)
     with columns[0]:
-        metric = one_of("Metric", list(METRICS), "metric", format_func=lambda m: capital(METRICS[m].label))
+        metric = select_one("Metric", list(METRICS), "metric", format_func=lambda m: capital(METRICS[m].label))
     with columns[1]:
-        subset = one_of("Calls", subsets_of(rows), "calls", format_func=subset_name)
+        subset = select_one("Calls", subsets_of(rows), "calls", format_func=subset_name)
     with columns[2]:
-        mechanism = one_of("Masks", rows.mechanisms(), "masks", format_func=mask_kind)
+        mechanism = select_one("Masks", rows.mechanisms(), "masks", format_func=mask_kind)
     levels = [level for _, level in rows.scenarios(mechanism, "all", "f1_macro")]
     near = min(range(len(levels)), key=lambda i: abs(levels[i] - dataset.level))
     with columns[3]:
-        level = one_of("Level of the tables", levels, "level", near, format_func=lambda v: f"{v:g}% missing")
+        level = select_one("Level of the tables", levels, "level", near, format_func=lambda v: f"{v:g}% missing")
     labels = list(dict.fromkeys(label for r in results for label in r.rows.ranked))
-    wanted = some_of("Imputers", labels, "imputers", first_shown(results[0], styles, mechanism), placeholder="All")
+    wanted = select_several(
+        "Imputers", labels, "imputers", default_imputers(results[0], styles, mechanism), placeholder="All"
+    )
     drawn = [r.name(label) for r in results for label in wanted or labels]
     curves(results, styles, drawn, metric, subset, mechanism)
     league(results, metric, subset, (mechanism, level))
@@ -92,7 +95,8 @@ def main() -> None:
     cost(results, styles, drawn, metric, subset, (mechanism, level))
 
 
-def name_of(kept: KeptScores) -> str:
+def table_name(kept: KeptScores) -> str:
+    """Return the name of a table of scores in the control: date, revision and number of rows."""
     revision = f", {kept.revision[:7]}" if kept.revision else ""
     n = n_imputers(kept)
     return f"{kept.made:%Y-%m-%d %H:%M:%S}{revision}, {n} row{'s' * (n != 1)}"
@@ -105,7 +109,7 @@ def n_imputers(kept: KeptScores) -> int:
 def results_of(
     dataset: KeptDataset, kept: KeptScores, runs: list[TrainingRun], place: int, styles: dict[str, Style]
 ) -> Results:
-    """The rows of a table of scores, and for each the training run that it came from, as far as that is still there."""
+    """Return the rows of a table of scores, and for each its training run, or None if that was deleted."""
     rows, own = reading.pooled_rows(kept, dataset)
     scored = {training_tag(model) for model in kept.models}
     found: dict[str, TrainingRun | None] = {}
@@ -115,31 +119,32 @@ def results_of(
         found[label] = next(iter(exact or mine), None)
     suffix = "" if place == 0 else f" · {kept.made:%d %b %H:%M}"
     for label, look in own.items():
-        style = styles.get(label, look)  # what is laid under has the colour that it has above
+        style = styles.get(label, look)  # a row has the same colour in the background
         styles[label + suffix] = replace(style, dash=(style.dash + place) % len(Style.PLOTLY_DASH))
     return Results(rows, found, suffix)
 
 
 def subsets_of(rows: Rows) -> list[str]:
-    """Those of the headline that have macro-F1: all, rare, MAF bins, groups."""
+    """Return the subsets that have macro-F1 at the headline: all, rare, MAF bins, groups."""
     plain_ones = [subset for subset in SUBSETS if rows.best(subset, "f1_macro")]
     return plain_ones + [kind + name for kind in KINDS for name in sorted(rows.subsets(kind, "f1_macro"))]
 
 
 def subset_name(subset: str) -> str:
+    """Return the name of a subset in the control."""
     if subset in SUBSETS:
         return capital(SUBSETS[subset])
     kind = next(kind for kind in KINDS if subset.startswith(kind))
     return f"{capital(KINDS[kind])} {subset.removeprefix(kind)}"
 
 
-def first_shown(result: Results, styles: dict[str, Style], mechanism: str) -> list[str]:
-    """The imputers that the report draws at first."""
+def default_imputers(result: Results, styles: dict[str, Style], mechanism: str) -> list[str]:
+    """Return the imputers that the report shows at first."""
     lines = curve_lines([result], styles, "f1_macro", "all", mechanism)
     if not lines:
         return []
-    (shown,), _ = shown_at_first([Panel("", "", "", lines)])
-    return [line.label for line in shown.lines if line.shown]
+    (thinned,), _ = hide_crowding_lines([Panel("", "", "", lines)])
+    return [line.label for line in thinned.lines if line.shown]
 
 
 # ---------------------------------------------------------------------- figures
@@ -148,7 +153,7 @@ def first_shown(result: Results, styles: dict[str, Style], mechanism: str) -> li
 def lines_for(
     results: list[Results], styles: dict[str, Style], points: Callable[[Results, str], list[Point | None]]
 ) -> list[Line]:
-    """A line for every row of every table that has a point."""
+    """Return a line for every row of every table that has a point."""
     lines = []
     for result in results:
         own = {label: styles[result.name(label)] for label in result.rows.ranked}
@@ -160,6 +165,8 @@ def lines_for(
 def curve_lines(
     results: list[Results], styles: dict[str, Style], metric: str, subset: str, mechanism: str
 ) -> list[Line]:
+    """Return the lines of a metric over percent missing."""
+
     def points(result: Results, label: str) -> list[Point | None]:
         return [
             point_of(
@@ -175,7 +182,8 @@ def curve_lines(
     return lines_for(results, styles, points)
 
 
-def pale(results: list[Results]) -> list[str]:
+def background_labels(results: list[Results]) -> list[str]:
+    """Return the names of the rows that are drawn in pale colours: those of all tables but the first."""
     return [result.name(label) for result in results[1:] for label in result.rows.ranked]
 
 
@@ -186,18 +194,19 @@ def y_title(metric: str) -> str:
 def curves(
     results: list[Results], styles: dict[str, Style], drawn: list[str], metric: str, subset: str, mechanism: str
 ) -> None:
+    """Draw a metric against percent missing."""
     st.subheader("Robustness to missing calls", anchor=False)
     lines = [line for line in curve_lines(results, styles, metric, subset, mechanism) if line.label in drawn]
     if not lines:
-        st.info("None of the imputers chosen was scored so.")
+        st.info("None of the chosen imputers has this score.")
         return
     panel(
         "robustness",
         Panel("", "Missing genotype calls (%)", y_title(metric), lines),
         how="A line that stays high to the right withstands missing calls; bands are 95% intervals. "
-        "Where no band is drawn, no interval was taken at that level.",
+        "Levels without a band have no interval.",
         table=points_table(lines, "missing_percent").assign(metric=metric, calls=subset, masks=mechanism),
-        faded=pale(results),
+        faded=background_labels(results),
     )
 
 
@@ -209,9 +218,10 @@ def points_table(lines: list[Line], x: str) -> pd.DataFrame:
 
 
 def league(results: list[Results], metric: str, subset: str, at: tuple[str, float]) -> None:
+    """Draw the table of all imputers at one level, the best first."""
     st.subheader(f"League table at {at[1]:g}% missing", anchor=False)
     lower_is_better = not METRICS[metric].higher_is_better
-    listed: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     for result in results:
         rows = result.rows
         for label in rows.ranked:
@@ -219,7 +229,7 @@ def league(results: list[Results], metric: str, subset: str, at: tuple[str, floa
                 continue
             verdict, found = rows.verdict(label, subset, metric, at)
             run = result.runs[label]
-            listed.append(
+            entries.append(
                 {
                     "Imputer": result.name(label),
                     "Score": score.value,
@@ -234,10 +244,10 @@ def league(results: list[Results], metric: str, subset: str, at: tuple[str, floa
                     "Revision": run.revision[:7] if run else "–",
                 }
             )
-    if not listed:
-        st.info("Nothing was scored so.")
+    if not entries:
+        st.info("No imputer has this score.")
         return
-    ranked = pd.DataFrame(listed).sort_values("Score", ascending=lower_is_better, ignore_index=True)
+    ranked = pd.DataFrame(entries).sort_values("Score", ascending=lower_is_better, ignore_index=True)
     three = st.column_config.NumberColumn(format="%.3f")
     signed = st.column_config.NumberColumn(format="%+.3f")
     whole = st.column_config.NumberColumn(format="localized")
@@ -247,8 +257,8 @@ def league(results: list[Results], metric: str, subset: str, at: tuple[str, floa
         ranked,
         how=f"{capital(METRICS[metric].label)}, {subset_name(subset).lower() if subset in SUBSETS else subset_name(subset)}, with its 95% "
         "interval (low, high). To the best: the paired difference to the best of the same table, with its interval "
-        "(from, to); “worse” is said only where the interval lies below zero. Paired differences are kept for macro-F1, "
-        "F1 of genotype 1 and dosage r². A dash: the training run is no longer in the store.",
+        "(from, to); the verdict is “worse” only if the interval lies below zero. Paired differences exist for macro-F1, "
+        "F1 of genotype 1 and dosage r². A dash in other columns: the training run is no longer in the store.",
         column_config={
             **dict.fromkeys(("Score", "Low", "High"), three),
             **dict.fromkeys(("To the best", "From", "To"), signed),
@@ -263,11 +273,12 @@ def league(results: list[Results], metric: str, subset: str, at: tuple[str, floa
 def bins(
     results: list[Results], styles: dict[str, Style], drawn: list[str], metric: str, at: tuple[str, float]
 ) -> None:
+    """Draw a metric by MAF, group or relationship at one level."""
     kinds = [kind for kind in KINDS if results[0].rows.subsets(kind, "f1_macro")]
     if not kinds:
         return
     st.subheader(f"By MAF and group at {at[1]:g}% missing", anchor=False)
-    kind = one_of("By", kinds, "by", format_func=lambda k: capital(KINDS[k]))
+    kind = select_one("By", kinds, "by", format_func=lambda k: capital(KINDS[k]))
     names = results[0].rows.subsets(kind, "f1_macro")
 
     def points(result: Results, label: str) -> list[Point | None]:
@@ -280,22 +291,23 @@ def bins(
 
     lines = [line for line in lines_for(results, styles, points) if line.label in drawn]
     if not lines:
-        st.info("None of the imputers chosen was scored so.")
+        st.info("None of the chosen imputers has this score.")
         return
     panel(
         "bins",
         Panel("", f"{capital(KINDS[kind])} of the test samples", y_title(metric), lines, names),
-        how="In each bin a point per imputer; bars are 95% intervals (taken at the level of the headline), long where calls are few.",
+        how="One point per imputer in each bin; bars are 95% intervals (only at the level of the headline), long if calls are few.",
         table=points_table(lines, kind.rstrip(":")).assign(metric=metric, masks=at[0], missing_percent=at[1]),
-        faded=pale(results),
+        faded=background_labels(results),
     )
 
 
 def cost(
     results: list[Results], styles: dict[str, Style], drawn: list[str], metric: str, subset: str, at: tuple[str, float]
 ) -> None:
+    """Draw a metric against a cost of the training run."""
     st.subheader("Cost against accuracy", anchor=False)
-    against = one_of("Cost", list(COSTS), "cost", format_func=lambda c: COSTS[c])
+    against = select_one("Cost", list(COSTS), "cost", format_func=lambda c: COSTS[c])
 
     def points(result: Results, label: str) -> list[Point | None]:
         run, score = result.runs[label], result.rows.get(label, subset, metric, at)
@@ -306,14 +318,14 @@ def cost(
 
     lines = [line for line in lines_for(results, styles, points) if line.label in drawn]
     if not lines:
-        st.info("The store knows of no such cost of the imputers chosen.")
+        st.info("The store has no such cost of the chosen imputers.")
         return
     panel(
         "cost",
         Panel("", f"{COSTS[against]}, logarithmic", y_title(metric), lines, joined=False, log_x=True),
         how="Up and to the left is better: more accurate for less. Bars are 95% intervals.",
         table=points_table(lines, against).assign(metric=metric, calls=subset, masks=at[0], missing_percent=at[1]),
-        faded=pale(results),
+        faded=background_labels(results),
     )
 
 

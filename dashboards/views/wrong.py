@@ -1,4 +1,4 @@
-"""Where a trained imputer is right and where it is wrong."""
+"""Page on the right and wrong calls of one trained imputer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboards import reading
-from dashboards.shown import GREY, axis, figure, mask_kind, one_of, page, table
+from dashboards.widgets import GREY, axis, figure, mask_kind, page, select_one, table
 from snpimpute.dataset.prepared import PreparedDataset
 from snpimpute.experiment.kept import KeptDataset
 from snpimpute.report.html import plotly_text
@@ -32,49 +32,52 @@ N_WORST = 15
 
 
 def main() -> None:
-    dataset = one_of("Prepared dataset", reading.datasets(), "dataset", format_func=lambda d: d.label)
+    dataset = select_one("Prepared dataset", reading.datasets(), "dataset", format_func=lambda d: d.label)
     imputed = reading.imputed_runs(dataset)
     if not imputed:
         raise EmptyStoreError(f"no trained imputer with posteriors is kept for {dataset.label}")
     columns = st.columns(4)
     with columns[0]:
-        name = one_of("Run", list(imputed), "run")
+        name = select_one("Run", list(imputed), "run")
     prepared = reading.genotypes(dataset)
     keys = mask_choice(prepared, dataset, columns[1:])
     masks = reading.masks_of(dataset, imputed[name][1], keys)
-    along(prepared, masks, name)
+    along_chromosome(prepared, masks, name)
     left, right = st.columns(2)
     with left:
         confusions(masks)
     with right:
         calibration(masks)
-    worst(prepared, masks)
-    closer(prepared, masks)
+    worst_samples(prepared, masks)
+    call_by_call(prepared, masks)
 
 
 def mask_choice(prepared: PreparedDataset, dataset: KeptDataset, columns: Any) -> list[str]:
-    """Keys of the test scenarios that are looked at: one, or all of a mechanism and level."""
+    """Draw the controls for masks, and return the keys of the chosen scenarios: one, or all of a level."""
     scenarios = prepared.test_scenarios()
     mechanisms = sorted({s.mechanism for s in scenarios}, key=lambda m: m != dataset.mechanism)
     with columns[0]:
-        mechanism = one_of("Masks", mechanisms, "masks", format_func=mask_kind)
+        mechanism = select_one("Masks", mechanisms, "masks", format_func=mask_kind)
     levels = sorted({s.level for s in scenarios if s.mechanism == mechanism})
     near = min(range(len(levels)), key=lambda i: abs(levels[i] - dataset.level))
     with columns[1]:
-        level = one_of("Level", levels, "level", near, format_func=lambda v: f"{v:g}% missing")
+        level = select_one("Level", levels, "level", near, format_func=lambda v: f"{v:g}% missing")
     found = {str(s.repeat + 1): s.key for s in scenarios if (s.mechanism, s.level) == (mechanism, level)}
     with columns[2]:
         options = [*found, *([ALL_MASKS] if len(found) > 1 else [])]
-        mask = one_of("Mask", options, "mask", help="With one mask, r² to the nearest observed site is shown as well.")
+        mask = select_one(
+            "Mask", options, "mask", help="With one mask, r² to the nearest observed site is shown as well."
+        )
     return list(found.values()) if mask == ALL_MASKS else [found[mask]]
 
 
-def along(prepared: PreparedDataset, masks: list[HiddenCalls], name: str) -> None:
+def along_chromosome(prepared: PreparedDataset, masks: list[HiddenCalls], name: str) -> None:
+    """Draw right calls, MAF and r² at each site along a contig, with the mask."""
     st.subheader("Along the chromosome", anchor=False)
     sites = by_site(prepared, masks)
     contigs = list(dict.fromkeys(sites["contig"].astype(str)))
     if len(contigs) > 1:
-        contig = one_of("Contig", contigs, "contig")
+        contig = select_one("Contig", contigs, "contig")
         sites = sites[sites["contig"].astype(str) == contig]
     else:
         contig = contigs[0]
@@ -88,15 +91,15 @@ def along(prepared: PreparedDataset, masks: list[HiddenCalls], name: str) -> Non
     dots = {"mode": "markers", "text": text, "hovertemplate": "%{text}<extra></extra>", "x": x.tolist()}
     one = len(masks) == 1
     traces = [
-        dots | {"y": listed(sites["right"]), "name": "right calls", "marker": {"color": COLOURS[0], "size": 5}},
+        dots | {"y": as_list(sites["right"]), "name": "right calls", "marker": {"color": COLOURS[0], "size": 5}},
         dots
-        | {"y": listed(sites["maf_test"]), "name": "MAF", "yaxis": "y2"}
+        | {"y": as_list(sites["maf_test"]), "name": "MAF", "yaxis": "y2"}
         | {"marker": {"color": COLOURS[1], "size": 4, "symbol": "square"}},
     ]
     if one:
         traces.append(
             dots
-            | {"y": listed(sites["r2"]), "name": "r² to the nearest observed site", "yaxis": "y3"}
+            | {"y": as_list(sites["r2"]), "name": "r² to the nearest observed site", "yaxis": "y3"}
             | {"marker": {"color": COLOURS[2], "size": 5, "symbol": "diamond"}}
         )
     traces += [
@@ -124,18 +127,20 @@ def along(prepared: PreparedDataset, masks: list[HiddenCalls], name: str) -> Non
         "chromosome",
         traces,
         layout,
-        how=f"{name}: each point is a site; low points with high r² below them are sites where the neighbours would have told, "
-        "low r² are sites that no neighbour tells of. The strip at the bottom is the mask.",
+        how=f"{name}: each point is a site. Low points with high r² below them are sites that the neighbours should predict; sites with "
+        "low r² are predicted by no neighbour. The strip at the bottom is the mask.",
         table=sites,
         alt="Share of right calls, MAF and r² to the nearest observed site along the chromosome",
     )
 
 
-def listed(column: pd.Series) -> list[float | None]:
+def as_list(column: pd.Series) -> list[float | None]:
+    """Return a column as a list, with None for NaN."""
     return [None if pd.isna(value) else float(value) for value in column]
 
 
 def confusions(masks: list[HiddenCalls]) -> None:
+    """Draw the confusion matrix."""
     st.subheader("Genotype confusion", anchor=False)
     counts = confusion_of(masks)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -162,7 +167,7 @@ def confusions(masks: list[HiddenCalls]) -> None:
             "yaxis": axis("True genotype (alternate alleles)", type="category", autorange="reversed"),
             "height": 400,
         },
-        how="Shares are of the true genotype (rows sum to 100%); below them the number of calls.",
+        how="Shares are of the true genotype (rows sum to 100%); below each share is the number of calls.",
         table=pd.DataFrame(
             [(t, c, int(counts[t, c]), float(share[t, c])) for t in range(3) for c in range(3)],
             columns=["true", "called", "calls", "share_of_true"],
@@ -172,10 +177,11 @@ def confusions(masks: list[HiddenCalls]) -> None:
 
 
 def calibration(masks: list[HiddenCalls]) -> None:
+    """Draw the share of right calls against the stated confidence."""
     st.subheader("Calibration", anchor=False)
     bins = calibration_of(masks)
     if bins.empty:
-        st.info("It gives hard calls without a posterior of its own: there is nothing to calibrate.")
+        st.info("This imputer gives hard calls without a posterior of its own: there is nothing to calibrate.")
         return
     start = float(min(bins["confidence"].min(), bins["right"].min()))
     figure(
@@ -185,7 +191,7 @@ def calibration(masks: list[HiddenCalls]) -> None:
                 "x": [start, 1],
                 "y": [start, 1],
                 "mode": "lines",
-                "name": "as often right as it says",
+                "name": "as often right as stated",
                 "line": {"color": GREY, "dash": "dot", "width": 1},
                 "hoverinfo": "skip",
             },
@@ -201,18 +207,19 @@ def calibration(masks: list[HiddenCalls]) -> None:
             },
         ],
         {"xaxis": axis("Stated confidence (mean posterior)"), "yaxis": axis("Right calls (share)"), "height": 400},
-        how="Below the dotted line it is too sure of itself; larger points hold more calls.",
+        how="Below the dotted line the imputer is too confident; larger points contain more calls.",
         table=bins,
         alt="Share of right calls against stated confidence",
     )
 
 
-def worst(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
+def worst_samples(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
+    """Draw the table of the samples that are imputed worst."""
     st.subheader("Samples imputed worst", anchor=False)
     samples = by_sample(prepared, masks)
-    shown = samples.drop(columns="row").head(N_WORST)
+    lowest = samples.drop(columns="row").head(N_WORST)
     if not (samples["group"] != "").any():
-        shown = shown.drop(columns="group")
+        lowest = lowest.drop(columns="group")
     names = {
         "sample": "Sample",
         "group": "Group",
@@ -224,15 +231,16 @@ def worst(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
     three = st.column_config.NumberColumn(format="%.3f")
     table(
         "samples",
-        shown.rename(columns=names),
-        how=f"The {len(shown)} of {len(samples)} test samples with the smallest share of right calls: look there for swapped or "
-        "contaminated samples, and for groups that the panel lacks. The CSV holds all.",
+        lowest.rename(columns=names),
+        how=f"The {len(lowest)} of {len(samples)} test samples with the smallest share of right calls: look there for swapped or "
+        "contaminated samples, and for groups that the panel lacks. The CSV contains all samples.",
         whole=samples.drop(columns="row"),
         column_config={"Right (share)": three, "Macro-F1": three},
     )
 
 
-def closer(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
+def call_by_call(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
+    """Draw truth, call and confidence of single calls in a range of sites."""
     st.subheader("Call by call", anchor=False)
     if len(masks) > 1:
         st.info("Choose one mask above to see single calls.")
@@ -240,13 +248,15 @@ def closer(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
     n_sites = prepared.test.n_sites
     columns = st.columns(4)
     with columns[0]:
-        width = one_of("Sites in the window", [w for w in (20, 40, 80, 160) if w < n_sites] or [n_sites], "width", 1)
+        width = select_one(
+            "Sites in the window", [w for w in (20, 40, 80, 160) if w < n_sites] or [n_sites], "width", 1
+        )
     with columns[1]:
-        order = one_of("Samples", ["worst first", "best first", "in file order"], "order")
+        order = select_one("Samples", ["worst first", "best first", "in file order"], "order")
     with columns[2]:
-        n_samples = one_of("Number of samples", [15, 30, 60, 120], "rows", 1)
+        n_samples = select_one("Number of samples", [15, 30, 60, 120], "rows", 1)
     with columns[3]:
-        side_by_side = one_of("Panels", ["side by side", "one below the other"], "panels") == "side by side"
+        side_by_side = select_one("Panels", ["side by side", "one below the other"], "panels") == "side by side"
     start = 0
     if n_sites > width:
         start = st.slider("First site (number in file order)", 0, n_sites - width, 0, key="start", bind="query-params")
@@ -274,8 +284,8 @@ def closer(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
         "tickvals": [0.33, 1, 1.67],
         "ticktext": ["0", "1", "2"],
     }
-    surer: dict[str, Any] = {"zmin": 1 / 3, "zmax": 1, "colorscale": "Cividis"}
-    surer["colorbar"] = {
+    confidence: dict[str, Any] = {"zmin": 1 / 3, "zmax": 1, "colorscale": "Cividis"}
+    confidence["colorbar"] = {
         **bar,
         "title": {"text": "Confidence<br> ", "side": "top"},
         "x": 0.75,
@@ -285,7 +295,7 @@ def closer(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
     panels = (
         ("truth", seen.truth, "", genotype),
         ("call", seen.calls, "2", genotype),
-        ("confidence", seen.confidence, "3", surer),
+        ("confidence", seen.confidence, "3", confidence),
     )
     for what, values, which, look in panels:
         traces.append(
@@ -340,7 +350,7 @@ def closer(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
         traces,
         layout,
         how="A row per sample, a column per site (numbered in file order); columns that are empty in call and confidence were observed. Crosses are "
-        "wrong calls: with high confidence beside them they are those that no threshold would catch.",
+        "wrong calls; those with high confidence cannot be removed by a threshold.",
         table=pd.DataFrame(cells, columns=["sample", "site", "truth", "call", "confidence"]),
         alt="Truth, call and confidence of each sample at each site",
     )

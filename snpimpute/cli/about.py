@@ -1,4 +1,4 @@
-"""The verbs that tell and show: imputers, doctor, dashboard."""
+"""Verbs that show information: imputers, doctor, dashboard."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ app = typer.Typer()
 
 @app.command("imputers")
 def list_imputers(imputers_from: ImputersFrom = None, as_json: AsJson = False) -> None:
-    """List the imputers, each with the rows that it has in a report.
+    """List the imputers, each with its rows in a report.
 
     Example:
 
@@ -47,7 +47,7 @@ def list_imputers(imputers_from: ImputersFrom = None, as_json: AsJson = False) -
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Say which external programs and frameworks are there, with their versions.
+    """Show which external programs and frameworks are installed, with their versions.
 
     Example:
 
@@ -70,15 +70,18 @@ def dashboard(
     runs: Runs = Path("runs"),
     store: Annotated[
         str | None,
-        typer.Option(help="MLflow store to read (the one in the folder of runs if not given).", metavar="URI"),
+        typer.Option(help="Read this MLflow store (default: the one in the folder of runs).", metavar="URI"),
     ] = None,
     studies: Annotated[
-        str | None, typer.Option(help="Database of Optuna studies to read beside the journals of runs.", metavar="URL")
+        str | None,
+        typer.Option(
+            help="Read Optuna studies from this database too, beside those in the folder of runs.", metavar="URL"
+        ),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65535)] = 8501,
+    host: Annotated[str, typer.Option(help="Listen at this address.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Listen at this port.", min=1, max=65535)] = 8501,
 ) -> None:
-    """Look at races, studies, calls and models in a browser; reads only. Ends with Ctrl+C.
+    """Show races, studies, calls and models in a browser, read-only, until Ctrl+C.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""The command line: the verbs together, and how whatever goes wrong is told. No science, no decisions."""
+"""Entry point of the command line: all verbs, and the messages and exit statuses of errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Compare genotype imputers on your own VCF, honestly.",
+    help="Compare genotype imputers on your own VCF, and impute with the best one.",
 )
 for group in (experiments, files):
     app.add_typer(group.app)
@@ -28,7 +28,7 @@ app.add_typer(about.app)
 
 
 def main() -> None:
-    """Entry point: what the user can mend is one line and exit status 2."""
+    """Run the command line; an error that the user can correct gives one line and exit status 2."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -44,9 +44,9 @@ def main() -> None:
         typer.echo(f"snpimpute: {where}{why}; make room, and run the same command again to go on", err=True)
         sys.exit(2)
     except ModuleNotFoundError as error:
-        if (told := not_installed(error)) is None:
+        if (message := not_installed(error)) is None:
             raise
-        typer.echo(f"snpimpute: {told}", err=True)
+        typer.echo(f"snpimpute: {message}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("snpimpute: interrupted; run the same command again to go on", err=True)

@@ -1,4 +1,4 @@
-"""The verbs of an experiment: all of it, or its single steps."""
+"""Verbs of an experiment: the whole experiment, or single steps."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def experiment(
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Do everything: prepare, tune, train, evaluate, compare. Run again, it takes up what is done.
+    """Run a whole experiment: prepare, tune, train, evaluate, compare. The same command resumes it.
 
     Examples:
 
@@ -87,7 +87,7 @@ def prepare(
     seed: Seed = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read, filter, split by sample and choose what is hidden: makes the prepared dataset.
+    """Make the prepared dataset: read and filter genotypes, split the samples, choose the calls to hide.
 
     Example:
 
@@ -108,7 +108,7 @@ def tune(
     data: Datasets = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run the studies that look for the imputers' parameters, or go on with them where they were.
+    """Run the studies that look for the imputers' parameters, or resume them.
 
     Example:
 
@@ -129,7 +129,7 @@ def train(
     data: Datasets = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fit the imputers on all of train, log and register them (prepares and tunes first, where that is not done).
+    """Fit the imputers on all of train, log and register them; prepare and tune first if necessary.
 
     Example:
 
@@ -148,10 +148,9 @@ def evaluate(
     registered: Registered = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score the imputers on every test scenario: writes the tidy table of scores.
+    """Score the imputers on every test scenario, and write the tidy table of scores.
 
-    With --registered nothing is trained: the models in the registry that were fitted on the dataset are scored and
-    compared.
+    With --registered nothing is trained: the registered models that were fitted on the dataset are scored and compared.
 
     Examples:
 
@@ -180,7 +179,7 @@ def compare(
     data: Datasets = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw the report from the scores (and do first what it needs).
+    """Write the report from the scores; run the earlier steps first if necessary.
 
     Example:
 
@@ -198,7 +197,7 @@ def _run(settings: ExperimentSettings, runs: Path, until: str, only: list[str] |
 
 
 def _finish(outcome: Outcome, as_json: bool) -> None:
-    """Show what came of it; exit status 1 if an imputer failed."""
+    """Print the results; exit with status 1 if an imputer failed."""
     if as_json:
         typer.echo(json.dumps(_as_json(outcome), indent=1))
     else:

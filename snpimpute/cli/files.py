@@ -1,4 +1,4 @@
-"""The verbs on somebody's files: check, concordance, fit, impute."""
+"""Verbs on a user's genotype files: check, concordance, fit, impute."""
 
 from __future__ import annotations
 
@@ -31,18 +31,19 @@ app = typer.Typer()
 
 @app.command()
 def check(
-    target: Annotated[Path, typer.Argument(help="Genotypes to be imputed: .vcf.gz, .bcf or PLINK 1 .bed.")],
-    panel: Annotated[Path, typer.Option(help="Genotypes to learn from, in one of the same formats.")],
+    target: Annotated[Path, typer.Argument(help="Genotypes to impute: .vcf.gz, .bcf or PLINK 1 .bed.")],
+    panel: Annotated[Path, typer.Option(help="Genotypes of the panel, in one of the same formats.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for qc.html (TARGET.check if not given).")
+        Path | None,
+        typer.Option("--output", "-o", help="Write qc.html and its tables to this folder (default: TARGET.check)."),
     ] = None,
     samples: SampleTable = None,
     as_json: AsJson = False,
 ) -> None:
-    """Hold a target against a panel before it is imputed: build, contigs, alleles, strands, calls, frequencies, parents.
+    """Check a target against a panel before imputation: build, contigs, alleles, strands, calls, frequencies, parents.
 
-    Writes qc.html, excluded.tsv (the sites left out, and why) and samples.tsv. Exit status 1 if the target cannot be
-    imputed as it is.
+    Writes qc.html, excluded.tsv (the sites left out, with reasons) and samples.tsv. The exit status is 1 if the target
+    cannot be imputed in its present state.
 
     Examples:
 
@@ -77,19 +78,19 @@ def check(
 
 @app.command()
 def concordance(
-    truth: Annotated[Path, typer.Argument(help="The true genotypes: .vcf.gz, .bcf or PLINK 1 .bed.")],
-    imputed: Annotated[Path, typer.Argument(help="The imputed ones: GT, and where there are DS and GP.")],
+    truth: Annotated[Path, typer.Argument(help="True genotypes: .vcf.gz, .bcf or PLINK 1 .bed.")],
+    imputed: Annotated[Path, typer.Argument(help="Imputed genotypes: GT, with DS and GP if present.")],
     typed: Annotated[
         Path | None,
-        typer.Option(help="What was known before: genotypes, or a list of sites. It is not scored."),
+        typer.Option(help="Do not score these calls, known before imputation: genotypes, or a list of sites."),
     ] = None,
     samples: SampleTable = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for concordance.html and tables.")
+        Path | None, typer.Option("--output", "-o", help="Write concordance.html and tables to this folder.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare an imputed file with the truth: by sample, site, allele frequency and group, and whether DR2 is right.
+    """Compare an imputed file with the truth, by sample, site, allele frequency and group, and test its DR2.
 
     Examples:
 
@@ -122,35 +123,37 @@ def fit(
     panel: Annotated[
         Path, typer.Argument(help="Reference panel: .vcf.gz, .bcf, or .bed with .bim and .fam beside it.")
     ],
-    imputer: Annotated[str, typer.Option(help="What is fitted; see snpimpute imputers.")] = "softmax_regression",
+    imputer: Annotated[str, typer.Option(help="Fit this imputer; see snpimpute imputers.")] = "softmax_regression",
     imputers_from: ImputersFrom = None,
-    name: Annotated[str | None, typer.Option(help="Of the model (the panel's file name if not given).")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model (default: from the panel's file name).")] = None,
     region: Region = None,
     samples: Samples = None,
-    params: Annotated[Path | None, typer.Option(help="Parameters (TOML), as a study wrote them.")] = None,
-    map_file: Annotated[
-        Path | None, typer.Option("--map", help="Genetic map, PLINK format (contig, id, cM, pos).")
+    params: Annotated[
+        Path | None, typer.Option(help="Parameters of the imputer (TOML), from a study or your own.")
     ] = None,
-    window: Annotated[str, typer.Option(help="Length of a window: 500 (sites) or 5cM.")] = "500",
-    overlap: Annotated[str, typer.Option(help="What windows have in common with the next, at least 25%.")] = "25%",
+    map_file: Annotated[
+        Path | None, typer.Option("--map", help="Genetic map in PLINK format (contig, id, cM, pos).")
+    ] = None,
+    window: Annotated[str, typer.Option(help="Size of a window: 500 (sites) or 5cM.")] = "500",
+    overlap: Annotated[str, typer.Option(help="Share of a window that overlaps the next, at least 25%.")] = "25%",
     holdout: Annotated[
-        str, typer.Option(help="Share of the samples to measure the model on; 0% measures nothing.")
+        str, typer.Option(help="Share of the samples held out to measure the model; 0% measures nothing.")
     ] = "10%",
     typed_sites: Annotated[
         Path | None,
         typer.Option(
-            help="Sites that targets will have: a list (contig:pos or id a line), or a target (VCF, BCF, PLINK 1)."
+            help="Sites that targets will have: a list (contig:pos or id per line), or a target (VCF, BCF, PLINK 1)."
         ),
     ] = None,
-    measure: Annotated[int, typer.Option(help="Windows that are measured; 0 for all.")] = 6,
+    measure: Annotated[int, typer.Option(help="Number of windows to measure the model in; 0 for all.")] = 6,
     trials: Annotated[int, typer.Option(help="Trials of a study that looks for parameters; 0 for no study.")] = 0,
     budget: BudgetTime = None,
     runs: Runs = Path("runs"),
-    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 1,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fit an imputer to a whole panel, window by window; measure, log and register it. Run again, it goes on.
+    """Fit an imputer to a whole panel, window by window; measure, log and register it. The same command resumes it.
 
     Examples:
 
@@ -187,21 +190,21 @@ def fit(
     with watch() as watching:
         fitted = fit_panel(settings, runs, open_store(runs) if is_installed("mlflow") else None, watching)
     if as_json:
-        told = {"model": str(fitted.folder), "registered": fitted.registered}
-        typer.echo(json.dumps({**told, "scores": json.loads(fitted.scores.to_json(orient="records"))}, indent=1))
+        result = {"model": str(fitted.folder), "registered": fitted.registered}
+        typer.echo(json.dumps({**result, "scores": json.loads(fitted.scores.to_json(orient="records"))}, indent=1))
         return
-    shown = fitted.scores[
+    main_scores = fitted.scores[
         fitted.scores.subset.isin(["all", "rare"]) & fitted.scores.metric.isin(["f1_macro", "dosage_r2"])
     ]
-    if len(shown):
-        typer.echo(f"on the samples held out (95% intervals)\n{shown.round(4).to_string(index=False)}\n")
+    if len(main_scores):
+        typer.echo(f"on the held-out samples (95% intervals)\n{main_scores.round(4).to_string(index=False)}\n")
     typer.echo(f"model: {fitted.folder}")
-    typer.echo(f"registered: {fitted.registered or 'nowhere, for want of MLflow: impute with --model FOLDER'}")
+    typer.echo(f"registered: {fitted.registered or 'no, because MLflow is not installed: impute with --model FOLDER'}")
 
 
 @app.command()
 def impute(
-    target: Annotated[Path, typer.Argument(help="Genotypes with holes: .vcf.gz, .bcf, or .bed with .bim and .fam.")],
+    target: Annotated[Path, typer.Argument(help="Genotypes to impute: .vcf.gz, .bcf, or .bed with .bim and .fam.")],
     output: Annotated[
         str,
         typer.Option(
@@ -209,19 +212,23 @@ def impute(
         ),
     ],
     model: Annotated[
-        str | None, typer.Option(help="A model's folder, or NAME, NAME@ALIAS or NAME/VERSION of the registry.")
+        str | None, typer.Option(help="A model's folder, or NAME, NAME@ALIAS or NAME/VERSION in the registry.")
     ] = None,
-    no_panel: Annotated[bool, typer.Option("--no-panel", help="Learn from the target alone.")] = False,
+    no_panel: Annotated[
+        bool, typer.Option("--no-panel", help="Impute from the target alone, without a model.")
+    ] = False,
     imputer: Annotated[
-        str, typer.Option(help="With --no-panel: simpute, ld_knn or beagle (phased jointly).")
+        str, typer.Option(help="Imputer to use with --no-panel: simpute, ld_knn or beagle (phased jointly).")
     ] = "simpute",
     imputers_from: ImputersFrom = None,
-    keep_fields: Annotated[bool, typer.Option("--keep-fields", help="Keep other INFO and FORMAT fields.")] = False,
+    keep_fields: Annotated[
+        bool, typer.Option("--keep-fields", help="Keep the target's other INFO and FORMAT fields.")
+    ] = False,
     runs: Runs = Path("runs"),
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fill the holes of a genotype file, and the sites that it lacks and the model has.
+    """Impute the missing calls of a genotype file, and the sites of the model that it lacks.
 
     Examples:
 
@@ -254,5 +261,6 @@ def impute(
     )
     with watch() as watching:
         outcome = impute_file(settings, runs, watching)
-    told = {key: value for key, value in vars(outcome).items() if key != "check"}
-    typer.echo(json.dumps(told, indent=1, default=str) if as_json else "\n".join(outcome.told()), err=output == "-")
+    result = {key: value for key, value in vars(outcome).items() if key != "check"}
+    text = json.dumps(result, indent=1, default=str) if as_json else "\n".join(outcome.summary_lines())
+    typer.echo(text, err=output == "-")

@@ -1,4 +1,4 @@
-"""The verbs on registered models of whole panels: list, compare, promote, rollback."""
+"""Verbs on registered models of whole panels: list, compare, promote, rollback."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ app = typer.Typer(no_args_is_help=True, help="Registered models of whole panels:
 
 @app.command("list")
 def list_models(runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
-    """List the models that snpimpute fit made.
+    """List the registered models that snpimpute fit made.
 
     Example:
 
       snpimpute models list
     """
-    from snpimpute.impute.champions import listed
+    from snpimpute.impute.champions import model_table
 
-    table = listed(open_store(runs))
+    table = model_table(open_store(runs))
     if as_json:
         typer.echo(table.to_json(orient="records", indent=1))
     else:
@@ -30,23 +30,23 @@ def list_models(runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
 
 @app.command("compare")
 def compare_models(first: ModelName, second: ModelName, runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
-    """Hold two models against each other on the samples that both were measured on.
+    """Compare two models on the held-out samples that both were measured on.
 
     Example:
 
       snpimpute models compare panel@champion panel/3
     """
-    from snpimpute.impute.champions import compare, fetched, find
+    from snpimpute.impute.champions import compare, fetch_model, find_model
 
     tracker = open_store(runs)
-    one, other = (fetched(tracker, find(tracker, name), runs) for name in (first, second))
+    one, other = (fetch_model(tracker, find_model(tracker, name), runs) for name in (first, second))
     table = compare(one, other)
     typer.echo(table.to_json(orient="records", indent=1) if as_json else table.round(4).to_string(index=False))
 
 
 @app.command("promote")
 def promote_model(name: ModelName, runs: Runs = Path("runs")) -> None:
-    """Make a model the champion of its name, if it is better with its whole interval.
+    """Make a model the champion of its name, if the whole interval of the difference shows that it is better.
 
     Example:
 
@@ -59,7 +59,7 @@ def promote_model(name: ModelName, runs: Runs = Path("runs")) -> None:
 
 @app.command("rollback")
 def roll_back(name: ModelName, runs: Runs = Path("runs")) -> None:
-    """Give a name the champion back that it had before the last move.
+    """Give a name back the champion that it had before the last move.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Options that several verbs share, and what they make of them: settings, a store, a model."""
+"""Options that several verbs share, and the settings, store and model that they select."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ Source = Annotated[
     Path,
     typer.Argument(help="An experiment (.toml), or genotypes: .vcf.gz, .bcf, or .bed with .bim and .fam beside it."),
 ]
-Runs = Annotated[Path, typer.Option(help="Folder that everything is kept in.", envvar="SNPIMPUTE_RUNS")]
-Imputers = Annotated[list[str] | None, typer.Option("--imputer", help="Only this imputer; may be given several times.")]
+Runs = Annotated[Path, typer.Option(help="Folder of all results.", envvar="SNPIMPUTE_RUNS")]
+Imputers = Annotated[
+    list[str] | None, typer.Option("--imputer", help="Run only this imputer; may be given several times.")
+]
 ImputersFrom = Annotated[
     list[Path] | None,
-    typer.Option("--imputers-from", help="Folder with descriptions of more imputers; may be given several times."),
+    typer.Option("--imputers-from", help="Add the imputers described in this folder; may be given several times."),
 ]
 Region = Annotated[
-    str | None, typer.Option(help="CONTIG or CONTIG:START-END, several joined by ';'; needs an index beside the file.")
+    str | None,
+    typer.Option(help="Read only CONTIG or CONTIG:START-END, several joined by ';'; needs an index beside the file."),
 ]
-MaxSites = Annotated[int | None, typer.Option(help="Most sites to work on (500 if not given).")]
+MaxSites = Annotated[int | None, typer.Option(help="Use at most this many sites (500 if not given).")]
 Samples = Annotated[
     Path | None,
     typer.Option(help="Sample table (TSV: sample, group, family, sex, birth_order; all but sample optional)."),
@@ -40,13 +43,15 @@ Trials = Annotated[int | None, typer.Option(help="Trials per study (50 if not gi
 BudgetTime = Annotated[
     str | None, typer.Option("--budget", help="Time per study: 90s, 10m or 2h (10m if not given).", metavar="TIME")
 ]
-Retune = Annotated[bool, typer.Option("--retune", help="Run the studies whose parameters were found before, too.")]
-Datasets = Annotated[list[str] | None, typer.Option("--data", help="Only this dataset; may be given several times.")]
-Registered = Annotated[bool, typer.Option("--registered", help="Score the registered models; train nothing.")]
-Seed = Annotated[int | None, typer.Option(help="Of every random choice (1 if not given).")]
-Threads = Annotated[int | None, typer.Option(help="Processor threads (all there are if not given).")]
+Retune = Annotated[bool, typer.Option("--retune", help="Run studies again whose parameters were found before.")]
+Datasets = Annotated[
+    list[str] | None, typer.Option("--data", help="Use only this dataset; may be given several times.")
+]
+Registered = Annotated[bool, typer.Option("--registered", help="Score the registered models, and train nothing.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of every random choice (1 if not given).")]
+Threads = Annotated[int | None, typer.Option(help="Number of processor threads (all if not given).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-ModelName = Annotated[str, typer.Argument(help="NAME, NAME@ALIAS or NAME/VERSION; NAME alone is its champion.")]
+ModelName = Annotated[str, typer.Argument(help="NAME, NAME@ALIAS or NAME/VERSION; NAME alone means its champion.")]
 
 
 def settings_for(
@@ -57,13 +62,16 @@ def settings_for(
     budget: str | None = None,
     **changes: Any,
 ) -> ExperimentSettings:
-    """Make the experiment that the arguments describe: a TOML file's, or the default one on a genotype file.
+    """Return the settings of the experiment: those of a TOML file, or the default ones for a genotype file.
 
     Args:
-        source: the file.
-        region, max_sites, samples: of a genotype file; refused with a TOML file.
-        budget: time per study, as it was typed.
+        source: TOML file or genotype file.
+        region, max_sites, samples: options for a genotype file; refused with a TOML file.
+        budget: time per study, as the user typed it.
         changes: see `experiment.settings.changed`.
+
+    Raises:
+        InputError: an option does not go with a TOML file, or the settings are wrong.
     """
     from snpimpute.experiment import settings as config
 
@@ -79,7 +87,7 @@ def settings_for(
 
 
 def share_of(text: str, option: str) -> float:
-    """A share given as 10% or 0.1."""
+    """Return the share that is given as 10% or 0.1; InputError if it is not a share."""
     try:
         return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
@@ -96,15 +104,20 @@ def open_store(runs: Path) -> Tracker:
 
 
 def model_folder(model: str | None, runs: Path) -> tuple[Path, str]:
-    """Find a model's folder and its version: a folder that is named, which has no version, or a registered model, fetched."""
+    """Return a model's folder and version.
+
+    Args:
+        model: a folder, which has no version (empty), or the name of a registered model, which is fetched.
+        runs: folder of all results.
+    """
     if model is not None and Path(model).is_dir():
         return Path(model), ""
     if not is_installed("mlflow"):
         raise InputError(
             "without MLflow a model is a folder: give --model FOLDER, as snpimpute fit printed it, or pip install 'snpimpute[platform]'"
         )
-    from snpimpute.impute.champions import fetched, find
+    from snpimpute.impute.champions import fetch_model, find_model
 
     tracker = open_store(runs)
-    found = find(tracker, model)
-    return fetched(tracker, found, runs).folder, found.version
+    found = find_model(tracker, model)
+    return fetch_model(tracker, found, runs).folder, found.version

@@ -1,1 +1,1 @@
-"""An experiment: its settings, its steps and the order between them."""
+"""Experiments: settings, steps and the order of the steps."""

@@ -1,4 +1,4 @@
-"""From tidy tables of scores to the report: what it says beside the scores."""
+"""Report of an experiment, made from tidy tables of scores and facts about datasets, imputers and studies."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ PUBLISHED_TRIALS = 50
 REPORTED = ("parameters", "seconds_fit", "seconds_impute", "samples_fit", "val_f1_macro")
 
 
-def draw(settings: ExperimentSettings, outcome: Outcome, tables: list[pd.DataFrame], folder: Path) -> None:
-    """Write the report of an experiment, and note in `outcome` where it is and what its headline tables say.
+def draw_report(settings: ExperimentSettings, outcome: Outcome, tables: list[pd.DataFrame], folder: Path) -> None:
+    """Write the report of an experiment, and add its path and its headline tables to `outcome`.
 
     Args:
-        settings: of the experiment.
-        outcome: how far each row came.
+        settings: settings of the experiment.
+        outcome: results of each row.
         tables: tidy tables of scores, one per dataset.
-        folder: of the report.
+        folder: folder of the report.
 
     Raises:
-        InputError: no imputer was scored (says why each failed).
+        InputError: no imputer was scored (gives the reason for each).
     """
     if not tables:
         raise InputError(f"no imputer could be scored: {'; '.join(outcome.failures)}")
@@ -54,6 +54,7 @@ def draw(settings: ExperimentSettings, outcome: Outcome, tables: list[pd.DataFra
 
 
 def _notes(settings: ExperimentSettings, outcome: Outcome) -> list[str]:
+    """Return the notes at the top of the report: the experiment's own, and one about small budgets."""
     notes = [settings.note] if settings.note else []
     tuned = [d for dones in outcome.rows.values() for d in dones if d.tuned is not None and d.tuned.study]
     short = [d for d in tuned if d.tuned is not None and d.tuned.trials < PUBLISHED_TRIALS]
@@ -66,6 +67,7 @@ def _notes(settings: ExperimentSettings, outcome: Outcome) -> list[str]:
 
 
 def _imputer_row(dataset: str, done: Done) -> dict[str, Any]:
+    """Return a row's entry in the report's table of imputers (see `ReportContext.imputers`)."""
     cls = imputers.load(done.row.imputer)
     network = cls.learns_in_epochs
     row: dict[str, Any] = {
@@ -102,6 +104,7 @@ def _as_text(params: dict[str, Any]) -> str:
 
 
 def _dataset_about(dataset: PreparedDataset, data: DataSettings) -> DatasetAbout:
+    """Return the facts about a dataset that the report shows."""
     calls = dataset.train.calls[:, dataset.headline_scenario.sites]
     shares = [100 * (calls == g).sum() / (calls >= 0).sum() for g in (0, 1, 2)]
     files = [data.train, data.test] if data.train and data.test else [Path(data.source)]

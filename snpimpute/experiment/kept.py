@@ -1,4 +1,4 @@
-"""What a folder of runs keeps, found for whoever looks at it: prepared datasets, tables of scores, posteriors."""
+"""Index of a folder of runs: its prepared datasets, tables of scores and posteriors."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from snpimpute.tracking.runs import training_tag
 
 @dataclass(frozen=True)
 class KeptDataset:
-    """A prepared dataset: its folder, and what is known of it without reading genotypes.
+    """A prepared dataset: its folder, and the facts that are known without reading genotypes.
 
     Attributes:
-        folder: as `save_dataset` made it.
+        folder: folder that `save_dataset` made.
         name, digest: of the dataset.
-        made: UTC.
+        made: time when it was made, UTC.
         mechanism, level: of the headline scenario.
-        settings: what it was made with.
+        settings: settings that it was made with.
     """
 
     folder: Path
@@ -36,6 +36,7 @@ class KeptDataset:
 
     @property
     def label(self) -> str:
+        """Name with the first 8 digits of the digest."""
         return f"{self.name} ({self.digest[:8]})"
 
 
@@ -44,11 +45,11 @@ class KeptScores:
     """A table of scores.
 
     Attributes:
-        path: of the CSV file.
-        made: UTC.
-        dataset_digest: of the prepared dataset.
-        models: names of the folders of the models scored; empty for tables of a version that did not say.
-        revision: of the code that scored; empty if it was not known.
+        path: path of the CSV file.
+        made: time when it was made, UTC.
+        dataset_digest: digest of the prepared dataset.
+        models: names of the folders of the scored models; empty for tables of an older version that did not record them.
+        revision: revision of the code that scored; empty if it was not known.
     """
 
     path: Path
@@ -59,7 +60,7 @@ class KeptScores:
 
 
 def kept_datasets(runs: Path) -> list[KeptDataset]:
-    """The prepared datasets in a folder of runs, the newest first; folders that are none are passed over."""
+    """Return the prepared datasets in a folder of runs, the newest first; other folders are ignored."""
     found = []
     for folder in (runs / "datasets").glob("*"):
         try:
@@ -67,7 +68,7 @@ def kept_datasets(runs: Path) -> list[KeptDataset]:
         except InputError:
             continue
         _, mechanism, level, _ = about["headline"].rsplit("-", 3)
-        made = _made(folder / "dataset.json")
+        made = _time_made(folder / "dataset.json")
         found.append(
             KeptDataset(folder, about["name"], about["digest"], made, mechanism, float(level), about["settings"])
         )
@@ -75,30 +76,30 @@ def kept_datasets(runs: Path) -> list[KeptDataset]:
 
 
 def kept_scores(runs: Path, datasets: Sequence[KeptDataset], name: str) -> list[KeptScores]:
-    """The tables of scores of the datasets of a name, the newest first.
+    """Return the tables of scores of all datasets with a name, the newest first.
 
-    A table that does not say which prepared dataset it is of (it was made before tables did) is taken to be of the
-    newest one of its name that is older than the table, or else of the newest one.
+    Tables of an older version do not record their prepared dataset. Such a table is assigned to the newest dataset of
+    its name that is older than the table, or else to the newest dataset.
     """
     named = [dataset for dataset in datasets if dataset.name == name]
     found = []
-    for path in (runs / "scores").glob(f"{_escaped(name)}-{'?' * 12}.csv"):
-        made, beside = _made(path), path.with_suffix(".json")
-        told = json.loads(beside.read_text()) if beside.exists() else {}
+    for path in (runs / "scores").glob(f"{_glob_escaped(name)}-{'?' * 12}.csv"):
+        made, beside = _time_made(path), path.with_suffix(".json")
+        origin = json.loads(beside.read_text()) if beside.exists() else {}
         likely = [dataset.digest for dataset in named if dataset.made <= made] + [dataset.digest for dataset in named]
-        digest = told.get("dataset_digest") or next(iter(likely), "")
-        found.append(KeptScores(path, made, digest, tuple(told.get("models", ())), told.get("revision", "")))
+        digest = origin.get("dataset_digest") or next(iter(likely), "")
+        found.append(KeptScores(path, made, digest, tuple(origin.get("models", ())), origin.get("revision", "")))
     return sorted(found, key=lambda table: table.made, reverse=True)
 
 
 def kept_posteriors(runs: Path) -> dict[str, Path]:
-    """The tag of a training run (`TrainingRun.key_tag`) → the file of its posteriors."""
+    """Return a mapping of the tag of a training run (`TrainingRun.key_tag`) → the file of its posteriors."""
     return {training_tag(path.parent.name): path for path in (runs / "models").glob("*/posteriors.npz")}
 
 
-def _made(path: Path) -> datetime:
+def _time_made(path: Path) -> datetime:
     return datetime.fromtimestamp(path.stat().st_mtime, UTC)
 
 
-def _escaped(name: str) -> str:
+def _glob_escaped(name: str) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

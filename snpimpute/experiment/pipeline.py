@@ -1,4 +1,4 @@
-"""The steps of an experiment as plain functions, and the order between them: prepare, tune, train, evaluate, compare."""
+"""Pipeline of an experiment: its steps in their order (prepare, tune, train, evaluate, compare)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 def prepare(settings: ExperimentSettings, name: str, work: Workspace) -> Path:
-    """Make the prepared dataset `name` of the settings, or find it already made; returns its folder."""
+    """Make the prepared dataset `name` of the settings, or find the existing one; return its folder."""
     from snpimpute.dataset.prepare import build_dataset
 
     data = settings.data[name]
@@ -55,20 +55,21 @@ def prepare(settings: ExperimentSettings, name: str, work: Workspace) -> Path:
 
 
 def _input_files(data: DataSettings) -> list[Path]:
-    named = [data.train, data.test, data.samples, data.pedigree, data.scenarios.masks, data.scenarios.typed]
+    """Return all files that a dataset is made from."""
+    paths = [data.train, data.test, data.samples, data.pedigree, data.scenarios.masks, data.scenarios.typed]
     if data.source != SIMULATED:
-        named += files_of(Path(data.source))
-    return [path for path in named if path is not None]
+        paths += files_of(Path(data.source))
+    return [path for path in paths if path is not None]
 
 
 class Perform(Protocol):
-    """Carries out a named step ("tune bert/fixed on kg15-500") and returns what it returns, raises what it raises."""
+    """Function that runs a named step ("tune bert/fixed on kg15-500"), and returns its result or raises its error."""
 
     def __call__(self, step: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
 
 
 def call(step: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Carry out a step by a plain call."""
+    """Run a step by a plain call."""
     return function(*args, **kwargs)
 
 
@@ -80,20 +81,20 @@ def run(
     watch: Watch | None = None,
     perform: Perform = call,
 ) -> Outcome:
-    """Do an experiment's steps in their order, up to one of them; what is done already is taken up, not done again.
+    """Run an experiment's steps in their order, up to one of them; results that exist are used, not computed again.
 
-    An imputer that fails does not take the others down: its row has the reason.
+    An imputer that fails does not stop the others; its row has the reason.
 
     Args:
-        settings: of the experiment.
-        runs: folder that everything is kept in.
+        settings: settings of the experiment.
+        runs: folder for all results.
         until: the last step: "prepare", "tune", "train", "evaluate" or "compare".
-        only: names of the imputers to work on; None = all of the experiment.
-        watch: told of the progress.
-        perform: carries out each step, for whoever wants more around a step than a plain call.
+        only: names of the imputers to run; None = all of the experiment.
+        watch: receives the progress.
+        perform: runs each step, by default by a plain call; Prefect flows run it as a task.
 
     Raises:
-        InputError: what the user can mend, found before anything long begins.
+        InputError: an error that the user can correct, found before a long step begins.
     """
     if until != "prepare":
         for package in ("mlflow", "optuna"):
@@ -114,7 +115,7 @@ def run(
     for folder in outcome.datasets.values():
         name = dataset_in(folder).name
         outcome.rows[name] = [
-            _advance(settings, folder, on_data(row, settings.data[name]), work, until, perform) for row in wanted[name]
+            _run_row(settings, folder, on_data(row, settings.data[name]), work, until, perform) for row in wanted[name]
         ]
         scored = [done for done in outcome.rows[name] if not done.failed]
         if until in ("evaluate", "compare") and scored:
@@ -125,24 +126,24 @@ def run(
     return outcome
 
 
-def _advance(
+def _run_row(
     settings: ExperimentSettings, folder: Path, row: Row, work: Workspace, until: str, perform: Perform
 ) -> Done:
-    """Take one row on one dataset as far as it is to go: tune, train, evaluate, offsets; a failure is noted, not raised."""
+    """Run the steps of one row on one dataset: tune, train, evaluate, offsets; record a failure, do not raise it."""
     done = Done(row)
-    what = f"{row.label} on {dataset_in(folder).name}"
+    row_on_dataset = f"{row.label} on {dataset_in(folder).name}"
     try:
-        done.tuned = perform(f"tune {what}", tune, settings, folder, row, work)
+        done.tuned = perform(f"tune {row_on_dataset}", tune, settings, folder, row, work)
         if until == "tune":
             return done
         done.home, done.run_id, done.run_link = perform(
-            f"train {what}", _train_and_log, settings, folder, row, done.tuned, work, until != "train"
+            f"train {row_on_dataset}", _train_and_log, settings, folder, row, done.tuned, work, until != "train"
         )
         if until == "train":
             return done
-        perform(f"evaluate {what}", evaluate, settings, folder, row, done.home, work)
+        perform(f"evaluate {row_on_dataset}", evaluate, settings, folder, row, done.home, work)
         if settings.offsets_on(dataset_in(folder).name):
-            perform(f"offsets {what}", choose_offsets, settings, folder, row, done.home, work)
+            perform(f"offsets {row_on_dataset}", choose_offsets, settings, folder, row, done.home, work)
     except (StepFailed, InputError, RuntimeError) as error:
         done.failed = str(error)
         work.watch.warn(f"{row.label} failed: {error}")
@@ -152,7 +153,7 @@ def _advance(
 def _train_and_log(
     settings: ExperimentSettings, folder: Path, row: Row, tuned: Tuned, work: Workspace, then_impute: bool
 ) -> tuple[Path, str, str]:
-    """Train a row and log it; returns the model's folder, and the id of its MLflow run and its address in the UI."""
+    """Train a row and log it; return the model's folder, the id of its MLflow run and the run's address in the UI."""
     home = train(settings, folder, row, tuned, work, then_impute)
     tracker = work.tracker or work.with_store(settings)
     run_id = log_training(settings, folder, row, tuned, home, tracker)
@@ -160,12 +161,12 @@ def _train_and_log(
 
 
 def compare(settings: ExperimentSettings, outcome: Outcome, work: Workspace) -> None:
-    """Draw the report from the tables of scores, and log it."""
-    from snpimpute.experiment.compare import draw
+    """Write the report from the tables of scores, and log it."""
+    from snpimpute.experiment.compare import draw_report
 
     work.watch.stage("compare")
     folder = work.runs / "reports" / settings.name
-    draw(settings, outcome, [read_scores(path) for path in outcome.scores.values()], folder)
+    draw_report(settings, outcome, [read_scores(path) for path in outcome.scores.values()], folder)
     (work.tracker or work.with_store(settings)).log_comparison(
         dataset_names=list(outcome.scores),
         report_folder=folder,

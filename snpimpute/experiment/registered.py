@@ -1,4 +1,4 @@
-"""Scores every registered model that was fitted on a prepared dataset, and compares them."""
+"""Scoring and comparison of the registered models that were fitted on a prepared dataset."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ def evaluate_registered(
 ) -> Outcome:
     """Score the registered models that were fitted on an experiment's datasets, and write their comparison.
 
-    A model whose dataset has another digest is left out, and said to be: its split is another one, so it may have seen
-    samples that are test samples here. What is gone from the folder `runs` is fetched from the registry. Two versions
-    of one row stand side by side, the number of the version behind the variant's name.
+    A model whose dataset has another digest is left out with a warning: its split differs, so it may have learned from
+    samples that are test samples here. Models that are no longer in the folder `runs` are fetched from the registry. Two
+    versions of one row are shown as two rows, with the number of the version after the variant's name.
 
     Args:
-        settings: of the experiment; its datasets are prepared where that is not done.
-        runs: folder that everything is kept in.
+        settings: settings of the experiment; its datasets are prepared if necessary.
+        runs: folder for all results.
         only: names of the imputers to score; None = all.
-        watch: told of the progress.
+        watch: receives the progress.
 
     Returns:
-        As of `pipeline.run`; the report is that of the experiment `NAME-registered`.
+        The results, as of `pipeline.run`; the report is that of the experiment `NAME-registered`.
 
     Raises:
-        InputError: no registered model was fitted on any of the datasets (says what to run).
+        InputError: no registered model was fitted on any of the datasets (names the command to run).
     """
     work = Workspace(runs, watch or Watch())
     imputers.look_in(settings.imputers_from)
@@ -66,13 +66,13 @@ def evaluate_registered(
         )
     note = settings.note
     if left_out:
-        said = f"Left out, fitted on another split, which may hold these test samples: {', '.join(left_out)}."
-        work.watch.warn(said)
-        note = f"{note} {said}".strip()
+        warning = f"Left out, fitted on another split, which may hold these test samples: {', '.join(left_out)}."
+        work.watch.warn(warning)
+        note = f"{note} {warning}".strip()
     for name, models in fitted.items():
         if models:
             outcome.datasets[name] = folders[name]
-            _score(settings, folders[name], models, work, outcome)
+            _score_models(settings, folders[name], models, work, outcome)
         else:
             work.watch.warn(f"no registered model was fitted on {name} as prepared here")
     again = settings.model_copy(update={"name": f"{settings.name}-registered", "note": note})
@@ -80,14 +80,14 @@ def evaluate_registered(
     return outcome
 
 
-def _score(
+def _score_models(
     settings: ExperimentSettings, folder: Path, models: list[RegisteredModel], work: Workspace, outcome: Outcome
 ) -> None:
-    """Let the models of a dataset fill its scenarios, score them, and log to each its own scores."""
+    """Impute a dataset's scenarios with its models, score the models, and log to each its own scores."""
     name = dataset_in(folder).name
     versions = Counter((model.imputer, model.variant) for model in models)
     outcome.rows[name] = [
-        _impute(settings, folder, model, versions[model.imputer, model.variant] > 1, work) for model in models
+        _impute_scenarios(settings, folder, model, versions[model.imputer, model.variant] > 1, work) for model in models
     ]
     if scored := [done for done in outcome.rows[name] if not done.failed]:
         outcome.scores[name] = score_and_log(settings, folder, scored, work)
@@ -95,27 +95,27 @@ def _score(
         outcome.comparison_links[name] = tracker.comparison_link(name, [model.run_id for model in models])
 
 
-def _impute(
+def _impute_scenarios(
     settings: ExperimentSettings, folder: Path, model: RegisteredModel, one_of_several: bool, work: Workspace
 ) -> Done:
-    """Let a model fill all test scenarios of a dataset; a failure is noted, not raised."""
-    row = Row(model.imputer, model.variant, tune=False, mask=_mask(model), params={})
-    done = Done(row, _tuned(model), run_id=model.run_id, run_variant=model.variant)
+    """Impute all test scenarios of a dataset with a model; record a failure and do not raise it."""
+    row = Row(model.imputer, model.variant, tune=False, mask=_mask_policy(model), params={})
+    done = Done(row, _study_record(model), run_id=model.run_id, run_variant=model.variant)
     try:
-        home = _home(dataset_in(folder), model, work.runs, work.tracker or work.with_store(settings))
+        home = _model_home(dataset_in(folder), model, work.runs, work.tracker or work.with_store(settings))
         evaluate(settings, folder, row, home, work)
         done.home = home
         if one_of_several:
             done.row = replace(row, variant=f"{model.variant}-v{model.version}")
-            done.home = _as_variant(home, done.row.variant)
+            done.home = _copy_as_variant(home, done.row.variant)
     except (StepFailed, InputError) as error:
         done.failed = str(error)
         work.watch.warn(f"{model.label} failed: {error}")
     return done
 
 
-def _home(dataset: PreparedDataset, model: RegisteredModel, runs: Path, tracker: Tracker) -> Path:
-    """Folder of a model as `train` leaves it: the one that training made, or one made from the registry."""
+def _model_home(dataset: PreparedDataset, model: RegisteredModel, runs: Path, tracker: Tracker) -> Path:
+    """Return the folder of a model, with the files that `train` writes: made by training, or from the registry."""
     for home in sorted((runs / "models").glob(f"{dataset.name}-{model.imputer}-*")):
         if training_tag(home.name) == model.key_tag and (home / "model").is_dir():
             return home
@@ -127,29 +127,29 @@ def _home(dataset: PreparedDataset, model: RegisteredModel, runs: Path, tracker:
 
 
 def _fit_record(model: RegisteredModel, saved: Path) -> dict[str, Any]:
-    """What `fit.json` says of a fit, from the training run that logged it."""
+    """Return the content of `fit.json`, from the training run that logged the fit."""
     return {
         "seconds_fit": model.metrics["seconds_fit"],
         "memory_mb": model.metrics["memory_mb"],
-        "parameters": _whole(model.metrics.get("parameters")),
+        "parameters": _rounded(model.metrics.get("parameters")),
         "val_f1_macro": model.metrics.get("val_f1_macro"),
-        "samples_fit": _whole(model.metrics["samples_fit"]),
+        "samples_fit": _rounded(model.metrics["samples_fit"]),
         "params": json.loads((saved / "imputer.json").read_text())["params"],
         "versions": {k.removeprefix("version."): v for k, v in model.tags.items() if k.startswith("version.")},
         "revision": model.tags.get("revision", ""),
     }
 
 
-def _whole(value: float | None) -> int | None:
+def _rounded(value: float | None) -> int | None:
     return None if value is None else round(value)
 
 
-def _mask(model: RegisteredModel) -> Any:
+def _mask_policy(model: RegisteredModel) -> Any:
     return model.params.get("mask", "random")
 
 
-def _tuned(model: RegisteredModel) -> Tuned | None:
-    """What the training run says of the study behind it; None if it says nothing."""
+def _study_record(model: RegisteredModel) -> Tuned | None:
+    """Return the training run's record of its study; None if there was no study."""
     if "study_ended_by" not in model.tags:
         return None
     return Tuned(
@@ -161,8 +161,8 @@ def _tuned(model: RegisteredModel) -> Tuned | None:
     )
 
 
-def _as_variant(home: Path, variant: str) -> Path:
-    """A folder with what scoring and the report read of `home`, under another variant's name."""
+def _copy_as_variant(home: Path, variant: str) -> Path:
+    """Copy the files of `home` that scoring and the report read to a new folder, under another variant's name."""
     other = home.with_name(f"{home.name}-as-{variant}")
     if not (other / "impute.json").exists():
         save_posteriors(replace(load_posteriors(home / "posteriors.npz"), variant=variant), other / "posteriors.npz")

@@ -1,4 +1,4 @@
-"""The rows of an experiment's report, and how far each of them came."""
+"""Rows of an experiment's report, and the progress of each row."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from snpimpute.tuning.parameters import given_params
 
 @dataclass(frozen=True)
 class Row:
-    """One imputer in one setting: a row of the report.
+    """One variant of an imputer: a row of the report.
 
     Attributes:
         imputer, variant: names.
-        tune: whether a study looks for its parameters.
+        tune: whether a study looks for the parameters.
         mask: policy of the training masks.
-        params: parameters that differ from the defaults; a study leaves them as they are.
+        params: parameters that differ from the defaults; a study does not change them.
         params_file: TOML of parameters found before, or None.
-        params_from: the row whose parameters, found by its study or given, are this one's too, or None.
+        params_from: the row whose parameters (found by its study or given) this row takes too, or None.
     """
 
     imputer: str
@@ -39,21 +39,22 @@ class Row:
 
     @property
     def label(self) -> str:
+        """`imputer/variant`."""
         return f"{self.imputer}/{self.variant}"
 
 
 @dataclass
 class Tuned:
-    """Parameters for the fit on all of train, and how they were found.
+    """Parameters for the fit on all of train, and the study that found them.
 
     Attributes:
-        params: as a study or a file gave them; None if they are the row's own.
-        refit_params: with what the study's fit found (epochs, calibration), or None.
+        params: parameters from a study or a file; None if the row has only its own.
+        refit_params: the same, with the values that the study's fit found (epochs, calibration), or None.
         levels_score: macro-F1 on the validation masks of all levels, or None.
-        trials, failed: number of trials that counted, and of others.
-        seconds: of all trials.
+        trials, failed: number of trials that counted, and of other trials.
+        seconds: seconds of all trials.
         ended_by: "trials" or "time"; empty without a study.
-        study: name of the study; empty without one.
+        study: name of the study; empty without a study.
     """
 
     params: dict[str, Any] | None = None
@@ -66,21 +67,21 @@ class Tuned:
     study: str = ""
 
     def params_of(self, row: Row) -> dict[str, Any]:
-        """The row's parameters with those found."""
+        """Return the row's parameters together with those found."""
         return {**row.params, **(self.params or {})}
 
 
 @dataclass
 class Done:
-    """How far a row came on a dataset.
+    """Results of a row on a dataset, up to the last step that succeeded.
 
     Attributes:
-        row: of the report.
-        tuned: how its parameters were found.
+        row: row of the report.
+        tuned: parameters, and the study that found them.
         home: folder of the model.
-        run_id, run_link: its MLflow run, and the run's address in the UI.
-        run_variant: variant that the run was logged as; None = the row's own.
-        failed: why it came no further, else empty.
+        run_id, run_link: the MLflow run, and its address in the UI.
+        run_variant: variant under which the run was logged; None = that of the row.
+        failed: the error of a step that failed, else empty.
     """
 
     row: Row
@@ -93,12 +94,13 @@ class Done:
 
     @property
     def logged_as(self) -> str:
+        """Variant under which the run was logged."""
         return self.run_variant or self.row.variant
 
 
 @dataclass
 class Outcome:
-    """What an experiment made, by dataset: folders, rows, files of scores, tables, addresses in the MLflow UI."""
+    """Results of an experiment by dataset: folders, rows, files of scores, tables, addresses in the MLflow UI."""
 
     datasets: dict[str, Path] = field(default_factory=dict)
     rows: dict[str, list[Done]] = field(default_factory=dict)
@@ -110,15 +112,16 @@ class Outcome:
 
     @property
     def failures(self) -> list[str]:
+        """Failed rows, each as a line with dataset and error."""
         return [f"{d.row.label} on {name}: {d.failed}" for name, dones in self.rows.items() for d in dones if d.failed]
 
 
 def plan(settings: ExperimentSettings) -> list[Row]:
-    """The rows of an experiment's report: what the imputers declare, as the settings narrow and add to it.
+    """Return the rows of an experiment's report: those that the imputers declare, changed by the settings.
 
     Raises:
-        InputError: unknown imputer (names the valid ones), wrong parameters, a program that an imputer needs is missing,
-            or a dataset wants a row that is not there.
+        InputError: an unknown imputer (names the valid ones), wrong parameters, a missing program that an imputer needs,
+            or a dataset that lists an unknown row.
     """
     imputers.look_in(settings.imputers_from)
     chosen = imputers.names() if settings.imputers is None else settings.imputers
@@ -172,14 +175,14 @@ def plan(settings: ExperimentSettings) -> list[Row]:
 
 
 def wanted_on(rows: list[Row], data: DataSettings) -> list[Row]:
-    """Of an experiment's rows those that the dataset's settings want."""
+    """Return those rows of an experiment that are run on a dataset, according to its settings."""
     if data.imputers is None:
         return rows
     return [row for row in rows if row.imputer in data.imputers or row.label in data.imputers]
 
 
 def on_data(row: Row, data: DataSettings) -> Row:
-    """The row as it is on a dataset: with the parameters that the dataset's settings have for its imputer."""
+    """Return the row with the parameters that the dataset's settings have for its imputer."""
     own = data.params.get(row.imputer, {})
     params_from = None if row.params_from is None else on_data(row.params_from, data)
     return replace(row, params={**row.params, **own}, params_from=params_from)

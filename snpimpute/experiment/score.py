@@ -1,4 +1,4 @@
-"""Tables of scores: made where they are not there, read, and logged to the runs of the imputers scored."""
+"""Tables of scores: make them unless they exist, read them, log them to the runs of the scored imputers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from snpimpute.scoring.table import score_table
 
 
 def score_and_log(settings: ExperimentSettings, folder: Path, scored: Sequence[Done], work: Workspace) -> Path:
-    """Score the rows that were evaluated, and log to each run its own scores; returns the file of the table."""
+    """Score the rows that were evaluated, and log to each run its own scores; return the file of the table."""
     path = score(settings, folder, [done.home for done in scored if done.home], work)
     table = read_scores(path)
     for done in scored:
@@ -34,23 +34,23 @@ def score_and_log(settings: ExperimentSettings, folder: Path, scored: Sequence[D
 
 
 def _cost_and_logs(home: Path) -> tuple[dict[str, float], list[Path]]:
-    """Metrics of what imputing cost, and the files that tell how it went."""
+    """Return time and memory of imputing as metrics, and the log files of imputing."""
     about = json.loads((home / "impute.json").read_text())
     cost = {"seconds_impute": about["seconds_impute"], "memory_impute_mb": about["memory_mb"]}
     return cost, [path for path in (home / "impute.log",) if path.exists()]
 
 
 def _offsets_in(home: Path) -> dict[float, np.ndarray]:
-    """Level → offsets float64 (3,) that were chosen for a row; empty if none were."""
+    """Return a mapping of level → offsets float64 (3,) that were chosen for a row; empty if none were."""
     kept = home / "offsets.json"
     found = json.loads(kept.read_text()) if kept.exists() else []
     return {entry["level"]: np.array([0.0, *entry["offsets"]]) for entry in found}
 
 
 def score(settings: ExperimentSettings, folder: Path, homes: list[Path], work: Workspace) -> Path:
-    """The tidy table of scores of the imputers whose model folders are given; returns the CSV file.
+    """Make the tidy table of scores of the imputers with the given model folders; return the CSV file.
 
-    Where offsets are wanted the hard calls of those that have offsets are scored by these too.
+    If offsets are wanted, hard calls of imputers that have offsets are scored with these too.
     """
     dataset = dataset_in(folder)
     about = [
@@ -72,13 +72,13 @@ def score(settings: ExperimentSettings, folder: Path, homes: list[Path], work: W
         table = score_table(dataset, results, settings.scoring.resamples, settings.seed, work.watch.progress, by_label)
         write_text(kept, table.to_csv(index=False))
     if not (beside := kept.with_suffix(".json")).exists():
-        told = {"dataset_digest": dataset.digest, "models": [home.name for home in homes], "revision": git_revision()}
-        write_text(beside, json.dumps(told, indent=1) + "\n")
+        origin = {"dataset_digest": dataset.digest, "models": [home.name for home in homes], "revision": git_revision()}
+        write_text(beside, json.dumps(origin, indent=1) + "\n")
     return kept
 
 
 def read_scores(path: Path) -> pd.DataFrame:
-    """A tidy table of scores as `score` wrote it."""
+    """Read a tidy table of scores that `score` wrote."""
     text = ("imputer", "variant", "dataset", "split", "mechanism", "repeat", "subset", "decision", "metric", "versus")
     return pd.read_csv(
         path,

@@ -1,4 +1,4 @@
-"""An experiment's settings, read from TOML into frozen models that refuse what they do not know."""
+"""Settings of an experiment, read from TOML into frozen models that refuse unknown keys."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from snpimpute.dataset.settings import SIMULATED, DataSettings, Settings
 
 
 class Budget(Settings):
-    """When a study ends: after `trials` that count, or after `seconds`, whichever is first."""
+    """Budget of a study, which ends after `trials` that count or after `seconds`, whichever comes first."""
 
     trials: int = Field(50, ge=1)
     seconds: float | None = Field(600.0, gt=0)
 
 
 class TuningSettings(Settings):
-    """The studies.
+    """Settings of the studies.
 
     Attributes:
         trials, seconds: budget of a study, see `Budget`.
-        workers: processes that compute side by side.
-        storage: where trials are kept, a database URL; None: a file per study.
-        parameters: folder with a file for each study (dataset, imputer, variant) of what it found. A study whose file
-            is there is not run; the others are, and write theirs.
+        workers: number of processes that evaluate trials in parallel.
+        storage: database URL of the trials; None: a file per study.
+        parameters: folder with a file of found parameters for each study (dataset, imputer, variant). A study whose
+            file is there is not run; the other studies are run and write their files.
         retune: run all studies, and write their files anew.
     """
 
@@ -42,10 +42,10 @@ class TuningSettings(Settings):
 
 
 class VariantSettings(Settings):
-    """A row of the report that differs from what the imputer declares; what is None stays as declared.
+    """Settings of a row of the report that differ from what the imputer declares; None keeps the declared value.
 
-    `params_file` is a TOML of parameters, or what a study found before; `params_from` names another variant of the imputer, whose
-    parameters, found by its study or given, are this row's too, where `params` says nothing else.
+    `params_file` is a TOML file of parameters, or the result of an earlier study. `params_from` names another variant of
+    the imputer: this row takes its parameters, found by its study or given, apart from those in `params`.
     """
 
     tune: bool | None = None
@@ -56,14 +56,14 @@ class VariantSettings(Settings):
 
 
 class ScoringSettings(Settings):
-    """How the imputers are scored.
+    """Settings of the scoring.
 
     Attributes:
-        resamples: bootstrap resamples of the intervals.
+        resamples: number of bootstrap resamples of the intervals.
         headline_level: percent missing of the headline tables.
         offsets: score every row's hard calls a second time, by the largest log-posterior plus an offset of its genotype.
-            The offsets are chosen on validation, for each level, to maximise macro-F1; that takes one more fit of each
-            row. Posteriors, and files written for users, stay as they are.
+            The offsets are chosen on validation, for each level, to maximise macro-F1; this takes one more fit of each
+            row. Posteriors, and files written for users, do not change.
     """
 
     resamples: int = Field(1000, ge=100)
@@ -72,11 +72,11 @@ class ScoringSettings(Settings):
 
 
 class ExperimentSettings(Settings):
-    """A whole experiment.
+    """Settings of a whole experiment.
 
-    `imputers` lists names (every one there is by default), `imputers_from` folders with descriptions of more
-    (docs/external.md), and `variants` narrows or adds rows of an imputer; the rows an
-    imputer declares are taken where `variants` says nothing of them, unless `only_listed_variants` is set.
+    `imputers` lists names (by default all imputers), `imputers_from` folders with descriptions of further imputers
+    (docs/external.md). `variants` changes or adds rows of an imputer. Rows that an imputer declares are taken even if
+    `variants` does not list them, unless `only_listed_variants` is set.
     """
 
     name: str = "experiment"
@@ -110,32 +110,42 @@ class ExperimentSettings(Settings):
         return data
 
     def n_threads(self) -> int:
-        """Processor threads to use: as set, or all there are."""
+        """Return the number of processor threads to use: as set, or all that there are."""
         return self.threads or len(os.sched_getaffinity(0))
 
     def offsets_on(self, dataset: str) -> bool:
-        """Whether hard calls with offsets are scored too on this dataset."""
+        """Return whether hard calls with offsets are scored too on this dataset."""
         return self.scoring.offsets or (dataset in self.data and self.data[dataset].offsets)
 
     def budget(self, imputer: str) -> Budget:
-        """The budget of an imputer's studies."""
+        """Return the budget of an imputer's studies."""
         return self.budgets.get(imputer) or Budget(trials=self.tuning.trials, seconds=self.tuning.seconds)
 
 
 def parse(table: dict[str, Any], where: str) -> ExperimentSettings:
-    """Settings from a plain table; InputError in one line that names the key."""
+    """Make settings from a plain table.
+
+    Args:
+        table: the table, as read from TOML.
+        where: the table's origin, for messages.
+
+    Raises:
+        InputError: an unknown key or a wrong value, in one line that names the key.
+    """
     try:
         return ExperimentSettings.model_validate(table)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            raise InputError(f"{where}: unknown key {key!r}; see experiments/demo.toml for those there are") from None
+            raise InputError(f"{where}: unknown key {key!r}; see experiments/demo.toml for the known keys") from None
         raise InputError(f"{where}: {key}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def read(path: Path) -> ExperimentSettings:
-    """Settings from a TOML file. Paths in it start at the file's folder; ~ and $VARIABLES are filled in.
+    """Read settings from a TOML file.
+
+    Paths in it are relative to the file's folder; ~ and $VARIABLES are expanded.
 
     Raises:
         InputError: no such file, not TOML, an unknown key, a wrong value (names the key).
@@ -164,14 +174,15 @@ def read(path: Path) -> ExperimentSettings:
 
 
 def _with_paths(entry: DataSettings, config: Path) -> DataSettings:
+    """Return a dataset's settings with all paths resolved."""
     paths = {key: getattr(entry, key) for key in ("train", "test", "samples", "pedigree")}
-    filled: dict[str, Any] = {key: value and _resolved(value, config) for key, value in paths.items()}
+    update: dict[str, Any] = {key: value and _resolved(value, config) for key, value in paths.items()}
     if entry.source != SIMULATED:
-        filled["source"] = str(_resolved(Path(entry.source), config))
+        update["source"] = str(_resolved(Path(entry.source), config))
     files = {key: getattr(entry.scenarios, key) for key in ("masks", "typed")}
     resolved = {key: value and _resolved(value, config) for key, value in files.items()}
-    filled["scenarios"] = entry.scenarios.model_copy(update=resolved)
-    return entry.model_copy(update=filled)
+    update["scenarios"] = entry.scenarios.model_copy(update=resolved)
+    return entry.model_copy(update=update)
 
 
 def _resolved(path: Path, config: Path) -> Path:
@@ -184,7 +195,7 @@ def _resolved(path: Path, config: Path) -> Path:
 def for_genotypes(
     source: Path, region: str | None = None, max_sites: int | None = None, samples: Path | None = None
 ) -> ExperimentSettings:
-    """The default experiment on somebody's own genotype file."""
+    """Return the settings of the default experiment on a user's genotype file."""
     name = name_of(source)
     data: dict[str, Any] = {"source": str(source), "region": region, "samples": samples}
     if max_sites is not None:
@@ -193,7 +204,7 @@ def for_genotypes(
 
 
 def name_of(source: Path) -> str:
-    """A name made of a genotype file's."""
+    """Return a name for a dataset or model, made from the name of a genotype file."""
     stem = re.sub(r"(\.vcf)?(\.gz|\.bgz|\.bcf|\.bed|\.vcf)$", "", source.name)
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-") or "genotypes"
 
@@ -208,10 +219,10 @@ def changed(
     only_data: list[str] | None = None,
     imputers_from: list[Path] | None = None,
 ) -> ExperimentSettings:
-    """The settings with what the command line says instead: budgets given there hold for every study.
+    """Return the settings, changed by the options of the command line; budgets given there hold for every study.
 
     Raises:
-        InputError: a wrong value, or no such dataset (names those there are).
+        InputError: a wrong value, or an unknown dataset (names the known ones).
     """
     table = settings.model_dump()
     for key, value in {"trials": trials, "seconds": seconds}.items():
@@ -231,7 +242,7 @@ def changed(
 
 
 def seconds_of(text: str) -> float:
-    """Seconds of a time given as 90, 90s, 10m or 2h; InputError if it is none."""
+    """Return the seconds of a time given as 90, 90s, 10m or 2h; InputError if it is not a time."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
     if not found or float(found[1]) == 0:
         raise InputError(f"{text!r} is not a time: give 90s, 10m or 2h")

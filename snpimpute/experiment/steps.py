@@ -1,4 +1,4 @@
-"""What an experiment does in processes of their own: fit a row, fill the test scenarios, choose offsets."""
+"""Steps of an experiment that run in processes of their own: fit a row, impute the test scenarios, choose offsets."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def fit_row(
     threads: int,
     impute_as: str | None,
 ) -> None:
-    """Fit a row's imputer on all of train, with validation first where no study has done that; then impute, if asked.
+    """Fit a row's imputer on all of train, after validation if no study has done that; then impute, if wanted.
 
     Args:
-        folder: of the prepared dataset.
+        folder: folder of the prepared dataset.
         home: folder of the model.
         imputer, policy, params, seed, threads: of the row.
-        refit_params, levels_score: as a study found them; None without a study.
-        impute_as: variant of the row, to fill the test scenarios too; None = fit alone.
+        refit_params, levels_score: results of a study; None without a study.
+        impute_as: variant of the row, to impute the test scenarios too; None = only fit.
     """
     dataset = dataset_in(Path(folder))
     if refit_params is None:
@@ -59,7 +59,7 @@ def fit_row(
 
 
 def impute_row(folder: str, home: str, variant: str) -> None:
-    """Fill all test scenarios of a dataset by the fitted imputer in `home`; keep its posteriors there."""
+    """Impute all test scenarios of a dataset with the fitted imputer in `home`, and save its posteriors there."""
     model = Path(home) / "model"
     fitted = imputers.class_in(model).load(model)
     posteriors = impute_scenarios(fitted, variant, dataset_in(Path(folder)), progress=say_progress)
@@ -72,7 +72,10 @@ def impute_row(folder: str, home: str, variant: str) -> None:
 
 
 def choose_row_offsets(folder: str, home: str, imputer: str, policy: MaskPolicy, seed: int, threads: int) -> None:
-    """Choose offsets by a fit on the train samples that are not held out, with the parameters of the fit on all of train."""
+    """Choose offsets of hard calls on validation.
+
+    This takes a fit on the train samples that are not held out, with the parameters of the fit on all of train.
+    """
     params = json.loads((Path(home) / "fit.json").read_text())["params"]
     dataset = dataset_in(Path(folder))
     fitted, _ = fit_on(dataset, dataset.fit_panel, imputer, params, policy, seed, threads)

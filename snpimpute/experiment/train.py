@@ -1,4 +1,4 @@
-"""A row's fitted imputer: fitted on all of train, logged, put to work on the test scenarios, each in a process."""
+"""Training of a row: fit on all of train, log, impute the test scenarios, choose offsets; each in its own process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from snpimpute.tracking.runs import Training
 def model_folder(
     settings: ExperimentSettings, dataset: PreparedDataset, row: Row, tuned: Tuned, work: Workspace
 ) -> Path:
-    """Where a row's fitted imputer is kept: named by all that it depends on."""
+    """Return the folder of a row's fitted imputer; its name identifies all that the fit depends on."""
     params = tuned.params_of(row)
     about = [dataset.digest, row.imputer, params, row.mask, settings.seed, settings.n_threads()]
     decides = digest([*about, imputers.decided_by(imputers.load(row.imputer)), fits_source()])
@@ -42,13 +42,13 @@ def train(
     work: Workspace,
     then_impute: bool = False,
 ) -> Path:
-    """Fit a row's imputer on all of train, in a process of its own, which may go straight on to fill the scenarios.
+    """Fit a row's imputer on all of train, in a process of its own, and impute the test scenarios there if wanted.
 
     Returns:
-        The model's folder: `model/` (what Imputer.save wrote), `fit.json`, `log.txt`.
+        The model's folder: `model/` (written by Imputer.save), `fit.json`, `log.txt`.
 
     Raises:
-        StepFailed: the fit ended badly.
+        StepFailed: the fit failed.
     """
     dataset = dataset_in(folder)
     home = model_folder(settings, dataset, row, tuned, work)
@@ -73,7 +73,7 @@ def train(
 def log_training(
     settings: ExperimentSettings, folder: Path, row: Row, tuned: Tuned, home: Path, tracker: Tracker
 ) -> str:
-    """Log and register a trained imputer, unless that is done already; returns the id of its MLflow run."""
+    """Log and register a trained imputer, unless that is done already; return the id of its MLflow run."""
     about = json.loads((home / "fit.json").read_text())
     dataset = dataset_in(folder)
     example = pd.DataFrame(
@@ -110,10 +110,10 @@ def log_training(
 
 
 def evaluate(settings: ExperimentSettings, folder: Path, row: Row, home: Path, work: Workspace) -> Path:
-    """Let a trained imputer fill every test scenario, in a process of its own; returns the file of its posteriors.
+    """Impute every test scenario with a trained imputer, in a process of its own; return the file of posteriors.
 
     Raises:
-        StepFailed: imputing ended badly.
+        StepFailed: imputing failed.
     """
     kept = home / "posteriors.npz"
     if not (home / "impute.json").exists():
@@ -124,12 +124,12 @@ def evaluate(settings: ExperimentSettings, folder: Path, row: Row, home: Path, w
 
 
 def choose_offsets(settings: ExperimentSettings, folder: Path, row: Row, home: Path, work: Workspace) -> Path:
-    """Choose the offsets of a trained row's hard calls on validation, in a process of its own; returns their file.
+    """Choose the offsets of a trained row's hard calls on validation, in a process of its own; return their file.
 
-    The file (`offsets.json`, see `offsets_by_level`) lies beside the model; where it is, nothing is done.
+    The file (`offsets.json`, see `offsets_by_level`) is beside the model. If it is there, nothing is done.
 
     Raises:
-        StepFailed: the fit without the samples held out, or imputing them, ended badly.
+        StepFailed: the fit without the held-out samples, or imputing them, failed.
     """
     kept = home / "offsets.json"
     if not kept.exists():

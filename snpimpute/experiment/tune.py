@@ -1,4 +1,4 @@
-"""Find a row's parameters: by its study, another row's, a file's, or as they are."""
+"""Parameters of a row: from its study, from another row, from a file, or as given."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from snpimpute.tuning.study import StudyResult, StudySettings, TrialOutcome, Tri
 
 
 def study_name(dataset: PreparedDataset, row: Row, seed: int, threads: int) -> str:
-    """Name of a row's study: all that changes a score is in it, the threads of a trial too; budgets are not."""
+    """Return the name of a row's study; it identifies all that changes a score, also a trial's threads, not budgets."""
     decides = digest(
         [row.params, row.mask, seed, threads, imputers.decided_by(imputers.load(row.imputer)), fits_source()]
     )
@@ -31,13 +31,13 @@ def study_name(dataset: PreparedDataset, row: Row, seed: int, threads: int) -> s
 
 
 def tune(settings: ExperimentSettings, folder: Path, row: Row, work: Workspace) -> Tuned:
-    """Find a row's parameters: by its study (taken up where it stands), another row's, a file's, or as they are.
+    """Find a row's parameters: from its study (resumed if it was stopped), another row, a file, or as given.
 
     Args:
-        settings: of the experiment.
-        folder: of the prepared dataset.
-        row: what to tune.
-        work: where studies are kept, trials are logged and progress is told.
+        settings: settings of the experiment.
+        folder: folder of the prepared dataset.
+        row: row to tune.
+        work: folder of studies, store for the trials, and receiver of the progress.
     """
     if row.params_file is not None:
         return Tuned(params={**row.params, **given_params(row.params_file)})
@@ -81,7 +81,7 @@ def tune(settings: ExperimentSettings, folder: Path, row: Row, work: Workspace) 
         on_trial=functools.partial(_log_trial, work, dataset.name, name, row),
         on_progress=lambda counted, wanted, best: work.watch.progress(counted, wanted),
     )
-    tuned = _tuned(found, name)
+    tuned = _tuned_by_study(found, name)
     about = {"imputer": row.imputer, "variant": row.variant, "dataset": dataset.name, "study": name}
     write_params(work.studies / f"{name}.toml", found.best.params, about)
     write_text(kept, json.dumps({"budget": budget.model_dump(mode="json"), "tuned": vars(tuned)}, indent=1) + "\n")
@@ -107,13 +107,14 @@ def _evaluate_trial(
 
 
 def _log_trial(work: Workspace, dataset: str, study: str, row: Row, record: TrialRecord) -> None:
+    """Log a trial to MLflow, if a store is open."""
     if work.tracker is not None:
         work.tracker.log_trial(
             dataset=dataset, study=study, imputer=row.imputer, variant=row.variant, record=vars(record)
         )
 
 
-def _tuned(found: StudyResult, name: str) -> Tuned:
+def _tuned_by_study(found: StudyResult, name: str) -> Tuned:
     counted = [t for t in found.trials if t.state in ("complete", "pruned")]
     return Tuned(
         params=found.best.params,
@@ -128,7 +129,7 @@ def _tuned(found: StudyResult, name: str) -> Tuned:
 
 
 def parameters_file(dataset: PreparedDataset, row: Row) -> str:
-    """Name of the file of a study's findings in the folder that the settings name."""
+    """Return the name of the file with a study's result, in the folder that the settings name."""
     return f"{dataset.name}-{row.imputer}-{row.variant}.toml"
 
 
@@ -139,11 +140,15 @@ def _write_tuned(path: Path, tuned: Tuned, dataset: PreparedDataset, row: Row) -
 
 
 def _read_tuned(path: Path, dataset: PreparedDataset, row: Row) -> Tuned:
-    """What a study found before; InputError if it looked at other data, whose train samples may be test samples here."""
+    """Read the result of an earlier study.
+
+    Raises:
+        InputError: the study used other data, whose train samples may be test samples here.
+    """
     table = read_params(path)
     if table.pop("dataset", None) != dataset.digest:
         raise InputError(f"the parameters {path} were not found on this preparation of {dataset.name}: use --retune")
-    whole = imputers.load(row.imputer).parse_params  # TOML has no None
+    parse_params = imputers.load(row.imputer).parse_params  # adds values that are None, which TOML cannot have
     for key in ("params", "refit_params"):
-        table[key] = whole(table[key]).model_dump(mode="json")
+        table[key] = parse_params(table[key]).model_dump(mode="json")
     return Tuned(**table)

@@ -1,4 +1,4 @@
-"""Where an experiment works: its folder of runs, the MLflow store it logs to, and who watches."""
+"""Workspace of an experiment: folder of runs, MLflow store, and receiver of the progress."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Workspace:
-    """What every step of an experiment works with beside its settings.
+    """Folder, store and progress that every step of an experiment uses beside the settings.
 
     Attributes:
-        runs: folder that everything is kept in.
-        watch: told of the progress.
-        tracker: writes to the MLflow store; None where nothing is logged.
+        runs: folder for all results.
+        watch: receives the progress.
+        tracker: writer to the MLflow store; None if nothing is logged.
     """
 
     runs: Path
@@ -29,14 +29,17 @@ class Workspace:
 
     @property
     def studies(self) -> Path:
+        """Folder of the studies."""
         return self.runs / "studies"
 
     @property
     def models(self) -> Path:
+        """Folder of the fitted models."""
         return self.runs / "models"
 
     @property
     def scores(self) -> Path:
+        """Folder of the tables of scores."""
         return self.runs / "scores"
 
     def with_store(self, settings: ExperimentSettings) -> Tracker:

@@ -1,1 +1,1 @@
-"""Somebody's files: checked, imputed with a model of a whole panel, compared with the truth."""
+"""Check of a user's genotype file, its imputation with a model of a whole panel, and comparison with the truth."""

@@ -1,4 +1,4 @@
-"""Registered models of whole panels: found, compared on the same samples held out, promoted and rolled back."""
+"""Registered models of whole panels: find, compare on the same held-out samples, promote, roll back."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from snpimpute.tracking.runs import CHAMPION, RegisteredModel
 from snpimpute.tracking.writer import Tracker
 
 RESAMPLES = 2000
-DECIDES = "f1_macro"  # on all sites: what a challenger must be better in
+DECIDING_METRIC = "f1_macro"  # a challenger must be better in this metric on all sites
 COMPARED = (("all", "f1_macro"), ("all", "dosage_r2"), ("rare", "f1_1"), ("rare", "dosage_r2"))
 
 
-def find(tracker: Tracker, wanted: str | None) -> RegisteredModel:
-    """The registered model that `NAME`, `NAME@ALIAS` or `NAME/VERSION` names; NAME alone is its champion.
+def find_model(tracker: Tracker, wanted: str | None) -> RegisteredModel:
+    """Return the registered model that `NAME`, `NAME@ALIAS` or `NAME/VERSION` names; NAME alone means its champion.
 
-    NAME is that of `snpimpute fit`, or the registry's. Without any, the only champion there is.
+    NAME is the name given to `snpimpute fit`, or the name in the registry. None means the only champion that there is.
 
     Raises:
-        InputError: there is none of that name, alias or version, or several to choose from (lists them).
+        InputError: there is no such name, alias or version, or several models to choose from (lists them).
     """
     models = tracker.panel_models()
     if not models:
@@ -56,8 +56,8 @@ def find(tracker: Tracker, wanted: str | None) -> RegisteredModel:
     raise InputError(f"{of_name[0].name} has no version {version}; it has {', '.join(m.version for m in of_name)}")
 
 
-def fetched(tracker: Tracker, model: RegisteredModel, runs: Path) -> WindowedModel:
-    """A registered model's files, fetched to `runs/fetched` if they are not there, and found to be as they were fitted."""
+def fetch_model(tracker: Tracker, model: RegisteredModel, runs: Path) -> WindowedModel:
+    """Fetch a registered model's files to `runs/fetched`, unless they are there, and verify their checksums."""
     folder = runs / "fetched" / f"{model.name}-{model.version}-{model.run_id[:8]}"
     if not folder.exists():
         tracker.fetch_model(model, folder)
@@ -66,8 +66,8 @@ def fetched(tracker: Tracker, model: RegisteredModel, runs: Path) -> WindowedMod
     return found
 
 
-def listed(tracker: Tracker) -> pd.DataFrame:
-    """A row per version: name, version, imputer, aliases, samples, windows, macro-F1 on the samples held out."""
+def model_table(tracker: Tracker) -> pd.DataFrame:
+    """Return a row per version: name, version, imputer, aliases, samples, windows, macro-F1 on the held-out samples."""
     rows = []
     for model in tracker.panel_models():
         at = [alias for alias, version in tracker.aliases(model.name).items() if version == model.version]
@@ -86,11 +86,11 @@ def listed(tracker: Tracker) -> pd.DataFrame:
 
 
 def compare(first: WindowedModel, second: WindowedModel, seed: int = 1) -> pd.DataFrame:
-    """Two models on the same samples held out, calls hidden in the same pattern and windows.
+    """Compare two models on the same held-out samples, with calls hidden in the same pattern and windows.
 
     Returns:
         Columns pattern, subset, metric, `first`, `second`, `difference` (second minus first), `low`, `high`: 95%
-        bootstrap intervals of the paired difference, samples (families, where known) and windows resampled together.
+        bootstrap intervals of the paired difference; samples (families, if known) and windows are resampled together.
 
     Raises:
         InputError: a model was not measured, or they were not measured on the same samples and pattern.
@@ -121,43 +121,49 @@ def compare(first: WindowedModel, second: WindowedModel, seed: int = 1) -> pd.Da
 
 
 def promote(tracker: Tracker, wanted: str, runs: Path) -> str:
-    """Make a registered model the champion of its name, if it is better than the present one; returns what was done.
+    """Make a registered model the champion of its name if it is better than the present one.
 
-    Better: its macro-F1 at the hidden calls of the samples held out is higher, and so is the whole interval of the
-    difference, for every pattern measured.
+    It is better if the interval of the difference in macro-F1 at the hidden calls of the held-out samples is above 0 for
+    every measured pattern.
+
+    Returns:
+        A line that reports the move.
 
     Raises:
-        InputError: it is the champion, it cannot be compared, or it is not better (with the difference).
+        InputError: the model is the champion, cannot be compared, or is not better (gives the difference).
     """
-    challenger = find(tracker, wanted)
+    challenger = find_model(tracker, wanted)
     present = tracker.aliases(challenger.name).get(CHAMPION)
     if present == challenger.version:
         raise InputError(f"{challenger.name} version {present} is the champion already")
     why = "no champion before"
     if present is not None:
-        champion = find(tracker, f"{challenger.name}/{present}")
-        table = compare(fetched(tracker, champion, runs), fetched(tracker, challenger, runs))
-        decisive = table[(table.subset == "all") & (table.metric == DECIDES)]
-        said = "; ".join(
+        champion = find_model(tracker, f"{challenger.name}/{present}")
+        table = compare(fetch_model(tracker, champion, runs), fetch_model(tracker, challenger, runs))
+        decisive = table[(table.subset == "all") & (table.metric == DECIDING_METRIC)]
+        differences = "; ".join(
             f"{row.pattern}: {row.difference:+.4f} ({row.low:+.4f} to {row.high:+.4f})" for row in decisive.itertuples()
         )
         if not (decisive["low"] > 0).all():
             raise InputError(
                 f"{challenger.name} version {challenger.version} ({challenger.imputer}) is not better than the champion, "
-                f"version {present} ({champion.imputer}): macro-F1 {said}"
+                f"version {present} ({champion.imputer}): macro-F1 {differences}"
             )
-        why = f"macro-F1 {said} against version {present}"
+        why = f"macro-F1 {differences} against version {present}"
     tracker.move_champion(challenger.name, challenger.version, why)
     return f"{challenger.name}: champion is version {challenger.version} ({challenger.imputer}), {why}"
 
 
 def rollback(tracker: Tracker, wanted: str) -> str:
-    """Give a registered model the champion back that it had before the last move; returns what was done.
+    """Give a registered model back the champion that it had before the last move.
+
+    Returns:
+        A line that reports the move.
 
     Raises:
         InputError: no such model, or no earlier champion.
     """
-    name = find(tracker, wanted).name
+    name = find_model(tracker, wanted).name
     moves = tracker.moves(name)
     done = [move for move in moves if not move.why.startswith("rollback")]
     undone = len(moves) - len(done)

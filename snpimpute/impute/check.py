@@ -1,4 +1,4 @@
-"""A target held against a panel before anything is imputed: its records read once, matched and counted."""
+"""Check of a target against a panel before imputation: one pass over its records matches and counts them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pandas as pd
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.inheritance import Trios
 from snpimpute.genotypes.matrix import MISSING
-from snpimpute.impute.findings import TargetCheck, concluded
+from snpimpute.impute.findings import TargetCheck, conclude_check
 from snpimpute.impute.matching import (
     PanelSites,
-    classified,
+    classify_records,
     is_snp,
     matching_contigs,
 )
@@ -24,51 +24,54 @@ from snpimpute.io.filters import shortened
 from snpimpute.io.records import HALF, HAPLOID, N_KINDS, PHASED, POLYPLOID, UNPHASED, Record, Stream
 from snpimpute.io.stream import streamed
 
-SEX_CONTIGS = ("X", "Y", "XY", "MT", "Z", "W")  # inheritance is another there
+SEX_CONTIGS = ("X", "Y", "XY", "MT", "Z", "W")  # inheritance of autosomes does not apply there
 
 
 def check_target(target: Path, panel: PanelSites, *, samples: pd.DataFrame | None = None) -> TargetCheck:
-    """Compare a target with a panel, record by record; memory grows with the number of sites and samples, not their product.
+    """Compare a target with a panel, record by record.
+
+    Memory grows with the number of sites plus samples, not with their product.
 
     Args:
         target: VCF, BCF or PLINK 1 (.bed).
-        panel: the sites to compare it to.
-        samples: a sample table (io.samples.read_samples); its columns sire and dam say whose calls to hold against each
-            other. Rows of samples that the target lacks are passed over.
+        panel: sites to compare the target with.
+        samples: a sample table (io.samples.read_samples); its columns sire and dam name the trios whose calls are tested
+            for conflicts. Rows of samples that the target lacks are ignored.
 
     Returns:
-        What was found. Sites whose strand cannot be told from their alleles (A/T, C/G) are taken as the panel has them
-        where no more than MAX_STRAND_FLIPS of the others are flipped, and the frequency does not speak against it.
+        The findings. Alleles A/T and C/G do not show their strand. Such sites count as being on the panel's strand if no
+        more than MAX_STRAND_FLIPS of the other sites are flipped and the allele frequency does not contradict it.
 
     Raises:
         InputError: the target cannot be read at all: see io.stream.streamed.
     """
     with streamed(target) as (stream,):
-        table = None if samples is None else _known_samples(samples, stream)
+        table = None if samples is None else _require_samples_in(samples, stream)
         tally = _Tally(stream.names, Trios.of(stream.names, table))
         for record in stream.records:
             tally.add(record)
     sites = tally.sites()
     contigs = matching_contigs(list(dict.fromkeys(sites.contig)), list(dict.fromkeys(panel.sites.contig)))
-    sites = classified(sites, panel, contigs)
-    return concluded(stream, panel, sites, tally.samples(table), tally.trios.table(), contigs)
+    sites = classify_records(sites, panel, contigs)
+    return conclude_check(stream, panel, sites, tally.samples(table), tally.trios.table(), contigs)
 
 
 class _Tally:
-    """Sums over the records of the target."""
+    """Counts per record and per sample, collected over the records of the target."""
 
     def __init__(self, names: Sequence[str], trios: Trios) -> None:
         self.trios = trios
         self._names = list(names)
         self._rows: list[tuple[str, str, str, str]] = []
         self._pos = array("q")
-        # of each record: alternate copies, trios, conflicts, passed, then a count per kind of call
+        # per record: alternate copies, trios, conflicts, passed, then a count per kind of call
         self._numbers = array("q")
         self._of_samples = np.zeros((len(names), N_KINDS), dtype=np.int64)
         self._heterozygous = np.zeros(len(names), dtype=np.int64)
         self._fingerprint = np.zeros(len(names), dtype=np.uint64)
 
     def add(self, record: Record) -> None:
+        """Add the calls of a record to the counts."""
         kinds = np.bincount(record.kinds, minlength=N_KINDS)
         calls = record.calls
         seen = calls != MISSING
@@ -85,7 +88,7 @@ class _Tally:
         self._numbers.extend([copies, compared, conflicts, int(record.passed), *kinds.tolist()])
 
     def sites(self) -> pd.DataFrame:
-        """The records without what the panel says of them; alt_frequency of the target's own ALT."""
+        """Return a row per record, not yet compared with the panel; alt_frequency is that of the target's own ALT."""
         sites = pd.DataFrame(self._rows, columns=["contig", "id", "ref", "alt"])
         sites.insert(1, "pos", np.array(self._pos, dtype=np.int64))
         numbers = np.array(self._numbers, dtype=np.int64).reshape(len(sites), 4 + N_KINDS)
@@ -102,6 +105,7 @@ class _Tally:
         )  # fmt: skip
 
     def samples(self, table: pd.DataFrame | None) -> pd.DataFrame:
+        """Return a row per sample, with its group if the sample table has groups."""
         called = self._of_samples[:, UNPHASED] + self._of_samples[:, PHASED]
         with np.errstate(invalid="ignore"):
             columns = {
@@ -120,7 +124,8 @@ class _Tally:
         return found
 
 
-def _known_samples(table: pd.DataFrame, stream: Stream) -> pd.DataFrame:
+def _require_samples_in(table: pd.DataFrame, stream: Stream) -> pd.DataFrame:
+    """Return the sample table; InputError if it names no sample of the target."""
     if not table["sample"].isin(stream.names).any():
         raise InputError(
             f"the sample table names none of the samples of {stream.name}: it has {shortened(table['sample'].tolist())}, "

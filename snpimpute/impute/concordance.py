@@ -1,4 +1,7 @@
-"""An imputed file against the truth, call by call: how good it is by sample, site, frequency and group, and whether it knows."""
+"""Comparison of an imputed file with the truth, call by call.
+
+Scores are by sample, site, allele frequency and group; the file's own quality (DR2) is compared with the true r².
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,8 @@ from snpimpute.metrics.sums import N_SUMS, confusion, site_sums
 CALLS_PER_BLOCK = 50_000
 GENOTYPE_SUFFIXES = (*VCF_SUFFIXES, ".bed")
 QUALITY_THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-WANTED_R2 = (0.8, 0.9, 0.95)  # mean true r² of the sites kept, for which the lowest threshold is looked up
-BESIDE = ("f1_macro", "dosage_r2", "iqs")  # metrics that stand beside the concordances
+WANTED_R2 = (0.8, 0.9, 0.95)  # wanted mean true r² of the kept sites; for each the lowest threshold is reported
+BESIDE = ("f1_macro", "dosage_r2", "iqs")  # metrics that are reported beside the concordances
 GOOD_R2 = 0.8
 
 Place = tuple[int, int]  # number of the contig, position
@@ -36,28 +39,28 @@ Alleles = tuple[str, tuple[str, ...]]
 
 @dataclass(frozen=True, eq=False)
 class Concordance:
-    """What the comparison found. Every score is of the calls that are not typed, truth and imputed call known.
+    """Result of the comparison; scores cover the calls that are not typed and are known in both files.
 
-    The scores: `concordance` (share of right calls), `non_reference_concordance` (calls that are 0 in both left out),
-    `f1_macro`, `dosage_r2` (pooled over calls), `iqs`; see metrics.scores. NaN where there is nothing to score.
+    The scores: `concordance` (share of right calls), `non_reference_concordance` (without the calls that are 0 in both),
+    `f1_macro`, `dosage_r2` (pooled over calls), `iqs`; see metrics.scores. NaN if there is nothing to score.
 
     Attributes:
         truth, imputed: names of the two files.
-        fields: what of the imputed file was used: "GT", "GT and DS", …
-        counts: records and calls, scored and not; see docs/check.md.
-        overall: score → value, with `site_dosage_r2` (mean over sites) and `correlation` (mean over samples) besides.
-        typed: of the typed calls: `calls`, `concordance`; empty without `--typed`.
-        samples: a row per sample: `sample`, `group` (where known), `calls`, the scores, `correlation` (of truth and
-            dosage, both less twice the allele frequency in the truth).
+        fields: fields of the imputed file that were used: "GT", "GT, DS", …
+        counts: records and calls, scored and not scored; see docs/check.md.
+        overall: score → value, also `site_dosage_r2` (mean over sites) and `correlation` (mean over samples).
+        typed: `calls` and `concordance` of the typed calls; empty without `--typed`.
+        samples: a row per sample: `sample`, `group` (if known), `calls`, the scores, `correlation` (of truth and
+            dosage, both minus twice the allele frequency in the truth).
         sites: a row per site: contig, pos, id, ref, alt, `maf` (in the truth), `calls`, the scores, `quality` (DR2).
         bins: a row per MAF bin of the truth: `maf`, `sites`, `calls`, the scores, `site_dosage_r2`.
         groups: a row per group of the sample table: `group`, `samples`, `calls`, the scores, `correlation`.
-        quality: what DR2 says of the true r² per site: `sites` (that have both), `correlation`, `bias` (mean of DR2 less
-            true r²), `rmse`; empty where the file has none.
-        thresholds: a row per least DR2: `at_least`, `sites`, `share` (of the sites), `site_dosage_r2` (mean true r² of
-            those kept), `concordance` (of their calls), `good_lost` (share of the sites with a true r² of 0.8 or more that
-            are dropped), `poor_kept` (share of the kept ones with a lower one).
-        filters: wanted mean true r² → the lowest DR2 that gives it, None where none does.
+        quality: agreement of DR2 with the true r² per site: `sites` (with both), `correlation`, `bias` (mean of DR2
+            minus true r²), `rmse`; empty if the file has no DR2.
+        thresholds: a row per lowest accepted DR2: `at_least`, `sites`, `share` (of the sites), `site_dosage_r2` (mean
+            true r² of the kept sites), `concordance` (of their calls), `good_lost` (share of the sites with a true r² of
+            0.8 or more that are dropped), `poor_kept` (share of the kept sites with a lower true r²).
+        filters: wanted mean true r² → the lowest DR2 threshold that gives it, None if none does.
     """
 
     truth: str
@@ -78,22 +81,24 @@ class Concordance:
 def compare_files(
     truth: Path, imputed: Path, *, typed: Path | None = None, samples: pd.DataFrame | None = None
 ) -> Concordance:
-    """Compare an imputed file with the truth; memory grows with the number of sites and samples, not their product.
+    """Compare an imputed file with the truth.
 
-    Sites are the same where contig (but for `chr`), position, REF and ALT are; samples where their names are. Biallelic
-    SNPs are scored. The hard call is GT, the dosage DS, the posterior GP; without DS the dosage is the mean of GP, or
-    the hard call; without GP the posterior lies on the two genotypes next to the dosage.
+    Two sites are the same if contig (apart from `chr`), position, REF and ALT are equal; two samples if their names are.
+    Biallelic SNPs are scored. The hard call is GT, the dosage DS, the posterior GP. Without DS the dosage is the mean of
+    GP, or the hard call. Without GP the posterior is on the two genotypes next to the dosage. Memory grows with the
+    number of sites plus samples, not with their product.
 
     Args:
         truth: VCF, BCF or PLINK 1 (.bed).
-        imputed: the same.
-        typed: what was known before imputation, and is not scored: a genotype file, of which the calls that are there
-            count as typed, or a list of sites (a line each: contig:pos:ref:alt, contig:pos or id), typed in all samples.
+        imputed: VCF, BCF or PLINK 1 (.bed).
+        typed: the calls that were known before imputation, which are not scored: a genotype file (its calls that are not
+            missing are typed), or a list of sites that are typed in all samples (one per line: contig:pos:ref:alt,
+            contig:pos or id).
         samples: a sample table (io.samples.read_samples); its column group is used.
 
     Raises:
-        InputError: a file cannot be read (see io.stream.streamed), no sample or no site is in both, or their contigs come
-            in different orders.
+        InputError: a file cannot be read (see io.stream.streamed), the files share no sample or no site, or their
+            contigs come in different orders.
     """
     paths = [truth, imputed]
     known = typed is not None and typed.name.lower().endswith(GENOTYPE_SUFFIXES)
@@ -104,18 +109,18 @@ def compare_files(
     with ExitStack() as opened:
         streams = opened.enter_context(streamed(*paths, dosages=True))
         comparison = _Comparison(streams, listed, given=typed is not None)
-        for records in _side_by_side(streams, rank):
+        for records in _merge_by_position(streams, rank):
             comparison.add(*records)
-    return comparison.concluded(samples)
+    return comparison.result(samples)
 
 
-# ---------------------------------------------------------------------- sites in step
+# ---------------------------------------------------------------------- records by position
 
 
 def _contig_ranks(paths: Sequence[Path]) -> dict[str, int]:
-    """Plain contig → its place in an order that all files keep to."""
+    """Return a mapping of plain contig → rank in an order that all files follow; InputError if there is none."""
     for path in paths:
-        with streamed(path):  # whatever is wrong with it is said before its contigs are looked at
+        with streamed(path):  # raises the file's own errors before its contigs are compared
             pass
     merged: list[str] = []
     for path in paths:
@@ -135,8 +140,10 @@ def _contig_ranks(paths: Sequence[Path]) -> dict[str, int]:
     return {contig: i for i, contig in enumerate(merged)}
 
 
-def _side_by_side(streams: Sequence[Stream], rank: Mapping[str, int]) -> Iterator[list[dict[Alleles, list[Record]]]]:
-    """For each position that a file has: of every file its records there, by alleles."""
+def _merge_by_position(
+    streams: Sequence[Stream], rank: Mapping[str, int]
+) -> Iterator[list[dict[Alleles, list[Record]]]]:
+    """Yield, for each position that any file has, the records of every file at this position, by alleles."""
     iterators = [_by_position(stream, rank) for stream in streams]
     heads = [next(iterator, None) for iterator in iterators]
     while any(head is not None for head in heads):
@@ -148,6 +155,7 @@ def _side_by_side(streams: Sequence[Stream], rank: Mapping[str, int]) -> Iterato
 
 
 def _by_position(stream: Stream, rank: Mapping[str, int]) -> Iterator[tuple[Place, dict[Alleles, list[Record]]]]:
+    """Yield each position of a file with its records there, by alleles."""
     place: Place | None = None
     records: dict[Alleles, list[Record]] = {}
     for record in stream.records:
@@ -172,7 +180,7 @@ def _listed_sites(path: Path) -> set[str]:
 
 
 class _Comparison:
-    """Sums over the sites that truth and imputed file share."""
+    """Sums over the sites that the truth and the imputed file share."""
 
     def __init__(self, streams: Sequence[Stream], listed: set[str], given: bool) -> None:
         self._truth, self._imputed = streams[0], streams[1]
@@ -207,7 +215,7 @@ class _Comparison:
         imputed: dict[Alleles, list[Record]],
         typed: dict[Alleles, list[Record]] | None = None,
     ) -> None:
-        """Take in the records that the files have at a position."""
+        """Add the records that the files have at one position."""
         both = truth.keys() & imputed.keys()
         only = {"truth": truth.keys() - both, "imputed": imputed.keys() - both}
         for which, there in only.items():
@@ -224,7 +232,7 @@ class _Comparison:
                 self._add_block()
 
     def _is_typed(self, record: Record, typed: dict[Alleles, list[Record]]) -> np.ndarray:
-        """bool (n_samples,): whose call at the site was known before imputation."""
+        """Return bool (n_samples,): the samples whose call at the site was known before imputation."""
         names = {
             record.id,
             f"{record.contig}:{record.pos}",
@@ -240,6 +248,7 @@ class _Comparison:
         return known[self._typed_rows]
 
     def _add_block(self) -> None:
+        """Score the records collected so far, and add them to the sums."""
         if not self._block:
             return
         records, imputed_records, typed = zip(*self._block, strict=True)
@@ -275,7 +284,7 @@ class _Comparison:
         self._numbers.append(np.array(numbers, dtype=np.float64))
 
     def _posterior(self, records: Sequence[Record], calls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Posterior float64 (n_samples, n, 3) and dosage float64 (n_samples, n), as far as the records give them."""
+        """Return posterior float64 (n_samples, n, 3) and dosage float64 (n_samples, n), from GP, DS or GT."""
         posterior = np.eye(3)[calls]
         dosage = calls.astype(np.float64)
         for j, record in enumerate(records):
@@ -295,7 +304,8 @@ class _Comparison:
                 self._has["DS"] = True
         return posterior, dosage
 
-    def concluded(self, table: pd.DataFrame | None) -> Concordance:
+    def result(self, table: pd.DataFrame | None) -> Concordance:
+        """Return the scores of all records added; InputError if there are none."""
         self._add_block()
         if not self._rows:
             raise InputError(_why_no_site(self._truth.name, self._imputed.name, self.counts))
@@ -315,7 +325,7 @@ class _Comparison:
         total = self._by_sample.sum(axis=0)
         overall = {name: float(value) for name, value in _scores(total).items()}
         overall |= {"site_dosage_r2": _mean(sites.dosage_r2), "correlation": _mean(samples.correlation)}
-        quality, thresholds, filters = _quality(sites)
+        quality, thresholds, filters = _judge_quality(sites)
         typed = {}
         if self._typed_given:
             n = int(self._typed_confusion.sum())
@@ -373,6 +383,7 @@ def _is_biallelic_snp(alleles: Alleles) -> bool:
 
 
 def _scores(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the scores of `Concordance` from sums of `site_sums`."""
     found = scores(sums)
     return {
         "concordance": found["f1_micro"],
@@ -382,7 +393,7 @@ def _scores(sums: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _calls(sums: np.ndarray) -> np.ndarray:
-    """int64 (...): the calls that summed `site_sums` are of."""
+    """Return int64 (...): the number of calls in sums of `site_sums`."""
     found = scores(sums)
     return np.nan_to_num(sum(found[f"truth_{g}"] for g in range(3))).astype(np.int64)
 
@@ -393,32 +404,32 @@ def _mean(values: pd.Series) -> float:
 
 def _why_no_site(truth: str, imputed: str, counts: Mapping[str, int]) -> str:
     return (
-        f"{truth} and {imputed} have no biallelic SNP in common ({counts['records_only_in_truth']:,} records are in the first "
-        f"alone, {counts['records_only_in_imputed']:,} in the second alone, {counts['same_position_other_alleles']:,} of them at "
+        f"{truth} and {imputed} have no biallelic SNP in common ({counts['records_only_in_truth']:,} records are only in the "
+        f"first, {counts['records_only_in_imputed']:,} only in the second, {counts['same_position_other_alleles']:,} of them at "
         f"the same position with other alleles): are they of the same region and genome build?"
     )
 
 
-# ---------------------------------------------------------------------- does the file know how good it is?
+# ---------------------------------------------------------------------- the file's own quality, DR2
 
 
-def _quality(sites: pd.DataFrame) -> tuple[dict[str, float], pd.DataFrame, dict[float, float | None]]:
-    """What DR2 says of the true r², the table of thresholds, and the lowest that give the r² wanted."""
+def _judge_quality(sites: pd.DataFrame) -> tuple[dict[str, float], pd.DataFrame, dict[float, float | None]]:
+    """Return the agreement of DR2 with the true r², the table of thresholds, and the thresholds for WANTED_R2."""
     both = sites[sites.quality.notna() & sites.dosage_r2.notna()]
     if both.empty:
         return {}, pd.DataFrame(columns=["at_least"]), {}
-    said, true = both.quality.to_numpy(), both.dosage_r2.to_numpy()
-    varied = len(both) > 1 and said.std() > 1e-9 and true.std() > 1e-9
+    stated, true = both.quality.to_numpy(), both.dosage_r2.to_numpy()
+    varied = len(both) > 1 and stated.std() > 1e-9 and true.std() > 1e-9
     quality = {
         "sites": len(both),
-        "correlation": float(np.corrcoef(said, true)[0, 1]) if varied else float("nan"),
-        "bias": float((said - true).mean()),
-        "rmse": float(np.sqrt(((said - true) ** 2).mean())),
+        "correlation": float(np.corrcoef(stated, true)[0, 1]) if varied else float("nan"),
+        "bias": float((stated - true).mean()),
+        "rmse": float(np.sqrt(((stated - true) ** 2).mean())),
     }
     good = true >= GOOD_R2
     rows = []
     for at_least in QUALITY_THRESHOLDS:
-        kept = said >= at_least
+        kept = stated >= at_least
         part = both[kept]
         rows.append(
             {
@@ -431,11 +442,11 @@ def _quality(sites: pd.DataFrame) -> tuple[dict[str, float], pd.DataFrame, dict[
                 "poor_kept": float((~good & kept).sum() / kept.sum()) if kept.any() else float("nan"),
             }
         )
-    return quality, pd.DataFrame(rows), {wanted: _lowest(said, true, wanted) for wanted in WANTED_R2}
+    return quality, pd.DataFrame(rows), {wanted: _lowest_threshold(stated, true, wanted) for wanted in WANTED_R2}
 
 
-def _lowest(said: np.ndarray, true: np.ndarray, wanted: float) -> float | None:
-    """The lowest threshold in hundredths for which the sites kept have the mean true r² that is wanted."""
-    means: Callable[[float], float] = lambda at_least: true[said >= at_least].mean()  # noqa: E731
-    steps = [i / 100 for i in range(101) if (said >= i / 100).any()]
+def _lowest_threshold(stated: np.ndarray, true: np.ndarray, wanted: float) -> float | None:
+    """Return the lowest threshold, in hundredths, that gives the wanted mean true r² of kept sites, or None."""
+    means: Callable[[float], float] = lambda at_least: true[stated >= at_least].mean()  # noqa: E731
+    steps = [i / 100 for i in range(101) if (stated >= i / 100).any()]
     return next((at_least for at_least in steps if means(at_least) >= wanted), None)

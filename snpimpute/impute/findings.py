@@ -1,4 +1,4 @@
-"""What holding a target against a panel found: what stops an imputation, and what is warned of."""
+"""Findings of the check of a target against a panel: problems, which stop an imputation, and warnings."""
 
 from __future__ import annotations
 
@@ -14,48 +14,47 @@ from snpimpute.io.builds import build_of
 from snpimpute.io.filters import shortened
 from snpimpute.io.records import Stream
 
-# What stops an imputation.
+# Limits of problems, which stop an imputation.
 MAX_OTHER_ALLELES = 0.1  # share of the SNPs at the panel's positions whose alleles the panel does not know
-MIN_SHARED = (
-    0.01  # share of the target's SNPs, or of the panel's sites; positions of another build meet by chance below it
-)
+MIN_SHARED = 0.01  # share of the target's SNPs or of the panel's sites; another build shares fewer positions by chance
 MIN_FREQUENCY_CORRELATION = 0.2  # of alternate allele frequencies, target and panel; wrong alleles give 0 or below
-MIN_SITES_TO_JUDGE = 20  # below so many sites a share of them stops nothing
+MIN_SITES_TO_JUDGE = 20  # with fewer sites, a share of them is no problem
 MIN_SITES_FOR_CORRELATION = 100
 MIN_SAMPLES_FOR_CORRELATION = 10  # one sample's haplotype can differ from the panel's frequencies at every site
 
-# What is warned of.
+# Limits of warnings.
 MIN_CALL_RATE = 0.9
 MAX_FREQUENCY_DIFFERENCE = 0.3
 MAX_SITE_CONFLICTS = 0.05  # share of the trios at a site
 MAX_TRIO_CONFLICTS = 0.02  # share of the sites of a trio; a wrong parent shows several times as many
-MIN_HETEROZYGOUS = 100  # identical samples with fewer heterozygous calls than this need not be one and the same
+MIN_HETEROZYGOUS = 100  # samples with fewer heterozygous calls may be identical by chance
 
 
 @dataclass(frozen=True, eq=False)
 class TargetCheck:
-    """What the comparison found.
+    """Result of the check of a target against a panel.
 
     Attributes:
-        target, panel: names of the two.
+        target, panel: names of the two files.
         sites: a row per record of the target, in its order: contig, pos, id, ref, alt (as in the target; several
             alternate alleles joined by commas, empty for none), `kind` (a key of KINDS), `panel_index` (the row of the
-            panel's site, -1 where the calls cannot be used), `panel_site` (the same, but also where they cannot, as in
-            haploid calls; -1 where the panel has no site of these alleles), `palindromic` (bool), `call_rate` (share of
-            the samples with two known alleles), `alt_frequency` (of the target's ALT; of the panel's ALT where the
-            record is usable; NaN without calls), `panel_frequency` (NaN where not usable), `haploid`, `half` (calls),
-            `trios`, `conflicts` (complete enough trios, and those that contradict inheritance), `passed` (FILTER).
-        samples: a row per sample: `sample`, `group` (where the sample table has it), `call_rate` and `heterozygosity`
+            panel's site, -1 if the calls cannot be used), `panel_site` (the same, but also set if the calls cannot be
+            used, such as haploid calls; -1 if the panel has no site with these alleles), `palindromic` (bool),
+            `call_rate` (share of the samples with two known alleles), `alt_frequency` (of the target's ALT; of the
+            panel's ALT if the record is usable; NaN without calls), `panel_frequency` (NaN if not usable), `haploid`,
+            `half` (calls), `trios`, `conflicts` (trios with enough calls, and those that contradict inheritance),
+            `passed` (FILTER).
+        samples: a row per sample: `sample`, `group` (if the sample table has it), `call_rate` and `heterozygosity`
             (at biallelic SNPs; NaN without calls), `phased` (share of the calls), `haploid`, `half` (calls).
         trios: a row per sample with a genotyped parent: `sample`, `sire`, `dam` (empty = not in the target), `sites`
             (compared), `conflicts`, `sire_conflicts`, `dam_conflicts` (opposite homozygotes of one parent).
-        contigs: the target's contig → the panel's, for those that both have.
-        builds: genome builds of target and panel, as their headers tell; empty = not told.
-        counts: what is counted over the whole file; see docs/check.md.
-        frequency_correlation: of the alternate allele's frequency in target and panel, over usable sites; NaN if
-            it cannot be computed.
-        problems: what must stop an imputation, a line each.
-        warnings: what to look at, a line each.
+        contigs: the target's contig → the panel's contig, for those that both have.
+        builds: genome builds of target and panel according to their headers; empty = not known.
+        counts: counts over the whole file; see docs/check.md.
+        frequency_correlation: correlation of the alternate allele's frequency in target and panel, over usable sites;
+            NaN if it cannot be computed.
+        problems: findings that stop an imputation, a line each.
+        warnings: findings that the user should look at, a line each.
     """
 
     target: str
@@ -72,12 +71,12 @@ class TargetCheck:
 
     @property
     def usable(self) -> np.ndarray:
-        """bool (n_records,): whether the calls of a record can be used."""
+        """Bool (n_records,): whether the calls of a record can be used."""
         return self.sites.kind.isin(USABLE).to_numpy()
 
     @property
     def excluded(self) -> pd.DataFrame:
-        """The records left out: contig, pos, id, ref, alt, reason, explanation."""
+        """Records that are left out: contig, pos, id, ref, alt, reason, explanation."""
         left = self.sites.loc[~self.usable, [*SITE_COLUMNS, "kind"]].rename(columns={"kind": "reason"})
         return left.assign(explanation=left.reason.map(KINDS)).reset_index(drop=True)
 
@@ -87,7 +86,7 @@ class TargetCheck:
             raise InputError(f"{self.target} cannot be imputed with {self.panel}: {'; '.join(self.problems)}")
 
 
-def concluded(
+def conclude_check(
     stream: Stream,
     panel: PanelSites,
     sites: pd.DataFrame,
@@ -95,6 +94,16 @@ def concluded(
     trios: pd.DataFrame,
     contigs: dict[str, str],
 ) -> TargetCheck:
+    """Return the result of a check: counts, problems and warnings.
+
+    Args:
+        stream: the target.
+        panel: sites that the target was compared with.
+        sites: a row per record of the target, from `classify_records`.
+        samples: a row per sample of the target.
+        trios: a row per sample with a genotyped parent.
+        contigs: the target's contig → the panel's contig.
+    """
     usable = sites.kind.isin(USABLE)
     counts = {"records": len(sites), "usable": int(usable.sum()), "panel_sites": len(panel.sites)}
     counts |= {kind.replace(" ", "_").replace("-", "_"): int((sites.kind == kind).sum()) for kind in KINDS}
@@ -115,7 +124,7 @@ def concluded(
     correlation = _correlation(sites[usable])
     problems = _problems(sites, panel, counts, contigs, builds, correlation)
     warnings = _warnings(sites, samples, trios, counts, contigs, builds, correlation)
-    warnings += _unlike_lengths(stream.contig_lengths, panel.contig_lengths, contigs, builds)
+    warnings += _length_warnings(stream.contig_lengths, panel.contig_lengths, contigs, builds)
     return TargetCheck(
         target=stream.name, panel=panel.name, sites=sites.drop(columns=["called", "phased", "polyploid"]),
         samples=samples.drop(columns=["heterozygous", "fingerprint"]), trios=trios, contigs=contigs, builds=builds,
@@ -161,19 +170,19 @@ def _problems(
     if known >= MIN_SITES_TO_JUDGE and counts["other_alleles"] > MAX_OTHER_ALLELES * known:
         found.append(
             f"{counts['other_alleles']:,} of the {known:,} SNPs at positions of the panel have alleles that the panel does not "
-            f"know: another genome build, or alleles that are not spelled as bases of the reference"
+            f"know: another genome build, or alleles that are not written as bases of the reference"
         )
     judged = counts["usable"] >= MIN_SITES_FOR_CORRELATION and counts["samples"] >= MIN_SAMPLES_FOR_CORRELATION
     if judged and correlation < MIN_FREQUENCY_CORRELATION:
         found.append(
-            f"the allele frequencies do not go with those of the panel (correlation {correlation:.2f}): "
-            f"alleles are mixed up, or the population or the build is another"
+            f"the allele frequencies do not agree with those of the panel (correlation {correlation:.2f}): "
+            f"alleles are mixed up, or the target is of another population or genome build"
         )
     return found
 
 
 def _why_none(counts: dict[str, int]) -> str:
-    """Where the records went, in words; most of them first."""
+    """Return the number of records of each kind that cannot be used, in words, the largest first."""
     reasons = {kind: counts[kind.replace(" ", "_").replace("-", "_")] for kind in KINDS if kind not in USABLE}
     most = sorted(((n, kind) for kind, n in reasons.items() if n), reverse=True)
     return f"of {counts['records']:,} records " + ", ".join(f"{n:,} {kind}" for n, kind in most)
@@ -191,21 +200,21 @@ def _warnings(
     usable = sites[sites.kind.isin(USABLE)]
     found = []
     if renamed := [f"{own} is {there}" for own, there in contigs.items() if own != there]:
-        found.append(f"contigs are named otherwise in the panel: {shortened(renamed)}")
+        found.append(f"contigs with another name in the panel: {shortened(renamed)}")
     if absent := [contig for contig in dict.fromkeys(sites.contig) if contig not in contigs]:
         n = int(sites.contig.isin(absent).sum())
-        found.append(f"contigs that the panel has not, passed through: {shortened(absent)} ({_n(n, 'record')})")
+        found.append(f"contigs that the panel lacks, passed through: {shortened(absent)} ({_n(n, 'record')})")
     haploid = f"{_n(counts['not_diploid'], 'SNP')} ({_n(counts['haploid_calls'], 'haploid call')}"
     haploid += f", {counts['polyploid_calls']:,} of more than two alleles)" if counts["polyploid_calls"] else ")"
     counted = {
         "swapped": f"REF and ALT exchanged, the calls turned round: {_n(counts['swapped'], 'site')}",
-        "flipped": f"of the other strand, left out (bcftools +fixref mends them): {_n(counts['flipped'], 'site')}",
-        "palindromic": f"A/T or C/G whose strand cannot be told, left out: {_n(counts['palindromic'], 'site')}",
+        "flipped": f"on the other strand, left out (bcftools +fixref corrects them): {_n(counts['flipped'], 'site')}",
+        "palindromic": f"A/T or C/G whose strand cannot be determined, left out: {_n(counts['palindromic'], 'site')}",
         "other_alleles": f"other alleles than the panel at the same position: {_n(counts['other_alleles'], 'SNP')}",
         "duplicate": f"repeating an earlier site, left out: {_n(counts['duplicate'], 'record')}",
         "not_diploid": f"not diploid, passed through: {haploid}",
         "half_calls": f"half calls (0/.), taken as missing: {counts['half_calls']:,}",
-        "filtered": f"marked by FILTER and used all the same: {_n(counts['filtered'], 'site')}",
+        "filtered": f"marked by FILTER but used: {_n(counts['filtered'], 'site')}",
     }
     found += [line for name, line in counted.items() if counts[name]]
     if 0 < counts["phased_calls"] < counts["calls"]:
@@ -224,13 +233,13 @@ def _warnings(
     few = counts["samples"] < MIN_SAMPLES_FOR_CORRELATION or counts["usable"] < MIN_SITES_FOR_CORRELATION
     if few and correlation < MIN_FREQUENCY_CORRELATION:
         found.append(
-            f"allele frequencies do not go with those of the panel (correlation {correlation:.2f}), but there is little to judge by"
+            f"allele frequencies do not agree with those of the panel (correlation {correlation:.2f}), but there are few data to judge by"
         )
     return found + _sample_warnings(samples) + _trio_warnings(sites, trios)
 
 
 def _sample_warnings(samples: pd.DataFrame) -> list[str]:
-    """Samples that are called alike everywhere."""
+    """Return a warning that names samples with identical calls, if there are any."""
     rich = samples[samples.heterozygous >= MIN_HETEROZYGOUS]
     alike = [list(group["sample"]) for _, group in rich.groupby("fingerprint") if len(group) > 1]
     return [f"identical in every call: {shortened([' = '.join(names) for names in alike])}"] if alike else []
@@ -254,19 +263,21 @@ def _trio_warnings(sites: pd.DataFrame, trios: pd.DataFrame) -> list[str]:
 
 
 def _n(n: int, noun: str) -> str:
-    """ "1 site", "2 sites"."""
+    """Return a number with its noun: "1 site", "2 sites"."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def _unlike_lengths(
+def _length_warnings(
     own: dict[str, int], panel: dict[str, int], contigs: dict[str, str], builds: tuple[str, str]
 ) -> list[str]:
-    """Contigs whose length differs between the headers, where the builds are not known to be different."""
+    """Return a warning that names contigs whose length differs between the headers, unless both builds are known."""
     if all(builds):
         return []
-    unlike = [
+    different = [
         f"{contig} ({own[contig]:,} and {panel[there]:,})"
         for contig, there in contigs.items()
         if contig in own and there in panel and own[contig] != panel[there]
     ]
-    return [f"contig lengths differ between the headers of target and panel: {shortened(unlike, 4)}"] if unlike else []
+    if not different:
+        return []
+    return [f"contig lengths differ between the headers of target and panel: {shortened(different, 4)}"]

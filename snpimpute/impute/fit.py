@@ -1,4 +1,4 @@
-"""Fit an imputer to a whole panel: windows, each measured on samples held out and then fitted on all, one model of them."""
+"""Fit of an imputer to a whole panel: measured in some windows on held-out samples, then fitted in all windows."""
 
 from __future__ import annotations
 
@@ -58,31 +58,33 @@ from snpimpute.tuning.study import StudySettings, TrialOutcome
 if TYPE_CHECKING:
     from snpimpute.tracking.writer import Tracker
 
-TUNED_IN = 2  # windows that a study judges parameters in
-PILOTS = 6  # windows that are measured, unless told otherwise
+TUNING_WINDOWS = 2  # windows in which a study judges parameters
+PILOTS = 6  # default number of windows that are measured
 RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """What `snpimpute fit` is asked.
+    """Settings of `snpimpute fit`.
 
     Attributes:
         panel: VCF, BCF or PLINK 1 file.
-        name: of the model.
-        imputer: its name.
-        params: parameters that differ from its defaults.
-        region: of the panel; None = all.
-        samples: sample table (families are held out whole); None = none.
+        name: name of the model.
+        imputer: name of the imputer.
+        params: parameters that differ from the imputer's defaults.
+        region: region of the panel; None = all.
+        samples: sample table (whole families are held out); None = none.
         window: "500" sites or "5cM".
         overlap: least share of a window that it has in common with the next.
-        genetic_map: PLINK map; for windows in cM, and for an imputer that takes a map.
+        genetic_map: PLINK map, for windows in cM and for an imputer that takes a map.
         holdout: share of the samples that the model is measured on; 0 measures nothing.
-        typed: sites that targets will have: a list, or a VCF, BCF or PLINK 1 file of a target, whose share of missing calls is met too.
-        pilots: windows that are measured; 0 = all.
-        trials: of the study that looks for parameters, the same for all windows; 0 = no study.
-        seconds: that the study may take; None = any time.
-        seed, threads: as everywhere.
+        typed: sites that targets will have: a list, or a target as VCF, BCF or PLINK 1 file, whose share of missing
+            calls at each site is imitated too.
+        pilots: number of windows that are measured; 0 = all.
+        trials: number of trials of the study that looks for parameters, the same for all windows; 0 = no study.
+        seconds: time budget of the study in seconds; None = no limit.
+        seed: seed of every random choice.
+        threads: processor threads.
     """
 
     panel: Path
@@ -103,11 +105,11 @@ class FitSettings:
     threads: int = 1
 
     def digest(self) -> str:
-        """Of all that decides the model: the files' contents too, but not the number of threads."""
+        """Return the digest of all that decides the model, with the files' contents, without the number of threads."""
         return self._digest_without("threads")
 
     def measured_on(self) -> str:
-        """Of what the model is measured on: equal for models whose scores can be compared sample by sample."""
+        """Return the digest of all that decides the measurement; equal if scores can be compared sample by sample."""
         return self._digest_without("threads", "imputer", "params", "trials", "seconds")
 
     def _digest_without(self, *left_out: str) -> str:
@@ -127,7 +129,7 @@ class FitSettings:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted model: its folder, the scores on the samples held out (empty if none were), and its registered version."""
+    """A fitted model: folder, scores on the held-out samples (empty if there are none), and registered version."""
 
     folder: Path
     scores: pd.DataFrame
@@ -135,20 +137,20 @@ class Fitted:
 
 
 def fit(settings: FitSettings, runs: Path, tracker: Tracker | None = None, watch: Watch | None = None) -> Fitted:
-    """Fit an imputer to a panel, window by window, in processes side by side; what is done already is taken up.
+    """Fit an imputer to a panel, window by window, in parallel processes; a killed fit is resumed.
 
     Args:
         settings: see FitSettings.
-        runs: the folder that everything is kept in.
-        tracker: tracking.Tracker that the model is logged to and registered with; None registers nothing.
-        watch: told of the progress.
+        runs: folder for all results.
+        tracker: tracking.Tracker that logs and registers the model; None registers nothing.
+        watch: receives the progress.
 
     Raises:
         InputError: the panel or another file cannot be used, a parameter is wrong, or a window's fit failed.
     """
     watch = watch or Watch()
     cls = imputers.load(settings.imputer)
-    cls.parse_params(_params(settings, cls))
+    cls.parse_params(_params_with_map(settings, cls))
     cls.require_programs()
     if settings.trials:
         require_package("optuna", "a study (--trials)")
@@ -170,12 +172,12 @@ def _fit(settings: FitSettings, cls: type[Imputer], home: Path, watch: Watch) ->
     panel = spool_genotypes(settings.panel, home / "panel", region=settings.region, site_filter=SiteFilter())
     if settings.samples is not None:
         panel = attach_samples(panel, read_samples(settings.samples))
-    windows = _windows(settings, panel.sites, genetic_map)
+    windows = _cut_windows(settings, panel.sites, genetic_map)
     held = _held_out(settings, panel)
-    pilots = _pilots(len(windows), settings.pilots) if held.any() else []
+    pilots = _spread_windows(len(windows), settings.pilots) if held.any() else []
     plan: dict[str, Any] = {
         "imputer": settings.imputer,
-        "params": _params(settings, cls),
+        "params": _params_with_map(settings, cls),
         "seed": settings.seed,
         "windows": [[w.contig, w.start, w.stop] for w in windows],
         "held_out": np.flatnonzero(held).tolist(),
@@ -183,12 +185,12 @@ def _fit(settings: FitSettings, cls: type[Imputer], home: Path, watch: Watch) ->
     }
     write_text(home / "plan.json", json.dumps(plan) + "\n")
     if settings.typed is not None:
-        np.save(home / "typed.npy", _typed(settings.typed, panel.sites), allow_pickle=False)
+        np.save(home / "typed.npy", _missing_shares(settings.typed, panel.sites), allow_pickle=False)
 
     if settings.trials and cls.tunable():
-        judged_in = _pilots(len(windows), TUNED_IN)
+        judged_in = _spread_windows(len(windows), TUNING_WINDOWS)
         watch.stage(f"tune {settings.imputer} in {len(judged_in)} windows")
-        plan["params"] = _tuned(settings, cls, plan["params"], home, judged_in, watch)
+        plan["params"] = _tune(settings, cls, plan["params"], home, judged_in, watch)
         write_text(home / "plan.json", json.dumps(plan) + "\n")
     watch.stage(f"measure {settings.imputer} in {len(pilots)} of {len(windows)} windows")
     in_shares(
@@ -249,13 +251,15 @@ def _fit(settings: FitSettings, cls: type[Imputer], home: Path, watch: Watch) ->
 
 
 def write_model(folder: Path, about: dict[str, Any], sites: pd.DataFrame, windows: Sequence[Window]) -> None:
-    """Write what makes the saved imputers of all windows one model; model.json, with the files' checksums, comes last.
+    """Write the files that join the saved imputers of all windows into one model.
+
+    model.json, with the checksums of the other files, is written last.
 
     Args:
-        folder: with an imputer saved for each window at `WindowedModel.place`.
-        about: what model.json holds besides: `name` and `imputer` at least.
+        folder: folder of the model, with an imputer saved for each window at `WindowedModel.place`.
+        about: further content of model.json: `name` and `imputer` at least.
         sites: the sites table with the column `alt_frequency`.
-        windows: in order.
+        windows: the windows, in order.
     """
     write_text(folder / "sites.tsv", sites.to_csv(sep="\t", index=False, float_format="%.6g"))
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ABOUT)
@@ -264,10 +268,10 @@ def write_model(folder: Path, about: dict[str, Any], sites: pd.DataFrame, window
     write_text(folder / ABOUT, json.dumps(text, indent=1) + "\n")
 
 
-def _tuned(
+def _tune(
     settings: FitSettings, cls: type[Imputer], params: dict[str, Any], home: Path, numbers: list[int], watch: Watch
 ) -> dict[str, Any]:
-    """What a study finds in some windows, with `params` as they are; a killed one goes on where it was."""
+    """Return the parameters that a study finds in some windows; `params` stay as given, a killed study is resumed."""
     if (home / "study.toml").exists():
         return {**read_params(home / "study.toml"), **params}
     found = tune_imputer(
@@ -295,24 +299,26 @@ def _evaluate_trial(home: Path, numbers: list[int], params: dict[str, Any], repo
     return TrialOutcome(score_in_windows(home, numbers, params, report), {})
 
 
-def _params(settings: FitSettings, cls: type[Imputer]) -> dict[str, Any]:
+def _params_with_map(settings: FitSettings, cls: type[Imputer]) -> dict[str, Any]:
+    """Return the given parameters, with the genetic map if the imputer takes one."""
     params = dict(settings.params)
     if settings.genetic_map is not None and "map" in cls.Params.model_fields:
         params.setdefault("map", str(settings.genetic_map.absolute()))
     return params
 
 
-def _windows(settings: FitSettings, sites: pd.DataFrame, genetic_map: GeneticMap | None) -> list[Window]:
-    asked = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(cM)?", settings.window.strip(), re.IGNORECASE)
-    if asked is None or (asked[2] is None and "." in asked[1]):
+def _cut_windows(settings: FitSettings, sites: pd.DataFrame, genetic_map: GeneticMap | None) -> list[Window]:
+    """Cut the sites into windows of the size that the settings give; InputError if it is not a size."""
+    size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(cM)?", settings.window.strip(), re.IGNORECASE)
+    if size is None or (size[2] is None and "." in size[1]):
         raise InputError(f"{settings.window!r} is no window: give a number of sites, as in 500, or a length, as in 5cM")
-    if asked[2]:
-        return cut_by_map(sites, float(asked[1]), genetic_map, settings.overlap)
-    return cut_by_sites(sites, int(asked[1]), settings.overlap)
+    if size[2]:
+        return cut_by_map(sites, float(size[1]), genetic_map, settings.overlap)
+    return cut_by_sites(sites, int(size[1]), settings.overlap)
 
 
 def _held_out(settings: FitSettings, panel: GenotypeMatrix) -> np.ndarray:
-    """bool (n_samples,): those that the model is measured on; whole families where these are known."""
+    """Return bool (n_samples,): the samples that the model is measured on; whole families if they are known."""
     if not 0 <= settings.holdout < 0.5:
         raise InputError(f"cannot hold out {settings.holdout:.0%} of the panel: give a share from 0% to below 50%")
     n_held = round(settings.holdout * panel.n_samples)
@@ -322,16 +328,18 @@ def _held_out(settings: FitSettings, panel: GenotypeMatrix) -> np.ndarray:
     return split_samples(panel.samples, n_held, "family" if known else "random", settings.seed)
 
 
-def _pilots(n_windows: int, wanted: int) -> list[int]:
+def _spread_windows(n_windows: int, wanted: int) -> list[int]:
+    """Return the numbers of `wanted` windows, evenly spread; all if `wanted` is 0 or there are no more."""
     if wanted == 0 or wanted >= n_windows:
         return list(range(n_windows))
     return sorted({int(i) for i in np.round(np.linspace(0, n_windows - 1, wanted))})
 
 
-def _typed(path: Path, sites: pd.DataFrame) -> np.ndarray:
-    """float32 (n_sites,): share of a target's calls that are missing at each site; 1 where it lacks the site.
+def _missing_shares(path: Path, sites: pd.DataFrame) -> np.ndarray:
+    """Return float32 (n_sites,): share of a target's calls that are missing at each site; 1 if it lacks the site.
 
-    A target's sites are found as `impute` finds them: contigs with or without chr, REF and ALT exchanged, haploid calls aside.
+    Sites are matched as in `impute`: contigs with or without chr, REF and ALT possibly exchanged, sites with haploid
+    calls left out.
     """
     if not path.name.lower().endswith((*VCF_SUFFIXES, ".bed")):
         return (~read_typed_sites(path, sites)).astype(np.float32)
@@ -355,15 +363,16 @@ def _window_done(home: Path, number: int) -> bool:
     return WindowedModel.place(home / "model", number).exists()
 
 
-# ---------------------------------------------------------------------- what the measured windows say
+# ---------------------------------------------------------------------- scores of the measured windows
 
 
 def _scores(
     home: Path, pilots: list[int], panel: GenotypeMatrix, held: np.ndarray, settings: FitSettings
 ) -> pd.DataFrame:
-    """Columns pattern, subset, metric, value, low, high, n: of the samples held out, over all measured windows.
+    """Return the scores on the held-out samples over all measured windows.
 
-    95% bootstrap intervals resample samples (families, where known) and windows together.
+    Columns pattern, subset, metric, value, low, high, n. The 95% bootstrap intervals resample samples (families, if
+    known) and windows together.
     """
     columns = ["pattern", "subset", "metric", "value", "low", "high", "n"]
     if not pilots:
@@ -385,13 +394,13 @@ def _scores(
     return pd.DataFrame(rows, columns=columns)
 
 
-def registered_as(name: str) -> str:
-    """The name that a model of `snpimpute fit` has in the registry, behind `snpimpute-`."""
+def panel_model_name(name: str) -> str:
+    """Return the registered name of a model of `snpimpute fit`, without its prefix `snpimpute-`."""
     return f"{name}-panel"
 
 
 def _register(settings: FitSettings, home: Path, model: WindowedModel, measured: pd.DataFrame, tracker: Tracker) -> str:
-    """Log and register the model; returns its registered name and version."""
+    """Log and register the model, and return its registered name and version."""
     about = json.loads((home / "fit.json").read_text())
     kept = (
         "seconds_fit",
@@ -412,7 +421,7 @@ def _register(settings: FitSettings, home: Path, model: WindowedModel, measured:
     run_id = tracker.log_training(
         Training(
             key=home.name,
-            dataset=registered_as(settings.name),
+            dataset=panel_model_name(settings.name),
             dataset_folder=settings.panel.absolute(),
             dataset_digest=settings.digest(),
             imputer=settings.imputer,
@@ -431,5 +440,5 @@ def _register(settings: FitSettings, home: Path, model: WindowedModel, measured:
             champion_moves=False,
         )
     )
-    version = next(m for m in tracker.registered_models(registered_as(settings.name)) if m.run_id == run_id)
+    version = next(m for m in tracker.registered_models(panel_model_name(settings.name)) if m.run_id == run_id)
     return f"{version.name} version {version.version}"

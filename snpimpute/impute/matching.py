@@ -1,4 +1,4 @@
-"""What each record of a target is to a panel: the same site, exchanged alleles, the other strand, or none of its own."""
+"""Match of each record of a target to a panel: the same site, exchanged alleles, the other strand, or no match."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from snpimpute.io.filters import BASES
 from snpimpute.io.records import Record
 from snpimpute.io.stream import streamed
 
-# What a record of the target is to the panel. The calls of the first two can be used; the others are left out.
+# Kinds of match between a record of the target and the panel. Only the calls of the first two can be used.
 SHARED = "shared"
 SWAPPED = "swapped"
 FLIPPED = "flipped"
@@ -30,10 +30,10 @@ NOT_DIPLOID = "not diploid"
 DUPLICATE = "duplicate"
 USABLE = (SHARED, SWAPPED)
 KINDS = {
-    SHARED: "the panel's site, REF and ALT alike",
+    SHARED: "the panel's site, with the same REF and ALT",
     SWAPPED: "the panel's site with REF and ALT exchanged; the calls are turned round",
     FLIPPED: "the panel has the alleles of the other strand",
-    PALINDROMIC: "A/T or C/G, and its strand cannot be told",
+    PALINDROMIC: "A/T or C/G, and its strand cannot be determined",
     ALLELES: "the panel has other alleles at this position",
     OUTSIDE: "the panel has no site at this position",
     MULTIALLELIC: "more than one alternate allele",
@@ -44,19 +44,19 @@ KINDS = {
 
 MAX_STRAND_FLIPS = 0.01  # above this share of the matched sites the file mixes strands: no palindromic site is used
 MAX_FREQUENCY_DIFFERENCE = 0.3
-PALINDROMIC_MARGIN = 0.2  # by so much nearer to the other strand's frequency, an A/T or C/G site is not used
+PALINDROMIC_MARGIN = 0.2  # an A/T or C/G site whose frequency fits the other strand better by this much is not used
 MIN_CALLS_FOR_FREQUENCY = 20
 BASE_CODES = {"A": 0, "C": 1, "G": 2, "T": 3}  # the complement of a base is 3 minus its code
 
 
 @dataclass(frozen=True, eq=False)
 class PanelSites:
-    """What a target is compared to: the sites of a panel, or of a model fitted on one.
+    """Sites of a panel, or of a model fitted on one, that a target is compared with.
 
     Attributes:
         sites: contig, pos, id, ref, alt (genotypes.SITE_COLUMNS), biallelic SNPs.
-        alt_frequency: float64 (n_sites,), NaN where not known.
-        name: of the panel, for messages.
+        alt_frequency: float64 (n_sites,), NaN if not known.
+        name: name of the panel, for messages.
         contig_lengths: contig → length in bases, as far as known.
     """
 
@@ -71,7 +71,7 @@ class PanelSites:
 
     @classmethod
     def of_file(cls, path: Path) -> PanelSites:
-        """The biallelic SNPs of a VCF, BCF or PLINK 1 file, the first one at each position.
+        """Read the biallelic SNPs of a VCF, BCF or PLINK 1 file, the first one at each position.
 
         Raises:
             InputError: the file cannot be read (see io.stream.streamed), or has no such site.
@@ -96,17 +96,20 @@ class PanelSites:
 
     @classmethod
     def of_matrix(cls, matrix: GenotypeMatrix, name: str = "the panel") -> PanelSites:
-        """The sites of a matrix with their frequencies."""
+        """Return the sites of a matrix with their frequencies."""
         return cls(matrix.sites, matrix.alt_frequency(), name)
 
 
 def is_snp(record: Record) -> bool:
-    """Whether a record is of one base against another, or against none yet seen."""
+    """Return whether a record has a single base as REF, and a single base or nothing as ALT."""
     return len(record.alts) <= 1 and record.ref in BASES and all(alt in BASES for alt in record.alts)
 
 
 def matching_contigs(target: Sequence[str], panel: Sequence[str]) -> dict[str, str]:
-    """The target's contig → the panel's: the same name, else the same but for `chr`, case, and M for MT."""
+    """Return a mapping of the target's contig → the panel's contig.
+
+    Names match if they are equal, or else if they differ only in `chr`, case, or M for MT.
+    """
     there = set(panel)
     plain = {plain_contig(contig): contig for contig in reversed(panel)}
     found = {contig: contig for contig in target if contig in there}
@@ -119,25 +122,36 @@ def matching_contigs(target: Sequence[str], panel: Sequence[str]) -> dict[str, s
     return found
 
 
-def classified(sites: pd.DataFrame, panel: PanelSites, contigs: dict[str, str]) -> pd.DataFrame:
-    """The sites with what they are to the panel; alt_frequency becomes that of the panel's ALT where they are usable."""
-    ref, alt = _codes(sites.ref), _codes(sites.alt)
+def classify_records(sites: pd.DataFrame, panel: PanelSites, contigs: dict[str, str]) -> pd.DataFrame:
+    """Add to each record of a target its match to the panel.
+
+    Args:
+        sites: a row per record of the target (see `check_target`).
+        panel: sites to match with.
+        contigs: the target's contig → the panel's contig.
+
+    Returns:
+        The table with the columns kind, panel_index, panel_site, palindromic and panel_frequency (see `TargetCheck`).
+        alt_frequency of usable records is that of the panel's ALT.
+    """
+    ref, alt = _base_codes(sites.ref), _base_codes(sites.alt)
     no_alt = (sites.alt == "").to_numpy()
     multiallelic = sites.alt.str.contains(",").to_numpy(dtype=bool)
     snp = ~multiallelic & (ref >= 0) & ((alt >= 0) | no_alt)
     not_diploid = (sites.haploid + sites.polyploid > 0).to_numpy()
 
-    panel_ref, panel_alt = _codes(panel.sites.ref), _codes(panel.sites.alt)
-    places, panel_places = _places(sites, panel.sites, contigs)
-    at_place = _row_of(panel_places, places)
-    same = _row_of(panel_places * 16 + _pair(panel_ref, panel_alt), places * 16 + _pair(ref, alt))
-    other_strand = _row_of(panel_places * 16 + _pair(panel_ref, panel_alt), places * 16 + _pair(3 - ref, 3 - alt))
+    panel_ref, panel_alt = _base_codes(panel.sites.ref), _base_codes(panel.sites.alt)
+    places, panel_places = _place_numbers(sites, panel.sites, contigs)
+    at_place = _first_rows(panel_places, places)
+    panel_keys = panel_places * 16 + _allele_pair(panel_ref, panel_alt)
+    same = _first_rows(panel_keys, places * 16 + _allele_pair(ref, alt))
+    other_strand = _first_rows(panel_keys, places * 16 + _allele_pair(3 - ref, 3 - alt))
     # A record without ALT (all calls are REF) fits if REF is one of the two alleles.
-    same[no_alt] = np.where(_has(panel_ref, panel_alt, at_place, ref), at_place, -1)[no_alt]
-    other_strand[no_alt] = np.where(_has(panel_ref, panel_alt, at_place, 3 - ref), at_place, -1)[no_alt]
+    same[no_alt] = np.where(_has_allele(panel_ref, panel_alt, at_place, ref), at_place, -1)[no_alt]
+    other_strand[no_alt] = np.where(_has_allele(panel_ref, panel_alt, at_place, 3 - ref), at_place, -1)[no_alt]
 
-    own_number = -1 - np.arange(len(sites))  # of what repeats nothing
-    site = places * 16 + _pair(ref, np.where(no_alt, ref, alt))
+    own_number = -1 - np.arange(len(sites))  # unique numbers for records that are not tested for repeats
+    site = places * 16 + _allele_pair(ref, np.where(no_alt, ref, alt))
     again = pd.Index(np.where(snp, site, own_number)).duplicated()
     again |= pd.Index(np.where(snp & (same >= 0) & ~not_diploid & ~again, same, own_number)).duplicated()
     kind = np.select(
@@ -156,7 +170,7 @@ def classified(sites: pd.DataFrame, panel: PanelSites, contigs: dict[str, str]) 
     ).astype(object)
     # A record that cannot be used and is kept stands for the panel's site at its place, if it begins with one of its alleles.
     unread = np.isin(kind, [MULTIALLELIC, INDEL]) & sites.alt.str.contains(r"[*<,]").to_numpy(dtype=bool)
-    stands_for = np.where(unread & _has(panel_ref, panel_alt, at_place, ref), at_place, same)
+    stands_for = np.where(unread & _has_allele(panel_ref, panel_alt, at_place, ref), at_place, same)
     matched = np.isin(kind, USABLE)
     frequency = np.where(kind == SWAPPED, 1 - sites.alt_frequency, sites.alt_frequency)
     expected = np.where(matched, panel.alt_frequency[same], np.nan)
@@ -178,20 +192,23 @@ def classified(sites: pd.DataFrame, panel: PanelSites, contigs: dict[str, str]) 
     )
 
 
-def _codes(alleles: pd.Series) -> np.ndarray:
-    """int64: 0 to 3 for A, C, G, T, -1 for anything else."""
+def _base_codes(alleles: pd.Series) -> np.ndarray:
+    """Return int64: 0 to 3 for A, C, G, T, -1 for anything else."""
     return alleles.map(BASE_CODES).fillna(-1).to_numpy(dtype=np.int64)
 
 
-def _pair(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """int64, 0 to 15: two alleles, whichever comes first; 15 (T and T, which no site has) where one of them is no base."""
+def _allele_pair(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return int64, 0 to 15: a number for two alleles in any order.
+
+    It is 15 (T and T, which no site has) if one of them is not a base.
+    """
     pair = 4 * np.minimum(one, other) + np.maximum(one, other)
     bases = (np.minimum(one, other) >= 0) & (np.maximum(one, other) <= 3)
     return np.where(bases, pair, 15)
 
 
-def _places(sites: pd.DataFrame, panel: pd.DataFrame, contigs: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
-    """int64 for the target's records and the panel's sites: a number for contig and position, the same where both are."""
+def _place_numbers(sites: pd.DataFrame, panel: pd.DataFrame, contigs: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return int64 for the target's records and for the panel's sites: equal numbers for equal contig and position."""
     number: dict[str, int] = {contig: i for i, contig in enumerate(dict.fromkeys(panel.contig))}
     of_target = {
         contig: number[contigs[contig]] if contig in contigs else len(number) + i
@@ -203,13 +220,13 @@ def _places(sites: pd.DataFrame, panel: pd.DataFrame, contigs: dict[str, str]) -
     )
 
 
-def _row_of(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """int64: the first row of `keys` that holds each of `wanted`, -1 = none."""
+def _first_rows(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return int64: the first row of `keys` that equals each of `wanted`, -1 = none."""
     first = np.flatnonzero(~pd.Index(keys).duplicated())
     found = pd.Index(keys[first]).get_indexer(wanted)
     return np.where(found >= 0, first[found], -1)
 
 
-def _has(ref: np.ndarray, alt: np.ndarray, rows: np.ndarray, allele: np.ndarray) -> np.ndarray:
-    """bool: whether the panel's site at `rows` (-1 = none) has the allele."""
+def _has_allele(ref: np.ndarray, alt: np.ndarray, rows: np.ndarray, allele: np.ndarray) -> np.ndarray:
+    """Return bool: whether the panel's site at `rows` (-1 = none) has the allele."""
     return (rows >= 0) & ((ref[rows] == allele) | (alt[rows] == allele))

@@ -1,4 +1,4 @@
-"""Impute somebody's genotypes: checked against the model, filled a window at a time, blended, and written as one file."""
+"""Imputation of a user's file: check against the model, impute window by window, blend, and write one file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS
 from snpimpute.impute.check import check_target
 from snpimpute.impute.findings import TargetCheck
 from snpimpute.impute.matching import ALLELES, INDEL, MULTIALLELIC, NOT_DIPLOID, OUTSIDE, SWAPPED, PanelSites
-from snpimpute.impute.steps import WINDOWS_IMPUTED, impute_windows, imputed_file, kept_posterior
+from snpimpute.impute.steps import WINDOWS_IMPUTED, impute_windows, imputed_file, load_window_posterior
 from snpimpute.impute.windows import Window, WindowedModel, cut_by_sites, weights_in
 from snpimpute.io.imputed import ImputedSites, ImputedWriter
 from snpimpute.io.spool import empty_spool, spooled
@@ -37,18 +37,19 @@ SITES_AT_ONCE = 200  # that are written
 
 @dataclass(frozen=True)
 class ImputeSettings:
-    """What `snpimpute impute` is asked.
+    """Settings of `snpimpute impute`.
 
     Attributes:
         target: VCF, BCF or PLINK 1 file.
-        output: file to write, its kind by its suffix (see io.imputed); None = standard output.
-        model: folder of a fitted model; None = the target alone, by `imputer`.
-        version: of a model that comes from the registry, for the header.
-        imputer, params: of a target without a model: an imputer that needs no panel.
-        window: sites of a window, without a model.
+        output: file to write, its format by its suffix (see io.imputed); None = standard output.
+        model: folder of a fitted model; None = impute from the target alone, by `imputer`.
+        version: version of a model from the registry, for the header.
+        imputer, params: without a model: an imputer that needs no panel, and its parameters.
+        window: number of sites in a window, without a model.
         keep_fields: whether other INFO and FORMAT fields of the target are kept.
-        seed, threads: as everywhere.
-        command: for the header.
+        seed: seed of every random choice.
+        threads: processor threads.
+        command: command line, for the header.
     """
 
     target: Path
@@ -66,19 +67,19 @@ class ImputeSettings:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was done.
+    """Result of an imputation.
 
     Attributes:
-        case: "sporadic" (holes in the target's own sites alone) or "array to sequence" (sites the target lacks).
-        check: the target held against the model.
-        n_samples: of the target.
-        n_sites: written with GT, DS and GP.
-        n_new_sites: of these, sites that the target lacks.
-        n_holes: missing calls at the target's own sites, all imputed.
-        n_passed: records kept as they were.
-        n_left_out: records of the target that are not in the output.
+        case: "sporadic" (missing calls at the target's own sites only) or "array to sequence" (sites the target lacks).
+        check: check of the target against the model.
+        n_samples: number of samples in the target.
+        n_sites: number of sites written with GT, DS and GP.
+        n_new_sites: number of these that the target lacks.
+        n_holes: number of missing calls at the target's own sites, all imputed.
+        n_passed: number of records kept unchanged.
+        n_left_out: number of records of the target that are not in the output.
         left_out_list: table of these beside the output (contig, pos, id, ref, alt, reason, explanation); None if there
-            are none, or nothing beside which it could stand.
+            are none, or if the output is standard output.
     """
 
     case: str
@@ -91,34 +92,34 @@ class Outcome:
     n_left_out: int
     left_out_list: Path | None = None
 
-    def told(self) -> list[str]:
-        """The outcome in lines for a person."""
+    def summary_lines(self) -> list[str]:
+        """Return the result as lines of text for the user."""
         lines = [
-            f"{self.case}: {self.n_samples} samples, {self.n_sites} sites written, {self.n_new_sites} of them new to the "
-            f"target, {self.n_holes} missing calls at its own sites filled in"
+            f"{self.case}: {self.n_samples} samples, {self.n_sites} sites written, {self.n_new_sites} of them not in the "
+            f"target, {self.n_holes} missing calls at its own sites imputed"
         ]
         if swapped := self.check.counts.get("swapped", int((self.check.sites.kind == SWAPPED).sum())):
             lines.append(f"{swapped} sites had REF and ALT exchanged: repaired")
         if self.n_passed:
             lines.append(
-                f"{self.n_passed} records kept as they were: no site of the panel, no biallelic SNP, or not diploid"
+                f"{self.n_passed} records kept unchanged: not a site of the panel, not a biallelic SNP, or not diploid"
             )
         if self.n_left_out:
             where = f", listed in {self.left_out_list}" if self.left_out_list else ""
-            lines.append(f"{self.n_left_out} records left out: another strand, or a site given twice{where}")
+            lines.append(f"{self.n_left_out} records left out: on the other strand, or repeating a site{where}")
         return lines
 
 
 def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None) -> Outcome:
-    """Impute a file; killed and run again, it goes on at the window where it was.
+    """Impute a file; a killed run is resumed at the window where it stopped.
 
     Args:
         settings: see ImputeSettings.
-        runs: folder that windows are kept in until the output is whole.
-        watch: told of the progress, and of the check's warnings.
+        runs: folder for the posteriors of windows until the output is complete.
+        watch: receives the progress and the check's warnings.
 
     Raises:
-        InputError: the target cannot be imputed with the model (says why), the output cannot be written, or the
+        InputError: the target cannot be imputed with the model (gives the reason), the output cannot be written, or the
             imputer failed.
     """
     watch = watch or Watch()
@@ -138,18 +139,18 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
         watch.warn(warning)
     windows = cut_by_sites(panel.sites, settings.window) if model is None else model.windows
     work = runs / "impute" / _work_digest(settings, model)[:16]
-    asked = _prepare(settings, model, check, panel, windows, work)
+    numbers = _lay_out_target(settings, model, check, panel, windows, work)
     usable = check.sites["panel_index"].to_numpy()
-    if empty := sum(not ((w.start <= usable) & (usable < w.stop)).any() for w in (windows[n] for n in asked)):
+    if empty := sum(not ((w.start <= usable) & (usable < w.stop)).any() for w in (windows[n] for n in numbers)):
         watch.warn(
-            f"no site of the target in {empty} of {len(asked)} windows: their sites get the panel's frequencies, with a DR2 near 0"
+            f"no site of the target in {empty} of {len(numbers)} windows: their sites get the panel's frequencies, with a DR2 near 0"
         )
 
-    watch.stage(f"impute {settings.target.name} in {len(asked)} windows")
+    watch.stage(f"impute {settings.target.name} in {len(numbers)} windows")
     in_shares(
         impute_windows,
         work,
-        asked,
+        numbers,
         lambda n: imputed_file(work, n).exists(),
         settings.threads,
         watch,
@@ -184,10 +185,10 @@ def _work_digest(settings: ImputeSettings, model: WindowedModel | None) -> str:
     return digest([contents, alone if model is None else model.about, code, imputers.decided_by(cls)])
 
 
-# ---------------------------------------------------------------------- the target, laid out as the model has its sites
+# ---------------------------------------------------------------------- the target's calls at the model's sites
 
 
-def _prepare(
+def _lay_out_target(
     settings: ImputeSettings,
     model: WindowedModel | None,
     check: TargetCheck,
@@ -195,7 +196,7 @@ def _prepare(
     windows: list[Window],
     work: Path,
 ) -> list[int]:
-    """Write what the windows' processes read; returns the numbers of the windows on the target's contigs."""
+    """Write the files that the windows' processes read; return the numbers of the windows on the target's contigs."""
     if not (work / "target").exists():
         with written_beside(work / "target") as beside:
             beside.mkdir()
@@ -221,15 +222,18 @@ def _prepare(
     return [number for number, window in enumerate(windows) if window.contig in there]
 
 
-def blended(windows: list[Window], contig: str, work: Path) -> Iterator[tuple[int, np.ndarray]]:
-    """The posterior of a contig piece by piece: number of the first site, and float32 (2, n_sites, n_samples): genotypes 1, 2."""
+def blend_windows(windows: list[Window], contig: str, work: Path) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the blended posterior of a contig in blocks of sites.
+
+    Each block is the number of its first site, and float32 (2, n_sites, n_samples) for genotypes 1 and 2.
+    """
     first, held = 0, np.zeros((2, 0, 0), dtype=np.float32)
     for number, window in enumerate(windows):
         if window.contig != contig:
             continue
-        posterior = kept_posterior(imputed_file(work, number))
+        posterior = load_window_posterior(imputed_file(work, number))
         posterior *= weights_in(windows, number)[:, None]
-        done = window.start - first  # of the sites held, those that no later window has a part in
+        done = window.start - first  # the number of held sites that no later window covers
         if held.shape[1] and done > 0:
             yield first, held[:, :done]
         rest = held[:, done:] if held.shape[1] else held
@@ -256,8 +260,8 @@ def _write(
     wanted = {check.contigs[contig] for contig in contigs if contig in check.contigs}
     on_wanted = target.sites["contig"].isin(wanted).to_numpy()
     n_usable = int((check.sites["panel_index"] >= 0).sum())
-    given = _given_as_they_are(check, target.n_sites)
-    n_sites = int((on_wanted & ~given).sum())
+    passed_through = _passed_through_sites(check, target.n_sites)
+    n_sites = int((on_wanted & ~passed_through).sum())
     case = "array to sequence" if n_sites > n_usable else "sporadic"
     version = f" version {settings.version}" if settings.version else ""
     about = {
@@ -273,7 +277,7 @@ def _write(
             stream.header,
             stream.names,
             contigs=contigs,
-            flags={NO_PANEL: "The model has no such site: the record is as it was"},
+            flags={NO_PANEL: "The model has no such site: the record is unchanged"},
             about={key: value for key, value in about.items() if value},
             keep_fields=settings.keep_fields,
             flag_imputed=True,
@@ -284,7 +288,7 @@ def _write(
             waiting = next(rows, None)
             written = 0
             for contig in contigs:
-                blocks = blended(windows, check.contigs[contig], work) if contig in check.contigs else iter(())
+                blocks = blend_windows(windows, check.contigs[contig], work) if contig in check.contigs else iter(())
                 for first, posterior in blocks:
                     for at in range(0, posterior.shape[1], SITES_AT_ONCE):
                         part = slice(first + at, min(first + at + SITES_AT_ONCE, first + posterior.shape[1]))
@@ -304,8 +308,8 @@ def _write(
                         n_passed += len(passed)
                         n_holes += int((piece.calls[:, sorted(lines)] == MISSING).sum())
                         block = _block(piece, contig, posterior[:, at : at + SITES_AT_ONCE], lines)
-                        if given[part].any():
-                            block = _part(block, np.flatnonzero(~given[part]))
+                        if passed_through[part].any():
+                            block = _take_sites(block, np.flatnonzero(~passed_through[part]))
                         _write_merged(writer, block, passed)
                         written += len(block.sites)
                         watch.progress(written, n_sites)
@@ -320,17 +324,20 @@ def _write(
     return Outcome(case, check, target.n_samples, n_sites, n_sites - n_usable, n_holes, n_passed, n_left_out)
 
 
-def _given_as_they_are(check: TargetCheck, n_sites: int) -> np.ndarray:
-    """bool (n_sites,): sites of the model whose record in the target, not diploid, is passed through: no second one is written."""
-    given = np.zeros(n_sites, dtype=bool)
+def _passed_through_sites(check: TargetCheck, n_sites: int) -> np.ndarray:
+    """Return bool (n_sites,): sites of the model whose record in the target cannot be used (not diploid, several ALTs).
+
+    That record is passed through, so no second record of the site may be written.
+    """
+    passed_through = np.zeros(n_sites, dtype=bool)
     sites = check.sites
-    given[sites["panel_site"][sites["kind"].isin(STAND_FOR_THE_SITE) & (sites["panel_site"] >= 0)]] = True
-    given[sites["panel_index"][sites["panel_index"] >= 0]] = False
-    return given
+    passed_through[sites["panel_site"][sites["kind"].isin(STAND_FOR_THE_SITE) & (sites["panel_site"] >= 0)]] = True
+    passed_through[sites["panel_index"][sites["panel_index"] >= 0]] = False
+    return passed_through
 
 
 def _block(piece: Any, contig: str, posterior: np.ndarray, lines: dict[int, tuple[str, bool]]) -> ImputedSites:
-    """Sites as the writer takes them; observed calls have all weight on themselves, whatever the blend left of it."""
+    """Return sites in the form of the writer; observed calls get probability 1, which the blend may have rounded."""
     n = piece.n_sites
     observed = np.asarray(piece.calls).T
     probabilities = np.concatenate([np.maximum(1 - posterior[:1] - posterior[1:], 0), posterior])
@@ -346,20 +353,20 @@ def _block(piece: Any, contig: str, posterior: np.ndarray, lines: dict[int, tupl
 
 
 def _write_merged(writer: ImputedWriter, block: ImputedSites, passed: list[tuple[int, str, str]]) -> None:
-    """Write a block's sites with the records that are passed through among them, in order of position."""
+    """Write a block's sites and the records that are passed through, in order of position."""
     pos = block.sites["pos"].to_numpy()
     start = 0
     for at, line, flag in passed:
         stop = int(np.searchsorted(pos, at, side="right"))
         if stop > start:
-            writer.write(_part(block, slice(start, stop)))
+            writer.write(_take_sites(block, slice(start, stop)))
             start = stop
         writer.pass_through(line, flag)
     if start < len(pos):
-        writer.write(_part(block, slice(start, len(pos))))
+        writer.write(_take_sites(block, slice(start, len(pos))))
 
 
-def _part(block: ImputedSites, part: slice | np.ndarray) -> ImputedSites:
+def _take_sites(block: ImputedSites, part: slice | np.ndarray) -> ImputedSites:
     return ImputedSites(
         sites=block.sites.iloc[part].reset_index(drop=True),
         posterior=block.posterior[:, part],

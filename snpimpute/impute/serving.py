@@ -1,12 +1,12 @@
-"""The models-from-code script behind every registered model: MLflow runs it to load an imputer and to impute with it.
+"""Models-from-code script of every registered model, which MLflow runs to load an imputer and to impute with it.
 
 Input: a matrix of calls, float64 (n_samples, n_columns): 0, 1, 2 alternate alleles, -1 or NaN missing. The parameter
-`sites` names the site of each column, `contig:pos:ref:alt`, in any order; sites of the model that it leaves out are
-missing in all samples. A matrix, not a table of named columns: MLflow converts and checks such columns one by one, which
-takes longer than most imputers do.
+`sites` names the site of each column, `contig:pos:ref:alt`, in any order. Sites of the model that it does not name are
+missing in all samples. The input is not a table of named columns, because MLflow converts and checks such columns one
+by one, which takes longer than most imputers do.
 
 Output: `site`, str (n_sites,), the model's sites in its order, and for each sample and site `call`, int64 (n_samples,
-n_sites) (an observed call as it was), `dosage`, float64 (n_samples, n_sites), 0 to 2, and `posterior`, float64
+n_sites) (observed calls are unchanged), `dosage`, float64 (n_samples, n_sites), 0 to 2, and `posterior`, float64
 (n_samples, n_sites, 3), which sums to 1.
 
 This file must import MLflow at its top, because MLflow runs it as a script; nothing else imports it.
@@ -26,14 +26,17 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 if TYPE_CHECKING:
     from snpimpute.genotypes.matrix import GenotypeMatrix
 
-KEEP_LOADED = 64  # windows of a panel's model whose imputers stay in memory
+KEEP_LOADED = 64  # number of windows of a panel's model whose imputers stay in memory
 
 
 class ServedImputer(PythonModel):
-    """A saved imputer, or a whole panel's (artifact "imputer"), as an MLflow model; imports wait until it is loaded."""
+    """MLflow model of a saved imputer or of a whole panel's model (artifact "imputer").
+
+    Imports are done when it is loaded.
+    """
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the imputer that the artifact folder holds; a panel's model is held against its checksums."""
+        """Load the imputer in the artifact folder; a panel's model is verified by its checksums."""
         from snpimpute.genotypes.matrix import site_keys
         from snpimpute.impute.windows import ABOUT, WindowedModel
         from snpimpute.imputers import class_in
@@ -53,8 +56,8 @@ class ServedImputer(PythonModel):
         """Impute a matrix of calls; see the top of this file for input and output.
 
         Raises:
-            MlflowException: a value that is not a call, a site that the model does not have or that is named twice, or
-                another number of names than columns (names the first); a server answers with 400.
+            MlflowException: a value is not a call, the model does not have a site, a site is named twice (names the
+                first), or the numbers of names and columns differ; a server answers with status 400.
         """
         from snpimpute.base.errors import InputError
         from snpimpute.imputers.contract import impute
@@ -71,17 +74,17 @@ class ServedImputer(PythonModel):
         }
 
     def _target(self, matrix: np.ndarray, names: list[str]) -> GenotypeMatrix:
-        """All sites of the model, in its order, with the calls of the request."""
+        """Return a matrix of all sites of the model, in its order, with the calls of the request."""
         from snpimpute.base.errors import InputError
         from snpimpute.genotypes.matrix import GenotypeMatrix
 
         if len(names) != matrix.shape[1]:
             raise InputError(
-                f"{matrix.shape[1]} columns, and {len(names)} names in the parameter `sites`; give contig:pos:ref:alt for each column"
+                f"{matrix.shape[1]} columns, but {len(names)} names in the parameter `sites`; give contig:pos:ref:alt for each column"
             )
         if unknown := [name for name in names if name not in self.column]:
             raise InputError(
-                f"site {unknown[0]} is not the model's; it has {len(self.column)}, {next(iter(self.column))} first"
+                f"site {unknown[0]} is not in the model; it has {len(self.column)} sites, the first is {next(iter(self.column))}"
             )
         if len(set(names)) < len(names):
             raise InputError(f"site {next(name for name in names if names.count(name) > 1)} is named twice")

@@ -1,4 +1,4 @@
-"""What is done to single windows in a process of its own: an imputer measured, fitted on all samples, put to work."""
+"""Steps on single windows that run in processes of their own: measure an imputer, fit it on all samples, impute."""
 
 from __future__ import annotations
 
@@ -23,39 +23,43 @@ from snpimpute.io.spool import spooled
 from snpimpute.metrics.maf import RARE_MAF, maf_subsets
 from snpimpute.metrics.sums import N_SUMS, site_sums
 
-# Windows that a process does: starting it costs seconds, and Keras keeps memory of every network, more of those it fits.
+# Windows per process: a start costs seconds, and Keras never frees a network's memory, most of all that of a fitted one.
 WINDOWS_FITTED = 4
 WINDOWS_IMPUTED = 40
-TYPED, ARRAY = "typed", "array-90"  # patterns in which calls of the samples held out are hidden
-_WHOLE = np.iinfo(np.uint16).max  # of a probability that is kept
-VALIDATION_SHARE = 0.2  # of the samples that are not held out, for the epochs and the calibration of networks
+TYPED, ARRAY = "typed", "array-90"  # patterns in which calls of the held-out samples are hidden
+_PROBABILITY_ONE = np.iinfo(np.uint16).max  # the number that stands for probability 1 in a saved posterior
+VALIDATION_SHARE = 0.2  # share of the samples that are not held out, for the epochs and the calibration of networks
 
 
 def measured_file(home: Path, number: int) -> Path:
-    """Where the sums of scores of a window are kept; a .json beside it has the parameters that its fit found."""
+    """Return the file of a window's sums of scores; a .json beside it has the parameters that its fit found."""
     return home / "measured" / f"{number:05d}.npz"
 
 
 def imputed_file(work: Path, number: int) -> Path:
-    """Where the posterior of a window is kept before the blend, see `keep_posterior`."""
+    """Return the file of a window's posterior before the blend, see `save_window_posterior`."""
     return work / "probabilities" / f"{number:05d}.npy"
 
 
-def keep_posterior(file: Path, posterior: np.ndarray) -> None:
-    """Write float (n_samples, n_sites, 3) as uint16 (2, n_sites, n_samples): genotypes 1 and 2 in 65535ths, site after site."""
-    parts = np.ascontiguousarray((posterior.transpose(2, 1, 0)[1:] * np.float32(_WHOLE) + 0.5).astype(np.uint16))
+def save_window_posterior(file: Path, posterior: np.ndarray) -> None:
+    """Write a posterior, float (n_samples, n_sites, 3), as uint16 (2, n_sites, n_samples).
+
+    The file has the probabilities of genotypes 1 and 2 in 65535ths, site after site.
+    """
+    scaled = posterior.transpose(2, 1, 0)[1:] * np.float32(_PROBABILITY_ONE) + 0.5
+    parts = np.ascontiguousarray(scaled.astype(np.uint16))
     with written_beside(file) as beside, beside.open("wb") as handle:
         np.save(handle, parts, allow_pickle=False)
 
 
-def kept_posterior(file: Path) -> np.ndarray:
-    """float32 (2, n_sites, n_samples): the probabilities of genotypes 1 and 2 that `keep_posterior` wrote."""
-    return np.load(file, allow_pickle=False) * np.float32(1 / _WHOLE)
+def load_window_posterior(file: Path) -> np.ndarray:
+    """Return float32 (2, n_sites, n_samples): probabilities of genotypes 1 and 2 from `save_window_posterior`."""
+    return np.load(file, allow_pickle=False) * np.float32(1 / _PROBABILITY_ONE)
 
 
 def measure_windows(home: str, numbers: list[int]) -> None:
-    """Fit windows on the samples that are not held out, impute the others, keep sums of scores."""
-    place, plan = Path(home), _plan(home)
+    """Fit windows on the samples that are not held out, impute the held-out ones, and save sums of scores."""
+    place, plan = Path(home), _read_plan(home)
     panel = spooled(place / "panel")
     held = np.isin(np.arange(panel.n_samples), plan["held_out"])
     windows = [Window(*window) for window in plan["windows"]]
@@ -66,7 +70,7 @@ def measure_windows(home: str, numbers: list[int]) -> None:
         rest, target = part.take_samples(~held), part.take_samples(held)
         mask = _training_mask(place, plan, windows[number])
         if cls.learns_in_epochs:
-            learned_from, validation = _validation(place, plan, rest, number)
+            learned_from, validation = _split_validation(place, plan, rest, number)
             imputer.fit(learned_from, validation, mask)
         else:
             imputer.fit(rest, None, mask)
@@ -75,7 +79,7 @@ def measure_windows(home: str, numbers: list[int]) -> None:
         seconds = []
         for name in plan["patterns"]:
             hidden_calls = np.broadcast_to(
-                _hidden(place, plan, name, rest, number, target.n_samples), target.calls.shape
+                _hidden_calls(place, plan, name, rest, number, target.n_samples), target.calls.shape
             )
             started = time.monotonic()
             posterior = imputer.posterior(target.hide(hidden_calls))
@@ -91,41 +95,45 @@ def measure_windows(home: str, numbers: list[int]) -> None:
 
 
 def score_in_windows(home: Path, numbers: list[int], params: dict[str, Any], report: Report) -> float:
-    """Mean macro-F1 of some windows' imputers at calls hidden from samples that they have not seen, nor are held out.
+    """Return the mean validation macro-F1 of the imputers of some windows.
+
+    The calls scored are hidden in validation samples, which are neither learned from nor held out.
 
     Args:
         home: folder of the fit.
-        numbers: of the windows.
+        numbers: numbers of the windows.
         params: table of the imputer's parameters.
-        report: told of the scores on the way in the first of these windows, by which a study can end a poor trial.
+        report: receives the scores of each epoch in the first of these windows; a study can end a poor trial by it.
     """
-    plan = _plan(str(home))
+    plan = _read_plan(str(home))
     panel = spooled(home / "panel")
     held = np.isin(np.arange(panel.n_samples), plan["held_out"])
     cls = imputers.load(plan["imputer"])
     scores: list[float] = []
     for number in numbers:
         window = Window(*plan["windows"][number])
-        learned_from, validation = _validation(home, plan, panel.take_sites(window.sites).take_samples(~held), number)
+        learned_from, validation = _split_validation(
+            home, plan, panel.take_sites(window.sites).take_samples(~held), number
+        )
         imputer = cls(cls.parse_params(params), seed=plan["seed"])
         imputer.fit(learned_from, validation, _training_mask(home, plan, window), None if scores else report)
         scores.append(validation.score(imputer.posterior))
     return float(np.mean(scores))
 
 
-def _validation(
+def _split_validation(
     home: Path, plan: dict[str, Any], rest: GenotypeMatrix, number: int
 ) -> tuple[GenotypeMatrix, Validation]:
-    """The samples that are not held out, split: what is learned from, and what that is judged on."""
+    """Split the samples that are not held out into those to learn from and those for validation."""
     judged = split_samples(rest.samples, round(VALIDATION_SHARE * rest.n_samples), "random", plan["seed"])
     matrix = rest.take_samples(judged)
-    hidden = tuple(_hidden(home, plan, name, rest, number, matrix.n_samples) for name in plan["patterns"])
+    hidden = tuple(_hidden_calls(home, plan, name, rest, number, matrix.n_samples) for name in plan["patterns"])
     return rest.take_samples(~judged), Validation(matrix, hidden)
 
 
 def fit_windows(home: str, numbers: list[int]) -> None:
     """Fit the imputer of each window on all samples and save it."""
-    place, plan = Path(home), _plan(home)
+    place, plan = Path(home), _read_plan(home)
     panel = spooled(place / "panel")
     cls = imputers.load(plan["imputer"])
     for number in numbers:
@@ -137,12 +145,12 @@ def fit_windows(home: str, numbers: list[int]) -> None:
         say_progress(1, 1)
 
 
-def _plan(home: str) -> dict[str, Any]:
+def _read_plan(home: str) -> dict[str, Any]:
     return json.loads((Path(home) / "plan.json").read_text())
 
 
 def _training_mask(home: Path, plan: dict[str, Any], window: Window) -> TrainingMask:
-    """What networks have hidden: the sites that targets lack, where these are known; else random calls."""
+    """Return the mask for training networks: the sites that targets lack, if these are known, else random calls."""
     if TYPED in plan["patterns"]:
         lacking = np.load(home / "typed.npy")[window.sites] == 1
         if lacking.any() and not lacking.all():
@@ -150,10 +158,13 @@ def _training_mask(home: Path, plan: dict[str, Any], window: Window) -> Training
     return TrainingMask("random")
 
 
-def _hidden(
+def _hidden_calls(
     home: Path, plan: dict[str, Any], pattern: str, panel: GenotypeMatrix, number: int, n_samples: int
 ) -> np.ndarray:
-    """bool (n_sites,) or (n_samples, n_sites): what a pattern hides in a window whose panel is `panel`."""
+    """Return bool (n_sites,) or (n_samples, n_sites): the calls that a pattern hides in a window.
+
+    `panel` has the sites of the window.
+    """
     seed = plan["seed"] * 100_000 + number
     if pattern == ARRAY:
         return array_masks(panel, [90.0], 1, seed)[90.0, 0]
@@ -162,12 +173,12 @@ def _hidden(
 
 
 def subsets(maf: np.ndarray) -> dict[str, np.ndarray]:
-    """Subset → bool (n_sites,), by the panel's MAF float64 (n_sites,)."""
+    """Return a mapping of subset → bool (n_sites,), by the panel's MAF float64 (n_sites,)."""
     return {"all": np.ones(len(maf), dtype=bool), "rare": maf < RARE_MAF, **maf_subsets(maf)}
 
 
 def _sums_by_subset(truth: np.ndarray, posterior: np.ndarray, maf: np.ndarray) -> np.ndarray:
-    """float64 (n_samples, n_subsets, N_SUMS): sums of scores at the calls whose truth is not -1."""
+    """Return float64 (n_samples, n_subsets, N_SUMS): sums of scores at the calls whose truth is not -1."""
     out = np.zeros((len(truth), len(subsets(maf)), N_SUMS))
     for at in range(0, truth.shape[1], 50):
         part = slice(at, at + 50)
@@ -178,8 +189,8 @@ def _sums_by_subset(truth: np.ndarray, posterior: np.ndarray, maf: np.ndarray) -
 
 
 def impute_windows(home: str, numbers: list[int]) -> None:
-    """Keep posteriors of a target in windows, by a model or by an imputer that needs no panel."""
-    place, plan = Path(home), _plan(home)
+    """Impute a target in windows, by a model or by an imputer that needs no panel, and save the posteriors."""
+    place, plan = Path(home), _read_plan(home)
     target = spooled(place / "target")
     windows = [Window(*window) for window in plan["windows"]]
     model = None if plan["model"] is None else WindowedModel(Path(plan["model"]))
@@ -191,7 +202,7 @@ def impute_windows(home: str, numbers: list[int]) -> None:
             cls = imputers.load(plan["imputer"])
             alone = cls(cls.parse_params(plan["params"]), seed=plan["seed"])
             posterior = alone.fit(part.take_samples(slice(0))).posterior(part)
-        keep_posterior(imputed_file(place, number), posterior)
+        save_window_posterior(imputed_file(place, number), posterior)
         say_progress(1, 1)
-        gc.collect()  # Keras networks hold themselves in cycles; what is left stays, and is not looked at again
+        gc.collect()  # frees Keras networks, which are reference cycles; freeze spares later collections the rest
         gc.freeze()

@@ -1,4 +1,4 @@
-"""Whole chromosomes in pieces: windows that overlap, an imputer fitted in each, posteriors blended over the overlaps."""
+"""Windows of whole chromosomes: overlapping windows, one fitted imputer for each, posteriors blended over overlaps."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, require_same_sit
 from snpimpute.imputers.contract import Imputer
 from snpimpute.io.maps import GeneticMap
 
-LEAST_OVERLAP = 0.25  # of a window's length
-FEWEST_SITES = 10  # of a window, where its contig has so many
+LEAST_OVERLAP = 0.25  # share of a window's length
+FEWEST_SITES = 10  # fewest sites of a window, if its contig has as many
 ABOUT = "model.json"
 
 
 @dataclass(frozen=True)
 class Window:
-    """Neighbouring sites of one contig: those from number `start` up to, and without, number `stop`."""
+    """Neighbouring sites of one contig, from number `start` to number `stop`, which is excluded."""
 
     contig: str
     start: int
@@ -34,15 +34,16 @@ class Window:
 
     @property
     def sites(self) -> slice:
+        """Slice of the window's sites in the sites table."""
         return slice(self.start, self.stop)
 
 
 def cut_by_sites(sites: pd.DataFrame, size: int, overlap: float = LEAST_OVERLAP) -> list[Window]:
-    """Cut each contig into windows of `size` sites, evenly spaced, or one of all its sites where it has no more.
+    """Cut each contig into evenly spaced windows of `size` sites, or into one window if it has no more sites.
 
     Args:
         sites: the sites table, the sites of a contig together.
-        size: sites of a window.
+        size: number of sites in a window.
         overlap: least share of a window that it has in common with the next one.
 
     Raises:
@@ -64,12 +65,12 @@ def cut_by_sites(sites: pd.DataFrame, size: int, overlap: float = LEAST_OVERLAP)
 def cut_by_map(
     sites: pd.DataFrame, length: float, genetic_map: GeneticMap | None, overlap: float = LEAST_OVERLAP
 ) -> list[Window]:
-    """Cut each contig into windows of `length` cM, evenly spaced; one that holds too few sites takes in its neighbours.
+    """Cut each contig into evenly spaced windows of `length` cM; a window with too few sites is widened.
 
     Args:
         sites: the sites table, the sites of a contig together, in order of position.
-        length: cM of a window.
-        genetic_map: where the cM come from; None: 1 cM per Mb.
+        length: length of a window in cM.
+        genetic_map: map from bases to cM; None: 1 cM per Mb.
         overlap: least share of a window's length that it has in common with the next one.
 
     Raises:
@@ -77,7 +78,7 @@ def cut_by_map(
     """
     _require_overlap(overlap)
     if not length > 0:
-        raise InputError(f"windows of {length:g} cM are none: give a length above 0")
+        raise InputError(f"windows of {length:g} cM are not possible: give a length above 0")
     genetic_map = genetic_map or GeneticMap()
     windows: list[Window] = []
     for contig, first, last in contigs_of(sites):
@@ -88,18 +89,18 @@ def cut_by_map(
         for begin in begins:
             start = int(np.searchsorted(place, begin, side="left"))
             stop = len(place) if begin == begins[-1] else int(np.searchsorted(place, begin + length, side="right"))
-            start, stop = _with_enough(start, stop, last - first)
+            start, stop = _widen_to_fewest_sites(start, stop, last - first)
             window = Window(contig, first + start, first + stop)
             before = windows[-1] if windows and windows[-1].contig == contig else Window(contig, first, first)
-            if window.start > before.stop:  # a gap in the map: no site may be left out
+            if window.start > before.stop:  # after a gap in the map: every site must be in a window
                 window = Window(contig, before.stop, window.stop)
             if window.stop > before.stop:
                 windows.append(window)
     return windows
 
 
-def _with_enough(start: int, stop: int, n: int) -> tuple[int, int]:
-    """The same sites, or FEWEST_SITES around them (all `n` of the contig if it has no more)."""
+def _widen_to_fewest_sites(start: int, stop: int, n: int) -> tuple[int, int]:
+    """Return start and stop, widened to FEWEST_SITES sites (to all `n` sites of the contig if it has no more)."""
     wanted = min(FEWEST_SITES, n)
     if stop - start >= wanted:
         return start, stop
@@ -115,7 +116,7 @@ def _require_overlap(overlap: float) -> None:
 
 
 def contigs_of(sites: pd.DataFrame) -> Iterator[tuple[str, int, int]]:
-    """Each contig with the number of its first site, and of the first one after it."""
+    """Yield each contig with the number of its first site, and of the first site after it."""
     names = sites["contig"].to_numpy()
     borders = np.flatnonzero(names[1:] != names[:-1]) + 1
     for first, last in zip([0, *borders], [*borders, len(names)], strict=True):
@@ -124,41 +125,44 @@ def contigs_of(sites: pd.DataFrame) -> Iterator[tuple[str, int, int]]:
 
 
 def weights_in(windows: Sequence[Window], number: int) -> np.ndarray:
-    """float32 (n_sites of the window,): share that window `number` has in the blend at each of its sites.
+    """Return float32 (n_sites of the window,): the weight of window `number` in the blend at each of its sites.
 
-    At a site the windows that hold it weigh in proportion to its distance, in sites, from their nearer border: over
-    the overlap of two windows the one goes down linearly as the other goes up. The shares of a site sum to 1.
+    The weight of a window at a site is proportional to the site's distance, in sites, from the window's nearer border.
+    So over the overlap of two windows one weight falls linearly and the other rises. The weights of a site sum to 1.
     """
     window = windows[number]
-    own = _rise(window, window)
+    own = _border_distance(window, window)
     beside = [o for o in windows if o.contig == window.contig and o.start < window.stop and window.start < o.stop]
-    total = sum(_rise(other, window) for other in beside)
+    total = sum(_border_distance(other, window) for other in beside)
     return (own / total).astype(np.float32)
 
 
-def _rise(window: Window, within: Window) -> np.ndarray:
-    """float64: distance of each site of `within` from the nearer border of `window`, counted from 1; 0 outside."""
+def _border_distance(window: Window, within: Window) -> np.ndarray:
+    """Return float64: distance of each site of `within` from the nearer border of `window`, from 1; 0 outside."""
     site = np.arange(within.start, within.stop)
     return np.maximum(np.minimum(site - window.start + 1, window.stop - site), 0).astype(float)
 
 
 def owned_by(windows: Sequence[Window], number: int) -> np.ndarray:
-    """bool (n_sites of the window,): the sites at which this window weighs most (the first of those that weigh the same)."""
+    """Return bool (n_sites of the window,): the sites at which this window has the largest weight.
+
+    If several windows have the same weight at a site, the first one owns it.
+    """
     window = windows[number]
     others = [i for i, other in enumerate(windows) if other.contig == window.contig]
-    rises = np.stack([_rise(windows[i], window) for i in others])
-    return np.array(others)[rises.argmax(axis=0)] == number
+    distances = np.stack([_border_distance(windows[i], window) for i in others])
+    return np.array(others)[distances.argmax(axis=0)] == number
 
 
 # ---------------------------------------------------------------------- the model of a whole panel
 
 
 class WindowedModel:
-    """An imputer for all sites of a panel: one fitted imputer for each window.
+    """Imputer for all sites of a panel, made of one fitted imputer for each window.
 
     Attributes:
-        folder: where it is kept: `model.json`, `sites.tsv` and a saved imputer for each window in `windows/`.
-        about: what model.json holds: name, imputer, params, panel, and whatever was noted of the fit.
+        folder: the model's folder: `model.json`, `sites.tsv` and a saved imputer for each window in `windows/`.
+        about: content of model.json: name, imputer, params, panel, and records of the fit.
         sites: the panel's sites table, with the panel's alternate-allele frequency in the column `alt_frequency`.
         windows: the windows, in order.
     """
@@ -167,8 +171,8 @@ class WindowedModel:
         """Open a fitted model.
 
         Args:
-            folder: where it is kept.
-            keep_loaded: imputers of this many windows stay in memory once they were asked for: a server wants them.
+            folder: the model's folder.
+            keep_loaded: number of windows whose imputers stay in memory after use, for a server.
 
         Raises:
             InputError: the folder holds no fitted model.
@@ -185,11 +189,11 @@ class WindowedModel:
 
     @staticmethod
     def place(folder: Path, number: int) -> Path:
-        """Where the imputer of window `number` is saved."""
+        """Return the folder in which the imputer of window `number` is saved."""
         return Path(folder) / "windows" / f"{number:05d}"
 
     def verify(self) -> None:
-        """Raise InputError that names the first file which is not as it was when the model was fitted."""
+        """Raise InputError if a file is missing or has changed since the model was fitted (names the first)."""
         for name, checksum in self.about["checksums"].items():
             path = self.folder / name
             if not path.is_file() or file_digest(path) != checksum:
@@ -198,11 +202,11 @@ class WindowedModel:
 
     @property
     def imputer_class(self) -> type[Imputer]:
-        """The class of the windows' imputers."""
+        """Class of the windows' imputers."""
         return imputers.class_in(self.place(self.folder, 0))
 
     def imputer(self, number: int) -> Imputer:
-        """The fitted imputer of window `number`, loaded."""
+        """Return the fitted imputer of window `number`, loaded."""
         return self._loaded(number)
 
     def _load(self, number: int) -> Imputer:
@@ -210,7 +214,7 @@ class WindowedModel:
         return imputers.class_in(place).load(place)
 
     def posterior(self, target: GenotypeMatrix) -> np.ndarray:
-        """Posterior probability of genotypes 0, 1, 2 for every sample and site of `target`, blended over the windows.
+        """Return the posterior of genotypes 0, 1, 2 for every sample and site of `target`, blended over the windows.
 
         Returns:
             float32 (n_samples, n_sites, 3); rows sum to 1, observed calls have all weight on themselves.
@@ -227,9 +231,9 @@ class WindowedModel:
 
 
 def window_posterior(model: WindowedModel, number: int, target: GenotypeMatrix) -> np.ndarray:
-    """float32 (n_samples, n_sites of the window, 3): what a window's imputer gives, before the blend.
+    """Return float32 (n_samples, n_sites of the window, 3): the posterior of a window's imputer, before the blend.
 
-    Where no call is missing no imputer is loaded.
+    If no call is missing, no imputer is loaded.
     """
     if (target.calls == MISSING).any():
         return model.imputer(number).posterior(target)

@@ -1,4 +1,4 @@
-"""Draws the tidy table of scores: one self-contained HTML page, with Markdown, figures and CSV beside it."""
+"""Report of the tidy table of scores: one self-contained HTML page, with Markdown, figures and CSV beside it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from snpimpute.report.about import DatasetAbout, ReportContext
 from snpimpute.report.figures import draw_png
 from snpimpute.report.html import as_html
 from snpimpute.report.markdown import as_markdown
-from snpimpute.report.overview import over_datasets
+from snpimpute.report.overview import dataset_overview
 from snpimpute.report.rows import F1_METRICS, Rows, verdict_or_failure
-from snpimpute.report.sections import chapter_of, styles_of
+from snpimpute.report.sections import make_chapter, styles_of
 from snpimpute.report.text import ABSENT, count, duration, interval, number
 
 __all__ = ["DatasetAbout", "ReportContext", "comparison_table", "write_report"]
@@ -22,12 +22,12 @@ __all__ = ["DatasetAbout", "ReportContext", "comparison_table", "write_report"]
 def write_report(scores: pd.DataFrame, context: ReportContext, folder: Path) -> Path:
     """Write report.html, report.md, scores.csv, imputers.csv and the figures of the Markdown as PNG into `folder`.
 
-    Each file is written beside its place and renamed, report.html last; other files in `folder` are left alone.
+    Each file is written under another name and then renamed, report.html last. Other files in `folder` are not changed.
 
     Args:
         scores: the tidy table; see `snpimpute.scoring.table`.
-        context: what is said beside the scores.
-        folder: made if it is not there.
+        context: facts that the report shows beside the scores.
+        folder: folder to write to; it is made if it is not there.
 
     Returns:
         Path of report.html.
@@ -40,9 +40,9 @@ def write_report(scores: pd.DataFrame, context: ReportContext, folder: Path) -> 
     styles = styles_of(scores, context)
     rows = {about.name: Rows(scores, context, about.name) for about in context.datasets}
     by_offsets = {about.name: Rows(scores, context, about.name, "offsets") for about in context.datasets}
-    overview = over_datasets(rows)
+    overview = dataset_overview(rows)
     chapters = [
-        chapter_of(rows[about.name], by_offsets[about.name], context, about, styles, place)
+        make_chapter(rows[about.name], by_offsets[about.name], context, about, styles, place)
         for place, about in enumerate(context.datasets, 1)
     ]
     _write(folder / "scores.csv", scores.to_csv(index=False))
@@ -58,7 +58,7 @@ def write_report(scores: pd.DataFrame, context: ReportContext, folder: Path) -> 
 
 
 def comparison_table(scores: pd.DataFrame, context: ReportContext, dataset: str) -> pd.DataFrame:
-    """The headline table of one dataset as text, best first: a row per imputer and variant, "–" where nothing is known."""
+    """Return the headline table of one dataset as text: a row per imputer and variant, best first, "–" if not known."""
     rows = Rows(scores, context, dataset)
     table = []
     for label in rows.ranked:

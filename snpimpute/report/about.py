@@ -1,4 +1,4 @@
-"""What the caller gives to be said beside the scores."""
+"""Facts about datasets and imputers that the report shows beside the scores."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import pandas as pd
 
 @dataclass(frozen=True, eq=False)
 class DatasetAbout:
-    """What the report says of a dataset beside its scores.
+    """Facts about a dataset that the report shows beside its scores.
 
     Attributes:
-        name: as in the column `dataset` of the scores.
-        digest: of the prepared dataset's content.
-        description: where the genotypes come from, in a sentence.
-        n_train: samples to learn from; n_validation: those of them held out in studies; n_test: samples scored.
-        n_sites: sites kept.
-        published_shape: whether the published numbers may stand beside these.
+        name: name in the column `dataset` of the scores.
+        digest: digest of the prepared dataset's content.
+        description: origin of the genotypes, in a sentence.
+        n_train: number of samples to learn from; n_validation: number of them held out in studies; n_test: number of
+            samples scored.
+        n_sites: number of sites kept.
+        published_shape: whether the published numbers may be shown beside these.
         left_out: columns `reason`, `n`: sites read, removed by each filter, kept.
         sites: columns `site` (as in the subsets `site:…`), `contig`, `pos` (1-based), `maf_test`, `maf_panel`.
         genotype_shares: shares of genotypes 0, 1, 2, as text.
-        headline: mechanism and percent missing of its headline tables; None = those of the whole report.
+        headline: mechanism and percent missing of the dataset's headline tables; None = those of the whole report.
     """
 
     name: str
@@ -40,18 +41,18 @@ class DatasetAbout:
 
 @dataclass(frozen=True, eq=False)
 class ReportContext:
-    """What the report says beside the scores.
+    """Facts that the report shows beside the scores.
 
     Attributes:
-        title: of the page.
-        notes: shown first, prominently (small budgets belong here).
-        datasets: one section each, in this order.
+        title: title of the page.
+        notes: notes shown prominently at the top, such as one about small budgets.
+        datasets: the datasets, one chapter each, in this order.
         imputers: a row per dataset, imputer and variant, in the order listed: `dataset, imputer, variant`, `mask` (of a
             network: "fixed" or "random"), `inputs` (of a network: whether the hidden genotypes are "hidden" or
             "visible" in its input while it learns), `framework, parameters, seconds_study, seconds_fit,
             seconds_impute, memory_mb, trials, trials_failed, study_ended_by, samples_fit, val_f1_macro, status` ("ok" or
-            why it failed), `params` and, of these, `changed` (those that differ from the defaults), both text.
-        primary_mechanism: how the calls of the headline tables were hidden, where a dataset has no headline of its own.
+            the reason of its failure), `params` and, of these, `changed` (those that differ from the defaults), both text.
+        primary_mechanism: mechanism of the headline tables, for datasets without a headline of their own.
         headline_level: percent missing in the headline tables.
         versions: program → version.
         mlflow_links: dataset → address of the page of the MLflow UI that compares its runs (http or https).

@@ -1,4 +1,4 @@
-"""Single calls hidden: error rate, macro-F1 and seconds of each imputer against percent missing, and by group."""
+"""Section on scenarios that hide single calls: error rate, macro-F1 and seconds by percent missing and by group."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from snpimpute.report.rows import BEST, TIED, WORSE, Rows, Scenario
 from snpimpute.report.text import ABSENT, Score, capital, duration, interval, known, number, slug_of
 from snpimpute.report.tree import Block, Cell, Figure, Panel, Point, Section, Style, Table, Text
 
-SHORTEST = 0.001  # seconds; anything faster is drawn here: the axis is logarithmic
+SHORTEST = 0.001  # seconds; shorter times are drawn here, because the axis is logarithmic
 MARKS = {BEST: " ★", TIED: " ≈", WORSE: ""}
 HOW = (
     "Error rate: percent of the hidden calls that are wrong. Small figures are 95% intervals, over samples and over masks or, "
@@ -22,21 +22,21 @@ HOW = (
 
 @dataclass(frozen=True)
 class _Measure:
-    """What a table shows: its name, and the cell of an imputer in a scenario and subset."""
+    """Measure that a table shows: its name, and a function that gives the cell of an imputer."""
 
     name: str
     cell: Callable[[Rows, str, str, Scenario], Cell]
 
 
 def percent_wrong(right: Score | None) -> Score | None:
-    """Percent of wrong calls from a share of right ones, interval and all."""
+    """Return the percentage of wrong calls, with its interval, from a share of right calls."""
     if right is None:
         return None
     return Score(100 * (1 - right.value), 100 * (1 - right.high), 100 * (1 - right.low), right.n)
 
 
 def single_calls(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Section:
-    """Empty where no single calls are hidden."""
+    """Return the section of error rate and seconds by percent missing; empty if no single calls are hidden."""
     blocks: list[Block] = []
     for mechanism in filter(hides_calls, rows.mechanisms()):
         name = label_of(mechanism)
@@ -58,7 +58,7 @@ def single_calls(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> S
 
 
 def regimes(by_dataset: dict[str, Rows]) -> list[Block]:
-    """Each measure of every imputer on every dataset at its headline scenario.
+    """Return a table per measure, with every imputer on every dataset at its headline scenario.
 
     Args:
         by_dataset: dataset → its rows.
@@ -104,7 +104,7 @@ def _figure(rows: Rows, styles: dict[str, Style], scenarios: list[Scenario], key
 
 
 def _by_group(rows: Rows) -> list[Block]:
-    """Error rate by group of samples at the headline scenario; empty where samples have no groups."""
+    """Return the error rate by group of samples at the headline scenario; empty if samples have no groups."""
     groups = rows.subsets("group:", "f1_micro")
     if not groups:
         return []
@@ -141,7 +141,7 @@ def _seconds(rows: Rows, label: str, subset: str, at: Scenario) -> Cell:
 
 
 def brief(seconds: float) -> str:
-    """A time; below ten seconds with two digits that count."""
+    """Return a time as text; below ten seconds with two significant digits."""
     return duration(seconds) if seconds >= 10 else f"{seconds:.2g} s"
 
 

@@ -1,4 +1,4 @@
-"""The sections of a dataset that are figures."""
+"""Sections of a dataset that consist of figures."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from snpimpute.report.tables import by_level
 from snpimpute.report.text import Score, capital, count, interval, known, number, slug_of
 from snpimpute.report.tree import COLOURS, Block, Figure, Folded, Line, Panel, Point, Section, Style, Switch, Text
 
-FAR_BELOW = 0.75  # an imputer never above this share of the best one's lowest score is not drawn at first
-MANY_LINES = 8  # with more lines than this only the best variant of each imputer is drawn at first
+FAR_BELOW = 0.75  # an imputer that stays below this share of the best one's lowest score is hidden at first
+MANY_LINES = 8  # with more lines, only the best variant of each imputer is shown at first
 BY_GROUP = ("f1_macro", "f1_1", "dosage_r2")  # metrics that are drawn by allele frequency and group
-N_SHOWN = 2  # imputers drawn at first where each has hundreds of points
+N_SHOWN = 2  # number of imputers shown at first if each has hundreds of points
 
 
 def robustness(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Section:
+    """Return the section of accuracy against percent missing, a figure per mechanism."""
     options: dict[str, list[Block]] = {}
     for mechanism in rows.mechanisms():
         panels = []
@@ -43,7 +44,7 @@ def robustness(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Sec
                 panels.append(Panel(title, "Missing genotype calls (%)", f"{capital(name)} (0 to 1)", lines))
         if not panels:
             continue
-        panels, below = shown_at_first(panels)
+        panels, below = hide_crowding_lines(panels)
         name = label_of(mechanism)
         figure = Figure(
             f"{key}-robustness-{len(options)}",
@@ -61,6 +62,7 @@ def robustness(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Sec
 
 
 def by_group(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Section:
+    """Return the section of scores by minor allele frequency and by group of samples."""
     options: dict[str, list[Block]] = {}
     for metric in BY_GROUP:
         name = METRICS[metric].label
@@ -86,7 +88,7 @@ def by_group(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Secti
             if lines := lines_of(rows, styles, points):
                 panels.append(Panel(title, x_title, f"{capital(name)} (0 to 1)", lines, list(ticks.values())))
         if panels:
-            panels, below = shown_at_first(panels)
+            panels, below = hide_crowding_lines(panels)
             figure = Figure(
                 f"{key}-groups-{metric}",
                 f"groups-{slug}-{slug_of(metric)}.png",
@@ -100,6 +102,7 @@ def by_group(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Secti
 
 
 def along_chromosome(rows: Rows, about: DatasetAbout, styles: dict[str, Style], key: str, slug: str) -> Section:
+    """Return the section of the share of correct calls at each site, with its minor allele frequency."""
     title = f"Along the chromosome ({rows.missing})"
     sites = about.sites
     contigs = sites["contig"].astype(str).unique()
@@ -141,6 +144,7 @@ def along_chromosome(rows: Rows, about: DatasetAbout, styles: dict[str, Style], 
 
 
 def calibration(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Section:
+    """Return the section of the share of correct calls against the stated confidence."""
     title = f"Calibration ({rows.missing})"
     bins = [f"confidence:{name}" for name in rows.subsets("confidence:", "confidence")]
 
@@ -156,12 +160,12 @@ def calibration(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Se
     if not lines:
         return Section("calibration", title, [])
     panel = Panel("", "Stated confidence (mean posterior of the call)", "Correct calls (share)", lines, diagonal=True)
-    panels, below = shown_at_first([panel])
+    panels, below = hide_crowding_lines([panel])
     figure = Figure(
         f"{key}-calibration",
         f"calibration-{slug}.png",
         "Share of correct calls against the stated confidence",
-        f"On the dotted line an imputer is right as often as it says; below it, it is too sure of itself.{below}",
+        f"On the dotted line an imputer is right as often as it states; below it, it is too confident.{below}",
         panels,
     )
     drawn = {line.label for line in lines}
@@ -171,12 +175,13 @@ def calibration(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Se
 
 
 def lines_of(rows: Rows, styles: dict[str, Style], points: Callable[[str], Iterable[Point | None]]) -> list[Line]:
-    """A line for every imputer that has a point with a value."""
+    """Return a line for every imputer that has a point with a value."""
     found = {label: [p for p in points(label) if p is not None and known(p.y)] for label in rows.ranked}
     return [Line(label, styles[label], drawn) for label, drawn in found.items() if drawn]
 
 
 def point_of(x: Any, score: Score | None, label: str, where: str, name: str) -> Point | None:
+    """Return the point of a score at `x`, with its text under the pointer; None without a score."""
     if score is None:
         return None
     spread = f" ({interval(score)})" if interval(score) else ""
@@ -184,20 +189,20 @@ def point_of(x: Any, score: Score | None, label: str, where: str, name: str) -> 
     return Point(x, score.value, score.low, score.high, hover)
 
 
-def shown_at_first(panels: list[Panel], all_variants: bool = False) -> tuple[list[Panel], str]:
-    """The panels with those lines hidden that would hide the others, and a word on it.
+def hide_crowding_lines(panels: list[Panel], all_variants: bool = False) -> tuple[list[Panel], str]:
+    """Return the panels with crowding lines hidden at first, and a sentence that names them.
 
-    Hidden are lines that lie far below (by the first panel), which would press the others together; and of many lines
-    those of an imputer's variants that are not its best, unless `all_variants` are wanted.
+    Hidden are lines that lie far below the best in the first panel, because they would compress the others. If there are
+    many lines, all but the best variant of each imputer are hidden too, unless `all_variants` are wanted.
     """
     best, *others = panels[0].lines
     floor = FAR_BELOW * min(point.y for point in best.points)
     below = [line.label for line in others if max(point.y for point in line.points) < floor]
-    hidden, words = set(below), f" Far below, and not drawn at first: {', '.join(below)}." if below else ""
+    hidden, words = set(below), f" Far below, and hidden at first: {', '.join(below)}." if below else ""
     if len(panels[0].lines) > MANY_LINES and not all_variants:
         colours = {line.style.colour: line.label for line in reversed(panels[0].lines)}
         hidden |= {line.label for panel in panels for line in panel.lines} - set(colours.values())
-        words += " Of each imputer the best variant is drawn at first."
+        words += " Only the best variant of each imputer is shown at first."
     drawn = [
         replace(panel, lines=[replace(line, shown=line.label not in hidden) for line in panel.lines])
         for panel in panels

@@ -1,4 +1,4 @@
-"""The page of a check: what the target is to the panel, drawn from a TargetCheck."""
+"""HTML page of a check of a target against a panel, made from a TargetCheck."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from snpimpute.report.html import page_as_html
 from snpimpute.report.text import capital, count, known, number
 from snpimpute.report.tree import COLOURS, Block, Cell, Figure, Line, Page, Panel, Point, Section, Style, Table, Text
 
-MAX_POINTS = 4000  # of a figure; more are drawn by lot
-MAX_ROWS = 25  # of a table; the files beside the page have all
+MAX_POINTS = 4000  # most points of a figure; of more, a random sample is drawn
+MAX_ROWS = 25  # most rows of a table; the files beside the page have all
 CALL_RATES = (
     (1.0, "all calls"),
     (0.99, "99% or more"),
@@ -28,17 +28,17 @@ CALL_RATES = (
 
 
 def write_check(check: TargetCheck, folder: Path) -> Path:
-    """Write qc.html, excluded.tsv (the records left out and why), samples.tsv and, with parents, trios.tsv.
+    """Write qc.html, excluded.tsv (the records left out, with reasons), samples.tsv and, with parents, trios.tsv.
 
     Args:
-        check: as qc.check_target gives it.
-        folder: made if it is not there; other files in it are left alone.
+        check: result of `impute.check.check_target`.
+        folder: folder to write to; it is made if it is not there, and other files in it are not changed.
 
     Returns:
         Path of qc.html.
 
     Raises:
-        InputError: the folder cannot be written, the file system is full included.
+        InputError: the folder cannot be written, or the file system is full.
     """
     tables = {"excluded.tsv": check.excluded, "samples.tsv": check.samples}
     if len(check.trios):
@@ -51,10 +51,10 @@ def write_check(check: TargetCheck, folder: Path) -> Path:
 
 
 def verdict(check: TargetCheck) -> str:
-    """In a sentence, whether the target can be imputed."""
+    """Return a sentence that says whether the target can be imputed."""
     counts = check.counts
     if check.problems:
-        return f"{check.target} cannot be imputed with {check.panel} as it is."
+        return f"{check.target} cannot be imputed with {check.panel} in its present state."
     return (
         f"{check.target} can be imputed with {check.panel}: {counts['usable']:,} of its {counts['records']:,} records are "
         f"sites of the panel, which has {counts['panel_sites']:,}."
@@ -62,7 +62,7 @@ def verdict(check: TargetCheck) -> str:
 
 
 def as_dict(check: TargetCheck) -> dict[str, Any]:
-    """All but the tables of sites and samples, JSON-able: null for a correlation that is not known."""
+    """Return all findings but the tables of sites and samples, JSON-able; null for a correlation that is not known."""
     correlation = check.frequency_correlation
     return {
         "target": check.target,
@@ -87,7 +87,7 @@ def _page(check: TargetCheck, files: list[str]) -> Page:
         "Frequency correlation": number(check.frequency_correlation),
     }
     if any(check.builds):
-        facts["Build: target, panel"] = ", ".join(build or "not told" for build in check.builds)
+        facts["Build: target, panel"] = ", ".join(build or "not known" for build in check.builds)
     sections = [
         Section("records", "Records", [_kinds(check), *_contigs(check)]),
         Section("frequencies", "Allele frequencies", _frequencies(check)),
@@ -99,7 +99,7 @@ def _page(check: TargetCheck, files: list[str]) -> Page:
         title=f"{check.target} against {check.panel}",
         lead=verdict(check),
         notes=[capital(line) + "." for line in check.problems],
-        findings=[capital(line) + "." for line in check.warnings] or ["Nothing else to say against it."],
+        findings=[capital(line) + "." for line in check.warnings] or ["There is nothing else to note."],
         facts=facts,
         sections=[section for section in sections if section.blocks],
         footer=f"snpimpute {__version__}. Beside this file: {', '.join(files)}.",
@@ -114,7 +114,7 @@ def _kinds(check: TargetCheck) -> Table:
         rows.append(
             [Cell(kind), Cell(count(n)), Cell(f"{n / len(check.sites):.1%}"), Cell(done), Cell(meaning, kind="prose")]
         )
-    return Table("What the target's records are to the panel", ["Kind", "Records", "Share", "", "Meaning"], rows)
+    return Table("The target's records by their match to the panel", ["Kind", "Records", "Share", "", "Meaning"], rows)
 
 
 def _contigs(check: TargetCheck) -> list[Block]:
@@ -123,7 +123,7 @@ def _contigs(check: TargetCheck) -> list[Block]:
     for contig, of_contig in check.sites.groupby("contig", sort=False):
         used = int(usable[of_contig.index].sum())
         there = check.contigs.get(str(contig), "")
-        rows.append([Cell(str(contig)), Cell(there or "not there"), Cell(count(len(of_contig))), Cell(count(used))])
+        rows.append([Cell(str(contig)), Cell(there or "absent"), Cell(count(len(of_contig))), Cell(count(used))])
     shown = rows[: 3 * MAX_ROWS]
     more = [Text(f"{len(rows) - len(shown):,} more contigs are not shown.")] if len(rows) > len(shown) else []
     return [Table("Contigs", ["Target", "Panel", "Records", "Usable"], shown), *more]
@@ -149,10 +149,10 @@ def _frequencies(check: TargetCheck) -> list[Block]:
         for i, (label, which) in enumerate(groups.items())
         if which.any()
     ]
-    how = "A point per usable site, exchanged alleles turned round. Points far from the dotted line want an explanation"
-    how += "; points along the other diagonal are alleles mixed up."
+    how = "One point per usable site, after exchanged alleles are corrected. Look for the cause of points far from the "
+    how += "dotted line; points along the other diagonal have their alleles mixed up."
     if len(drawn) < len(sites):
-        how += f" Drawn are {len(drawn):,} of {len(sites):,} sites: those farthest from the line, the others by lot."
+        how += f" Shown are {len(drawn):,} of {len(sites):,} sites: those farthest from the line, the others at random."
     figure = Figure(
         "frequencies-figure", "", "Frequency of the alternate allele in target and panel", how,
         [Panel("", "Frequency in the panel", "Frequency in the target", lines, joined=False, diagonal=True, y_range=(-0.02, 1.02))],
@@ -219,7 +219,7 @@ def _heterozygosity(check: TargetCheck) -> list[Block]:
         )
         for i, group in enumerate(most)
     ]  # fmt: skip
-    how = "A point per sample. Too many heterozygous calls: mixed DNA; too few: inbreeding, or a bad sample."
+    how = "One point per sample. Too many heterozygous calls indicate mixed DNA, too few inbreeding or a bad sample."
     panel = Panel("", "Call rate at SNPs", "Heterozygous calls (share)", lines, joined=False)
     return [Figure("heterozygosity-figure", "", "Heterozygosity against call rate of the samples", how, [panel])]
 
@@ -235,13 +235,13 @@ def _parents(check: TargetCheck) -> list[Block]:
         ]
     rows = [
         [
-            Cell(trio.sample), Cell(trio.sire or "not there"), Cell(trio.dam or "not there"), Cell(count(trio.sites)),
+            Cell(trio.sample), Cell(trio.sire or "absent"), Cell(trio.dam or "absent"), Cell(count(trio.sites)),
             Cell(count(trio.conflicts)), Cell(f"{trio.share:.2%}"), Cell(count(trio.sire_conflicts)), Cell(count(trio.dam_conflicts)),
         ]
         for trio in trios.head(MAX_ROWS).itertuples()
     ]  # fmt: skip
     columns = ["Sample", "Sire", "Dam", "Sites compared", "Conflicts", "Share", "With the sire", "With the dam"]
-    how = "A wrong parent shows at many sites (opposite homozygotes of the two), a bad site in many families."
+    how = "A wrong parent causes conflicts at many sites (opposite homozygotes of parent and offspring), a bad site in many families."
     blocks: list[Block] = [
         Table(f"Calls that contradict the parents: {len(trios):,} of {len(check.trios):,} samples", columns, rows),
         Text(how, "how"),

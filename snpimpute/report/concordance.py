@@ -1,4 +1,4 @@
-"""The page of a comparison of an imputed file with the truth, drawn from a Concordance."""
+"""HTML page of the comparison of an imputed file with the truth, made from a Concordance."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from snpimpute.report.html import page_as_html
 from snpimpute.report.text import capital, count, known, number
 from snpimpute.report.tree import COLOURS, Block, Cell, Figure, Line, Page, Panel, Point, Section, Style, Table, Text
 
-MAX_POINTS = 4000  # of a figure; more are drawn by lot
-MAX_ROWS = 25  # of a table; the files beside the page have all
+MAX_POINTS = 4000  # most points of a figure; of more, a random sample is drawn
+MAX_ROWS = 25  # most rows of a table; the files beside the page have all
 SCORES = {
     "concordance": "Concordance",
     "non_reference_concordance": "Non-reference concordance",
@@ -30,17 +30,19 @@ CORRELATION = "Centred correlation, mean of samples"
 
 
 def write_concordance(found: Concordance, folder: Path) -> Path:
-    """Write concordance.html, concordance.json, and the tables samples, sites, bins and, where there are any, groups and thresholds as TSV.
+    """Write concordance.html, concordance.json and tables as TSV.
+
+    The tables are samples, sites, bins and, if there are any, groups and thresholds.
 
     Args:
-        found: as concordance.compare_files gives it.
-        folder: made if it is not there; other files in it are left alone.
+        found: result of `impute.concordance.compare_files`.
+        folder: folder to write to; it is made if it is not there, and other files in it are not changed.
 
     Returns:
         Path of concordance.html.
 
     Raises:
-        InputError: the folder cannot be written, the file system is full included.
+        InputError: the folder cannot be written, or the file system is full.
     """
     names = ("samples", "sites", "bins", "groups", "thresholds")
     tables: dict[str, pd.DataFrame] = {name: table for name in names if len(table := getattr(found, name))}
@@ -53,7 +55,7 @@ def write_concordance(found: Concordance, folder: Path) -> Path:
 
 
 def as_dict(found: Concordance) -> dict[str, Any]:
-    """All but the tables of samples and sites, JSON-able: null where a score is not known."""
+    """Return all results but the tables of samples and sites, JSON-able; null for a score that is not known."""
     return {
         "truth": found.truth,
         "imputed": found.imputed,
@@ -67,6 +69,7 @@ def as_dict(found: Concordance) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    """Return a value of nested dicts and lists with NaN and infinity replaced by None."""
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -77,7 +80,7 @@ def _plain(value: Any) -> Any:
 
 
 def summary(found: Concordance) -> list[str]:
-    """What the comparison comes to, in sentences."""
+    """Return the results in sentences, a line each."""
     counts, overall = found.counts, found.overall
     lines = [
         f"{counts['calls']:,} calls of {counts['samples']:,} samples at {counts['sites_scored']:,} sites are scored ({found.fields})",
@@ -90,18 +93,18 @@ def summary(found: Concordance) -> list[str]:
         lines.append(
             f"{counts['calls_typed']:,} typed calls are not scored; concordance of these {number(found.typed['concordance'])}"
         )
-    said = {
-        "samples_only_in_truth": "samples are in the truth alone",
-        "samples_only_in_imputed": "samples are in the imputed file alone",
-        "records_only_in_truth": "records are in the truth alone",
-        "records_only_in_imputed": "records are in the imputed file alone",
+    sentences = {
+        "samples_only_in_truth": "samples are only in the truth",
+        "samples_only_in_imputed": "samples are only in the imputed file",
+        "records_only_in_truth": "records are only in the truth",
+        "records_only_in_imputed": "records are only in the imputed file",
         "same_position_other_alleles": "of these are at the same position with other alleles",
-        "not_scored_no_biallelic_snp": "records of both are no biallelic SNPs and not scored",
+        "not_scored_no_biallelic_snp": "records in both files are not biallelic SNPs and are not scored",
         "repeated": "records repeat a site and are not scored",
         "calls_not_imputed": "known calls are missing in the imputed file",
         "calls_truth_missing": "calls are missing in the truth",
     }
-    lines += [f"{counts[name]:,} {words}" for name, words in said.items() if counts[name]]
+    lines += [f"{counts[name]:,} {words}" for name, words in sentences.items() if counts[name]]
     if found.quality:
         lines.append(
             f"DR2 and true r² per site: correlation {number(found.quality['correlation'])}, "
@@ -109,14 +112,18 @@ def summary(found: Concordance) -> list[str]:
         )
     for wanted, at_least in found.filters.items():
         reached = (
-            "no threshold gives it" if at_least is None else f"DR2 of {at_least:g} or more" if at_least else "all sites"
+            "no threshold reaches it"
+            if at_least is None
+            else f"DR2 of {at_least:g} or more"
+            if at_least
+            else "all sites"
         )
         lines.append(f"for a mean true r² of {wanted:g}: {reached}")
     return lines
 
 
 def bins_as_text(found: Concordance) -> str:
-    """The table of MAF bins for the terminal."""
+    """Return the table of MAF bins as text for the terminal."""
     columns = [*SCORES, "site_dosage_r2"]
     table = found.bins.assign(**{name: found.bins[name].map(number) for name in columns})
     return table.to_string(index=False)
@@ -128,13 +135,13 @@ def _page(found: Concordance, files: list[str]) -> Page:
     sections = [
         Section("maf", "By minor allele frequency", _by_maf(found)),
         Section("groups", "By group", _by_group(found)),
-        Section("quality", "What DR2 is worth", _quality(found)),
+        Section("quality", "DR2 against the true r²", _quality(found)),
         Section("samples", "Samples", [_samples(found)]),
         Section("sites", "Sites", [_sites(found)]),
     ]
     return Page(
         title=f"{found.imputed} against {found.truth}",
-        lead="Every score is of calls that are known in both files and were not typed.",
+        lead="All scores are for calls that are known in both files and were not typed.",
         notes=[],
         findings=[capital(line) + "." for line in summary(found)],
         facts=facts,
@@ -155,7 +162,7 @@ def _by_maf(found: Concordance) -> list[Block]:
         ]
         if points:
             lines.append(Line(label, Style(COLOURS[i], i % len(Style.PLOTLY_DASH)), points))
-    how = "Concordance is high where nearly all calls are 0, whatever the imputer does: at low frequency look at the others."
+    how = "At low frequency nearly all calls are 0, so concordance is high with any imputer: look at the other scores."
     panel = Panel("", "Minor allele frequency in the truth", "Score", lines, ticks)
     figure = Figure("maf-figure", "", "Scores by minor allele frequency", how, [panel])
     columns = ["MAF", "Sites", "Calls", *SCORES.values(), SITE_R2]
@@ -196,10 +203,10 @@ def _quality(found: Concordance) -> list[Block]:
         ]  # fmt: skip
         if points:
             lines.append(Line(label, Style(COLOURS[i], i), points))
-    how = "A point per site. On the dotted line the file is as good as it says; below it, DR2 promises too much."
+    how = "One point per site. On the dotted line DR2 equals the true r²; below it, DR2 is too high."
     if len(drawn) < len(both):
-        how += f" Drawn are {len(drawn):,} of {len(both):,} sites, by lot."
-    panel = Panel("", "DR2, as the file has it", "True dosage r²", lines, joined=False, diagonal=True)
+        how += f" Shown are {len(drawn):,} of {len(both):,} sites, chosen at random."
+    panel = Panel("", "DR2 in the file", "True dosage r²", lines, joined=False, diagonal=True)
     figure = Figure("quality-figure", "", "True dosage r² against DR2", how, [panel])
     columns = [
         "DR2 at least",
@@ -217,8 +224,8 @@ def _quality(found: Concordance) -> list[Block]:
         ]
         for row in found.thresholds.to_dict(orient="records")
     ]  # fmt: skip
-    caution = Text("With few samples the true r² of a rare site hangs on a handful of calls.", "how")
-    return [figure, Table("What a filter on DR2 keeps", columns, rows), caution]
+    caution = Text("With few samples the true r² of a rare site depends on a handful of calls.", "how")
+    return [figure, Table("Effect of a filter on DR2", columns, rows), caution]
 
 
 def _samples(found: Concordance) -> Table:

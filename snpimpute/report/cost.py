@@ -1,17 +1,17 @@
-"""What each imputer costs, and what accuracy that buys."""
+"""Section on the cost of each imputer, and its accuracy against the cost."""
 
 from __future__ import annotations
 
-from snpimpute.report.charts import shown_at_first
+from snpimpute.report.charts import hide_crowding_lines
 from snpimpute.report.rows import Rows
 from snpimpute.report.text import count, duration, known, memory, number
 from snpimpute.report.tree import Block, Cell, Figure, Line, Panel, Point, Section, Style, Table, Text
 
-SHORTEST = 0.01  # seconds; anything faster is drawn here: the axis is logarithmic
+SHORTEST = 0.01  # seconds; shorter times are drawn here, because the axis is logarithmic
 
 
 def cost(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Section:
-    """Parameters, seconds, memory and trials of each imputer, and macro-F1 against seconds."""
+    """Return the section of parameters, seconds, memory and trials of each imputer, and macro-F1 against seconds."""
     table = []
     for label in rows.ranked:
         meta = rows.about(label)
@@ -40,12 +40,12 @@ def cost(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Section:
         Text("Time to impute: the mean over the masks scored. Time of a study: all its trials together.", "how"),
     ]
     if panels:
-        panels, below = shown_at_first(panels, all_variants=True)
+        panels, below = hide_crowding_lines(panels, all_variants=True)
         figure = Figure(
             f"{key}-cost",
             f"cost-{slug}.png",
-            "Macro-F1 against the seconds that it takes",
-            f"Up and to the left is better: more accurate, sooner. Bars are 95% intervals.{below}",
+            "Macro-F1 against the time in seconds",
+            f"Up and to the left is better: more accurate and faster. Bars are 95% intervals.{below}",
             panels,
         )
         blocks.insert(0, figure)
@@ -53,7 +53,10 @@ def cost(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Section:
 
 
 def _lines(rows: Rows, styles: dict[str, Style], steps: tuple[str, ...]) -> list[Line]:
-    """A point for each imputer: its seconds in these steps, without those never taken; empty if the first never was."""
+    """Return a point for each imputer at the sum of its seconds in the given steps.
+
+    Steps that an imputer did not take are left out; the result is empty if no imputer took the first step.
+    """
     found = {}
     for label in rows.ranked:
         seconds = [rows.about(label).get(f"seconds_{step}") for step in steps]

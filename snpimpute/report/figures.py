@@ -1,4 +1,4 @@
-"""The figures of the Markdown as PNG, drawn by matplotlib."""
+"""Figures of the Markdown report as PNG, drawn by matplotlib."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from snpimpute.report.tree import Figure, Line, Panel, Style, lowest
 
-INCHES_PER_LETTER, INCHES_PER_ENTRY = 0.09, 0.7  # of the legend
-MAX_COLUMNS = 3  # more panels than these stand in rows of two
+INCHES_PER_LETTER, INCHES_PER_ENTRY = 0.09, 0.7  # widths in the legend
+MAX_COLUMNS = 3  # most panels in one row; more panels are set in rows of two
 
 
 def draw_png(figure: Figure, path: Path) -> None:
-    """The figure in print: white, its panels side by side, the legend below."""
+    """Draw a figure on white, with its panels side by side and the legend below, as a PNG file."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
     from matplotlib.ticker import LogLocator, NullFormatter
@@ -73,7 +73,7 @@ def draw_png(figure: Figure, path: Path) -> None:
 
 
 def _png_line(panel: Panel, line: Line, ax: Any) -> Any:
-    """Draw a line and return what stands for it in the legend."""
+    """Draw a line and return its handle for the legend."""
     style = line.style
     look = {"color": style.colour, "marker": Style.PNG_SYMBOL[style.dash], "markersize": 5, "linestyle": "none"}
     x = panel.places(line)

@@ -1,4 +1,4 @@
-"""Pages as HTML: the tree in the templates beside this file, its figures drawn by plotly in the page."""
+"""Pages as HTML: the tree is rendered by the templates beside this file, figures are drawn by plotly in the page."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from snpimpute.report.tree import Block, Chapter, Figure, Line, Page, Panel, Sty
 
 
 def as_html(context: ReportContext, overview: list[Block], chapters: list[Chapter]) -> str:
-    """The report of an experiment."""
+    """Return the report of an experiment as HTML."""
     figures = [figure for chapter in chapters for figure in chapter.figures()]
-    return _rendered(
+    return _render(
         "report.html.j2", figures, title=context.title, context=context, overview=overview, chapters=chapters
     )
 
 
 def page_as_html(page: Page) -> str:
-    """A page of one subject."""
-    return _rendered("sections.html.j2", page.figures(), title=page.title, page=page)
+    """Return a page on one subject as HTML."""
+    return _render("sections.html.j2", page.figures(), title=page.title, page=page)
 
 
-def _rendered(template: str, figures: Iterable[Figure], **content: Any) -> str:
+def _render(template: str, figures: Iterable[Figure], **content: Any) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
@@ -46,7 +46,7 @@ def _rendered(template: str, figures: Iterable[Figure], **content: Any) -> str:
 
 
 def as_plotly(panel: Panel) -> dict[str, Any]:
-    """The panel as plotly's data and layout, without colours of the page: the page sets those."""
+    """Return the panel as plotly's data and layout, without the colours that the page sets itself."""
     data: list[dict[str, Any]] = []
     if panel.diagonal:
         start = lowest(panel)
@@ -83,7 +83,7 @@ def as_plotly(panel: Panel) -> dict[str, Any]:
 
 
 def _plotly_traces(panel: Panel, line: Line) -> list[dict[str, Any]]:
-    """The line itself and, where x is a number and there are intervals, its band."""
+    """Return the traces of a line: the line itself and, if x is a number and there are intervals, its band."""
     style = line.style
     common = {"meta": line.label, "visible": line.shown}
     marks = common | {
@@ -117,5 +117,5 @@ def _plotly_traces(panel: Panel, line: Line) -> list[dict[str, Any]]:
 
 
 def plotly_text(text: str) -> str:
-    """Plotly reads a little markup in its texts: names must not become markup."""
+    """Return a text with markup escaped, because plotly interprets some markup in its texts."""
     return html.escape(text, quote=False).replace("\n", "<br>")

@@ -1,4 +1,4 @@
-"""The report as Markdown: the tree as text, its figures as links to PNG."""
+"""Report as Markdown: the tree as text, its figures as links to PNG files."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from snpimpute.report.tree import Block, Cell, Chapter, Confusion, Figure, Folde
 
 
 def as_markdown(context: ReportContext, overview: list[Block], chapters: list[Chapter]) -> str:
+    """Return the report of an experiment as Markdown."""
     parts = [f"# {_md(context.title)}", *(f"> **{_md(note)}**" for note in context.notes)]
     if len(chapters) > 1:
         lines = [
@@ -71,13 +72,13 @@ def _md_table(table: Table) -> str:
 
 
 def table_of(columns: list[str], rows: list[list[str]], numbers: bool = True) -> str:
-    """A table of Markdown cells, `numbers` to the right; a row may lack its last cells."""
+    """Return a table of Markdown cells, aligned right if `numbers`; a row may lack its last cells."""
     rule = " ---: |" if numbers else " --- |"
     lines = ["| " + " | ".join(columns) + " |", "| --- |" + rule * (len(columns) - 1)]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" * (1 + len(columns) - len(row)) for row in rows)])
 
 
 def _md(text: str) -> str:
-    """Plain text for Markdown: nothing in it is taken for markup."""
+    """Return plain text with all Markdown markup escaped."""
     text = re.sub(r"\s+", " ", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*|$\[\]])", r"\\\1", text)

@@ -1,4 +1,4 @@
-"""What stands above the datasets: one table of all of them."""
+"""Overview at the top of the report: one table of all datasets."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from snpimpute.report.tree import Block, Cell, Table, Text
 MARKS = {WORSE: " ▼", TIED: " ≈"}
 
 
-def over_datasets(by_dataset: dict[str, Rows]) -> list[Block]:
-    """Macro-F1 and rank of each imputer on each dataset at the headline scenario; empty for a single dataset.
+def dataset_overview(by_dataset: dict[str, Rows]) -> list[Block]:
+    """Return a table of macro-F1 and rank of each imputer on each dataset at its headline scenario.
 
-    Of datasets that hide single calls a table of error rates, macro-F1 and seconds, a row per dataset, instead.
+    Empty for a single dataset. For datasets that hide single calls, it returns tables of error rate, macro-F1 and
+    seconds with a row per dataset instead.
 
     Args:
         by_dataset: dataset → its rows.

@@ -1,4 +1,4 @@
-"""Our scores beside the published ones: the two published tables, and the order of the five published models."""
+"""Comparison with the published scores: the two published tables, and the order of the five published models."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from snpimpute.metrics.registry import METRICS
 from snpimpute.report.about import DatasetAbout
-from snpimpute.report.rows import ALIKE, BETTER, F1_METRICS, WORSE, Rows, said
+from snpimpute.report.rows import ALIKE, BETTER, F1_METRICS, WORSE, Rows, judge_difference
 from snpimpute.report.text import ABSENT, capital, count, interval, listed, number, signed
 from snpimpute.report.tree import Block, Cell, Folded, Section, Table, Text
 
@@ -36,9 +36,10 @@ MACRO = F1_METRICS.index("f1_macro")
 
 
 def beside_published(rows: Rows, about: DatasetAbout) -> Section:
+    """Return the section with published and own scores; empty if they may not be shown side by side."""
     blocks: list[Block] = []
     section = Section("published", f"Beside the published tables ({rows.missing})", blocks)
-    ours = _ours(rows)
+    ours = _own_variants(rows)
     if not ours or not shows_published(rows, about):
         return section
     variants = dict.fromkeys(variant for labels in ours.values() for variant in labels)
@@ -65,8 +66,8 @@ def beside_published(rows: Rows, about: DatasetAbout) -> Section:
 
 
 def rank_change(rows: Rows, about: DatasetAbout) -> list[Block]:
-    """Whether the order of the published models changes from all sites to rare ones; empty without Beagle and a network."""
-    first = {model: next(iter(labels.values())) for model, labels in _ours(rows).items()}
+    """Return the order of the published models on all and on rare sites; empty without Beagle and a network."""
+    first = {model: next(iter(labels.values())) for model, labels in _own_variants(rows).items()}
     if not any(rows.are_compared(label, first[BASELINE]) for label in first.values() if BASELINE in first):
         return []
     table, sentences = [], []
@@ -82,7 +83,7 @@ def rank_change(rows: Rows, about: DatasetAbout) -> list[Block]:
         if shows_published(rows, about):
             cells.insert(1, Cell(_published_order(subset, first), kind="prose"))
         table.append(cells)
-        sentences.append(_in_words(rows, first, subset, metric, name))
+        sentences.append(_against_baseline_in_words(rows, first, subset, metric, name))
     differences = [
         *_against_baseline(rows, about, "rare", "f1_macro"),
         *_against_baseline(rows, about, "rare_minor", "f1_1"),
@@ -101,11 +102,12 @@ def rank_change(rows: Rows, about: DatasetAbout) -> list[Block]:
 
 
 def shows_published(rows: Rows, about: DatasetAbout) -> bool:
+    """Return whether the published numbers may be shown beside those of a dataset."""
     return about.published_shape and rows.headline[1] == PUBLISHED_LEVEL
 
 
-def _ours(rows: Rows) -> dict[str, dict[str, str]]:
-    """Published model → its variants' names → labels, of those scored here."""
+def _own_variants(rows: Rows) -> dict[str, dict[str, str]]:
+    """Return a mapping of published model → names of its scored variants → labels."""
     variants = rows.variants()
     return {
         model: {str(rows.about(label).get("variant", label)): label for label in variants[imputer]}
@@ -120,7 +122,7 @@ def _macro(rows: Rows, label: str, subset: str) -> Cell:
 
 
 def _layout(rows: Rows, subset: str, ours: dict[str, dict[str, str]]) -> Table:
-    """The published table with our rows below each of its own."""
+    """Return the published table with our rows below each published row."""
     table = []
     for model, values in PUBLISHED[subset].items():
         scores, parameters = values[: len(F1_METRICS)], (*values, None)[len(F1_METRICS)]
@@ -140,22 +142,23 @@ def _published_order(subset: str, first: dict[str, str]) -> str:
 
 
 def _order(rows: Rows, labels: list[str], subset: str, metric: str) -> str:
-    """The labels from best to worst, with what stands between neighbours."""
+    """Return the labels from best to worst, with a sign for the difference between neighbours."""
     ranked = [label for label in rows.ranks(subset, metric) if label in labels]
     signs = {BETTER: ">", ALIKE: "≈"}
     text = ranked[0] if ranked else ABSENT
     for above, below in pairwise(ranked):
-        text += f" {signs.get(said(rows.difference(above, below, subset, metric)), ',')} {below}"
+        text += f" {signs.get(judge_difference(rows.difference(above, below, subset, metric)), ',')} {below}"
     return text
 
 
-def _in_words(rows: Rows, first: dict[str, str], subset: str, metric: str, name: str) -> str:
+def _against_baseline_in_words(rows: Rows, first: dict[str, str], subset: str, metric: str, name: str) -> str:
+    """Return a sentence that names the models better than, worse than and not told apart from Beagle."""
     baseline = first[BASELINE]
     words: dict[str, list[str]] = {BETTER: [], WORSE: [], ALIKE: []}
     for label in first.values():
         found = rows.difference(label, baseline, subset, metric)
-        if label != baseline and said(found) in words:
-            words[said(found)].append(f"{label} ({signed(found)}, {interval(found, signed=True)})")
+        if label != baseline and judge_difference(found) in words:
+            words[judge_difference(found)].append(f"{label} ({signed(found)}, {interval(found, signed=True)})")
     parts = [
         f"{listed(labels)} {verb} {baseline}"
         for (verb, labels) in (
@@ -169,8 +172,8 @@ def _in_words(rows: Rows, first: dict[str, str], subset: str, metric: str, name:
 
 
 def _against_baseline(rows: Rows, about: DatasetAbout, subset: str, metric: str) -> list[Block]:
-    """Each network minus each variant of Beagle; empty where no such difference was taken."""
-    ours = _ours(rows)
+    """Return a table of each network minus each variant of Beagle; empty if no such difference was computed."""
+    ours = _own_variants(rows)
     baselines = list(ours.get(BASELINE, {}).values())
     published = PUBLISHED.get(subset) if shows_published(rows, about) else None
     table = []
@@ -183,7 +186,7 @@ def _against_baseline(rows: Rows, about: DatasetAbout, subset: str, metric: str)
             found = [rows.difference(label, baseline, subset, metric) for baseline in baselines]
             if not any(found):
                 continue
-            cells = [Cell(signed(d) + MARKS.get(said(d), ""), interval(d, signed=True)) for d in found]
+            cells = [Cell(signed(d) + MARKS.get(judge_difference(d), ""), interval(d, signed=True)) for d in found]
             if published:
                 gap = (published[model][MACRO] or 0.0) - (published[BASELINE][MACRO] or 0.0)
                 cells.insert(0, Cell(f"{gap:+.3f}".replace("-", "−"), kind="published"))

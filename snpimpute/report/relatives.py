@@ -1,4 +1,4 @@
-"""The section of a dataset that shows accuracy against the closest relationship of test samples to train."""
+"""Section on accuracy against the closest relationship of test samples to train."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import replace
 import numpy as np
 
 from snpimpute.metrics.registry import METRICS
-from snpimpute.report.charts import N_SHOWN, lines_of, point_of, shown_at_first
+from snpimpute.report.charts import N_SHOWN, hide_crowding_lines, lines_of, point_of
 from snpimpute.report.rows import Rows
 from snpimpute.report.text import capital, count, interval, known, number
 from snpimpute.report.tree import Block, Cell, Figure, Panel, Point, Section, Style, Table, Text
 
 METRIC = "f1_macro"
-CERTAIN = 2.0  # no additive relationship is above this
+CERTAIN = 2.0  # upper bound of additive relationships
 
 
 def relatives(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Section:
-    """Table by bin of relationship, and figures by bin and by sample; empty where no pedigree was given."""
+    """Return the section: a table by bin of relationship, figures by bin and by sample; empty without a pedigree."""
     closest = {
         name: value
         for name in rows.subsets("sample:", "relationship")
         if known(value := _relationship(rows, f"sample:{name}"))
     }
-    bins = {f"relation:{name}": _between(name) for name in rows.subsets("relation:", METRIC)}
+    bins = {f"relation:{name}": _bin_in_words(name) for name in rows.subsets("relation:", METRIC)}
     blocks: list[Block] = []
     if bins:
         how = (
@@ -37,13 +37,13 @@ def relatives(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Sect
 
 
 def _relationship(rows: Rows, subset: str) -> float:
-    """A sample's closest relationship, which is the same for every imputer; NaN if it has none."""
+    """Return a sample's closest relationship, which is the same for every imputer; NaN if it has none."""
     found = (rows.value(label, subset, "relationship") for label in rows.ranked)
     return next((value for value in found if known(value)), np.nan)
 
 
-def _between(name: str) -> str:
-    """The bounds of a bin in words."""
+def _bin_in_words(name: str) -> str:
+    """Return the bounds of a bin in words."""
     low, high = (float(bound) for bound in name.split("-"))
     return f"{low:g} and closer" if high >= CERTAIN else f"{low:g} to {high:g}"
 
@@ -87,15 +87,15 @@ def _figures(
     lines = lines_of(rows, styles, by_bin)
     if not lines:
         return []
-    panels, below = shown_at_first([Panel("", title, f"{capital(name)} (0 to 1)", lines, list(bins.values()))])
+    panels, below = hide_crowding_lines([Panel("", title, f"{capital(name)} (0 to 1)", lines, list(bins.values()))])
     dots = [replace(line, shown=i < N_SHOWN) for i, line in enumerate(lines_of(rows, styles, by_sample))]
     return [
         Figure(
             f"{key}-relatives",
             f"relatives-{slug}.png",
             f"{capital(name)} by closest relationship to train",
-            "Higher to the right: relatives in train help. Bars are 95% intervals, that resample families where they "
-            f"are known.{below}",
+            "Higher to the right means that relatives in train help. Bars are 95% intervals that resample families if "
+            f"they are known.{below}",
             panels,
         ),
         Figure(

@@ -1,4 +1,4 @@
-"""Rows of the tidy table: the scores of one dataset, found by key and compared to the best."""
+"""Lookup of the scores of one dataset in the tidy table, and comparison with the best imputer."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _Key = tuple[Scenario, str, str]  # scenario, subset, metric
 
 
 class Rows:
-    """The test scores of one dataset, pooled over masks, found by key; at the headline scenario unless told another.
+    """Test scores of one dataset, pooled over masks.
 
-    They are those of one way to decide a hard call, the largest posterior unless told another.
+    Methods take the headline scenario unless another is given. All scores are of one decision about hard calls, by
+    default the largest posterior ("argmax").
     """
 
     def __init__(self, scores: pd.DataFrame, context: ReportContext, dataset: str, decision: str = "argmax") -> None:
@@ -64,23 +65,25 @@ class Rows:
         self.ranked = sorted(labels, key=lambda label: -np.nan_to_num(self.value(label, "all", "f1_macro"), nan=-1.0))
 
     def about(self, label: str) -> pd.Series:
-        """The imputer's row of the context; empty if it has none."""
+        """Return the imputer's row of the context; empty if it has none."""
         return self._about.get(label, pd.Series(dtype=object))
 
     def failure(self, label: str) -> str:
-        """Why an imputer has no scores; empty if it has."""
+        """Return the reason why an imputer has no scores; empty if it has scores."""
         status = self.about(label).get("status", "ok")
         return "" if status == "ok" else str(status)
 
     def get(self, label: str, subset: str, metric: str, scenario: Scenario | None = None) -> Score | None:
+        """Return a score of an imputer, or None."""
         return self._values.get((scenario or self.headline, subset, metric), {}).get(label)
 
     def value(self, label: str, subset: str, metric: str, scenario: Scenario | None = None) -> float:
+        """Return the value of a score of an imputer, NaN if there is none."""
         found = self.get(label, subset, metric, scenario)
         return np.nan if found is None else found.value
 
     def best(self, subset: str, metric: str, scenario: Scenario | None = None) -> str | None:
-        """The imputer with the highest value; of several, the one that the others are compared to."""
+        """Return the imputer with the highest value; among equals, the one that the others are compared with."""
         key = (scenario or self.headline, subset, metric)
         values = {label: score.value for label, score in self._values.get(key, {}).items() if known(score.value)}
         compared = self._differences.get(key, {})
@@ -89,7 +92,7 @@ class Rows:
     def difference(
         self, label: str, versus: str, subset: str, metric: str, scenario: Scenario | None = None
     ) -> Score | None:
-        """The paired difference of two imputers, whichever of the two it was taken from."""
+        """Return the paired difference `label` minus `versus`, or None; the table may have it in either direction."""
         found = self._differences.get((scenario or self.headline, subset, metric), {})
         if label in found.get(versus, {}):
             return found[versus][label]
@@ -97,14 +100,14 @@ class Rows:
         return None if back is None else -back
 
     def are_compared(self, label: str, versus: str) -> bool:
-        """Whether a paired difference of the two was taken in macro-F1 over all sites, in any scenario."""
+        """Return whether there is a paired difference of the two in macro-F1 over all sites, in any scenario."""
         scenarios = {
             scenario for scenario, subset, metric in self._differences if (subset, metric) == ("all", "f1_macro")
         }
         return any(self.difference(label, versus, "all", "f1_macro", scenario) for scenario in scenarios)
 
     def variants(self) -> dict[str, list[str]]:
-        """Imputer → its variants that were scored, in the order listed."""
+        """Return a mapping of imputer → its scored variants, in the order listed."""
         found: dict[str, list[str]] = {}
         for label in self.listed:
             if any(label in scores for scores in self._values.values()):
@@ -112,7 +115,7 @@ class Rows:
         return found
 
     def ranks(self, subset: str, metric: str) -> dict[str, int]:
-        """Place of each imputer at the headline scenario, 1 for the highest value; those without one are left out."""
+        """Return the rank of each scored imputer at the headline scenario, 1 for the highest value."""
         values = {label: self.value(label, subset, metric) for label in self.ranked}
         order = sorted((label for label in values if known(values[label])), key=lambda label: -values[label])
         return {label: place for place, label in enumerate(order, 1)}
@@ -120,32 +123,32 @@ class Rows:
     def verdict(
         self, label: str, subset: str, metric: str, scenario: Scenario | None = None
     ) -> tuple[str, Score | None]:
-        """What the interval of the difference to the best allows to say, and the difference itself."""
+        """Return the verdict from the interval of the difference to the best, and the difference itself."""
         if label == self.best(subset, metric, scenario):
             return BEST, None
         best = self.best(subset, metric, scenario)
         found = None if best is None else self.difference(label, best, subset, metric, scenario)
-        word = said(found)
+        word = judge_difference(found)
         return TIED if word in (ALIKE, BETTER) else word, found
 
     def mechanisms(self) -> list[str]:
-        """Mechanisms scored over all sites, the primary one first."""
+        """Return the mechanisms that were scored over all sites, the primary one first."""
         found = dict.fromkeys(scenario[0] for scenario, *rest in self._values if rest == ["all", "f1_macro"])
         return sorted(found, key=lambda mechanism: mechanism != self.headline[0])
 
     def scenarios(self, mechanism: str, subset: str, metric: str) -> list[Scenario]:
-        """Scenarios of a mechanism in which a metric was scored, by level."""
+        """Return the scenarios of a mechanism in which a metric was scored, by level."""
         return sorted(key[0] for key in self._values if (key[0][0], *key[1:]) == (mechanism, subset, metric))
 
     def subsets(self, prefix: str, metric: str) -> list[str]:
-        """Names, without the prefix, of the headline's subsets that begin with it; bins by their lower bound."""
+        """Return the names, without prefix, of the headline's subsets with a prefix; bins by their lower bound."""
         found = [key[1] for key in self._values if key[0] == self.headline and key[2] == metric]
         names = [subset.removeprefix(prefix) for subset in found if subset.startswith(prefix)]
         return sorted(names, key=lambda name: float(name.split("-")[0])) if prefix in BINNED else names
 
 
-def said(difference: Score | None) -> str:
-    """What the interval of a paired difference allows to say of the first of the two."""
+def judge_difference(difference: Score | None) -> str:
+    """Return the verdict on the first of two imputers, from the interval of their paired difference."""
     if difference is None or not known(difference.value):
         return ABSENT
     if not interval(difference):
@@ -156,9 +159,11 @@ def said(difference: Score | None) -> str:
 
 
 def label_of(imputer: str, variant: str) -> str:
+    """Return `imputer/variant`, or the imputer alone if the variant has no name."""
     return f"{imputer}/{variant}" if variant else imputer
 
 
 def verdict_or_failure(rows: Rows, label: str, verdict: str) -> str:
+    """Return the verdict on an imputer, or the reason of its failure."""
     reason = rows.failure(label)
     return f"failed: {reason}" if reason else verdict

@@ -1,4 +1,4 @@
-"""What is said of a dataset: its summary, and its sections in their order."""
+"""Chapter of a dataset in the report: its summary, and its sections in their order."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from snpimpute.report.tree import COLOURS, Chapter, Style
 from snpimpute.report.variants import training_masks, tuned_parameters, visible_inputs
 
 
-def chapter_of(
+def make_chapter(
     rows: Rows,
     by_offsets: Rows,
     context: ReportContext,
@@ -34,7 +34,16 @@ def chapter_of(
     styles: dict[str, Style],
     place: int,
 ) -> Chapter:
-    """All that is said of one dataset, the `place`th of the report; `by_offsets` has its scores by hard calls with offsets."""
+    """Return the chapter of one dataset.
+
+    Args:
+        rows: scores of the dataset by argmax calls.
+        by_offsets: its scores by hard calls with offsets.
+        context: facts that the report shows beside the scores.
+        about: facts about the dataset.
+        styles: label → style in figures.
+        place: number of the dataset in the report, from 1.
+    """
     key = f"d{place}"
     slug = slug_of(about.name)
     if sum(slug_of(other.name) == slug for other in context.datasets) > 1:
@@ -70,7 +79,7 @@ def chapter_of(
 
 
 def _summary(rows: Rows) -> list[str]:
-    """What the headline tables come to, in a sentence each."""
+    """Return the result of each headline table in a sentence."""
     sentences = []
     for subset, metric, where in (
         ("all", "f1_macro", "All sites"),
@@ -93,7 +102,7 @@ def _summary(rows: Rows) -> list[str]:
 
 
 def styles_of(scores: pd.DataFrame, context: ReportContext) -> dict[str, Style]:
-    """A look for every imputer and variant, the same in all datasets."""
+    """Return a style for every imputer and variant, the same in all datasets."""
     both = pd.concat([context.imputers[["imputer", "variant"]], scores[["imputer", "variant"]]]).drop_duplicates()
     styles: dict[str, Style] = {}
     for i, (imputer, variants) in enumerate(both.groupby("imputer", sort=False)["variant"]):

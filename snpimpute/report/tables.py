@@ -1,4 +1,4 @@
-"""The sections of a dataset that are tables."""
+"""Sections of a dataset that consist of tables."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from snpimpute.report.rows import BEST, F1_METRICS, TIED, WORSE, Rows, verdict_o
 from snpimpute.report.text import ABSENT, Score, capital, count, interval, number, plain, signed
 from snpimpute.report.tree import Block, Cell, Confusion, Folded, Section, Table, Text
 
-FEW_HOMOZYGOTES = 50  # below this many minor homozygotes macro-F1 at rare sites hangs on single calls
+FEW_HOMOZYGOTES = 50  # with fewer minor homozygotes, macro-F1 at rare sites depends on single calls
 F1_COLUMNS = ("F1 micro", "F1 macro", "F1 0", "F1 1", "F1 2")
-N_WORST = 10
-N_SQUARES = 4  # confusions in sight at first
-ARGMAX = "argmax"  # whom a score by offsets is compared with: the same imputer without
+N_WORST = 10  # number of samples in the table of the worst
+N_SQUARES = 4  # number of confusion matrices that are not folded
+ARGMAX = "argmax"  # a score by offsets is compared with that of the same imputer without offsets
 KINDS = {BEST: "best", TIED: "tie", WORSE: "worse"}
 
-FURTHER = tuple(metric for metric in METRICS.values() if metric.key not in F1_METRICS)  # measures beside F1
+FURTHER = tuple(metric for metric in METRICS.values() if metric.key not in F1_METRICS)  # metrics other than F1
 
 
 def all_sites(rows: Rows) -> Section:
+    """Return the section with the headline scores at all sites."""
     table = []
     further = []
     for label in rows.ranked:
@@ -43,7 +44,7 @@ def all_sites(rows: Rows) -> Section:
             Table(f"F1 at the hidden calls of all sites, {rows.missing}", columns, table),
             Text(
                 "F1 0, 1, 2: F1 of genotypes with no, one and two alternate alleles; macro: their mean; micro: share of "
-                "correct calls. Small figures are 95% intervals. “Worse” is said only where the interval of the paired "
+                "correct calls. Small figures are 95% intervals. The verdict is “worse” only if the interval of the paired "
                 "difference lies wholly below zero.",
                 "how",
             ),
@@ -67,13 +68,14 @@ def all_sites(rows: Rows) -> Section:
 
 
 def _further(rows: Rows, label: str, metric: Metric) -> Cell:
-    """A measure that is no F1, with its interval where imputers are compared in it."""
+    """Return the cell of a metric that is not an F1, with an interval if imputers are compared in it."""
     if metric.compared:
         return _with_interval(rows.get(label, "all", metric.key))
     return Cell(number(rows.value(label, "all", metric.key)))
 
 
 def rare_sites(rows: Rows, about: DatasetAbout) -> Section:
+    """Return the section with the headline scores at rare sites."""
     counts = {
         subset: [_first(rows, subset, f"truth_{genotype}") for genotype in (0, 1, 2)]
         for subset in ("rare", "rare_minor")
@@ -103,7 +105,7 @@ def rare_sites(rows: Rows, about: DatasetAbout) -> Section:
         blocks.append(
             Text(
                 f"Minor homozygotes scored here: {count(minor_homozygotes)}, fewer than {FEW_HOMOZYGOTES}: "
-                "macro-F1 of rare sites is not to be relied on. Go by the F1 of heterozygotes and dosage r² in "
+                "do not rely on macro-F1 of rare sites. Use the F1 of heterozygotes and dosage r² in "
                 "minor-allele coding.",
                 "caution",
             )
@@ -133,7 +135,7 @@ def rare_sites(rows: Rows, about: DatasetAbout) -> Section:
 
 
 def hard_calls(rows: Rows, by_offsets: Rows) -> Section:
-    """Macro-F1 and rank by the largest posterior and by offsets; empty where no offsets were chosen."""
+    """Return the section of macro-F1 and rank by the largest posterior and by offsets; empty without offsets."""
     ranks, offset_ranks = rows.ranks("all", "f1_macro"), by_offsets.ranks("all", "f1_macro")
     table = []
     for label in rows.ranked if offset_ranks else []:
@@ -154,13 +156,14 @@ def hard_calls(rows: Rows, by_offsets: Rows) -> Section:
     how = (
         "Everywhere else a hard call is the genotype of the largest posterior. Here each imputer's log-posterior is given an "
         "offset for each genotype first, chosen for each level on validation samples, with a fit that had not seen them, to "
-        "maximise macro-F1. The posterior itself stays as it is."
+        "maximise macro-F1. The posterior itself does not change."
     )
     blocks: list[Block] = [Table(f"Macro-F1 at the hidden calls of all sites, {rows.missing}", columns, table)]
     return Section("offsets", "Hard calls with offsets", [*blocks, Text(how, "how")] if table else [])
 
 
 def by_level(rows: Rows, mechanism: str, subset: str, where: str) -> Table:
+    """Return a table of each imputer's difference to the best at each level of a mechanism."""
     marks = {WORSE: " ▼", TIED: " ≈"}
     scenarios = rows.scenarios(mechanism, subset, "f1_macro")
     table = []
@@ -179,6 +182,7 @@ def by_level(rows: Rows, mechanism: str, subset: str, where: str) -> Table:
 
 
 def confusions(rows: Rows) -> Section:
+    """Return the section of confusion matrices."""
     counts = {}
     for label in rows.ranked:
         square = [[rows.value(label, "all", f"confusion_{true}{called}") for called in range(3)] for true in range(3)]
@@ -194,6 +198,7 @@ def confusions(rows: Rows) -> Section:
 
 
 def worst_samples(rows: Rows) -> Section:
+    """Return the section of the samples that the best imputer imputes worst."""
     best = rows.best("all", "f1_macro")
     title = f"The worst samples ({rows.missing})"
     if best is None:
@@ -230,7 +235,7 @@ def worst_samples(rows: Rows) -> Section:
         [
             Text(how, "how"),
             Folded(
-                f"The {len(worst)} samples, and how each imputer does on them",
+                f"The {len(worst)} samples, and the scores of each imputer on them",
                 [Table(f"The {len(worst)} samples that {best} imputes worst", columns, table)],
             ),
         ],
@@ -238,6 +243,7 @@ def worst_samples(rows: Rows) -> Section:
 
 
 def true_genotypes(rows: Rows) -> Section:
+    """Return the section of scores against the simulated true genotypes; empty for real data."""
     table = []
     for label in rows.ranked:
         if all(rows.get(label, subset, "f1_macro") is None for subset in ("true:all", "true:rare")):
@@ -255,7 +261,7 @@ def true_genotypes(rows: Rows) -> Section:
         *(f"True: F1 {name}" for name in ("micro", "macro", "0", "1", "2")),
     ]
     columns += ["Rare, called: F1 macro", "Rare, true: F1 macro", "Rare, true: F1 1"]
-    how = "The headline scores compare with called genotypes, errors included, as real data would; these compare with the simulated truth."
+    how = "The headline scores compare with called genotypes, errors included, as for real data; these compare with the simulated truth."
     blocks: list[Block] = [
         Table(f"Scored against the true genotypes, {rows.missing}", columns, table),
         Text(how, "how"),
@@ -265,6 +271,7 @@ def true_genotypes(rows: Rows) -> Section:
 
 
 def imputers(rows: Rows) -> Section:
+    """Return the section of status, masks and parameters of each imputer."""
     table = []
     for label in rows.ranked:
         meta = rows.about(label)
@@ -284,7 +291,7 @@ def imputers(rows: Rows) -> Section:
     columns = ["Imputer", "Status", "Framework", "Training masks", "Validation macro-F1", "Inputs while learning"]
     columns += ["Study ended by", "Parameters used"]
     folded = Folded("Status, training masks and parameters of each imputer", [Table("Imputers", columns, table)])
-    return Section("imputers", "The imputers, and what they ran with", [folded])
+    return Section("imputers", "The imputers and their parameters", [folded])
 
 
 def _name(label: str) -> Cell:
@@ -292,7 +299,7 @@ def _name(label: str) -> Cell:
 
 
 def _difference(rows: Rows, label: str, subset: str, metric: str) -> list[Cell]:
-    """Two cells: the difference to the best with its interval, and the verdict."""
+    """Return two cells: the difference to the best with its interval, and the verdict."""
     verdict, found = rows.verdict(label, subset, metric)
     word = verdict_or_failure(rows, label, verdict)
     kind = "failed" if rows.failure(label) else KINDS.get(verdict, "")
@@ -313,6 +320,6 @@ def _f1_cells(rows: Rows, label: str, subset: str) -> list[Cell]:
 
 
 def _first(rows: Rows, subset: str, metric: str) -> float | None:
-    """The value of a count that is the same for every imputer (those of the truth)."""
+    """Return a count of the truth, which is the same for every imputer; None if no imputer has it."""
     found = (rows.value(label, subset, metric) for label in rows.ranked)
     return next((value for value in found if value == value), None)

@@ -1,4 +1,4 @@
-"""Numbers as text, scores with their intervals, and names."""
+"""Numbers, scores with intervals, and names as text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ABSENT = "–"
 
 @dataclass(frozen=True)
 class Score:
-    """A score or a difference of two, with its 95% interval and the number of calls; NaN where there is none."""
+    """A score or a difference of two, with its 95% interval and the number of calls; NaN if not known."""
 
     value: float
     low: float
@@ -26,29 +26,34 @@ class Score:
 
 
 def known(value: Any) -> bool:
+    """Return whether a value is neither None nor NaN."""
     return value is not None and not pd.isna(value)
 
 
 def number(value: Any) -> str:
+    """Return a number with three decimals, "–" if not known."""
     return f"{value:.3f}".replace("-", "−") if known(value) else ABSENT
 
 
 def signed(score: Score | None) -> str:
+    """Return a score's value with its sign and three decimals, "–" if not known."""
     return f"{score.value:+.3f}".replace("-", "−") if score and known(score.value) else ABSENT
 
 
 def interval(score: Score | None, signed: bool = False) -> str:
-    """ "low to high"; empty if there is no interval."""
+    """Return the interval of a score as "low to high"; empty if there is none."""
     if score is None or not (known(score.low) and known(score.high)):
         return ""
     return " to ".join(f"{bound:{'+' if signed else ''}.3f}".replace("-", "−") for bound in (score.low, score.high))
 
 
 def count(value: Any) -> str:
+    """Return a whole number with separators of thousands, "–" if not known."""
     return f"{round(value):,}" if known(value) else ABSENT
 
 
 def duration(seconds: Any) -> str:
+    """Return a time in seconds, minutes or hours, "–" if not known."""
     if not known(seconds):
         return ABSENT
     if seconds < 59.95:
@@ -58,25 +63,28 @@ def duration(seconds: Any) -> str:
 
 
 def memory(megabytes: Any) -> str:
+    """Return an amount of memory in MB or GB, "–" if not known."""
     if not known(megabytes):
         return ABSENT
     return f"{megabytes:.0f} MB" if megabytes < 999.5 else f"{megabytes / 1000:.1f} GB"
 
 
 def listed(names: Iterable[str]) -> str:
-    """ "a, b and c"."""
+    """Return names as "a, b and c"."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
 
 
 def plain(value: Any) -> str:
+    """Return a value as text, "–" if it is not known or empty."""
     return str(value) if known(value) and str(value) else ABSENT
 
 
 def capital(text: str) -> str:
+    """Return a text with its first letter as a capital."""
     return text[:1].upper() + text[1:]
 
 
 def slug_of(name: str) -> str:
-    """A name as part of a file's name."""
+    """Return a name in a form that can be part of a file's name."""
     return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower() or "unnamed"

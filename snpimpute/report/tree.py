@@ -1,4 +1,4 @@
-"""The report as a tree of blocks, drawn twice: as HTML and as Markdown."""
+"""Report as a tree of blocks, which is written as HTML and as Markdown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from snpimpute.report.about import DatasetAbout
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table: `detail` stands small below `text`; `kind` is its look."""
+    """A cell of a table: `detail` is shown small below `text`; `kind` selects the style."""
 
     text: str
     detail: str = ""
@@ -20,7 +20,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; kind "caution" or "how" (how to read the figure above) or ""."""
+    """A paragraph; its kind is "caution", "how" (explains the figure or table above) or ""."""
 
     text: str
     kind: str = ""
@@ -29,7 +29,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; its first column names the row. A row of one cell is a heading."""
+    """A table; its first column names the row, and a row of one cell is a heading."""
 
     caption: str
     columns: list[str]
@@ -39,19 +39,19 @@ class Table:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Calls by true (row) and called (column) genotype, a square per imputer: label → 3 × 3 counts."""
+    """Confusion matrices, one per imputer: label → 3 × 3 counts by true (row) and called (column) genotype."""
 
     counts: dict[str, list[list[float]]]
     type: ClassVar[str] = "confusion"
 
 
-# Okabe–Ito without yellow (not seen on white) and with grey for black (not seen on a dark page)
+# Okabe–Ito without yellow (invisible on white), and with grey instead of black (invisible on a dark page)
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#808080")
 
 
 @dataclass(frozen=True)
 class Style:
-    """How an imputer's variant looks in every figure: colour by imputer, dash and symbol by variant."""
+    """Style of an imputer's variant in every figure: colour by imputer, dash and symbol by variant."""
 
     colour: str
     dash: int
@@ -72,7 +72,7 @@ class Style:
 
 @dataclass(frozen=True)
 class Point:
-    """A score at `x`, with its interval (NaN where there is none) and what is said when it is pointed at."""
+    """A score at `x`, with its interval (NaN if there is none) and the text shown when the pointer is on it."""
 
     x: Any
     y: float
@@ -83,7 +83,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Line:
-    """One imputer in a panel."""
+    """Line of one imputer in a panel; it is visible at first if `shown`, and in the lower axes if `lower`."""
 
     label: str
     style: Style
@@ -94,10 +94,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes: a curve with a band if x is a number, points with bars if it is one of `categories`.
+    """One pair of axes: a curve with a band if x is a number, points with bars if x is one of `categories`.
 
-    With `log_x` x is drawn on a logarithmic axis, with `log_y` y; `y_range` makes panels comparable.
-    With `lower_title`, lines marked `lower` are drawn in axes of their own below, on the same x.
+    `log_x` and `log_y` make an axis logarithmic; `y_range` makes panels comparable. With `lower_title`, lines marked
+    `lower` are drawn in axes of their own below, on the same x.
     """
 
     title: str
@@ -114,11 +114,11 @@ class Panel:
 
     @property
     def symbol_size(self) -> int:
-        """Of a point on the page: large where each line is one point, small where a line is hundreds."""
+        """Size of a point on the page: large if a line is one point, small if a line has hundreds."""
         return 10 if self.log_x else 7 if self.joined else 5
 
     def places(self, line: Line) -> list[float]:
-        """Where on the x axis the points of a line lie: within a category each line has a place of its own."""
+        """Return the positions of a line's points on the x axis; within a category each line has its own place."""
         if not self.categories:
             return [point.x for point in line.points]
         aside = 0.65 * ((self.lines.index(line) + 0.5) / len(self.lines) - 0.5)
@@ -126,13 +126,13 @@ class Panel:
 
 
 def lowest(panel: Panel) -> float:
-    """The smallest x or y of a panel."""
+    """Return the smallest x or y of a panel."""
     return min(value for line in panel.lines for point in line.points for value in (point.x, point.y))
 
 
 @dataclass(frozen=True)
 class Figure:
-    """Panels that share one legend; `key` is unique in the report."""
+    """Panels with one legend; `key` is unique in the report."""
 
     key: str
     png: str
@@ -143,7 +143,7 @@ class Figure:
 
     @property
     def legend(self) -> dict[str, Line]:
-        """The first line of each label, in the order drawn."""
+        """First line of each label, in the order drawn."""
         found: dict[str, Line] = {}
         for panel in self.panels:
             for line in panel.lines:
@@ -153,7 +153,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Switch:
-    """Alternatives of which the page shows one at a time: name → blocks."""
+    """Alternatives, of which the page shows one at a time: name → blocks."""
 
     key: str
     name: str
@@ -175,6 +175,8 @@ Block = Text | Table | Confusion | Figure | Switch | Folded
 
 @dataclass(frozen=True)
 class Section:
+    """A section of a chapter or page: blocks under a title."""
+
     key: str
     title: str
     blocks: list[Block]
@@ -182,7 +184,7 @@ class Section:
 
 @dataclass(frozen=True, eq=False)
 class Chapter:
-    """All that is said of one dataset; `missing` names the level of its headline tables."""
+    """Chapter of one dataset; `missing` names the level of its headline tables."""
 
     key: str
     about: DatasetAbout
@@ -197,7 +199,7 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Page:
-    """A page of one subject: `notes` stand out, `findings` are a list, `facts` name → value."""
+    """A page on one subject: `notes` are prominent, `findings` are a list, `facts` map name → value."""
 
     title: str
     lead: str

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from snpimpute.dataset.mechanisms import label_of
 from snpimpute.report.charts import point_of
 from snpimpute.report.published import MARKS
-from snpimpute.report.rows import ALIKE, BETTER, WORSE, Rows, Scenario, said
+from snpimpute.report.rows import ALIKE, BETTER, WORSE, Rows, Scenario, judge_difference
 from snpimpute.report.text import ABSENT, Score, capital, interval, known, listed, number, plain, signed
 from snpimpute.report.tree import COLOURS, Block, Cell, Figure, Folded, Line, Panel, Section, Style, Table, Text
 
@@ -17,7 +17,7 @@ HOW = "▲ better, ▼ worse, ≈ not told apart: by the 95% interval of the pai
 
 
 class Pair(NamedTuple):
-    """Two variants of an imputer."""
+    """Two variants of an imputer that are compared."""
 
     imputer: str
     first: str
@@ -28,7 +28,7 @@ class Pair(NamedTuple):
 
 
 def training_masks(rows: Rows, key: str, slug: str) -> Section:
-    """Networks trained on fixed and on random masks, under nested and independent test masks."""
+    """Return the section of networks trained on fixed and on random masks, under nested and independent test masks."""
     mechanisms = [name for name in MECHANISMS if name in rows.mechanisms()] or rows.mechanisms()[:1]
     both = len(mechanisms) > 1
     title = "Nested and independent masks" if both else "Fixed and random training masks"
@@ -41,11 +41,11 @@ def training_masks(rows: Rows, key: str, slug: str) -> Section:
     blocks.append(_masks_figure(rows, pairs, mechanisms, key, slug))
     blocks.append(
         Table(
-            "Levels at which fixed training masks do better than random ones, by the paired difference in macro-F1",
+            "Levels at which fixed training masks are better than random ones, by the paired difference in macro-F1",
             ["Network", *(f"{capital(name)} masks: {word}" for name in mechanisms for word in (BETTER, ALIKE, WORSE))],
             [
                 [Cell(pair.imputer, kind="name")]
-                + [Cell(text) for name in mechanisms for text in _tally(rows, pair, name)]
+                + [Cell(text) for name in mechanisms for text in _count_verdicts(rows, pair, name)]
                 for pair in pairs
             ],
         )
@@ -60,7 +60,7 @@ def training_masks(rows: Rows, key: str, slug: str) -> Section:
 
 
 def _mask_pairs(rows: Rows) -> list[Pair]:
-    """Of each network the first variant trained on fixed masks and the first on random ones, inputs hidden."""
+    """Return for each network the first variant with fixed masks and the first with random masks, inputs hidden."""
     pairs = []
     for imputer, labels in rows.variants().items():
         hidden = [label for label in labels if rows.about(label).get("inputs") != "visible"]
@@ -71,7 +71,10 @@ def _mask_pairs(rows: Rows) -> list[Pair]:
 
 
 def _nesting_in_words(rows: Rows, pairs: list[Pair]) -> str:
-    """Whether accuracy below the headline level rests on the masks being nested; empty without masks of both kinds."""
+    """Return sentences that say whether accuracy below the headline level depends on nested masks.
+
+    Empty without masks of both kinds.
+    """
     headline = rows.headline[1]
     levels = [level for _, level in rows.scenarios("nested", "all", "f1_macro") if level < headline]
     levels = [level for level in levels if ("independent", level) in rows.scenarios("independent", "all", "f1_macro")]
@@ -91,16 +94,16 @@ def _nesting_in_words(rows: Rows, pairs: list[Pair]) -> str:
     ]
     if whole := groups["at every one of these levels"]:
         hold = "holds" if len(whole) == 1 else "hold"
-        sentences.append(f"So {listed(whole)} {hold} up below {headline:g}% only where masks are nested.")
+        sentences.append(f"So {listed(whole)} {hold} up below {headline:g}% only if masks are nested.")
     if none := groups["at none of them"]:
-        sentences.append(f"For {listed(none)} nesting is not seen to matter.")
+        sentences.append(f"For {listed(none)} nesting makes no visible difference.")
     control = listed(f"{apart[pair.second]} for {pair.second}" for pair in pairs)
     sentences.append(f"With random training masks the number of such levels, of {n}, is {control}.")
     return " ".join(sentences)
 
 
 def _n_apart(rows: Rows, label: str, levels: Iterable[float]) -> int:
-    """At how many levels the interval under nested masks lies above that under independent ones."""
+    """Return the number of levels at which the interval under nested masks lies above that under independent ones."""
     n = 0
     for level in levels:
         nested, independent = (rows.get(label, "all", "f1_macro", (name, level)) for name in MECHANISMS)
@@ -141,10 +144,10 @@ def _masks_figure(rows: Rows, pairs: list[Pair], mechanisms: list[str], key: str
     )
 
 
-def _tally(rows: Rows, pair: Pair, mechanism: str) -> list[str]:
-    """Number of levels at which the first is better, not told apart, worse."""
+def _count_verdicts(rows: Rows, pair: Pair, mechanism: str) -> list[str]:
+    """Return the numbers of levels at which the first is better, not told apart, worse."""
     words = [
-        said(rows.difference(pair.first, pair.second, "all", "f1_macro", at))
+        judge_difference(rows.difference(pair.first, pair.second, "all", "f1_macro", at))
         for at in rows.scenarios(mechanism, "all", "f1_macro")
     ]
     return [str(words.count(word)) for word in (BETTER, ALIKE, WORSE)]
@@ -184,8 +187,8 @@ def _mask_levels(rows: Rows, pair: Pair, mechanisms: list[str]) -> Table:
         cells = [Cell(f"{level:g}%", kind="name")]
         for mechanism in mechanisms:
             at = (mechanism, level)
-            cells += [_scored(rows.get(label, "all", "f1_macro", at)) for label in (pair.first, pair.second)]
-            cells.append(_compared(rows.difference(pair.first, pair.second, "all", "f1_macro", at)))
+            cells += [_score_cell(rows.get(label, "all", "f1_macro", at)) for label in (pair.first, pair.second)]
+            cells.append(_difference_cell(rows.difference(pair.first, pair.second, "all", "f1_macro", at)))
         table.append(cells)
     columns = [f"{capital(name)}: {what}" for name in mechanisms for what in ("fixed", "random", "fixed − random")]
     return Table(f"{pair.imputer}: macro-F1 at each level", ["Missing", *columns], table)
@@ -195,7 +198,7 @@ def _mask_levels(rows: Rows, pair: Pair, mechanisms: list[str]) -> Table:
 
 
 def visible_inputs(rows: Rows) -> Section:
-    """Networks that learned with the hidden genotypes in their input against the same with them hidden."""
+    """Return the section that compares networks trained with the hidden genotypes visible and hidden in their input."""
     title = "Hidden genotypes visible while learning"
     pairs = _input_pairs(rows)
     if not pairs:
@@ -203,9 +206,9 @@ def visible_inputs(rows: Rows) -> Section:
     table = [
         [
             Cell(pair.second, kind="name"),
-            *(_scored(rows.get(label, "all", "f1_macro")) for label in (pair.first, pair.second)),
-            _compared(rows.difference(pair.second, pair.first, "all", "f1_macro")),
-            _compared(rows.difference(pair.second, pair.first, "rare_minor", "f1_1")),
+            *(_score_cell(rows.get(label, "all", "f1_macro")) for label in (pair.first, pair.second)),
+            _difference_cell(rows.difference(pair.second, pair.first, "all", "f1_macro")),
+            _difference_cell(rows.difference(pair.second, pair.first, "rare_minor", "f1_1")),
         ]
         for pair in pairs
     ]
@@ -214,7 +217,7 @@ def visible_inputs(rows: Rows) -> Section:
     swapped = [Pair(pair.imputer, pair.second, pair.first) for pair in pairs]
     blocks: list[Block] = [
         Text(
-            _costs_in_words(
+            _gains_in_words(
                 rows, swapped, f"At {rows.missing}, learning with the hidden genotypes visible in the input"
             )
         ),
@@ -226,7 +229,7 @@ def visible_inputs(rows: Rows) -> Section:
 
 
 def _input_pairs(rows: Rows) -> list[Pair]:
-    """Hidden (first) and visible (second), with the same training masks."""
+    """Return pairs of variants with hidden (first) and visible (second) inputs and the same training masks."""
     pairs = []
     for imputer, labels in rows.variants().items():
         for visible in (label for label in labels if rows.about(label).get("inputs") == "visible"):
@@ -239,19 +242,19 @@ def _input_pairs(rows: Rows) -> list[Pair]:
     return pairs
 
 
-def _costs_in_words(rows: Rows, pairs: list[Pair], what: str) -> str:
-    """What the first of each pair gains or loses against the second, at the headline."""
+def _gains_in_words(rows: Rows, pairs: list[Pair], what: str) -> str:
+    """Return a sentence with the gain or loss of the first of each pair against the second, at the headline."""
     words: dict[str, list[str]] = {WORSE: [], BETTER: [], ALIKE: []}
     for pair in pairs:
         found = rows.difference(pair.first, pair.second, "all", "f1_macro")
-        if said(found) in words:
-            words[said(found)].append(f"{pair.imputer} ({signed(found)}, {interval(found, signed=True)})")
+        if judge_difference(found) in words:
+            words[judge_difference(found)].append(f"{pair.imputer} ({signed(found)}, {interval(found, signed=True)})")
     parts = [
         f"{verb} {listed(names)}"
         for verb, names in (
             ("lowers macro-F1 of", words[WORSE]),
             ("raises that of", words[BETTER]),
-            ("makes no difference that can be told for", words[ALIKE]),
+            ("makes no detectable difference for", words[ALIKE]),
         )
         if names
     ]
@@ -262,7 +265,7 @@ def _costs_in_words(rows: Rows, pairs: list[Pair], what: str) -> str:
 
 
 def tuned_parameters(rows: Rows) -> Section:
-    """Variants of programs and models that are no networks against the variant listed first."""
+    """Return the section that compares variants of an imputer that is not a network with the variant listed first."""
     pairs = [
         Pair(imputer, other, first)
         for imputer, (first, *others) in rows.variants().items()
@@ -270,7 +273,7 @@ def tuned_parameters(rows: Rows) -> Section:
         if plain(rows.about(first).get("mask")) == ABSENT and rows.are_compared(first, other)
     ]
     names = dict.fromkeys(pair.imputer for pair in pairs)
-    title = f"What tuned parameters are worth ({', '.join(names)})"
+    title = f"Gain by tuned parameters ({', '.join(names)})"
     if not pairs:
         return Section("tuned", title, [])
     table = []
@@ -279,8 +282,8 @@ def tuned_parameters(rows: Rows) -> Section:
         table.append(
             [
                 Cell(pair.first, kind="name"),
-                _scored(rows.get(pair.first, "all", "f1_macro")),
-                *(_compared(rows.difference(pair.first, pair.second, *which)) for which in scores),
+                _score_cell(rows.get(pair.first, "all", "f1_macro")),
+                *(_difference_cell(rows.difference(pair.first, pair.second, *which)) for which in scores),
                 Cell(plain(rows.about(pair.first).get("changed")), kind="params"),
             ]
         )
@@ -307,13 +310,13 @@ def tuned_parameters(rows: Rows) -> Section:
 
 
 def _by_mechanism(rows: Rows, pairs: list[Pair], what: str, first_only: bool = False) -> list[Block]:
-    """For each mechanism, the primary one first, the difference of each pair at each level."""
+    """Return a table per mechanism, the primary one first, of the difference of each pair at each level."""
     tables: list[Block] = []
     for mechanism in rows.mechanisms()[: 1 if first_only else None]:
         scenarios: list[Scenario] = rows.scenarios(mechanism, "all", "f1_macro")
         table = [
             [Cell(pair.first, kind="name")]
-            + [_compared(rows.difference(pair.first, pair.second, "all", "f1_macro", at)) for at in scenarios]
+            + [_difference_cell(rows.difference(pair.first, pair.second, "all", "f1_macro", at)) for at in scenarios]
             for pair in pairs
         ]
         caption = f"Macro-F1 at each level, {what}: {label_of(mechanism)}"
@@ -321,9 +324,9 @@ def _by_mechanism(rows: Rows, pairs: list[Pair], what: str, first_only: bool = F
     return tables
 
 
-def _scored(score: Score | None) -> Cell:
+def _score_cell(score: Score | None) -> Cell:
     return Cell(number(score and score.value), interval(score))
 
 
-def _compared(difference: Score | None) -> Cell:
-    return Cell(signed(difference) + MARKS.get(said(difference), ""), interval(difference, signed=True))
+def _difference_cell(difference: Score | None) -> Cell:
+    return Cell(signed(difference) + MARKS.get(judge_difference(difference), ""), interval(difference, signed=True))

@@ -1,1 +1,1 @@
-"""Runs, models and reports in an MLflow store: the only room that knows MLflow, but for the script that serves."""
+"""Runs, models and reports in an MLflow store; the only package that imports MLflow, besides the serving script."""

@@ -1,4 +1,4 @@
-"""Reaching an MLflow store: which one it is, whether it answers, and what is said where it does not."""
+"""Connection to an MLflow store: its address, the check that it answers, and the error if it does not."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
 SECONDS_TO_ANSWER = 5.0
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-ROOT_TAG = "snpimpute.artifacts"  # where an experiment's artifacts were when it was made, so that they can be moved
+ROOT_TAG = "snpimpute.artifacts"  # folder of an experiment's artifacts when it was made; lets the folder be moved
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def tracking_uri(configured: str | None, runs: Path) -> str:
-    """The store to write to: MLFLOW_TRACKING_URI, else `configured`, else the SQLite file in the folder `runs`.
+    """Return the store to write to: MLFLOW_TRACKING_URI, else `configured`, else the SQLite file in the folder `runs`.
 
-    `mlflow run` sets the variable for what it starts even where nobody did; that is nobody's choice, and left aside.
+    `mlflow run` sets the variable for the programs that it starts even if the user has not set it; a value that comes
+    from there is ignored.
     """
     chosen = os.environ.get("MLFLOW_TRACKING_URI")
     if chosen and _filled_in_by_mlflow_run(chosen):
@@ -42,7 +43,7 @@ def tracking_uri(configured: str | None, runs: Path) -> str:
 
 
 def _filled_in_by_mlflow_run(uri: str) -> bool:
-    """Whether `uri` is MLflow's own default, set by the `mlflow run` above this process and not by anybody before it."""
+    """Return whether `uri` is MLflow's own default, set by an `mlflow run` above this process and not by the user."""
     import psutil
 
     project_run = os.environ.get("MLFLOW_RUN_ID")
@@ -59,8 +60,11 @@ def _filled_in_by_mlflow_run(uri: str) -> bool:
     return False
 
 
-def one_line(method: Callable[P, T]) -> Callable[P, T]:
-    """Let a store that fails while it is used (full, gone, refusing) be told in one line; for methods of what has a `uri`."""
+def report_store_errors(method: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a method so that a store that fails in use (full, gone, refusing) raises InputError with one line.
+
+    The method's object must have an attribute `uri`.
+    """
 
     @functools.wraps(method)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -69,13 +73,13 @@ def one_line(method: Callable[P, T]) -> Callable[P, T]:
         try:
             return method(*args, **kwargs)
         except (MlflowException, OSError) as error:
-            raise unreachable(args[0].uri, error) from error  # type: ignore[attr-defined]
+            raise store_error(args[0].uri, error) from error  # type: ignore[attr-defined]
 
     return checked
 
 
 def open_client(uri: str) -> MlflowClient:
-    """MLflow's client of a store, with its reports of usage and its chatter switched off."""
+    """Open MLflow's client of a store, with its usage reports, progress bars and log lines switched off."""
     os.environ.update({name: QUIET[name] for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK")})
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"  # else a lock file in the working directory goes into each model
@@ -87,25 +91,25 @@ def open_client(uri: str) -> MlflowClient:
 
 
 def require_store(
-    uri: str, look_into: Callable[[Path], None], look_into_server: Callable[[str], None] | None = None
+    uri: str, check_sqlite: Callable[[Path], None], check_database: Callable[[str], None] | None = None
 ) -> None:
-    """Raise InputError unless the store answers within seconds: MLflow itself would try for an hour.
+    """Raise InputError unless the store answers within seconds; MLflow itself would try for an hour.
 
     Args:
         uri: a database URL, or the address of an MLflow server.
-        look_into: what else is asked of an SQLite file.
-        look_into_server: what else is asked of another database.
+        check_sqlite: further check of an SQLite file.
+        check_database: further check of another database, by its URL.
     """
     scheme = urlsplit(uri).scheme
     try:
         if scheme in ("http", "https"):
             _ask_server(uri)
         elif (database := sqlite_file(uri)) is not None:
-            look_into(database)
+            check_sqlite(database)
         elif (dialect := scheme.split("+")[0]) in DATABASE_PORTS:
             _connect_to_database(uri, DATABASE_PORTS[dialect])
-            if look_into_server is not None:
-                look_into_server(uri)
+            if check_database is not None:
+                check_database(uri)
         else:
             raise InputError(
                 f"MLflow store {uri!r}: give a database URL such as sqlite:////folder/mlflow.db, or a server's address"
@@ -113,24 +117,25 @@ def require_store(
     except InputError:
         raise
     except Exception as error:  # whatever a driver may raise
-        raise unreachable(uri, error) from None
+        raise store_error(uri, error) from None
 
 
 def _ask_server(uri: str) -> None:
     import requests
 
-    # any answer will do: what the server thinks of us is found out by the first request to its API
+    # any status will do: the first request to the server's API shows whether it accepts us
     requests.get(f"{uri.rstrip('/')}/health", timeout=SECONDS_TO_ANSWER)
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The file of an SQLite store; None if the store is none, or has no file."""
+    """Return the file of an SQLite store; None if it is another kind of store or has no file."""
     if not re.match(r"sqlite(\+\w+)?:///(?!:memory:).", uri):
         return None
     return Path(uri.split(":///", 1)[1]).absolute()
 
 
 def require_writable_database(database: Path) -> None:
+    """Raise an error of sqlite3 unless the SQLite file can be written."""
     with closing(sqlite3.connect(database, timeout=SECONDS_TO_ANSWER, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("CREATE TABLE writable (n)")
@@ -150,15 +155,19 @@ def _connect_to_database(uri: str, port: int) -> None:
     engine.dispose()
 
 
-def unreachable(uri: str, error: Exception) -> InputError:
+def store_error(uri: str, error: Exception) -> InputError:
+    """Return the InputError that reports a failure of an MLflow store in one line, without its password."""
     reason = " ".join(str(getattr(error, "reason", None) or error).split())[:200] or type(error).__name__
     return InputError(
-        f"MLflow store {without_password(uri)} cannot be used: {reason}; mend it, or set MLFLOW_TRACKING_URI or tracking_uri to another"
+        f"MLflow store {without_password(uri)} cannot be used: {reason}; mend it, or set MLFLOW_TRACKING_URI or tracking_uri to another store"
     )
 
 
 def follow_moved_artifacts(runs: Path) -> None:
-    """Rewrite the places of artifacts in the folder's own database after the folder was moved: MLflow keeps them absolute."""
+    """Update the places of artifacts in the folder's own database after the folder was moved.
+
+    MLflow keeps absolute places.
+    """
     root = (runs / ARTIFACTS).as_uri()
     places = {
         "experiments": ["artifact_location"],

@@ -1,4 +1,4 @@
-"""Tables of scores as MLflow has them: curves over percent missing, headline figures, pictures."""
+"""Scores in the form that MLflow keeps: curves over percent missing, headline figures, pictures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ Point = tuple[str, float, int]  # metric key, value, step
 
 
 def headline(scores: pd.DataFrame) -> tuple[str, float]:
-    """Mechanism and level of the confusion matrix; without one the first mechanism and its level nearest to 60."""
+    """Return mechanism and level (percent missing) of the headline figures.
+
+    Those of the confusion matrix; without one, the first mechanism and its level nearest to 60.
+    """
     confusion = scores[scores["metric"].str.startswith("confusion_")]
     if len(confusion):
         return confusion["mechanism"].iloc[0], float(confusion["level"].iloc[0])
@@ -28,12 +31,16 @@ def headline(scores: pd.DataFrame) -> tuple[str, float]:
 
 
 def _curve_rows(scores: pd.DataFrame) -> pd.DataFrame:
-    """Rows that make curves: scores, not counts, of the subsets that have keys."""
+    """Return the rows that make curves: scores, not counts, of the subsets that have keys."""
     counts = scores["metric"].str.match("wrong|truth_|confusion_")
     return scores[scores["subset"].isin(SUBSETS) & ~counts]
 
 
 def curves(scores: pd.DataFrame, primary: str) -> list[Point]:
+    """Return the points of all curves over percent missing; keys of mechanisms other than `primary` have a prefix.
+
+    The step is the level in percent, or in per mille (suffix `_permille`) if a mechanism has levels that are not whole.
+    """
     points: list[Point] = []
     for mechanism, rows in _curve_rows(scores).groupby("mechanism", sort=False):
         prefix = "" if mechanism == primary else f"{mechanism}_"
@@ -46,6 +53,7 @@ def curves(scores: pd.DataFrame, primary: str) -> list[Point]:
 
 
 def headline_points(scores: pd.DataFrame, mechanism: str, level: float) -> list[Point]:
+    """Return the metrics of one scenario as points at step 0, with the level in their key (`f1_macro_60`)."""
     rows = _curve_rows(scores)
     rows = rows[(rows["mechanism"] == mechanism) & (rows["level"] == level) & rows["metric"].isin(list(METRICS))]
     keys = rows["subset"].map(SUBSETS) + rows["metric"] + f"_{level:g}"
@@ -53,7 +61,7 @@ def headline_points(scores: pd.DataFrame, mechanism: str, level: float) -> list[
 
 
 def confusion_counts(scores: pd.DataFrame) -> np.ndarray | None:
-    """(3, 3) calls by true genotype (row) and called genotype (column); None if the table has none."""
+    """Return (3, 3) counts of calls by true genotype (row) and called genotype (column); None if the table has none."""
     rows = scores[scores["metric"].str.startswith("confusion_") & (scores["subset"] == "all")]
     if rows.empty:
         return None
@@ -62,6 +70,10 @@ def confusion_counts(scores: pd.DataFrame) -> np.ndarray | None:
 
 
 def confusion_figure(counts: np.ndarray, level: float) -> Figure:
+    """Draw the confusion matrix of the hidden calls at a level (percent missing).
+
+    Cells show the share of the true genotype's calls, and the count.
+    """
     from matplotlib.figure import Figure
 
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -83,6 +95,7 @@ def confusion_figure(counts: np.ndarray, level: float) -> Figure:
 
 
 def robustness_figure(scores: pd.DataFrame) -> Figure:
+    """Draw macro-F1 over percent missing with its interval, a curve per mechanism and subset (all, rare sites)."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")

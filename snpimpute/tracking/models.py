@@ -1,4 +1,4 @@
-"""Trained imputers as MLflow models: name, card, pins, signature."""
+"""Trained imputers as MLflow models: name, model card, pinned packages, signature."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ import pandas as pd
 
 from snpimpute import imputers
 from snpimpute.base.sources import imported_packages, versions_of
-from snpimpute.tracking.runs import DECIDES
+from snpimpute.tracking.runs import DECIDING_METRIC
 
 PACKAGE = Path(__file__).parents[1]
 CARD = "model-card.md"
-SERVING = "snpimpute.impute.serving"  # the script that MLflow runs to serve a model; it stands above this room
+SERVING = "snpimpute.impute.serving"  # the script that MLflow runs to serve a model; this package may not import it
 
 
 def safe_name(name: str) -> str:
-    """`name` with letters, digits, `._-` only, as experiments and the registry need it.
+    """Return `name` with letters, digits and `._-` only, as experiments and the registry need it.
 
-    Where that changes it, a short digest of the name is added, so that different names stay different.
+    If that changes the name, a short digest of it is added, so that different names stay different.
     """
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:80]
     return name if name and plain == name else f"{plain or 'dataset'}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 def registered_name(dataset: str) -> str:
+    """Return the name of a dataset's registered model."""
     return f"snpimpute-{safe_name(dataset)}"
 
 
@@ -42,13 +43,13 @@ def model_card(
     params: Mapping[str, Any],
     metrics: Mapping[str, float],
 ) -> str:
-    """What goes with a model wherever it goes, as Markdown: what it learned from, how good it is, and what it may give away.
+    """Return the model card as Markdown: training data, validation score, and the genotypes that the model may contain.
 
     Args:
         dataset, dataset_digest: the prepared dataset.
         imputer, variant: the row of the report.
         n_sites: number of sites.
-        params, metrics: as `Tracker.log_training` gets them; `mask`, `samples_fit` and `val_f1_macro` are shown.
+        params, metrics: as in `Tracker.log_training`; the card shows `mask`, `samples_fit` and `val_f1_macro`.
     """
     cls = imputers.load(imputer)
     rows = {
@@ -61,21 +62,21 @@ def model_card(
         "hidden while it learned": f"{params['mask']} masks"
         if cls.learns_in_epochs and "mask" in params
         else "nothing",
-        "validation macro-F1": f"{metrics[DECIDES]:.4f}" if DECIDES in metrics else "",
+        "validation macro-F1": f"{metrics[DECIDING_METRIC]:.4f}" if DECIDING_METRIC in metrics else "",
     }
     table = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
     return (
         f"# {registered_name(dataset)}: {imputer}/{variant}\n\n| | |\n| --- | --- |\n{table}\n"
-        "**This model may contain the genotypes of the samples it learned from.** Softmax regression and whatever runs "
-        "another program keep them, a network may memorise them. Treat it like the data: whoever may not have the "
-        "genotypes may not have the model.\n"
+        "**This model may contain the genotypes of the samples it learned from.** Softmax regression and imputers that "
+        "run another program keep them, a network may memorise them. Treat it like the data: do not give it to people "
+        "who may not have the genotypes.\n"
     )
 
 
 def save_model_files(path: Path, description: Any, model_folder: Path, example: pd.DataFrame) -> None:
-    """Write an MLflow model that holds a saved imputer and this package's code.
+    """Write an MLflow model that contains a saved imputer and this package's code.
 
-    Not `log_model`: that one loads the model in this process to try the example, and a framework with it.
+    MLflow's `log_model` is not used: it loads the model, and a framework with it, in this process to try the example.
     """
     from mlflow.models import ModelSignature
     from mlflow.pyfunc import save_model
@@ -95,7 +96,7 @@ def save_model_files(path: Path, description: Any, model_folder: Path, example: 
         artifacts={"imputer": str(model_folder)},
         code_paths=[str(PACKAGE)],
         signature=ModelSignature(
-            # any number of columns: the model itself says which sites it does not have
+            # any number of columns: the model itself reports the sites that it does not have
             Schema([TensorSpec(np.dtype(float), (-1, -1))]),
             Schema([TensorSpec(kind, shape, name) for name, (kind, shape) in outputs.items()]),
             ParamSchema([ParamSpec("sites", "string", [], shape=(-1,))]),
@@ -106,7 +107,10 @@ def save_model_files(path: Path, description: Any, model_folder: Path, example: 
 
 
 def requirements(model_folder: Path) -> list[str]:
-    """Pins of the distributions that serving a saved imputer imports, found by reading its source and what that imports."""
+    """Return the pinned distributions that serving a saved imputer needs.
+
+    They are found by reading the source of the imputer and of the modules that it imports.
+    """
     classes = {imputers.class_in(path.parent) for path in model_folder.rglob("imputer.json")}
     packages = imported_packages(SERVING, *(cls.__module__ for cls in classes))
     wanted = packages | {cls.framework for cls in classes if cls.framework}

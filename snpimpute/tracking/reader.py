@@ -1,4 +1,4 @@
-"""Reads an MLflow store and changes nothing in it: training runs, registered models, the moves of their aliases."""
+"""Read-only access to an MLflow store: training runs, registered models, moves of their aliases."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snpimpute.base.errors import InputError
-from snpimpute.tracking.connect import SECONDS_TO_ANSWER, open_client, require_store, sqlite_file, unreachable
-from snpimpute.tracking.runs import DECIDES, KEY_TAG, Move, TrainingRun, moves_in, training_run, utc
+from snpimpute.tracking.connect import SECONDS_TO_ANSWER, open_client, require_store, sqlite_file, store_error
+from snpimpute.tracking.runs import DECIDING_METRIC, KEY_TAG, Move, TrainingRun, moves_in, training_run, utc
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.entities.model_registry import RegisteredModel
 
-PAGE = 1000  # runs, or versions, that a store is asked for at once
+PAGE = 1000  # runs or versions per request to a store
 
 
 class EmptyStoreError(InputError):
-    """There is no store yet, or nothing is in it."""
+    """Error for a store that does not exist yet, or that is empty."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version of a registered model, whether or not its training run is still there.
+    """A version of a registered model; its training run may have been deleted.
 
     Attributes:
-        number: in the registry.
-        imputer, variant, dataset_digest, run_id: of the training run that made it; empty where the version does not say.
-        created: UTC.
-        score: macro-F1 on the validation masks, which decides about the aliases; NaN where the version does not say.
-        aliases: those that are at this version now.
+        number: version number in the registry.
+        imputer, variant, dataset_digest, run_id: of the training run that made it; empty if the version has no such tag.
+        created: time of creation, UTC.
+        score: macro-F1 on the validation masks, which decides about the aliases; NaN if the version has no such tag.
+        aliases: aliases that point to this version now.
     """
 
     number: int
@@ -48,12 +48,13 @@ class Version:
 
     @property
     def label(self) -> str:
+        """`imputer/variant`, or a note that the version was not trained here."""
         return f"{self.imputer}/{self.variant}" if self.imputer else "not trained here"
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A registered model: its name, its versions and the noted moves of its aliases, both oldest first."""
+    """A registered model: its name, its versions and the recorded moves of its aliases, both oldest first."""
 
     name: str
     versions: list[Version]
@@ -67,32 +68,32 @@ class Store:
         uri: a database URL or the address of an MLflow server.
 
     Raises:
-        EmptyStoreError: there is no store at that place yet; none is made.
+        EmptyStoreError: there is no store at that address yet; none is created.
         InputError: the store cannot be reached or read.
     """
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        require_store(uri, _require_tables, _require_tables_of_server)  # MLflow itself would make one
+        require_store(uri, _require_tables, _require_tables_of_server)  # MLflow itself would create a store
         try:
             self.client = open_client(read_only(uri))
         except Exception as error:  # whatever a driver or a server may raise
-            raise unreachable(uri, error) from None
+            raise store_error(uri, error) from None
 
     def training_runs(self) -> list[TrainingRun]:
-        """The complete training runs of all datasets, newest first; runs that were deleted are not among them."""
-        return [training_run(run) for run in self._search("/train", "attributes.status = 'FINISHED'") if _is_whole(run)]
+        """Return the complete training runs of all datasets, newest first, without deleted runs."""
+        return [training_run(run) for run in self._search("/train", "attributes.status = 'FINISHED'") if _has_tags(run)]
 
     def registered(self) -> list[Registered]:
-        """The models that are registered under this package's names."""
-        found = self._all(self.client.search_registered_models, filter_string="name LIKE 'snpimpute-%'")
+        """Return the models that are registered under this package's names."""
+        found = self._all_pages(self.client.search_registered_models, filter_string="name LIKE 'snpimpute-%'")
         return [Registered(model.name, self._versions(model), moves_in(model.tags)) for model in found]
 
     def _versions(self, model: RegisteredModel) -> list[Version]:
         versions = []
-        for version in self._all(self.client.search_model_versions, filter_string=f"name = '{model.name}'"):
+        for version in self._all_pages(self.client.search_model_versions, filter_string=f"name = '{model.name}'"):
             tags = version.tags
-            score = float(tags.get(DECIDES, "nan"))
+            score = float(tags.get(DECIDING_METRIC, "nan"))
             versions.append(
                 Version(
                     number=int(version.version),
@@ -112,37 +113,39 @@ class Store:
         ids = [experiment.experiment_id for experiment in experiments]
         if not ids:
             return []
-        return self._all(self.client.search_runs, experiment_ids=ids, filter_string=query)
+        return self._all_pages(self.client.search_runs, experiment_ids=ids, filter_string=query)
 
-    def _all(self, ask: Any, **question: Any) -> list[Any]:
-        """All pages of an answer."""
+    def _all_pages(self, search: Any, **query: Any) -> list[Any]:
+        """Return all pages of a search's result in one list."""
         found, token = [], None
         while True:
-            page = self._ask(ask, **question, max_results=PAGE, page_token=token)
+            page = self._ask(search, **query, max_results=PAGE, page_token=token)
             found += page
             token = page.token
             if not token:
                 return found
 
-    def _ask(self, ask: Any, **question: Any) -> Any:
+    def _ask(self, search: Any, **query: Any) -> Any:
+        """Send one request to the store; InputError if it fails."""
         from mlflow.exceptions import MlflowException
 
         try:
-            return ask(**question)
+            return search(**query)
         except (MlflowException, OSError) as error:
-            raise unreachable(self.uri, error) from error
+            raise store_error(self.uri, error) from error
 
 
-def _is_whole(run: Run) -> bool:
-    """Whether a training run says enough to be one of this package."""
+def _has_tags(run: Run) -> bool:
+    """Return whether a training run has the tags that this package writes."""
     return {"imputer", "variant", "dataset", "dataset_digest", KEY_TAG} <= set(run.data.tags)
 
 
 def read_only(uri: str) -> str:
-    """The URI by which an SQLite store is opened so that nothing can be written; that of any other store as it is.
+    """Return the URI that opens an SQLite store read-only; the URI of any other store is returned unchanged.
 
-    It names the driver, because of a plain `sqlite:///file:` MLflow makes a folder, and the file's inode, which SQLite
-    ignores: MLflow keeps connections by URI, and a file that was removed and made again needs new ones.
+    The URI names the driver, because MLflow takes a plain `sqlite:///file:` for a folder and creates it. It also names
+    the file's inode, which SQLite ignores: MLflow keeps connections by URI, and a file that was removed and created
+    again needs new ones.
     """
     database = sqlite_file(uri)
     if database is None:

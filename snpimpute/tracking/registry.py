@@ -1,4 +1,4 @@
-"""Registered models in an MLflow store: versions, aliases and their moves."""
+"""Registered models in an MLflow store: versions, aliases and moves of aliases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pandas as pd
 
 from snpimpute.base.files import written_beside
 from snpimpute.tracking.connect import (
-    one_line,
+    report_store_errors,
 )
 from snpimpute.tracking.models import CARD, registered_name, save_model_files
 from snpimpute.tracking.runs import (
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 
 class Registry(StoreWriter):
-    """Registers trained imputers as versions of a dataset's model, and moves aliases between versions."""
+    """Registry of trained imputers: versions of a dataset's model, and aliases that move between versions."""
 
-    @one_line
+    @report_store_errors
     def registered_models(self, dataset: str) -> list[RegisteredModel]:
-        """Every version of a dataset's registered model whose training is complete, oldest first.
+        """Return every version of a dataset's registered model whose training is complete, oldest first.
 
-        Versions that `log_training` did not write are passed over.
+        Versions that `log_training` did not write are left out.
         """
         found = []
         for version in self.client.search_model_versions(f"name = '{registered_name(dataset)}'"):
@@ -58,30 +58,30 @@ class Registry(StoreWriter):
             )
         return sorted(found, key=lambda model: int(model.version))
 
-    @one_line
+    @report_store_errors
     def panel_models(self) -> list[RegisteredModel]:
-        """Every registered version that `snpimpute fit` made, oldest first within its name."""
+        """Return every registered version that `snpimpute fit` made, oldest first within its name."""
         names = [name.name.removeprefix("snpimpute-") for name in self.client.search_registered_models()]
         return [model for name in names for model in self.registered_models(name) if model.variant == PANEL_VARIANT]
 
-    @one_line
+    @report_store_errors
     def aliases(self, name: str) -> dict[str, str]:
-        """Alias → version of a registered model."""
+        """Return a mapping of alias → version of a registered model."""
         return {alias: str(version) for alias, version in self.client.get_registered_model(name).aliases.items()}
 
-    @one_line
+    @report_store_errors
     def move_champion(self, name: str, version: str, why: str) -> None:
-        """Move `champion` of a registered model to a version, and note who did it, when, from what and why."""
+        """Move `champion` of a registered model to a version, and record user, time, previous version and reason."""
         with self._lock():
             self._move(name, CHAMPION, version, why)
 
-    @one_line
+    @report_store_errors
     def moves(self, name: str) -> list[Move]:
-        """The moves of a registered model's champion, oldest first."""
-        noted = moves_in(self.client.get_registered_model(name).tags)
-        return [move for move in noted if move.alias == CHAMPION]
+        """Return the moves of a registered model's champion, oldest first."""
+        recorded = moves_in(self.client.get_registered_model(name).tags)
+        return [move for move in recorded if move.alias == CHAMPION]
 
-    @one_line
+    @report_store_errors
     def fetch_model(self, model: RegisteredModel, folder: Path) -> None:
         """Write the saved imputer of a registered model to `folder`, as `Imputer.save` wrote it."""
         from mlflow.artifacts import download_artifacts
@@ -95,7 +95,7 @@ class Registry(StoreWriter):
     def _register(
         self, dataset: str, run: Run, model_folder: Path, example: pd.DataFrame, tags: dict[str, str], card: str
     ) -> ModelVersion:
-        """Log the model of a run with its card and register it, unless a version of that run is there."""
+        """Log the model of a run with its card and register it, unless the run has a version already."""
         from mlflow.entities import LoggedModelOutput
         from mlflow.exceptions import MlflowException
         from mlflow.models import Model
@@ -124,30 +124,30 @@ class Registry(StoreWriter):
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        # the place, not "models:/ID": the registry would look an id up in the store of the process, which may be another
+        # the place, not "models:/ID": the registry would look up an id in the process's own store, perhaps another one
         source = logged.artifact_location
         return self.client.create_model_version(
             name, source, run.info.run_id, tags, description=card, model_id=logged.model_id
         )
 
     def _promote(self, alias: str, version: ModelVersion, tags: Mapping[str, str]) -> None:
-        """Move an alias to a version, unless the one it is at is as good on the same prepared dataset."""
-        if why := reason_to_move(self._at_alias(version.name, alias), tags):
+        """Move an alias to a version, unless its present version is as good on the same prepared dataset."""
+        if why := reason_to_move(self._tags_at_alias(version.name, alias), tags):
             self._move(version.name, alias, str(version.version), why)
 
-    def _at_alias(self, name: str, alias: str) -> dict[str, str]:
-        """Tags of the version that an alias is at; none if it is nowhere."""
+    def _tags_at_alias(self, name: str, alias: str) -> dict[str, str]:
+        """Return the tags of the version that an alias points to; empty if the alias is not set."""
         if alias not in self.client.get_registered_model(name).aliases:
             return {}
         return self.client.get_model_version_by_alias(name, alias).tags
 
     def _move(self, name: str, alias: str, version: str, why: str) -> None:
-        """Move an alias, and note it with the registered model. Only to be called under the lock."""
+        """Move an alias, and record the move with the registered model; call this only under the lock."""
         model = self.client.get_registered_model(name)
         move = {
             "alias": alias,
             "when": datetime.now(UTC).isoformat(timespec="seconds"),
-            "who": _user(),
+            "who": _user_name(),
             "from": str(model.aliases.get(alias, "")),
             "to": version,
             "why": why,
@@ -157,8 +157,8 @@ class Registry(StoreWriter):
         self.client.set_registered_model_alias(name, alias, version)
 
 
-def _user() -> str:
+def _user_name() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a user without a name, as containers have them
+    except (KeyError, OSError):  # a user without a name, as in containers
         return f"user {os.getuid()}"

@@ -1,4 +1,4 @@
-"""What the runs and models in a store say: training runs, registered models, moves of their aliases."""
+"""Records of an MLflow store: training runs, registered models, moves of their aliases."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.entities import Run
 
-KEY_TAG = "snpimpute.key"  # what a run is found again by
+KEY_TAG = "snpimpute.key"  # the tag by which a run is found again
 CHAMPION = "champion"
-PANEL_VARIANT = "panel"  # of the versions that `snpimpute fit` makes
-MOVE_TAG = "snpimpute.move."  # and a number: a move of an alias, on the registered model
-DECIDES = "val_f1_macro"
+PANEL_VARIANT = "panel"  # variant of the versions that `snpimpute fit` makes
+MOVE_TAG = "snpimpute.move."  # followed by a number: tag of a registered model that records a move of an alias
+DECIDING_METRIC = "val_f1_macro"  # the metric that decides about aliases
 
 
 @dataclass(frozen=True)
 class Training:
-    """A trained imputer that is to be logged and registered.
+    """A trained imputer to log and register.
 
     Attributes:
-        key: what was trained; the name of the model's folder.
+        key: identifies what was trained; the name of the model's folder.
         dataset, dataset_folder, dataset_digest: the prepared dataset.
         imputer, variant: the row of the report.
-        params, metrics, tags: of the run; `val_f1_macro` among the metrics decides about the aliases.
+        params, metrics, tags: of the run; the metric `val_f1_macro` decides about the aliases.
         artifacts: files and folders to keep with the run.
-        model_folder: what `Imputer.save` wrote.
-        example_target: a few samples as the model takes them (see impute.serving): a row per sample, an integer column per
-            site (`contig:pos:ref:alt`), -1 = missing.
-        champion_moves: whether `champion` may move to it; if not, it is set where there is none, and moved by
-            `move_champion` alone.
+        model_folder: folder that `Imputer.save` wrote.
+        example_target: a few samples as the model takes them (see impute.serving): a row per sample, an integer column
+            per site (`contig:pos:ref:alt`), -1 = missing.
+        champion_moves: whether `champion` may move to this version. If not, `champion` is set to it only if there is
+            none, and otherwise moved by `move_champion` alone.
     """
 
     key: str
@@ -56,16 +56,16 @@ class Training:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What the training run of an imputer says.
+    """Training run of an imputer, as the store has it.
 
     Attributes:
         run_id, experiment_id: in MLflow.
         imputer, variant: the row of the report.
-        dataset, dataset_digest: the prepared dataset that it was fitted on.
-        started: UTC.
-        revision: of the code that fitted it; empty if it was not known.
-        key_tag: equal to `training_tag` of what was trained, the name of the model's folder.
-        params, metrics, tags: of the run; of a curve the value at its last level.
+        dataset, dataset_digest: the prepared dataset that the imputer was fitted on.
+        started: start time, UTC.
+        revision: revision of the code that fitted the imputer; empty if it was not known.
+        key_tag: `training_tag` of the name of the model's folder.
+        params, metrics, tags: of the run; a metric that is a curve has its value at the last level.
     """
 
     run_id: str
@@ -83,12 +83,13 @@ class TrainingRun:
 
     @property
     def label(self) -> str:
+        """`imputer/variant`."""
         return f"{self.imputer}/{self.variant}"
 
 
 @dataclass(frozen=True)
 class RegisteredModel(TrainingRun):
-    """A version of a dataset's registered model, and what its training run says.
+    """A version of a dataset's registered model, with its training run.
 
     Attributes:
         name, version: in the registry.
@@ -101,19 +102,20 @@ class RegisteredModel(TrainingRun):
 
     @property
     def label(self) -> str:
+        """`imputer/variant` with the version."""
         return f"{self.imputer}/{self.variant} (version {self.version})"
 
 
 @dataclass(frozen=True)
 class Move:
-    """A move of an alias of a registered model, as it was noted when it happened.
+    """A move of an alias of a registered model, recorded when it happened.
 
     Attributes:
         alias: `champion`, or the name of an imputer.
-        when: UTC.
-        who: name of the user whose process moved it.
-        before, to: versions; `before` is empty if the alias was nowhere.
-        why: in a few words.
+        when: time of the move, UTC.
+        who: name of the user whose process moved the alias.
+        before, to: versions; `before` is empty if the alias was not set.
+        why: the reason, in a few words.
     """
 
     alias: str
@@ -125,43 +127,49 @@ class Move:
 
 
 def training_tag(key: str) -> str:
-    """The tag by which the run of what was trained is found again."""
+    """Return the tag by which a training run is found again.
+
+    Args:
+        key: identifies what was trained; the name of the model's folder.
+    """
     return digest(["training", key])
 
 
 def reason_to_move(present: Mapping[str, str], new: Mapping[str, str]) -> str:
-    """Why an alias moves to a new version; empty if it stays, because the present one is as good on the same dataset.
+    """Return the reason why an alias moves to a new version; empty if it stays.
+
+    It stays if the present version is as good on the same prepared dataset.
 
     Args:
-        present: tags of the version that the alias is at; empty if it is nowhere.
+        present: tags of the version that the alias points to; empty if the alias is not set.
         new: tags of the new version.
     """
     if not present:
         return "the first"
     if present.get("dataset_digest") != new["dataset_digest"]:
         return "the first on this prepared dataset"
-    before, after = float(present[DECIDES]), float(new[DECIDES])
+    before, after = float(present[DECIDING_METRIC]), float(new[DECIDING_METRIC])
     return f"validation macro-F1 {after:.4f}, before {before:.4f}" if after > before else ""
 
 
 def moves_in(tags: Mapping[str, str]) -> list[Move]:
-    """The moves that are noted in the tags of a registered model, oldest first."""
-    noted = [json.loads(tags[key]) for key in sorted(tags) if key.startswith(MOVE_TAG)]
+    """Return the moves that the tags of a registered model record, oldest first."""
+    recorded = [json.loads(tags[key]) for key in sorted(tags) if key.startswith(MOVE_TAG)]
     return [
         Move(
-            alias=move.get("alias", CHAMPION),  # which was once the only one whose moves were noted
+            alias=move.get("alias", CHAMPION),  # earlier versions recorded moves of the champion only
             when=datetime.fromisoformat(move["when"]),
             who=move["who"],
             before=move["from"],
             to=move["to"],
             why=move["why"],
         )
-        for move in noted
+        for move in recorded
     ]
 
 
 def training_run(run: Run) -> TrainingRun:
-    """What a training run says; KeyError if it was not written by `Tracker.log_training`."""
+    """Return the record of a training run; KeyError if `Tracker.log_training` did not write it."""
     tags = run.data.tags
     return TrainingRun(
         run_id=run.info.run_id,
@@ -180,5 +188,5 @@ def training_run(run: Run) -> TrainingRun:
 
 
 def utc(milliseconds: int) -> datetime:
-    """A time as MLflow keeps it."""
+    """Convert a time of MLflow (milliseconds since 1970) to a datetime in UTC."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -1,4 +1,4 @@
-"""Writing to one MLflow store: experiments and runs found again by their keys, parameters, points and files."""
+"""Writer of experiments and runs to one MLflow store; it finds existing runs by their keys."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from snpimpute.tracking.connect import (
     DATABASE,
     ROOT_TAG,
     follow_moved_artifacts,
-    one_line,
     open_client,
+    report_store_errors,
     require_store,
     require_writable_database,
     sqlite_file,
-    unreachable,
+    store_error,
 )
 from snpimpute.tracking.curves import (
     Point,
@@ -38,17 +38,17 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"  # MLflow lists such experiments by their runs
-# A page that is opened by its address shows language-model traces without it.
+# Without it, a page opened by its address shows traces of language models.
 WORKFLOW = "workflowType=machine_learning"
 
 
 class StoreWriter:
-    """Writes experiments and runs to one MLflow store.
+    """Writer of experiments and runs to one MLflow store.
 
-    Whatever is written twice is there once: runs are found again by a tag. Several processes may write to one store.
+    Writing the same thing twice leaves one copy: runs are found again by a tag. Several processes may write to one store.
 
     Args:
-        uri: of the store: a database URL or the address of an MLflow server.
+        uri: a database URL or the address of an MLflow server.
         runs: folder of the experiment's results; artifacts go to its `mlartifacts` unless a server decides.
 
     Raises:
@@ -70,33 +70,36 @@ class StoreWriter:
                 self.client = open_client(uri)
                 self.client.search_experiments(max_results=1)
             except Exception as error:  # whatever a driver or a server may raise
-                raise unreachable(uri, error) from None
+                raise store_error(uri, error) from None
 
     @property
     def ui(self) -> str:
-        """Where the MLflow UI of the store answers: a server's own address, or where `mlflow ui` listens unless told otherwise."""
+        """Address of the store's MLflow UI: that of the server, or the default address of `mlflow ui`."""
         return f"{self.uri.rstrip('/')}/" if self.uri.startswith("http") else "http://127.0.0.1:5000/"
 
-    @one_line
+    @report_store_errors
     def run_link(self, run_id: str) -> str:
-        """Address of a run's page in the MLflow UI."""
+        """Return the address of a run's page in the MLflow UI."""
         return f"{self.ui}#/experiments/{self.client.get_run(run_id).info.experiment_id}/runs/{run_id}?{WORKFLOW}"
 
     def comparison_link(self, dataset: str, run_ids: Sequence[str]) -> str:
-        """Address of the page that compares training runs in the MLflow UI."""
+        """Return the address of the page that compares training runs in the MLflow UI."""
         experiment = self._experiment(f"snpimpute/{safe_name(dataset)}/train")
-        return f"{self.ui}#/compare-runs?runs={_in_url(run_ids)}&experiments={_in_url([experiment])}&{WORKFLOW}"
+        return f"{self.ui}#/compare-runs?runs={_url_list(run_ids)}&experiments={_url_list([experiment])}&{WORKFLOW}"
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Held by one process at a time: creating a database, an experiment or a run, and moving an alias, race."""
+        """Hold the store's lock.
+
+        Two processes that create a database, an experiment or a run, or that move an alias, would race.
+        """
         database = sqlite_file(self.uri)
         path = self.runs / ".mlflow.lock" if database is None else database.with_name(f".{database.name}.lock")
         with FileLock(path):
             yield
 
     def _experiment(self, name: str) -> str:
-        """Id of the experiment of that name, made if it is not there."""
+        """Return the id of the experiment of that name; create it if it is not there."""
         from mlflow.exceptions import MlflowException
 
         if (found := self.client.get_experiment_by_name(name)) is not None:
@@ -112,13 +115,13 @@ class StoreWriter:
                 tags={KIND_TAG: KIND} if by_server else {KIND_TAG: KIND, ROOT_TAG: root.as_uri()},
             )
         except MlflowException as error:
-            found = self.client.get_experiment_by_name(name)  # made elsewhere since we looked
+            found = self.client.get_experiment_by_name(name)  # another process may have made it meanwhile
             if found is None:
                 raise error
             return found.experiment_id
 
     def _run(self, experiment: str, key: str, name: str, tags: Mapping[str, str], seconds_ago: float = 0.0) -> Run:
-        """The run with that key, made if it is not there."""
+        """Return the run with that key; create it if it is not there."""
         with self._lock():
             experiment_id = self._experiment(experiment)
             found = self.client.search_runs([experiment_id], f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
@@ -140,10 +143,10 @@ class StoreWriter:
         tags: Mapping[str, str] | None = None,
         again: bool = False,
     ) -> None:
-        """Write to a run, in pieces that MLflow takes.
+        """Write parameters, points and tags to a run, in batches that MLflow accepts.
 
-        A point has the time at which the run started, so that the same point written twice is one; with `again` it has
-        the present time, and replaces an earlier value of the same key and step.
+        A point has the start time of the run, so that a point written twice is kept once. With `again` it has the
+        present time and replaces an earlier value of the same key and step.
         """
         from mlflow.entities import Metric, Param, RunTag
 
@@ -163,5 +166,6 @@ class StoreWriter:
                 self.client.log_artifact(run_id, str(path))
 
 
-def _in_url(values: Sequence[str]) -> str:
+def _url_list(values: Sequence[str]) -> str:
+    """Return a list as part of a URL."""
     return quote(json.dumps(list(values), separators=(",", ":")))

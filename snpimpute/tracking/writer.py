@@ -1,4 +1,4 @@
-"""Runs, models and reports of an experiment, written from its files into an MLflow store."""
+"""Writer of an experiment's runs, models and reports, from its files into an MLflow store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 
 from snpimpute.base.digests import digest
 from snpimpute.tracking.connect import (
-    one_line,
+    report_store_errors,
 )
 from snpimpute.tracking.curves import (
     Point,
@@ -28,7 +28,7 @@ from snpimpute.tracking.models import model_card, safe_name
 from snpimpute.tracking.registry import Registry
 from snpimpute.tracking.runs import (
     CHAMPION,
-    DECIDES,
+    DECIDING_METRIC,
     Training,
     training_tag,
 )
@@ -42,31 +42,31 @@ STATUS = {
     "pruned": "FINISHED",
     "failed": "FAILED",
     "stopped": "KILLED",
-}  # of a trial → of its run
+}  # state of a trial → status of its run
 
 
 class Tracker(Registry):
-    """Writes what an experiment's steps left in files to one MLflow store.
+    """Writer of the results of an experiment's steps to one MLflow store.
 
-    Whatever is written twice is there once: runs are found again by a tag, so that an experiment that is taken up
-    again goes on with its runs. Several processes may write to one store.
+    Writing the same thing twice leaves one copy: runs are found again by a tag, so a resumed experiment goes on with its
+    runs. Several processes may write to one store.
 
     Args:
-        uri: of the store: a database URL or the address of an MLflow server.
+        uri: a database URL or the address of an MLflow server.
         runs: folder of the experiment's results; artifacts go to its `mlartifacts` unless a server decides.
 
     Raises:
         InputError: the store cannot be reached or written.
     """
 
-    @one_line
+    @report_store_errors
     def log_trial(self, *, dataset: str, study: str, imputer: str, variant: str, record: Mapping[str, Any]) -> None:
-        """Write one trial of a study: a run below the study's run, one per trial number however often this is called.
+        """Write one trial of a study as a run below the study's run; repeated calls leave one run per trial number.
 
         Args:
-            dataset: its name.
+            dataset: name of the dataset.
             study: name of the study.
-            imputer, variant: what is studied.
+            imputer, variant: the imputer and its variant that the study tunes.
             record: `number`, `state` ("complete", "pruned", "failed", "stopped"; any other: not ended), `score` (or
                 None), `params`, `intermediate` (step → validation macro-F1), `attributes`, `seconds`, `reason`.
         """
@@ -82,7 +82,9 @@ class Tracker(Registry):
         if run.info.status in STATUS.values():
             return
         numbers, texts = _numbers_and_texts(record.get("attributes") or {})
-        points: list[Point] = [(DECIDES, float(v), int(s)) for s, v in (record.get("intermediate") or {}).items()]
+        points: list[Point] = [
+            (DECIDING_METRIC, float(v), int(s)) for s, v in (record.get("intermediate") or {}).items()
+        ]
         points += [(key, value, 0) for key, value in {**numbers, "seconds": seconds}.items()]
         if record.get("score") is not None:
             points.append(("score", float(record["score"]), 0))
@@ -93,21 +95,21 @@ class Tracker(Registry):
             end = run.info.start_time + round(seconds * 1000)
             self.client.set_terminated(run.info.run_id, STATUS[state], end_time=end)
 
-    @one_line
+    @report_store_errors
     def finish_study(
         self, *, dataset: str, study: str, best: Mapping[str, Any], n_trials: int, ended_by: str, n_counted: int
     ) -> str:
-        """Write a study's outcome to its run and return the run's id.
+        """Write the result of a study to its run and return the run's id.
 
-        The best parameters are tags (`best.NAME`) and an artifact, because a study that goes on may find better ones
-        and parameters of a run never change.
+        The best parameters are tags (`best.NAME`) and an artifact: a resumed study may find better ones, and a run's
+        parameters cannot change.
 
         Args:
             dataset, study: as in `log_trial`.
             best: the best trial: `number`, `score`, `params`.
-            n_trials: trials in all.
-            ended_by: "trials", "time" or whatever else ended it.
-            n_counted: trials that were complete or pruned.
+            n_trials: number of all trials.
+            ended_by: "trials", "time" or another reason.
+            n_counted: number of trials that were complete or pruned.
         """
         run = self._study(dataset, study)
         self._log(
@@ -130,16 +132,16 @@ class Tracker(Registry):
         tags = {"study": study, "imputer": imputer, "variant": variant}
         return self._run(f"snpimpute/{safe_name(dataset)}/tune", digest(["study", study]), name, tags)
 
-    @one_line
+    @report_store_errors
     def log_training(self, trained: Training) -> str:
         """Write a trained imputer as a run, register it as a version of `snpimpute-<dataset>`, and return the run's id.
 
-        The alias of the imputer's name and `champion` move to this version if its `val_f1_macro` is higher than that
-        of the version they are at. Only scores on the same prepared dataset compare: a version of another digest gives
-        way to the first one of this digest. Moves are noted (`moves`).
+        The alias with the imputer's name and `champion` move to this version if its `val_f1_macro` is higher than that
+        of their present version. Only scores on the same prepared dataset are comparable: if the present version has
+        another digest, the alias moves in any case. Moves are recorded (`moves`).
 
         Args:
-            trained: what was trained; the same key again finds the same run, and does nothing if that is complete.
+            trained: the trained imputer. The same key finds the same run; if that is complete, nothing is done.
         """
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -174,7 +176,7 @@ class Tracker(Registry):
             "variant": trained.variant,
             "run_id": run_id,
             "dataset_digest": trained.dataset_digest,
-            DECIDES: repr(float(trained.metrics.get(DECIDES, -np.inf))),
+            DECIDING_METRIC: repr(float(trained.metrics.get(DECIDING_METRIC, -np.inf))),
         }
         n_sites = trained.example_target.shape[1]
         card = model_card(
@@ -189,12 +191,12 @@ class Tracker(Registry):
         version = self._register(trained.dataset, run, trained.model_folder, trained.example_target, version_tags, card)
         with self._lock():
             self._promote(trained.imputer, version, version_tags)
-            if trained.champion_moves or not self._at_alias(version.name, CHAMPION):
+            if trained.champion_moves or not self._tags_at_alias(version.name, CHAMPION):
                 self._promote(CHAMPION, version, version_tags)
         self.client.set_terminated(run_id, "FINISHED")
         return run_id
 
-    @one_line
+    @report_store_errors
     def log_scores(
         self,
         run_id: str,
@@ -204,16 +206,16 @@ class Tracker(Registry):
     ) -> None:
         """Write the scores of a trained imputer to its run: curves over the levels, headline figures, pictures.
 
-        A curve is a metric whose step is the percentage missing (per mille, and `_permille` in the key, where
-        a mechanism has levels that are not whole percentages). The mechanism of the headline has plain keys, others
-        their name as a prefix; rare sites have `rare_`. At the headline's level (that of the confusion matrix, else
-        the nearest to 60) values stand without a step under keys such as `f1_macro_60`.
+        A curve is a metric whose step is the percentage missing (per mille, with `_permille` in the key, if a mechanism
+        has levels that are not whole percentages). Keys of the headline's mechanism have no prefix; keys of other
+        mechanisms have its name as a prefix, and keys of rare sites `rare_`. Values at the headline's level (that of
+        the confusion matrix, else the nearest to 60) are also written without a step, under keys such as `f1_macro_60`.
 
         Args:
-            run_id: what `log_training` returned.
-            scores: the tidy table; rows of other imputers or variants, of single masks, of differences and of calls by offsets
-                are left out.
-            metrics: what imputing cost.
+            run_id: the id that `log_training` returned.
+            scores: the tidy table; rows of other imputers or variants, of single masks, of differences and of calls by
+                offsets are left out.
+            metrics: time and memory that imputing took.
             artifacts: files to keep with the run.
         """
         run = self.client.get_run(run_id)
@@ -237,7 +239,7 @@ class Tracker(Registry):
             self.client.log_figure(run_id, confusion_figure(counts, level), "figures/confusion.png")
         self.client.set_tag(run_id, SCORES_TAG, content)
 
-    @one_line
+    @report_store_errors
     def log_comparison(
         self,
         *,
@@ -247,14 +249,14 @@ class Tracker(Registry):
         table: pd.DataFrame,
         tags: Mapping[str, str],
     ) -> str:
-        """Write a report as a run and return the run's id; the same key again renews it.
+        """Write a report as a run and return the run's id; the same key replaces the report in its run.
 
         Args:
-            key: what was compared.
-            dataset_names: the datasets of the report.
-            report_folder: kept as the artifact folder `report`.
+            key: identifies what was compared.
+            dataset_names: names of the report's datasets.
+            report_folder: folder of the report, kept as the artifact folder `report`.
             table: the comparison table, kept as `comparison.csv`.
-            tags: of the run.
+            tags: tags of the run.
         """
         experiment = f"snpimpute/{'+'.join(safe_name(name) for name in dataset_names)}/compare"
         run = self._run(experiment, digest(["comparison", key]), "comparison", {})
@@ -266,6 +268,6 @@ class Tracker(Registry):
 
 
 def _numbers_and_texts(attributes: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
-    """Attributes that are numbers, and the others as text."""
+    """Split attributes into those that are numbers and the others, as text."""
     numbers = {k: float(v) for k, v in attributes.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     return numbers, {k: str(v) for k, v in attributes.items() if k not in numbers}

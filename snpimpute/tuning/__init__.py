@@ -1,1 +1,1 @@
-"""Studies of imputers' parameters: the only room that knows Optuna."""
+"""Studies of imputers' parameters; the only package that imports Optuna."""

@@ -1,4 +1,4 @@
-"""The study of an imputer's parameters: what it begins with, and what its search space suggests."""
+"""Study of one imputer's parameters: its first trials and the parameters that its search space suggests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from snpimpute.imputers.contract import Imputer, Trial
 from snpimpute.tuning.study import Evaluate, StudyResult, StudySettings, TrialRecord, run_study
 
-TRIALS_PER_PROCESS = 10  # Keras keeps some 55 MB of every network it has fitted
+TRIALS_PER_PROCESS = 10  # Keras keeps about 55 MB of every network that it has fitted
 
 
 def tune_imputer(
@@ -21,22 +21,22 @@ def tune_imputer(
     on_trial: Callable[[TrialRecord], None] | None = None,
     on_progress: Callable[[int, int, float], None] | None = None,
 ) -> StudyResult:
-    """Run the study of an imputer's parameters, or go on with it.
+    """Run the study of an imputer's parameters, or resume it.
 
-    It begins with the imputer's defaults (the published values, where there are any), and with the settings that the
-    imputer knows to do well somewhere (`starts`).
+    The first trial takes the imputer's defaults (the published values, if there are any). The next trials take the
+    settings that are known to do well on some data (the imputer's `starts`).
 
     Args:
-        name: of the study in its storage.
-        cls: the imputer.
-        fixed: parameters that stay as they are.
+        name: name of the study in its storage.
+        cls: class of the imputer.
+        fixed: parameters that keep the given value in every trial.
         evaluate, settings, on_trial, on_progress: see `run_study`.
     """
     defaults = cls.parse_params(fixed).model_dump(mode="json")
     published = {key: value for key, value in defaults.items() if key not in fixed}
     return run_study(
         name,
-        suggest=functools.partial(_suggested, cls, fixed),
+        suggest=functools.partial(_suggest_params, cls, fixed),
         first=published,
         starts=[{**published, **start} for start in cls.starts],
         evaluate=evaluate,
@@ -46,7 +46,7 @@ def tune_imputer(
     )
 
 
-def _suggested(cls: type[Imputer], fixed: Mapping[str, Any], trial: Trial) -> dict[str, Any]:
-    """Parameters (JSON-able) that a trial suggests, those in `fixed` as they are."""
+def _suggest_params(cls: type[Imputer], fixed: Mapping[str, Any], trial: Trial) -> dict[str, Any]:
+    """Return the parameters (JSON-able) that a trial suggests; those in `fixed` keep their value."""
     suggested = cls.search_space(trial).model_dump(mode="json")  # type: ignore[attr-defined]
     return cls.parse_params({**suggested, **fixed}).model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""Tables of parameters as TOML files: what studies find, and what users give."""
+"""Tables of parameters as TOML files, found by studies or given by users."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from snpimpute.base.files import write_text
 
 
 def write_params(path: Path, params: Mapping[str, Any], about: Mapping[str, str]) -> None:
-    """Write a table of parameters as TOML, with lines of comment above it.
+    """Write a table of parameters as TOML, with comment lines above it.
 
     Args:
-        path: of the file; it is whole or not there.
-        params: names with values that TOML has, or tables of them; None is left out.
-        about: what to say of them, a comment line each.
+        path: file to write; it is complete or absent, never half written.
+        params: names with values of a TOML type, or tables of them; None is left out.
+        about: facts about the parameters; each key and value make one comment line.
     """
     comments = [f"# {' '.join(f'{key}: {value}'.split())}" for key, value in about.items()]
     write_text(path, "\n".join([*comments, tomli_w.dumps(_without_none(params))]))
@@ -31,7 +31,11 @@ def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_params(path: Path) -> dict[str, Any]:
-    """Read a table that `write_params` wrote (or any TOML); InputError if there is none or it is not TOML."""
+    """Read a table that `write_params` wrote (or any TOML file).
+
+    Raises:
+        InputError: the file cannot be read, or is not TOML.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -41,7 +45,9 @@ def read_params(path: Path) -> dict[str, Any]:
 
 
 def given_params(path: Path) -> dict[str, Any]:
-    """An imputer's parameters from a TOML of them, or from what a study found, which keeps them as its table `params`.
+    """Read an imputer's parameters from a TOML file of them, or from the result of a study.
+
+    The result of a study keeps the parameters in its table `params`.
 
     Raises:
         InputError: as `read_params`.

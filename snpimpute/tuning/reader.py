@@ -1,4 +1,4 @@
-"""Reads Optuna studies, finished or running, and changes nothing in them."""
+"""Read-only access to Optuna studies, finished or running."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from snpimpute.tuning.study import KEEP_SECONDS_EVERY, record_of
 if TYPE_CHECKING:
     import optuna
 
-SILENT = 6 * KEEP_SECONDS_EVERY  # seconds without a word after which a journal's study is taken to be dead
+SILENT_SECONDS = 6 * KEEP_SECONDS_EVERY  # seconds without an update after which a study in a journal counts as dead
 NAME = re.compile(r"(?P<dataset>.+)-(?P<digest>[0-9a-f]{12})-(?P<imputer>[^-]+)-(?P<variant>.+)-[0-9a-f]{8}")
 
 
@@ -29,11 +29,11 @@ class SeenTrial:
         number: counted from 0 within the study.
         state: "complete", "pruned", "failed", "stopped" (by the time budget or a kill) or "running".
         score: validation macro-F1 of a complete trial, else None.
-        suggested: the parameters that the study looks for, as they were in this trial.
-        intermediate: step (epoch) → validation macro-F1 as reported.
-        seconds: wall time that it took, or has taken so far.
-        spent: seconds that the study had spent computing when it ended, pauses left out; now, if it runs.
-        reason: why it failed or was stopped, in one line, else empty.
+        suggested: values of the tuned parameters in this trial.
+        intermediate: step (epoch) → reported validation macro-F1.
+        seconds: wall time of the trial; so far, if it runs.
+        spent: seconds that the study had computed when the trial ended (until now, if it runs), without pauses.
+        reason: why the trial failed or was stopped, in one line, else empty.
     """
 
     number: int
@@ -51,14 +51,14 @@ class SeenStudy:
     """A study as the storage has it.
 
     Attributes:
-        name: of the study.
-        dataset, digest, imputer, variant: what is studied, as the name says; `digest` has 12 digits. Empty if it does not.
-        trials: those that ended or run, by number.
-        n_trials: trials that count wanted, or None if the study does not say.
-        seconds_allowed: time that it may spend, or None for no limit or if it does not say.
-        seconds: time spent so far.
-        last_word: when it last said something (seconds since 1970); inf while a trial runs in a database, which does not tell;
-            -inf if it never did.
+        name: name of the study.
+        dataset, digest, imputer, variant: parts of the name; `digest` has 12 digits. Empty if the name has no such parts.
+        trials: trials that ended or run, by number.
+        n_trials: wanted number of trials that count, or None if the study does not record it.
+        seconds_allowed: time budget in seconds, or None for no limit or if the study does not record it.
+        seconds: seconds spent so far.
+        last_word: time of the last update (seconds since 1970); inf while a trial runs in a database, which does not
+            record it; -inf if there was none.
     """
 
     name: str
@@ -74,16 +74,21 @@ class SeenStudy:
 
     @property
     def counted(self) -> int:
+        """Number of trials that count: complete or pruned."""
         return sum(trial.state in ("complete", "pruned") for trial in self.trials)
 
     @property
     def best(self) -> SeenTrial | None:
+        """Complete trial with the highest score, the earliest of equals; None if none is complete."""
         complete = [trial for trial in self.trials if trial.score is not None]
         return max(complete, key=lambda trial: (trial.score, -trial.number), default=None)
 
     @property
     def seconds_left(self) -> float | None:
-        """Until its trials or its time are used up, if trials go on to take as long as they took; None if nobody can say."""
+        """Estimated seconds until the trials or the time are used up.
+
+        Assumes that further trials take as long as those so far. None if there is no limit, or nothing to estimate from.
+        """
         limits = []
         if self.n_trials is not None and self.counted:
             limits.append(self.seconds / self.counted * max(self.n_trials - self.counted, 0))
@@ -93,51 +98,60 @@ class SeenStudy:
 
     @property
     def alive(self) -> bool:
-        """Whether a process is at work on it, as far as can be seen: it spoke within the last minute, and a trial runs or is
-        still wanted (between two trials none runs)."""
+        """True if a process seems to work on the study.
+
+        The study was updated within the last minute, and a trial runs or is still wanted (between two trials none runs).
+        """
         runs = any(trial.state == "running" for trial in self.trials)
-        return (runs or self._wants_more) and time.time() - self.last_word < SILENT
+        return (runs or self._wants_more) and time.time() - self.last_word < SILENT_SECONDS
 
     @property
     def _wants_more(self) -> bool:
-        """Whether it says how far it goes, and is not there yet."""
-        says = self.n_trials is not None or self.seconds_allowed is not None
-        has_trials = self.n_trials is not None and self.counted >= self.n_trials
-        has_time = self.seconds_allowed is not None and self.seconds >= self.seconds_allowed
-        return says and not has_trials and not has_time
+        """True if the study records a budget and has not used it up."""
+        has_budget = self.n_trials is not None or self.seconds_allowed is not None
+        trials_done = self.n_trials is not None and self.counted >= self.n_trials
+        time_used = self.seconds_allowed is not None and self.seconds >= self.seconds_allowed
+        return has_budget and not trials_done and not time_used
 
 
 def journals(runs: Path) -> list[Path]:
-    """The journals that are kept in a folder of runs, the one written last first."""
+    """Return the journal files in a folder of runs, the last written first."""
     return sorted((runs / "studies").glob("*.journal"), key=lambda path: -path.stat().st_mtime)
 
 
 def names_in(database: str) -> list[str]:
-    """Names of the studies in a database (a URL as Optuna takes it); InputError if it cannot be read."""
+    """Return the names of the studies in a database, sorted.
+
+    Args:
+        database: a URL as Optuna takes it.
+
+    Raises:
+        InputError: the database cannot be read.
+    """
     import optuna
 
-    return sorted(_reading(database, lambda: optuna.get_all_study_names(_storage(database))))
+    return sorted(_with_storage_errors(database, lambda: optuna.get_all_study_names(_open_existing_storage(database))))
 
 
 def read_study(storage: str, name: str) -> SeenStudy:
-    """A study as it stands.
+    """Read a study in its present state.
 
     Args:
         storage: path of a journal file, or a database URL as Optuna takes it.
-        name: of the study.
+        name: name of the study.
 
     Raises:
         InputError: there is no such study, or the storage cannot be read.
     """
-    study = _load(storage, name)
-    trials = _reading(storage, lambda: study.get_trials(deepcopy=False))
+    study = _load_study(storage, name)
+    trials = _with_storage_errors(storage, lambda: study.get_trials(deepcopy=False))
     attributes = study.user_attrs
     parts = NAME.fullmatch(name)
     budget = attributes.get("budget", {})
     return SeenStudy(
         name=name,
         **(parts.groupdict() if parts else dict.fromkeys(("dataset", "digest", "imputer", "variant"), "")),
-        trials=_seen(trials),
+        trials=_seen_trials(trials),
         n_trials=budget.get("trials"),
         seconds_allowed=budget.get("seconds"),
         seconds=float(attributes.get("seconds", 0.0)),
@@ -146,16 +160,17 @@ def read_study(storage: str, name: str) -> SeenStudy:
 
 
 def warm_up() -> None:
-    """Load what importances need: that takes seconds, which a page should not wait for."""
+    """Load the packages that `importances` needs: this takes seconds, and a page should not wait for it."""
     from optuna.importance import FanovaImportanceEvaluator
 
     FanovaImportanceEvaluator(seed=1)
 
 
 def importances(storage: str, name: str) -> dict[str, float]:
-    """How much of the variance of the score each parameter explains, largest first, by functional ANOVA (Hutter et al. 2014).
+    """Return the share of the score's variance that each parameter explains, largest first.
 
-    The shares sum to 1. Empty where fewer than four trials are complete, or all of them have the same score.
+    By functional ANOVA (Hutter et al. 2014). The shares sum to 1. Empty if fewer than four trials are complete, or all
+    of them have the same score.
 
     Args:
         storage, name: as in `read_study`.
@@ -163,7 +178,7 @@ def importances(storage: str, name: str) -> dict[str, float]:
     import optuna
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
-    study = _load(storage, name)
+    study = _load_study(storage, name)
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if len(complete) < 4 or len({trial.value for trial in complete}) == 1:
         return {}
@@ -171,7 +186,7 @@ def importances(storage: str, name: str) -> dict[str, float]:
 
 
 def _last_word(storage: str, trials: list[optuna.trial.FrozenTrial]) -> float:
-    """When a study last said something; a database does not tell what a trial that runs said."""
+    """Return the time of a study's last update; inf if a trial runs in a database, which does not record it."""
     if "://" not in storage:
         return Path(storage).stat().st_mtime
     if any(trial.state.name == "RUNNING" for trial in trials):
@@ -179,7 +194,7 @@ def _last_word(storage: str, trials: list[optuna.trial.FrozenTrial]) -> float:
     return max((t.datetime_complete.timestamp() for t in trials if t.datetime_complete), default=-math.inf)
 
 
-def _seen(trials: list[optuna.trial.FrozenTrial]) -> list[SeenTrial]:
+def _seen_trials(trials: list[optuna.trial.FrozenTrial]) -> list[SeenTrial]:
     now = datetime.now()
     spans = {t.number: (t.datetime_start, t.datetime_complete or now) for t in trials if t.datetime_start}
     seen = []
@@ -205,7 +220,7 @@ def _seen(trials: list[optuna.trial.FrozenTrial]) -> list[SeenTrial]:
 
 
 def _covered(spans: list[tuple[datetime, datetime]]) -> float:
-    """Seconds that lie in at least one of the spans."""
+    """Return the seconds that lie in at least one of the spans."""
     total, reached = 0.0, datetime.min
     for start, end in sorted(spans):
         total += max((end - max(start, reached)).total_seconds(), 0.0)
@@ -213,18 +228,21 @@ def _covered(spans: list[tuple[datetime, datetime]]) -> float:
     return total
 
 
-def _load(storage: str, name: str) -> optuna.Study:
+def _load_study(storage: str, name: str) -> optuna.Study:
+    """Load a study without creating anything; InputError if it is not there or the storage cannot be read."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        return _reading(storage, lambda: optuna.load_study(study_name=name, storage=_storage(storage)))
+        return _with_storage_errors(
+            storage, lambda: optuna.load_study(study_name=name, storage=_open_existing_storage(storage))
+        )
     except KeyError:
         raise InputError(f"there is no study {name} in {storage}") from None
 
 
-def _storage(storage: str) -> Any:
-    """Optuna's storage, of which nothing is made that is not there."""
+def _open_existing_storage(storage: str) -> Any:
+    """Open Optuna's storage; create neither a file nor tables."""
     if "://" in storage:
         from optuna.storages import RDBStorage
 
@@ -236,7 +254,8 @@ def _storage(storage: str) -> Any:
     return JournalStorage(JournalFileBackend(storage))
 
 
-def _reading(storage: str, read: Any) -> Any:
+def _with_storage_errors(storage: str, read: Any) -> Any:
+    """Call `read`; turn the errors of a storage into InputError."""
     from optuna.exceptions import OptunaError
     from sqlalchemy.exc import SQLAlchemyError
 

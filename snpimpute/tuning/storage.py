@@ -1,4 +1,4 @@
-"""Where studies are kept: journals that are mended, databases, and who may write to a study."""
+"""Storage of studies: journals with repair, databases, and a lock that lets one process run a study."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from snpimpute.base.errors import InputError, without_password
 if TYPE_CHECKING:
     import optuna
 
-SECONDS_TO_FORGET = 5.0  # that a database may take to see that the process which held a study is dead
+SECONDS_TO_FORGET = 5.0  # a database may take this long to notice that the process that held a study is dead
 SECONDS_TO_MAKE_TABLES = 60.0
-TICK = 0.2  # seconds between looks at whether a lock is free
+TICK = 0.2  # seconds between attempts to get a lock
 
 
 def open_storage(storage: str) -> optuna.storages.BaseStorage:
-    """Optuna's storage of a journal file, by its path, or of a database, by its URL; made if it is not there."""
+    """Open Optuna's storage in a journal file (by path) or a database (by URL); create it if it is not there."""
     return _database_storage(storage) if "://" in storage else _journal_storage(Path(storage).resolve())
 
 
@@ -37,7 +37,7 @@ def _database_storage(url: str) -> optuna.storages.BaseStorage:
         return RDBStorage(url)
     with _held_in_database(url, "tables", SECONDS_TO_MAKE_TABLES) as held:
         if not held:
-            raise OSError("its tables are being made by somebody else")
+            raise OSError("another process is still making its tables")
         return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})  # a trial may outlast an idle connection
 
 
@@ -57,10 +57,10 @@ def _journal_storage(path: Path) -> optuna.storages.BaseStorage:
 
 
 class _JournalLock:
-    """Lets one process at a time write to a journal: a lock that ends with its process, unlike Optuna's lock files.
+    """Lock that lets one process at a time write to a journal; unlike Optuna's lock files it ends with its process.
 
-    Whoever gets it cuts off the line that a process killed while it wrote has left unfinished; the next line would be
-    appended to it, and the journal could not be read any more.
+    Acquiring the lock also cuts off an unfinished last line, left by a process that was killed while it wrote. Otherwise
+    the next line would be appended to it, and the journal could no longer be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -91,22 +91,25 @@ class _JournalLock:
 
 @contextmanager
 def held_alone(storage: str, name: str) -> Iterator[None]:
-    """Hold a study for this process; InputError if another one runs it.
+    """Hold a study for this process.
 
-    PostgreSQL holds it for whoever shares the database; for other storages a file holds it on this machine: beside a journal
-    or an SQLite file, else in the folder of temporary files.
+    In PostgreSQL the lock holds for every machine that shares the database. For other storages it is a file and holds on
+    this machine only: beside a journal or an SQLite file, else in the folder of temporary files.
+
+    Raises:
+        InputError: another process runs the study, or the storage cannot be used.
     """
     if _is_postgresql(storage):
         with _held_in_database(storage, f"study {name}", SECONDS_TO_FORGET) as held:
             if not held:
-                raise _runs_elsewhere(name)
+                raise _running_elsewhere(name)
             yield
         return
     lock = FileLock(_lock_file(storage, name), timeout=0)
     try:
         lock.acquire()
     except Timeout:
-        raise _runs_elsewhere(name) from None
+        raise _running_elsewhere(name) from None
     except OSError as error:
         raise storage_error(storage, error) from None
     try:
@@ -115,12 +118,16 @@ def held_alone(storage: str, name: str) -> Iterator[None]:
         lock.release()
 
 
-def _runs_elsewhere(name: str) -> InputError:
+def _running_elsewhere(name: str) -> InputError:
     return InputError(f"study {name} is running in another process: wait for it, or end that one")
 
 
 def _lock_file(storage: str, name: str) -> Path:
-    """Beside a journal or an SQLite file; in the folder of temporary files for other storages, or where that is not there."""
+    """Return the lock file of a study.
+
+    It is beside a journal or an SQLite file; for other storages, or if that folder does not exist, it is in the folder
+    of temporary files.
+    """
     study = digest([os.getuid(), storage, name])[:16]
     if "://" not in storage:
         journal = Path(storage).resolve()
@@ -138,18 +145,20 @@ def _is_postgresql(storage: str) -> bool:
 
 @contextmanager
 def _held_in_database(url: str, key: str, patience: float) -> Iterator[bool]:
-    """Whether this process now holds an advisory lock of a PostgreSQL database, which ends with its connection.
+    """Try to take an advisory lock of a PostgreSQL database, and yield whether this process holds it.
+
+    The lock ends with the connection.
 
     Args:
-        url: of the database.
-        key: what is held.
+        url: URL of the database.
+        key: name of the lock.
         patience: seconds to wait for another holder.
     """
     from sqlalchemy import create_engine, func, select
     from sqlalchemy.exc import SQLAlchemyError
     from sqlalchemy.pool import NullPool
 
-    number = int(digest(["snpimpute", key])[:15], 16)  # the database takes 63 bits
+    number = int(digest(["snpimpute", key])[:15], 16)  # the database takes a signed 64-bit number
     deadline = time.monotonic() + patience
     try:
         connection = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect()
@@ -164,5 +173,6 @@ def _held_in_database(url: str, key: str, patience: float) -> Iterator[bool]:
 
 
 def storage_error(storage: str, error: BaseException) -> InputError:
+    """Return the InputError that reports a failure of a study's storage in one line, without its password."""
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return InputError(f"study storage {without_password(storage)} cannot be used: {first}")

@@ -1,4 +1,4 @@
-"""A study that looks for the best parameters: this process asks and tells Optuna, workers only compute."""
+"""Search for the best parameters with Optuna: the main process runs the study, worker processes evaluate trials."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.processes import Worker, end_workers, report_score
 from snpimpute.tuning.storage import held_alone, open_storage, storage_error
 
-if TYPE_CHECKING:  # a worker starts without pandas if its evaluation needs none
+if TYPE_CHECKING:  # so that a worker loads pandas only if its evaluation needs it
     import optuna
 
     from snpimpute.imputers.contract import Report, Trial
 
-TICK = 0.2  # seconds between looks at the clock
-KEEP_SECONDS_EVERY = 10.0  # how much of the time spent a kill can make a study forget
+TICK = 0.2  # longest wait, in seconds, before the time budget is checked again
+KEEP_SECONDS_EVERY = 10.0  # seconds between records of the time spent: a kill loses at most this much
 WARMUP_STEPS = 5  # reports before a trial can be pruned
 TRIALS_BEFORE_PRUNING = 5
 FAILURES_IN_A_ROW = 3
@@ -31,16 +31,17 @@ State = Literal["complete", "pruned", "failed", "stopped"]
 
 @dataclass(frozen=True)
 class StudySettings:
-    """How much a study may spend, and where it is kept. None of it changes a score.
+    """Budget and storage of a study; none of these settings changes the score of a set of parameters.
 
     Attributes:
-        n_trials: trials that count, complete or pruned; exactly so many, whatever is stopped and resumed.
+        n_trials: number of trials that count (complete or pruned); met exactly, however often the study is stopped and
+            resumed.
         seconds: wall time over all starts of the study; None for no limit.
-        workers: processes that compute at the same time.
-        threads: processor threads of each of them.
-        seed: of the sampler.
+        workers: number of processes that evaluate trials at the same time.
+        threads: processor threads of each worker.
+        seed: seed of the sampler.
         storage: path of a journal file, or a database URL as Optuna takes it (sqlite:///..., postgresql://...).
-        trials_per_process: a worker is replaced by a fresh process after so many trials.
+        trials_per_process: number of trials after which a fresh process replaces a worker.
     """
 
     n_trials: int
@@ -54,7 +55,7 @@ class StudySettings:
 
 @dataclass(frozen=True)
 class TrialOutcome:
-    """What an evaluation gives back: the score (higher is better) and whatever else is worth keeping, JSON-able."""
+    """Result of an evaluation: the score (higher is better) and further attributes to keep (JSON-able)."""
 
     score: float
     attributes: dict[str, Any]
@@ -68,13 +69,13 @@ class TrialRecord:
         number: counted from 0 within the study, never used twice.
         state: "complete"; "pruned"; "failed" (raised, or its process died); "stopped" (by the time budget or a kill).
             Only the first two count.
-        score: of a complete trial, else None.
-        params: the full table that was evaluated.
-        intermediate: step → score as reported.
-        attributes: of a complete trial's outcome, else empty.
+        score: score of a complete trial, else None.
+        params: the full table of parameters that was evaluated.
+        intermediate: step → reported score.
+        attributes: further attributes of a complete trial, else empty.
         seconds: wall time, a fresh worker's imports included; 0 if the study was killed meanwhile.
-        reason: why it failed or was stopped, in one line, else empty.
-        first: whether its parameters are those the study was given to begin with (the published ones).
+        reason: why the trial failed or was stopped, in one line, else empty.
+        first: true for the trial with the parameters `first` of `run_study` (the published ones).
     """
 
     number: int
@@ -89,12 +90,13 @@ class TrialRecord:
 
     @property
     def counts(self) -> bool:
+        """True if the trial counts towards `n_trials`: complete or pruned."""
         return self.state in ("complete", "pruned")
 
 
 @dataclass(frozen=True)
 class StudyResult:
-    """The best complete trial, every trial by number, and what ended the study."""
+    """Result of a study: the best complete trial, all trials by number, and the limit that ended it."""
 
     best: TrialRecord
     trials: list[TrialRecord]
@@ -115,34 +117,34 @@ def run_study(
     on_trial: Callable[[TrialRecord], None] | None = None,
     on_progress: Callable[[int, int, float], None] | None = None,
 ) -> StudyResult:
-    """Run a study, or go on with it, until its trials or its time are used up.
+    """Run a study, or resume it, until its trials or its time are used up.
 
     Parameters are proposed by the tree-structured Parzen estimator (Bergstra et al. 2011, "Algorithms for
     hyper-parameter optimization"; multivariate after Falkner et al. 2018) and poor trials are pruned by the median
-    rule (Golovin et al. 2017, "Google Vizier"). With one worker, same seed, same parameters in the same order.
+    rule (Golovin et al. 2017, "Google Vizier"). With one worker, the same seed gives the same parameters in the same order.
 
-    A study belongs to one process at a time: trials that the storage calls running are taken for those of a killed
-    start. PostgreSQL sees to that for all who share the database; for other storages it is checked on this machine.
+    One process at a time runs a study: a trial that the storage calls running is taken for one of a killed start.
+    PostgreSQL ensures this for all machines that share the database; other storages ensure it on this machine only.
 
     Args:
-        name: of the study in its storage.
-        suggest: makes a full table of parameters (JSON-able) from what it asks of a trial.
-        first: parameters of the first trial, by the names that `suggest` asks for; other names are ignored. That trial
+        name: name of the study in its storage.
+        suggest: makes a full table of parameters (JSON-able) from the values that it asks of a trial.
+        first: parameters of the first trial, by the names that `suggest` asks for; other names are ignored. This trial
             is never pruned, and is evaluated again if it was stopped.
-        evaluate: maps parameters to an outcome, in a worker: a fresh process without this one's memory, so it must be
-            importable by name (a module's function, or functools.partial of one). It may call report(step, score),
-            steps from 0, which raises if the trial is to end there.
-        starts: further parameters to begin with, tried in this order after the first.
-        settings: see StudySettings. When the time is used up, trials that run are stopped and do not count; as long as
-            none is complete, one of them goes on.
+        evaluate: maps parameters to an outcome. It runs in a worker, a fresh process without this one's memory, so it
+            must be importable by name (a module's function, or functools.partial of one). It may call
+            report(step, score), with steps from 0; report raises if the trial is to end there.
+        starts: parameters of the next trials, tried in this order after the first.
+        settings: see StudySettings. When the time is used up, running trials are stopped and do not count; but as long
+            as no trial is complete, one of them goes on.
         on_trial: called once with every trial that ends, and at the start with those that ended before.
-        on_progress: called at the start and after each trial with the number of trials that count, the number wanted
-            and the best score so far (nan if there is none).
+        on_progress: called at the start and after each trial with the number of trials that count, the wanted number
+            and the best score so far (NaN if there is none).
 
     Raises:
-        InputError: the storage cannot be used, or the study runs elsewhere; or, three times in a row, a trial failed
-            and the last one with InputError.
-        RuntimeError: three trials in a row failed otherwise.
+        InputError: the storage cannot be used, or another process runs the study; or three trials in a row failed, the
+            last one with InputError.
+        RuntimeError: three trials in a row failed, the last one with another error.
     """
     import optuna
 
@@ -150,13 +152,13 @@ def run_study(
     with held_alone(settings.storage, name):
         study = _open_study(name, settings)
         try:
-            return _Run(study, suggest, first, starts, evaluate, settings, on_trial, on_progress).result()
+            return _StudyStart(study, suggest, first, starts, evaluate, settings, on_trial, on_progress).result()
         except optuna.exceptions.StorageInternalError as error:
             raise storage_error(settings.storage, error.__cause__ or error) from None
 
 
 class _TrialWorker(Worker):
-    """A worker and the trial that it computes."""
+    """Worker process and the trial that it evaluates."""
 
     def __init__(self, evaluate: Evaluate, threads: int) -> None:
         super().__init__("trial", threads)
@@ -169,6 +171,7 @@ class _TrialWorker(Worker):
         self.n_trials = 0
 
     def start(self, trial: optuna.Trial, params: dict[str, Any]) -> None:
+        """Let the worker evaluate a trial."""
         self.trial = trial
         self.number = trial.number
         self.is_first = trial.user_attrs.get("first", False)
@@ -177,8 +180,8 @@ class _TrialWorker(Worker):
         self.call(self.evaluate, params, report_score)
 
 
-class _Run:
-    """One start of a study: the parent's side."""
+class _StudyStart:
+    """One start of a study, in the main process."""
 
     def __init__(
         self,
@@ -206,32 +209,33 @@ class _Run:
         self.started = self.kept = time.monotonic()
 
     def result(self) -> StudyResult:
+        """Run the study to its end and return its result."""
         self.study.set_user_attr("budget", {"trials": self.settings.n_trials, "seconds": self.settings.seconds})
-        self._take_up()
+        self._resume()
         try:
             while self._start_trials():
-                self._listen()
+                self._handle_worker_messages()
                 self._stop_late_trials()
                 if time.monotonic() - self.kept > KEEP_SECONDS_EVERY:
-                    self._keep_seconds()
+                    self._record_seconds()
         finally:
             end_workers(self.workers)
-        self._keep_seconds()
+        self._record_seconds()
         trials = [self.records[number] for number in sorted(self.records)]
         best = max((t for t in trials if t.score is not None), key=lambda t: (t.score, -t.number))
         return StudyResult(best, trials, "trials" if self._counted() >= self.settings.n_trials else "time")
 
-    # ------------------------------------------------------------------ what was there before
+    # ------------------------------------------------------------------ earlier starts
 
-    def _take_up(self) -> None:
-        """Close the trials of a killed start, pass on those that ended, and queue the first one if it is still due."""
+    def _resume(self) -> None:
+        """Close the trials of a killed start, report those that ended, and queue first trials that are still due."""
         from optuna.trial import TrialState
 
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self.study.tell(trial.number, state=TrialState.FAIL)
         waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         for trial in self.study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)):
-            self._add(record_of(trial))
+            self._add_record(record_of(trial))
         if not waiting and not any(record.first and record.state != "stopped" for record in self.records.values()):
             self.study.enqueue_trial(self.first, user_attrs={"first": True})
         stopped = {number for number, record in self.records.items() if record.state == "stopped"}
@@ -239,12 +243,12 @@ class _Run:
         for number, start in enumerate(self.starts):
             if number not in tried:
                 self.study.enqueue_trial(start, user_attrs={"start": number})
-        self._show_progress()
+        self._report_progress()
 
-    # ------------------------------------------------------------------ the loop's steps
+    # ------------------------------------------------------------------ steps of the loop
 
     def _start_trials(self) -> bool:
-        """Give idle workers trials as long as more are wanted; False if none runs then."""
+        """Give idle workers trials as long as more are wanted; return False if none runs then."""
         while len(self._busy()) < self.settings.workers and self._more_wanted():
             idle = next((w for w in self.workers if w.trial is None), None)
             if idle is None:
@@ -262,8 +266,8 @@ class _Run:
             return False
         return self._seconds_left() > 0 or (running == 0 and not self._any_complete())
 
-    def _listen(self) -> None:
-        """Take what the workers say."""
+    def _handle_worker_messages(self) -> None:
+        """Handle the messages that workers sent: reported scores, results, errors, deaths."""
         busy = {worker.pipe: worker for worker in self._busy()}
         for pipe in wait(list(busy), TICK):
             worker = busy[pipe]  # type: ignore[index]
@@ -273,7 +277,7 @@ class _Run:
                 self._finish(worker, "failed", reason=worker.last_words())
                 continue
             if kind == "report":
-                self._answer(worker, *content)
+                self._handle_report(worker, *content)
             elif worker.pruned:
                 self._finish(worker, "pruned")
             elif kind == "done":
@@ -281,8 +285,8 @@ class _Run:
             else:
                 self._finish(worker, "failed", reason=content[0], error=InputError if content[1] else RuntimeError)
 
-    def _answer(self, worker: _TrialWorker, step: int, score: float) -> None:
-        """Keep a reported score, and say whether the trial goes on."""
+    def _handle_report(self, worker: _TrialWorker, step: int, score: float) -> None:
+        """Store a reported score, and answer the worker whether the trial goes on."""
         trial = worker.trial
         assert trial is not None
         trial.report(score, step)
@@ -290,7 +294,7 @@ class _Run:
         worker.send(not worker.pruned)
 
     def _stop_late_trials(self) -> None:
-        """When the time is used up, end what runs; as long as no trial is complete, one goes on."""
+        """Stop running trials when the time is used up; as long as no trial is complete, let one go on."""
         late = self._busy()
         if not late or self._seconds_left() > 0:
             return
@@ -317,7 +321,7 @@ class _Run:
         reason: str = "",
         error: type[Exception] = RuntimeError,
     ) -> None:
-        """Tell the storage and whoever listens how a trial ended."""
+        """Record in the storage how a trial ended, and call the callbacks."""
         from optuna.trial import TrialState
 
         trial = worker.trial
@@ -328,31 +332,31 @@ class _Run:
             "reason": reason,
         }
         trial.set_user_attr("end", end)
-        told = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}.get(state, TrialState.FAIL)
-        frozen = self.study.tell(trial, outcome.score if outcome else None, state=told)
-        self._keep_seconds()
+        final_state = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}.get(state, TrialState.FAIL)
+        frozen = self.study.tell(trial, outcome.score if outcome else None, state=final_state)
+        self._record_seconds()
         worker.trial = None
         worker.n_trials += 1
         if worker.process.poll() is not None or worker.n_trials >= self.settings.trials_per_process:
             end_workers([worker])
             self.workers.remove(worker)
-        self._add(record_of(frozen))
-        self._show_progress()
+        self._add_record(record_of(frozen))
+        self._report_progress()
         self.failures = self.failures + 1 if state == "failed" else 0
         if self.failures >= FAILURES_IN_A_ROW:
             raise error(f"study {self.study.study_name}: {self.failures} trials in a row failed; the last: {reason}")
 
-    def _add(self, record: TrialRecord) -> None:
+    def _add_record(self, record: TrialRecord) -> None:
         self.records[record.number] = record
         if self.on_trial is not None:
             self.on_trial(record)
 
-    def _show_progress(self) -> None:
+    def _report_progress(self) -> None:
         if self.on_progress is not None:
             scores = [record.score for record in self.records.values() if record.score is not None]
             self.on_progress(self._counted(), self.settings.n_trials, max(scores, default=math.nan))
 
-    # ------------------------------------------------------------------ where the study stands
+    # ------------------------------------------------------------------ present state
 
     def _busy(self) -> list[_TrialWorker]:
         return [worker for worker in self.workers if worker.trial is not None]
@@ -368,13 +372,13 @@ class _Run:
             return math.inf
         return self.settings.seconds - self.spent_before - (time.monotonic() - self.started)
 
-    def _keep_seconds(self) -> None:
+    def _record_seconds(self) -> None:
         self.kept = time.monotonic()
         self.study.set_user_attr("seconds", round(self.spent_before + self.kept - self.started, 3))
 
 
 def record_of(trial: optuna.trial.FrozenTrial) -> TrialRecord:
-    """A trial as the storage has it; one that failed without a reason was running when the study was killed."""
+    """Return the record of a trial in the storage; one that failed without a reason was running during a kill."""
     from optuna.trial import TrialState
 
     states: dict[TrialState, State] = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned"}
@@ -398,7 +402,7 @@ def record_of(trial: optuna.trial.FrozenTrial) -> TrialRecord:
 
 
 def _open_study(name: str, settings: StudySettings) -> optuna.Study:
-    """Create or load a study that maximises; InputError if its storage cannot be used."""
+    """Create or load a study that maximises the score; InputError if its storage cannot be used."""
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -425,6 +429,6 @@ def _open_study(name: str, settings: StudySettings) -> optuna.Study:
         TypeError,
     ) as error:
         raise storage_error(settings.storage, error) from None
-    # The sampler's draws are not stored: a resumed study would draw again what it drew at its start.
+    # The sampler's state is not stored: with the same seed, a resumed study would draw the same values again.
     study.sampler = optuna.samplers.TPESampler(seed=settings.seed + len(study.get_trials(deepcopy=False)))
     return study

@@ -9,7 +9,7 @@ import pytest
 
 from snpimpute.base.errors import InputError
 from snpimpute.dataset.prepared import dataset_in
-from snpimpute.experiment.compare import draw
+from snpimpute.experiment.compare import draw_report
 from snpimpute.experiment.pipeline import prepare
 from snpimpute.experiment.rows import Done, Outcome, Row, Tuned
 from snpimpute.experiment.settings import parse
@@ -56,7 +56,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
         Done(Row("bert", "random", False, "random", {}), failed="out of memory"),
     ]
     outcome = Outcome(datasets={"calves": folder}, rows={"calves": dones}, scores={"calves": runs / "calves.csv"})
-    draw(SETTINGS, outcome, [table], runs / "report")
+    draw_report(SETTINGS, outcome, [table], runs / "report")
     assert outcome.report == runs / "report" / "report.html"
     assert outcome.tables["calves"]["imputer"].tolist()[0] == "mode/default"
     read = pd.read_csv(runs / "report" / "imputers.csv", keep_default_na=False)
@@ -90,4 +90,4 @@ def test_a_failed_row_keeps_its_reason(rows: pd.DataFrame) -> None:
 def test_without_scores_one_line_says_why(tmp_path: Path) -> None:
     failed = {"calves": [Done(Row("bert", "random", False, "random", {}), failed="out of memory")]}
     with pytest.raises(InputError, match=r"no imputer could be scored: bert/random on calves: out of memory"):
-        draw(SETTINGS, Outcome(rows=failed), [], tmp_path / "report")
+        draw_report(SETTINGS, Outcome(rows=failed), [], tmp_path / "report")

@@ -94,7 +94,7 @@ def test_swaps_are_repaired_flips_left_out_and_each_counted(tmp_path):
     assert (found.sites.panel_index[flipped] == -1).all()
     assert found.excluded.reason.tolist() == ["flipped"] * 15
     assert any(line == "REF and ALT exchanged, the calls turned round: 40 sites" for line in found.warnings)
-    assert any(line.startswith("of the other strand") and line.endswith("15 sites") for line in found.warnings)
+    assert any(line.startswith("on the other strand") and line.endswith("15 sites") for line in found.warnings)
     assert not found.problems
 
 

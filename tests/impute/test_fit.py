@@ -18,7 +18,7 @@ import pytest
 
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import GenotypeMatrix
-from snpimpute.impute.champions import compare, fetched, find, listed, promote, rollback
+from snpimpute.impute.champions import compare, fetch_model, find_model, model_table, promote, rollback
 from snpimpute.impute.fit import FitSettings, fit
 from snpimpute.impute.windows import WindowedModel, owned_by
 from snpimpute.imputers.softmax_regression import SoftmaxRegression
@@ -103,13 +103,13 @@ def test_all_samples_are_in_the_model(store, calves):
 
 def test_only_a_better_model_is_promoted_and_moves_are_kept(store):
     runs, tracker, mode, softmax = store
-    table = listed(tracker)
+    table = model_table(tracker)
     assert table["imputer"].tolist() == ["mode", "softmax_regression"]
     assert table["aliases"].tolist() == ["champion, mode", "softmax_regression"], (
         "the first is champion until one is promoted"
     )
     assert mode.registered == "snpimpute-calves-panel version 1"
-    models = [fetched(tracker, find(tracker, f"calves/{v}"), runs) for v in (1, 2)]
+    models = [fetch_model(tracker, find_model(tracker, f"calves/{v}"), runs) for v in (1, 2)]
     differences = compare(*models)
     row = differences[(differences.subset == "all") & (differences.metric == "f1_macro")].iloc[0]
     scores = [
@@ -117,7 +117,7 @@ def test_only_a_better_model_is_promoted_and_moves_are_kept(store):
     ]
     assert row.difference == pytest.approx(scores[1] - scores[0], abs=1e-5) and row.low > 0.05
     assert "champion is version 2 (softmax_regression)" in promote(tracker, "calves/2", runs)
-    assert find(tracker, None).version == "2" and find(tracker, "calves@champion").version == "2"
+    assert find_model(tracker, None).version == "2" and find_model(tracker, "calves@champion").version == "2"
     with pytest.raises(
         InputError, match=r"version 1 \(mode\) is not better than the champion, version 2 .*typed: -0\."
     ):
@@ -141,7 +141,7 @@ def test_what_is_not_registered_is_said(store):
         "calves/9": "has no version 9; it has 1, 2",
     }.items():
         with pytest.raises(InputError, match=said):
-            find(tracker, wanted)
+            find_model(tracker, wanted)
 
 
 def test_models_measured_otherwise_are_not_compared(store, panel, tmp_path):

@@ -1,4 +1,4 @@
-"""Imputing somebody's file: aligned with the model whatever the file is like, blended, nothing observed changed, nothing lost."""
+"""Imputation of a user's file: alignment with the model, blending of windows, observed calls and records that are kept."""
 
 from __future__ import annotations
 

@@ -129,10 +129,10 @@ def test_what_is_wrong_with_a_request_is_said_in_a_400(served, calves):
         ([[3, *row[1:]]], keys, f"row 1, site {keys[0]}: 3 is not a call; give 0, 1 or 2 alternate alleles"),
         ([row, [0.5, *row[1:]]], keys, f"row 2, site {keys[0]}: 0.5 is not a call"),
         ([["A", *row[1:]]], keys, "could not convert string to float"),
-        ([row[:-1]], keys, f"{len(keys) - 1} columns, and {len(keys)} names"),
+        ([row[:-1]], keys, f"{len(keys) - 1} columns, but {len(keys)} names"),
         ([row], [], "0 names in the parameter `sites`"),
         ([row, row[1:]], keys, "inhomogeneous shape"),
-        ([row], ["99:1:A:C", *keys[1:]], "site 99:1:A:C is not the model's"),
+        ([row], ["99:1:A:C", *keys[1:]], "site 99:1:A:C is not in the model"),
         ([row], [keys[1], *keys[1:]], f"site {keys[1]} is named twice"),
         (row, keys, "Shape of input"),
     ):

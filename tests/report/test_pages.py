@@ -66,7 +66,7 @@ def concordance_page(compared: Concordance, tmp_path_factory: pytest.TempPathFac
 def test_the_check_stands_in_its_tables_and_files(check: TargetCheck, qc_page: Path) -> None:
     page = qc_page.read_text(encoding="utf-8")
     tables = Tables(page)
-    kinds = tables.table("What the target's records are to the panel")
+    kinds = tables.table("The target's records by their match to the panel")
     assert [kinds[kind]["Records"][0] for kind in ("shared", "swapped", "flipped", "outside")] == [
         "363",
         "30",
@@ -94,7 +94,7 @@ def test_a_check_of_nothing_usable_has_a_page_that_says_why(tmp_path: Path) -> N
     write_vcf(tmp_path / "t.vcf.gz", replace(target, sites=target.sites.assign(contig="9")))
     check = check_target(tmp_path / "t.vcf.gz", PanelSites.of_matrix(PANEL))
     page = write_check(check, tmp_path / "out").read_text(encoding="utf-8")
-    assert "cannot be imputed with the panel as it is" in page
+    assert "cannot be imputed with the panel in its present state" in page
     assert '<p class="note">No contig in common: the target has 9, the panel 1.</p>' in page
     assert "nan" not in page.split("<script>")[0].split("</style>")[1].lower()
 
@@ -109,7 +109,7 @@ def test_a_large_figure_keeps_the_sites_farthest_off(tmp_path: Path) -> None:
     plots = json.loads(page.split('id="plots">')[1].split("</script>")[0])
     points = [text for trace in plots["frequencies-figure-0"]["data"][1:] for text in trace["text"]]
     assert len(points) == MAX_POINTS and any(text.startswith("1:78000 ") for text in points)
-    assert f"Drawn are {MAX_POINTS:,} of {n:,} sites" in page
+    assert f"Shown are {MAX_POINTS:,} of {n:,} sites" in page
 
 
 def test_the_comparison_stands_in_its_tables_and_files(compared: Concordance, concordance_page: Path) -> None:
@@ -119,7 +119,7 @@ def test_the_comparison_stands_in_its_tables_and_files(compared: Concordance, co
     assert shown["Concordance"][0] == f"{row.concordance:.3f}" and shown["IQS"][0] == f"{row.iqs:.3f}"
     groups = tables.table("Scores by group")
     assert groups["A"]["Macro-F1"][0] == f"{compared.groups.f1_macro[0]:.3f}" and groups["B"]["Samples"][0] == "15"
-    kept = tables.table("What a filter on DR2 keeps")["0.5"]
+    kept = tables.table("Effect of a filter on DR2")["0.5"]
     assert kept["Sites kept"][0] == str(int(compared.thresholds.set_index("at_least").sites[0.5]))
     for name in ("samples", "sites", "bins", "groups", "thresholds"):
         table = pd.read_csv(concordance_page.with_name(f"{name}.tsv"), sep="\t", dtype={"contig": str})

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from snpimpute.base.errors import InputError
-from snpimpute.tuning.reader import SILENT, importances, journals, names_in, read_study
+from snpimpute.tuning.reader import SILENT_SECONDS, importances, journals, names_in, read_study
 from tests.tuning import objectives as objectives
 from tests.tuning.test_study import make_settings, run
 
@@ -71,7 +71,7 @@ def test_a_study_that_runs_and_one_that_was_killed(tmp_path: Path) -> None:
     study.tell(trial, 0.5)
     between = read_study(str(path), "toy")
     assert between.alive and {trial.state for trial in between.trials} == {"complete"}, "between two trials none runs"
-    long_ago = time.time() - SILENT - 5
+    long_ago = time.time() - SILENT_SECONDS - 5
     os.utime(path, (long_ago, long_ago))
     assert not read_study(str(path), "toy").alive
 

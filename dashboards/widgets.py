@@ -1,4 +1,4 @@
-"""How the pages show things: names as text, choices that the address keeps, figures and tables with their downloads."""
+"""Shared elements of the pages: text, controls with values kept in the address, figures and tables with downloads."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from snpimpute.report.text import capital
 from snpimpute.report.tree import Panel
 from snpimpute.tracking.reader import EmptyStoreError
 
-GREY = "#808080"  # seen on white and on black
+GREY = "#808080"  # visible on white and on black
 LEGEND = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "xanchor": "left"}
-FADED = 0.45  # opacity of what is laid under
+FADED = 0.45  # opacity of lines in the background
 MODE_BAR = {
     "displayModeBar": True,
     "displaylogo": False,
@@ -31,13 +31,13 @@ MODE_BAR = {
 
 
 def plain(text: object) -> str:
-    """A text that Streamlit's Markdown shows as it is."""
+    """Return a text with Streamlit's Markdown markup escaped."""
     return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>$~:^&@])", r"\\\1", str(text))
 
 
 @contextmanager
 def page(title: str, lead: str) -> Iterator[None]:
-    """A page; what the user can mend is one line on it."""
+    """Draw a page's title, and run its body; an error that the user can correct is one line on the page."""
     st.header(title, anchor=False)
     st.caption(plain(lead))
     try:
@@ -49,31 +49,31 @@ def page(title: str, lead: str) -> Iterator[None]:
 
 
 def sidebar() -> None:
-    """What is looked at, and what every page shares."""
+    """Draw the sidebar: the format of pictures, and the places of the results."""
     with st.sidebar:
         st.segmented_control(
             "Pictures are saved as", ["PNG", "SVG"], default="PNG", required=True, key="pictures", bind="query-params"
         )
-        st.caption("The camera above a figure saves it. The address of a page keeps what was chosen on it.")
-        shown = without_password(places().store)
-        st.caption(f"Results: {plain(places().runs)}  \nStore: {plain(shown)}  \nsnpimpute {plain(__version__)}")
+        st.caption("The camera above a figure saves it. The address of a page contains the choices made on it.")
+        uri = without_password(places().store)
+        st.caption(f"Results: {plain(places().runs)}  \nStore: {plain(uri)}  \nsnpimpute {plain(__version__)}")
 
 
 def mask_kind(mechanism: str) -> str:
-    """How calls are hidden, in short."""
+    """Return the short name of a mechanism of hiding calls."""
     return {"independent": "independent", "nested": "nested", "file": "from a file"}.get(mechanism, mechanism)
 
 
-# ---------------------------------------------------------------------- choices
+# ---------------------------------------------------------------------- controls
 
 
-def one_of(label: str, options: Sequence[Any], key: str, index: int = 0, **more: Any) -> Any:
-    """A choice of one, kept in the address."""
+def select_one(label: str, options: Sequence[Any], key: str, index: int = 0, **more: Any) -> Any:
+    """Draw a control to choose one option, kept in the address, and return the choice."""
     return st.selectbox(label, options, index=min(index, len(options) - 1), key=key, bind="query-params", **more)
 
 
-def some_of(label: str, options: Sequence[Any], key: str, default: Sequence[Any], **more: Any) -> list[Any]:
-    """A choice of several, kept in the address."""
+def select_several(label: str, options: Sequence[Any], key: str, default: Sequence[Any], **more: Any) -> list[Any]:
+    """Draw a control to choose several options, kept in the address, and return the choices."""
     return st.multiselect(label, options, default=list(default), key=key, bind="query-params", **more)
 
 
@@ -81,14 +81,14 @@ def some_of(label: str, options: Sequence[Any], key: str, default: Sequence[Any]
 
 
 def panel(key: str, drawn: Panel, *, how: str, table: pd.DataFrame, faded: Sequence[str] = ()) -> None:
-    """A panel as the report draws it.
+    """Draw a panel in the style of the report.
 
     Args:
-        key: names the figure and its downloads.
-        drawn: the panel; only its shown lines are drawn.
-        how: how to read it, in a sentence.
-        table: what it shows.
-        faded: labels of the lines that are laid under the others.
+        key: name of the figure and its downloads.
+        drawn: the panel; only lines with `shown` are drawn.
+        how: sentence that explains the figure.
+        table: numbers that the figure shows.
+        faded: labels of the lines in the background.
     """
     plot = as_plotly(drawn)
     traces = [trace for trace in plot["data"] if trace.get("visible", True)]
@@ -106,21 +106,21 @@ def panel(key: str, drawn: Panel, *, how: str, table: pd.DataFrame, faded: Seque
 
 
 def figure(key: str, traces: Sequence[Any], layout: dict[str, Any], *, how: str, table: pd.DataFrame, alt: str) -> None:
-    """A figure of plotly, how to read it, and its numbers as CSV."""
+    """Draw a figure of plotly with an explanation, and its numbers as CSV to download."""
     common = {"legend": LEGEND, "margin": {"l": 8, "r": 12, "t": 36, "b": 8}, "height": 460}
     drawn = go.Figure(list(traces), {**common, **layout})
     picture = {"format": st.session_state.get("pictures", "PNG").lower(), "filename": key, "scale": 2}
     st.plotly_chart(drawn, key=f"figure-{key}", config={**MODE_BAR, "toImageButtonOptions": picture}, alt=alt)
-    _below(key, how, table)
+    _caption_and_download(key, how, table)
 
 
 def table(key: str, shown: pd.DataFrame, *, how: str, whole: pd.DataFrame | None = None, **more: Any) -> None:
-    """A table, how to read it, and as CSV (`whole`, if that has more than is shown)."""
+    """Draw a table with an explanation, and the table (or `whole`, which has more rows) as CSV to download."""
     st.dataframe(shown, key=f"table-{key}", hide_index=True, placeholder="–", **more)
-    _below(key, how, shown if whole is None else whole)
+    _caption_and_download(key, how, shown if whole is None else whole)
 
 
-def _below(key: str, how: str, numbers: pd.DataFrame) -> None:
+def _caption_and_download(key: str, how: str, numbers: pd.DataFrame) -> None:
     words, button = st.columns([5, 1], vertical_alignment="top")
     words.caption(plain(how))
     button.download_button(
@@ -135,4 +135,5 @@ def _below(key: str, how: str, numbers: pd.DataFrame) -> None:
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
+    """Return plotly's settings of an axis with a title."""
     return {"title": {"text": plotly_text(title)}, "automargin": True, "zeroline": False, **more}
