@@ -9,7 +9,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo test lint panels reference simpute mosaic panels-test ui dashboard docs pictures clean-runs lock licences
+.PHONY: help setup system demo test lint panels reference simpute mosaic panels-test fuzz ui dashboard docs pictures clean-runs lock licences
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -56,6 +56,9 @@ mosaic: setup ## Mosaic against the others, on data that it was not designed on:
 	$(BIN)/snpimpute experiment experiments/mosaic.toml
 	$(BIN)/python benchmarks/mosaic_cost.py
 	$(BIN)/python scripts/mosaic_results.py
+
+fuzz: setup ## 5,000 damaged files (the suite tries 200) through check, prepare, concordance and impute
+	SNPIMPUTE_DAMAGED_FILES=5000 $(BIN)/python -m pytest tests/damage
 
 panels-test: setup ## Slow checks on the real panels that SNPIMPUTE_PANELS names
 	$(BIN)/python -m pytest -m panels

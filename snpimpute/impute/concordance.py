@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,24 +17,23 @@ import pandas as pd
 
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING
-from snpimpute.io.builds import plain_contig
-from snpimpute.io.filters import BASES, shortened
-from snpimpute.io.records import NO_CALL, Record, Stream
-from snpimpute.io.stream import contigs_in_order, streamed
-from snpimpute.io.vcf import VCF_SUFFIXES
+from snpimpute.impute.pairing import Alleles, Pair, contig_ranks, merge_by_position, paired
+from snpimpute.io.filters import shortened
+from snpimpute.io.plink import BED_MAGIC
+from snpimpute.io.records import HALF, NO_CALL, Record, Stream
+from snpimpute.io.site_names import SiteList
+from snpimpute.io.stream import streamed
+from snpimpute.io.vcf import QUALITY_KEYS, VCF_SUFFIXES
 from snpimpute.metrics.maf import maf_bin, maf_bin_names
 from snpimpute.metrics.scores import centred_sums, correlation, non_reference_concordance, scores
-from snpimpute.metrics.sums import N_SUMS, confusion, site_sums
+from snpimpute.metrics.sums import N_SUMS, confusion, site_sums, with_hard_calls_of
 
 CALLS_PER_BLOCK = 50_000
-GENOTYPE_SUFFIXES = (*VCF_SUFFIXES, ".bed")
 QUALITY_THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 WANTED_R2 = (0.8, 0.9, 0.95)  # wanted mean true r² of the kept sites; for each the lowest threshold is reported
+FIELDS = ["GT", "DS", "GP", *(f"INFO/{key}" for key in QUALITY_KEYS)]
 BESIDE = ("f1_macro", "dosage_r2", "iqs")  # metrics that are reported beside the concordances
 GOOD_R2 = 0.8
-
-Place = tuple[int, int]  # number of the contig, position
-Alleles = tuple[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +60,7 @@ class Concordance:
             true r² of the kept sites), `concordance` (of their calls), `good_lost` (share of the sites with a true r² of
             0.8 or more that are dropped), `poor_kept` (share of the kept sites with a lower true r²).
         filters: wanted mean true r² → the lowest DR2 threshold that gives it, None if none does.
+        notes: what was noticed of the files, as a GP that is phred-scaled.
     """
 
     truth: str
@@ -76,17 +76,19 @@ class Concordance:
     quality: dict[str, float]
     thresholds: pd.DataFrame
     filters: dict[float, float | None]
+    notes: tuple[str, ...] = ()
 
 
 def compare_files(
     truth: Path, imputed: Path, *, typed: Path | None = None, samples: pd.DataFrame | None = None
 ) -> Concordance:
-    """Compare an imputed file with the truth.
+    """Compare an imputed file with the truth; memory grows with the number of sites and samples, not their product.
 
-    Two sites are the same if contig (apart from `chr`), position, REF and ALT are equal; two samples if their names are.
-    Biallelic SNPs are scored. The hard call is GT, the dosage DS, the posterior GP. Without DS the dosage is the mean of
-    GP, or the hard call. Without GP the posterior is on the two genotypes next to the dosage. Memory grows with the
-    number of sites plus samples, not with their product.
+    Sites are the same where contig (but for `chr`), position and alleles are, whichever of these is REF; a record without ALT
+    fits where its REF is one of the two. Samples are the same where their names are. Biallelic SNPs are scored. The hard call is
+    GT, or the genotype of the largest posterior in a record that has no GT; the dosage is DS, else the mean of GP, else the hard
+    call; the posterior is GP, else it lies on the two genotypes next to the dosage. A call whose GT is missing and whose DS or GP is
+    there counts for dosage r², IQS and the correlation, and not for the scores of hard calls.
 
     Args:
         truth: VCF, BCF or PLINK 1 (.bed).
@@ -101,79 +103,25 @@ def compare_files(
             contigs come in different orders.
     """
     paths = [truth, imputed]
-    known = typed is not None and typed.name.lower().endswith(GENOTYPE_SUFFIXES)
-    listed = _listed_sites(typed) if typed is not None and not known else set()
-    if typed is not None and known:
+    genotypes = typed is not None and _holds_genotypes(typed)
+    listed = None if typed is None or genotypes else SiteList.read(typed, "the typed sites")
+    if typed is not None and genotypes:
         paths.append(typed)
-    rank = _contig_ranks(paths)
+    rank = contig_ranks(paths)
     with ExitStack() as opened:
         streams = opened.enter_context(streamed(*paths, dosages=True))
-        comparison = _Comparison(streams, listed, given=typed is not None)
-        for records in _merge_by_position(streams, rank):
+        comparison = _Comparison(streams, typed, listed)
+        for records in merge_by_position(streams, rank):
             comparison.add(*records)
     return comparison.result(samples)
 
 
-# ---------------------------------------------------------------------- records by position
-
-
-def _contig_ranks(paths: Sequence[Path]) -> dict[str, int]:
-    """Return a mapping of plain contig → rank in an order that all files follow; InputError if there is none."""
-    for path in paths:
-        with streamed(path):  # raises the file's own errors before its contigs are compared
-            pass
-    merged: list[str] = []
-    for path in paths:
-        own = [plain_contig(contig) for contig in contigs_in_order(path)]
-        before = 0
-        for contig in own:
-            if contig in merged:
-                before = merged.index(contig) + 1
-            else:
-                merged.insert(before, contig)
-                before += 1
-        places = [merged.index(contig) for contig in own]
-        if places != sorted(set(places)):
-            raise InputError(
-                f"the contigs of {path.name} come in another order than those of {paths[0].name}: bcftools sort both"
-            )
-    return {contig: i for i, contig in enumerate(merged)}
-
-
-def _merge_by_position(
-    streams: Sequence[Stream], rank: Mapping[str, int]
-) -> Iterator[list[dict[Alleles, list[Record]]]]:
-    """Yield, for each position that any file has, the records of every file at this position, by alleles."""
-    iterators = [_by_position(stream, rank) for stream in streams]
-    heads = [next(iterator, None) for iterator in iterators]
-    while any(head is not None for head in heads):
-        here = min(head[0] for head in heads if head is not None)
-        yield [head[1] if head is not None and head[0] == here else {} for head in heads]
-        for i, head in enumerate(heads):
-            if head is not None and head[0] == here:
-                heads[i] = next(iterators[i], None)
-
-
-def _by_position(stream: Stream, rank: Mapping[str, int]) -> Iterator[tuple[Place, dict[Alleles, list[Record]]]]:
-    """Yield each position of a file with its records there, by alleles."""
-    place: Place | None = None
-    records: dict[Alleles, list[Record]] = {}
-    for record in stream.records:
-        at = (rank[plain_contig(record.contig)], record.pos)
-        if at != place:
-            if place is not None:
-                yield place, records
-            place, records = at, {}
-        records.setdefault((record.ref, record.alts), []).append(record)
-    if place is not None:
-        yield place, records
-
-
-def _listed_sites(path: Path) -> set[str]:
-    try:
-        return set(path.read_text().split())
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the typed sites in {path}: {error}") from None
+def _holds_genotypes(path: Path) -> bool:
+    """Return whether a file is one of genotypes: a VCF or BCF by its name, a PLINK 1 .bed (and not one of stretches) by its start."""
+    if path.name.lower().endswith(".bed"):
+        with suppress(OSError), path.open("rb") as file:
+            return file.read(len(BED_MAGIC)) == BED_MAGIC
+    return path.name.lower().endswith(VCF_SUFFIXES)
 
 
 # ---------------------------------------------------------------------- one pass over the files
@@ -182,7 +130,8 @@ def _listed_sites(path: Path) -> set[str]:
 class _Comparison:
     """Sums over the sites that the truth and the imputed file share."""
 
-    def __init__(self, streams: Sequence[Stream], listed: set[str], given: bool) -> None:
+    def __init__(self, streams: Sequence[Stream], typed: Path | None, listed: SiteList | None) -> None:
+        self._streams = streams
         self._truth, self._imputed = streams[0], streams[1]
         there = {name: i for i, name in enumerate(self._imputed.names)}
         self.names = [name for name in self._truth.names if name in there]
@@ -195,10 +144,15 @@ class _Comparison:
         self._imputed_rows = np.array([there[name] for name in self.names])
         of_typed = {name: i for i, name in enumerate(streams[2].names)} if len(streams) > 2 else {}
         self._typed_rows = np.array([of_typed.get(name, -1) for name in self.names])
-        self._listed, self._typed_given = listed, given
+        if len(streams) > 2 and (self._typed_rows < 0).all():
+            raise InputError(
+                f"{streams[2].name} has none of the samples of {self._truth.name}: it has {shortened(streams[2].names, 4)}"
+            )
+        self._listed, self._typed = listed, typed
+        self._any_typed = False
         n = len(self.names)
         self._block_size = max(1, CALLS_PER_BLOCK // n)
-        self._block: list[tuple[Record, Record, np.ndarray]] = []
+        self._block: list[tuple[Pair, np.ndarray, np.ndarray]] = []
         self.counts: Counter[str] = Counter()
         self._by_sample = np.zeros((n, N_SUMS))
         self._centred = np.zeros((n, 6))
@@ -207,7 +161,7 @@ class _Comparison:
         self._rows: list[tuple[str, str, str, str]] = []
         self._pos = array("q")
         self._numbers: list[np.ndarray] = []
-        self._has = {"DS": False, "GP": False}
+        self._fields: set[str] = set()
 
     def add(
         self,
@@ -216,105 +170,144 @@ class _Comparison:
         typed: dict[Alleles, list[Record]] | None = None,
     ) -> None:
         """Add the records that the files have at one position."""
-        both = truth.keys() & imputed.keys()
-        only = {"truth": truth.keys() - both, "imputed": imputed.keys() - both}
-        for which, there in only.items():
-            self.counts[f"records_only_in_{which}"] += len(there)
-        self.counts["same_position_other_alleles"] += min(map(len, only.values()))
-        self.counts["repeated"] += sum(len(truth[a]) + len(imputed[a]) - 2 for a in both)
-        for alleles in sorted(both):
-            if not _is_biallelic_snp(alleles):
+        pairs, others = paired(truth, imputed)
+        n_both = len(pairs) + len(others)
+        only = {"truth": len(truth) - n_both, "imputed": len(imputed) - n_both}
+        for which, n in only.items():
+            self.counts[f"records_only_in_{which}"] += n
+        self.counts["same_position_other_alleles"] += min(only.values())
+        self.counts["repeated"] += sum(map(len, truth.values())) + sum(map(len, imputed.values()))
+        self.counts["repeated"] -= len(truth) + len(imputed)
+        self.counts["not_scored_no_biallelic_snp"] += len(others)
+        for pair in pairs:
+            if not pair.is_snp:
                 self.counts["not_scored_no_biallelic_snp"] += 1
                 continue
-            record = truth[alleles][0]
-            self._block.append((record, imputed[alleles][0], self._is_typed(record, typed or {})))
+            self._block.append((pair, *self._known_before(pair, typed or {})))
             if len(self._block) == self._block_size:
                 self._add_block()
 
-    def _is_typed(self, record: Record, typed: dict[Alleles, list[Record]]) -> np.ndarray:
-        """Return bool (n_samples,): the samples whose call at the site was known before imputation."""
-        names = {
-            record.id,
-            f"{record.contig}:{record.pos}",
-            f"{record.contig}:{record.pos}:{record.ref}:{record.alts[0]}",
-        }
-        if not self._listed.isdisjoint(names):
-            return np.ones(len(self.names), dtype=bool)
-        pair = {record.ref, record.alts[0]}
-        found = [r for (ref, alts), records in typed.items() if {ref, *alts} <= pair for r in records]
-        if not found:
-            return np.zeros(len(self.names), dtype=bool)
-        known = np.append(found[0].kinds != NO_CALL, False)
-        return known[self._typed_rows]
+    def _known_before(self, pair: Pair, typed: dict[Alleles, list[Record]]) -> tuple[np.ndarray, np.ndarray]:
+        """Return two bool (n_samples,): whose call at the site was known before imputation, and whose was known by half."""
+        everyone, nobody = np.ones(len(self.names), dtype=bool), np.zeros(len(self.names), dtype=bool)
+        truth, imputed = pair.truth, pair.imputed
+        if self._listed is not None:
+            alleles = (pair.ref, pair.alt)
+            if any(self._listed.holds(r.contig, r.pos, r.id, alleles) for r in (truth, imputed)):
+                self._any_typed = True
+                return everyone, nobody
+            return nobody, nobody
+        of_site = [r for (ref, alts), records in typed.items() if {ref, *alts} <= {pair.ref, pair.alt} for r in records]
+        if not of_site:
+            return nobody, nobody
+        self._any_typed = True
+        kinds = np.append(of_site[0].kinds, NO_CALL)[self._typed_rows]
+        return (kinds != NO_CALL) & (kinds != HALF), kinds == HALF
 
     def _add_block(self) -> None:
-        """Score the records collected so far, and add them to the sums."""
+        """Score the pairs collected so far, and add them to the sums."""
         if not self._block:
             return
-        records, imputed_records, typed = zip(*self._block, strict=True)
+        pairs, known_before, half_known = zip(*self._block, strict=True)
         self._block = []
-        all_truth = np.stack([record.calls for record in records], axis=1)
+        all_truth = np.stack([_turned(pair.truth.calls, pair.truth_turned) for pair in pairs], axis=1)
         truth = all_truth[self._truth_rows]
-        calls = np.stack([record.calls for record in imputed_records], axis=1)[self._imputed_rows]
-        is_typed = np.stack(typed, axis=1)
-        self.counts["calls_truth_missing"] += int((truth == MISSING).sum())
-        self.counts["calls_not_imputed"] += int(((truth != MISSING) & (calls == MISSING)).sum())
-        truth[calls == MISSING] = MISSING
-        calls[calls == MISSING] = 0
-        if self._typed_given:
-            self._typed_confusion += confusion(np.where(is_typed, truth, MISSING), calls)
-            truth[is_typed] = MISSING
-        posterior, dosage = self._posterior(imputed_records, calls)
-        sums = site_sums(truth, posterior, calls, dosage)
+        calls = np.stack([_turned(pair.imputed.calls, pair.imputed_turned) for pair in pairs], axis=1)
+        calls, posterior, dosage, given = self._imputed_values(pairs, calls[self._imputed_rows])
+        is_typed, is_half = np.stack(known_before, axis=1), np.stack(half_known, axis=1)
+        known = truth != MISSING
+        self.counts["calls_truth_missing"] += int((~known).sum())
+        self.counts["calls_not_imputed"] += int((known & ~given).sum())
+        self.counts["calls_without_hard_call"] += int((known & given & (calls == MISSING) & ~is_typed & ~is_half).sum())
+        self.counts["calls_typed_by_half"] += int((known & is_half).sum())
+        hard = np.where(calls == MISSING, np.int8(MISSING), truth)
+        calls = np.where(calls == MISSING, np.int8(0), calls)
+        soft = np.where(given, truth, np.int8(MISSING))
+        if self._typed is not None:
+            self._typed_confusion += confusion(np.where(is_typed, hard, np.int8(MISSING)), calls)
+            hard[is_typed | is_half] = MISSING
+            soft[is_typed | is_half] = MISSING
+        sums = site_sums(soft, posterior, calls, dosage)
+        if not np.array_equal(hard, soft):
+            sums = with_hard_calls_of(sums, site_sums(hard, posterior, calls, dosage))
         by_site = sums.sum(axis=0, dtype=np.float64)
         self._by_sample += sums.sum(axis=1, dtype=np.float64)
         known = all_truth != MISSING
         with np.errstate(invalid="ignore"):
             frequency = np.where(known, all_truth, 0).sum(axis=0) / (2.0 * known.sum(axis=0))
-        self._centred += centred_sums(truth, dosage, frequency)
+        self._centred += centred_sums(soft, dosage, frequency)
         maf = np.minimum(frequency, 1 - frequency)
         place = maf_bin(maf)
         for b in np.unique(place[place >= 0]):
             self._by_bin[b] += by_site[place == b].sum(axis=0)
-        for record in records:
-            self._rows.append((record.contig, record.id, record.ref, record.alts[0]))
-            self._pos.append(record.pos)
-        quality = [record.quality for record in imputed_records]
-        numbers = [maf, place, (truth != MISSING).sum(axis=0), *_scores(by_site).values(), quality]
+        for pair in pairs:
+            self._rows.append((pair.truth.contig, pair.truth.id or pair.imputed.id, pair.ref, pair.alt))
+            self._pos.append(pair.truth.pos)
+        quality = [pair.imputed.quality for pair in pairs]
+        self._fields |= {f"INFO/{pair.imputed.quality_key}" for pair in pairs if pair.imputed.quality_key}
+        n_scored = (np.maximum(hard, soft) != MISSING).sum(axis=0)
+        numbers = [maf, place, (hard != MISSING).sum(axis=0), n_scored, *_scores(by_site).values(), quality]
         self._numbers.append(np.array(numbers, dtype=np.float64))
 
-    def _posterior(self, records: Sequence[Record], calls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return posterior float64 (n_samples, n, 3) and dosage float64 (n_samples, n), from GP, DS or GT."""
-        posterior = np.eye(3)[calls]
-        dosage = calls.astype(np.float64)
-        for j, record in enumerate(records):
+    def _imputed_values(
+        self, pairs: Sequence[Pair], calls: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return what the imputed file says of a block.
+
+        Args:
+            pairs: the sites.
+            calls: int8 (n_samples, n), GT in the sites' alleles, -1 = missing.
+
+        Returns:
+            Hard calls int8 (n_samples, n), -1 = missing; posterior float64 (n_samples, n, 3) and dosage float64 (n_samples, n), from
+            GP, DS or GT; bool (n_samples, n), where any of these is there.
+        """
+        calls = calls.copy()
+        given = calls != MISSING
+        posterior = np.eye(3)[np.where(given, calls, 0)]
+        dosage = np.where(given, calls, 0).astype(np.float64)
+        for j, pair in enumerate(pairs):
+            record = pair.imputed
+            if record.has_calls:
+                self._fields.add("GT")
             if record.posterior is not None:
-                given = record.posterior[self._imputed_rows].astype(np.float64)
-                total = given.sum(axis=1)
+                values = record.posterior[self._imputed_rows].astype(np.float64)
+                values = values[:, ::-1] if pair.imputed_turned else values
+                total = values.sum(axis=1)
                 there = np.isfinite(total) & (total > 0)
-                posterior[there, j] = given[there] / total[there, None]
+                posterior[there, j] = values[there] / total[there, None]
                 dosage[there, j] = posterior[there, j] @ np.array([0.0, 1.0, 2.0])
-                self._has["GP"] = True
+                given[:, j] |= there
+                self._fields.add("GP")
             if record.dosage is not None:
-                given = np.clip(record.dosage[self._imputed_rows].astype(np.float64), 0, 2)
-                there = np.isfinite(given)
-                dosage[there, j] = given[there]
+                dose = np.clip(record.dosage[self._imputed_rows].astype(np.float64), 0, 2)
+                dose = 2 - dose if pair.imputed_turned else dose
+                there = np.isfinite(dose)
+                dosage[there, j] = dose[there]
                 if record.posterior is None:
-                    posterior[there, j] = np.clip(1 - np.abs(given[there, None] - np.arange(3.0)), 0, 1)
-                self._has["DS"] = True
-        return posterior, dosage
+                    posterior[there, j] = np.clip(1 - np.abs(dose[there, None] - np.arange(3.0)), 0, 1)
+                given[:, j] |= there
+                self._fields.add("DS")
+            if not record.has_calls:
+                calls[:, j] = np.where(given[:, j], posterior[:, j].argmax(axis=1), MISSING)
+        return calls, posterior, dosage, given
 
     def result(self, table: pd.DataFrame | None) -> Concordance:
         """Return the scores of all records added; InputError if there are none."""
         self._add_block()
         if not self._rows:
             raise InputError(_why_no_site(self._truth.name, self._imputed.name, self.counts))
+        if self._typed is not None and not self._any_typed:
+            raise InputError(
+                f"nothing in {self._typed} is among the sites of {self._truth.name} and {self._imputed.name}: with it no call would be "
+                f"known before imputation, and all would be scored; is it of the same region, and spelled contig:pos or contig pos?"
+            )
         numbers = np.concatenate(self._numbers, axis=1)
         sites = pd.DataFrame(self._rows, columns=["contig", "id", "ref", "alt"])
         sites.insert(1, "pos", np.array(self._pos, dtype=np.int64))
-        names = ["maf", "bin", "calls", *_scores(np.zeros(N_SUMS)), "quality"]
+        names = ["maf", "bin", "calls", "scored", *_scores(np.zeros(N_SUMS)), "quality"]
         sites = sites.assign(**dict(zip(names, numbers, strict=True)))
-        sites["calls"] = sites.calls.astype(np.int64)
+        sites = sites.astype({"calls": np.int64, "scored": np.int64})
         samples = pd.DataFrame({"sample": self.names, "calls": _calls(self._by_sample), **_scores(self._by_sample)})
         samples["correlation"] = correlation(self._centred)
         groups = pd.DataFrame(columns=["group"])
@@ -327,36 +320,44 @@ class _Comparison:
         overall |= {"site_dosage_r2": _mean(sites.dosage_r2), "correlation": _mean(samples.correlation)}
         quality, thresholds, filters = _judge_quality(sites)
         typed = {}
-        if self._typed_given:
+        if self._typed is not None:
             n = int(self._typed_confusion.sum())
             typed = {"calls": n, "concordance": float(np.trace(self._typed_confusion) / n) if n else np.nan}
         counts = {
             "sites": len(sites),
-            "sites_scored": int((sites.calls > 0).sum()),
+            "sites_scored": int((sites.scored > 0).sum()),
             "samples": len(self.names),
             "samples_only_in_truth": len(self._truth.names) - len(self.names),
             "samples_only_in_imputed": len(self._imputed.names) - len(self.names),
             "calls": int(_calls(total)),
             "calls_typed": int(self._typed_confusion.sum()),
         }
-        names = ["calls_not_imputed", "calls_truth_missing", "records_only_in_truth", "records_only_in_imputed"]
+        names = [
+            "calls_not_imputed",
+            "calls_without_hard_call",
+            "calls_typed_by_half",
+            "calls_truth_missing",
+            "records_only_in_truth",
+            "records_only_in_imputed",
+        ]
         names += ["same_position_other_alleles", "not_scored_no_biallelic_snp", "repeated"]
         return Concordance(
             truth=self._truth.name, imputed=self._imputed.name,
-            fields=", ".join(["GT", *(field for field, there in self._has.items() if there)]),
+            fields=", ".join(sorted(self._fields, key=FIELDS.index)),
             counts=counts | {name: self.counts[name] for name in names}, overall=overall, typed=typed,
-            samples=samples, sites=sites.drop(columns="bin"), bins=self._bins(sites), groups=groups,
+            samples=samples, sites=sites.drop(columns=["bin", "scored"]), bins=self._bins(sites), groups=groups,
             quality=quality, thresholds=thresholds, filters=filters,
+            notes=tuple(f"{stream.name}: {note}" for stream in self._streams for note in sorted(stream.notes)),
         )  # fmt: skip
 
     def _bins(self, sites: pd.DataFrame) -> pd.DataFrame:
         bins = pd.DataFrame(
             {"maf": maf_bin_names(), "sites": 0, "calls": _calls(self._by_bin), **_scores(self._by_bin)}
         )
-        per_site = sites[sites.calls > 0].groupby("bin")
+        per_site = sites[sites.scored > 0].groupby("bin")
         bins["sites"] = per_site.size().reindex(bins.index, fill_value=0)
         bins["site_dosage_r2"] = per_site.dosage_r2.mean().reindex(bins.index)
-        return bins[bins.calls > 0].reset_index(drop=True)
+        return bins[bins.sites > 0].reset_index(drop=True)
 
     def _groups(self, of_sample: pd.Series) -> pd.DataFrame:
         rows = []
@@ -377,9 +378,9 @@ class _Comparison:
         return pd.DataFrame(rows)
 
 
-def _is_biallelic_snp(alleles: Alleles) -> bool:
-    ref, alts = alleles
-    return len(alts) == 1 and ref in BASES and alts[0] in BASES
+def _turned(calls: np.ndarray, turn: bool) -> np.ndarray:
+    """Return calls as copies of the other allele where they are to be turned round; -1 = missing stays."""
+    return np.where(calls != MISSING, 2 - calls, calls).astype(np.int8) if turn else calls
 
 
 def _scores(sums: np.ndarray) -> dict[str, np.ndarray]:

@@ -71,7 +71,7 @@ class PanelSites:
 
     @classmethod
     def of_file(cls, path: Path) -> PanelSites:
-        """Read the biallelic SNPs of a VCF, BCF or PLINK 1 file, the first one at each position.
+        """Read the biallelic SNPs of a VCF, BCF or PLINK 1 file, one at each position: the first that varies, else the first.
 
         Raises:
             InputError: the file cannot be read (see io.stream.streamed), or has no such site.
@@ -81,14 +81,19 @@ class PanelSites:
         last = ("", 0)
         with streamed(path) as (panel,):
             for record in panel.records:
-                if not is_snp(record) or not record.alts or (record.contig, record.pos) == last:
+                if not is_snp(record) or not record.alts:
                     continue
-                last = (record.contig, record.pos)
                 calls = record.calls
                 known = calls != MISSING
                 n = int(known.sum())
-                rows.append((record.contig, record.pos, record.id, record.ref, record.alts[0]))
-                frequency.append(float(calls[known].sum(dtype=np.int64)) / (2 * n) if n else np.nan)
+                share = float(calls[known].sum(dtype=np.int64)) / (2 * n) if n else np.nan
+                row = (record.contig, record.pos, record.id, record.ref, record.alts[0])
+                if (record.contig, record.pos) != last:
+                    rows.append(row)
+                    frequency.append(share)
+                elif 0 < share < 1 and not 0 < frequency[-1] < 1:  # a split multi-allelic record
+                    rows[-1], frequency[-1] = row, share
+                last = (record.contig, record.pos)
         if not rows:
             raise InputError(f"{panel.name} has no biallelic SNP: a panel needs some")
         sites = pd.DataFrame(rows, columns=list(SITE_COLUMNS)).astype({"pos": np.int64})

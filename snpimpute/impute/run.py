@@ -26,6 +26,7 @@ from snpimpute.impute.matching import ALLELES, INDEL, MULTIALLELIC, NOT_DIPLOID,
 from snpimpute.impute.steps import WINDOWS_IMPUTED, impute_windows, imputed_file, load_window_posterior
 from snpimpute.impute.windows import Window, WindowedModel, cut_by_sites, weights_in
 from snpimpute.io.imputed import ImputedSites, ImputedWriter
+from snpimpute.io.output import require_plink_names
 from snpimpute.io.spool import empty_spool, spooled
 from snpimpute.io.stream import files_of, streamed
 
@@ -135,6 +136,7 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
     watch.stage(f"check {settings.target.name}")
     check = check_target(settings.target, panel)
     check.require_imputable()
+    require_plink_names(settings.output, check.samples["sample"].tolist())
     for warning in check.warnings:
         watch.warn(warning)
     windows = cut_by_sites(panel.sites, settings.window) if model is None else model.windows
@@ -282,6 +284,7 @@ def _write(
             keep_fields=settings.keep_fields,
             flag_imputed=True,
             threads=settings.threads,
+            fam=stream.fam,
         )
         with writer:
             rows = zip(check.sites.itertuples(), stream.records, strict=True)

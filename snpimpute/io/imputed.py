@@ -17,7 +17,7 @@ import pandas as pd
 
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS
 from snpimpute.io.bcf import Field, encoded_genotypes
-from snpimpute.io.output import PLINK_FILES, Output, suffix_of, vcf_output
+from snpimpute.io.output import PLINK_FILES, Output, require_plink_names, suffix_of, vcf_output
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +131,7 @@ class ImputedWriter:
             value per allele or genotype.
         flag_imputed: whether FORMAT has IC after GP: 1 imputed, 0 observed.
         threads: threads that compress.
+        fam: see `output.vcf_output`.
     """
 
     def __init__(
@@ -145,8 +146,11 @@ class ImputedWriter:
         keep_fields: bool = False,
         flag_imputed: bool = False,
         threads: int = 1,
+        fam: pd.DataFrame | None = None,
     ) -> None:
+        require_plink_names(path, samples)
         self._path = path
+        self._fam = fam
         self._threads = threads
         self._samples = list(samples)
         self._flags = dict(flags or {})
@@ -171,7 +175,7 @@ class ImputedWriter:
 
     def __enter__(self) -> ImputedWriter:
         with ExitStack() as stack:
-            self._out = stack.enter_context(vcf_output(self._path, self._threads))
+            self._out = stack.enter_context(vcf_output(self._path, self._threads, self._fam))
             self._out.write(self._header.encode())
             self._stack = stack.pop_all()
         return self

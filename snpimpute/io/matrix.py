@@ -157,9 +157,6 @@ class _SiteCollector:
             return "indel"
         if not passed and self._filter is not None and self._filter.pass_only:
             return "FILTER"
-        if (contig, pos) == self._last:
-            return "duplicate"
-        self._last = (contig, pos)
         return ""
 
     def collect(self, stream: Stream) -> tuple[GenotypeMatrix, pd.DataFrame]:
@@ -203,6 +200,7 @@ class _SiteCollector:
             reasons = genotype_reasons(calls, self._filter)
             kept = reasons == ""
             self._left_out.update(reasons[~kept].tolist())
+        kept &= self._first_at_place(sites, kept)
         self._sites += [site for site, keep in zip(sites, kept, strict=True) if keep]
         self._store(self._calls, CALLS_FILE, calls[:, kept])
         if haplotypes is None or (haplotypes[:, kept] < 0).any():
@@ -211,6 +209,19 @@ class _SiteCollector:
             self._store(self._haplotypes, HAPLOTYPES_FILE, haplotypes[:, kept])
         if self._max_sites is not None:
             self._require_at_most(self._max_sites)
+
+    def _first_at_place(self, sites: list[Site], kept: np.ndarray) -> np.ndarray:
+        """Return bool (n,): False for sites that repeat the position of a kept one, which are counted as duplicates.
+
+        Of split multi-allelic records the first that passes is kept: the polymorphic one, where others do not vary.
+        """
+        first = np.ones(len(sites), dtype=bool)
+        for number in np.flatnonzero(kept):
+            place = (sites[number].contig, sites[number].pos)
+            first[number] = place != self._last
+            self._last = place
+        self._left_out["duplicate"] += int((kept & ~first).sum())
+        return first
 
     def _store(self, blocks: list[np.ndarray], name: str, block: np.ndarray) -> None:
         """Store a block (n_samples, n, ...) in memory, or append it to a file of the spool."""

@@ -11,15 +11,19 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from io import BufferedWriter
 from pathlib import Path
 from typing import IO
+
+import pandas as pd
 
 from snpimpute.base.errors import InputError
 from snpimpute.base.files import no_room, written_beside
 from snpimpute.base.processes import end_group
 from snpimpute.base.programs import run_program
 from snpimpute.io.bcf import BcfCallMerger, Field
+from snpimpute.io.plink import FAM_COLUMNS
 
 SUFFIXES = (".vcf", ".vcf.gz", ".bcf", ".bed", ".pgen")
 PLINK_FILES = {".bed": (".bed", ".bim", ".fam"), ".pgen": (".pgen", ".pvar", ".psam")}
@@ -82,7 +86,7 @@ class Output:
 
 
 @contextmanager
-def vcf_output(path: Path | None, threads: int = 1) -> Iterator[Output]:
+def vcf_output(path: Path | None, threads: int = 1, fam: pd.DataFrame | None = None) -> Iterator[Output]:
     """Give an Output for VCF text and make the file of it: written beside its path, renamed at the end.
 
     After an error the part written is removed.
@@ -92,6 +96,8 @@ def vcf_output(path: Path | None, threads: int = 1) -> Iterator[Output]:
             (with .csi), or a file set of PLINK 1 (.bed: GT as hard calls) or PLINK 2 (.pgen: DS as dosages, and hard
             calls that are the dosages rounded). None = standard output, as plain VCF for a pipe.
         threads: threads that compress.
+        fam: of PLINK file sets, family, name, parents, sex and phenotype of the samples, in order (columns
+            plink.FAM_COLUMNS); None = names alone.
 
     Raises:
         InputError: another suffix; the file cannot be written, including a full disk; a needed program is missing or
@@ -105,7 +111,8 @@ def vcf_output(path: Path | None, threads: int = 1) -> Iterator[Output]:
     suffix = suffix_of(path)
     _require_writable(path)
     _remove_leftovers(path)
-    opener = {".vcf": _plain_vcf, ".vcf.gz": _bgzipped_vcf, ".bcf": _bcf}.get(suffix, _plink_files)
+    plink_files = partial(_plink_files, fam=fam)
+    opener = {".vcf": _plain_vcf, ".vcf.gz": _bgzipped_vcf, ".bcf": _bcf}.get(suffix, plink_files)
     with opener(path, threads) as output:
         yield output
 
@@ -116,6 +123,18 @@ def suffix_of(path: Path) -> str:
         if path.name.endswith(suffix) and path.name != suffix:
             return suffix
     raise InputError(f"cannot tell from the name {path.name} what to write: end it in {', '.join(SUFFIXES)}")
+
+
+def require_plink_names(path: Path | None, names: Sequence[str]) -> None:
+    """Raise InputError if `path` is of a PLINK file set, which cannot hold one of the samples' names."""
+    if path is None or suffix_of(path) not in PLINK_FILES:
+        return
+    for name in names:
+        if name == "0" or any(character.isspace() for character in name):
+            raise InputError(
+                f"PLINK files cannot hold the sample name {name!r} (no blanks, and not 0): write a VCF or BCF, or rename "
+                "the sample (bcftools reheader)"
+            )
 
 
 def _remove_leftovers(path: Path) -> None:
@@ -195,7 +214,7 @@ def _indexed(path: Path, threads: int, kinds: Sequence[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def _plink_files(path: Path, threads: int) -> Iterator[Output]:
+def _plink_files(path: Path, threads: int, fam: pd.DataFrame | None) -> Iterator[Output]:
     """Give an Output to a bgzipped VCF with marked contigs, from which plink2 then makes the file set.
 
     plink2 works in a folder beside `path`.
@@ -229,8 +248,17 @@ def _plink_files(path: Path, threads: int) -> Iterator[Output]:
         unmarked = made.with_suffix(".unmarked")
         _unmark(table, unmarked)
         unmarked.rename(path.with_suffix(table.suffix))
+        if fam is not None:
+            samples.write_text(_sample_rows(fam, samples.suffix))
         samples.rename(path.with_suffix(samples.suffix))
         main.rename(beside)
+
+
+def _sample_rows(fam: pd.DataFrame, suffix: str) -> str:
+    """Return the text of a .fam, or of a .psam, which has a header."""
+    rows = ["\t".join(map(str, row)) for row in fam[list(FAM_COLUMNS)].itertuples(index=False)]
+    header = ["#FID\tIID\tPAT\tMAT\tSEX\tPHENO1"] if suffix == ".psam" else []
+    return "\n".join([*header, *rows]) + "\n"
 
 
 def _unmark(marked: Path, unmarked: Path) -> None:
@@ -289,6 +317,8 @@ def _raise_failure(program: str, messages: str, path: Path) -> None:
         line for line in lines if line.startswith(("[E::", "Error"))
     ]
     cause = (telling or lines or ["it gave no message"])[0]
+    if cause in lines and not cause.startswith("[E::"):  # plink2 wraps what it says over several lines
+        cause = " ".join(lines[lines.index(cause) :])[:300]
     raise InputError(f"{program} failed: {cause.split(']', 1)[-1].strip()}")
 
 

@@ -49,14 +49,25 @@ def plink_stream(
     bim = plink_table(path.with_suffix(".bim"), BIM_COLUMNS)
     fam = plink_table(path.with_suffix(".fam"), FAM_COLUMNS)
     require_bed(path, len(fam), len(bim))
-    rows = chosen_rows(fam["sample"].tolist(), samples, path.name)
+    names = _unique_names(fam)
+    rows = chosen_rows(names, samples, path.name)
     pos = pd.to_numeric(bim.pos, errors="coerce")
     if pos.isna().any():
         raise InputError(f"{path.stem}.bim gives {bim.pos[pos.isna()].iloc[0]!r} as a position, which is not a number")
     bim["pos"] = pos.astype(np.int64)
-    wanted = bim if region is None else _in_region(bim, region, path.name)
+    placed = bim[bim.pos >= 0]  # a negative position says: leave this variant out
+    wanted = placed if region is None else _in_region(placed, region, path.name)
     records = _records(path, bim, wanted, len(fam), None if samples is None else rows, accept, lines)
-    return Stream(path.name, path, _sample_table(fam.iloc[rows]), {}, "", in_order(records, path.name))
+    own = fam.iloc[rows].reset_index(drop=True)
+    table = _sample_table(own).assign(sample=[names[row] for row in rows])
+    return Stream(path.name, path, table, {}, "", in_order(records, path.name), fam=own)
+
+
+def _unique_names(fam: pd.DataFrame) -> list[str]:
+    """Return the individual ids, all as FID_IID if two families use the same one."""
+    if fam["sample"].is_unique or fam.duplicated(["family", "sample"]).any():
+        return fam["sample"].tolist()
+    return [f"{family}_{name}" for family, name in zip(fam.family, fam["sample"], strict=True)]
 
 
 def _in_region(bim: pd.DataFrame, region: str, source: str) -> pd.DataFrame:

@@ -85,6 +85,7 @@ class Stream:
         header: of a VCF or BCF; empty for a bed.
         records: in order of position, the records of a contig together.
         notes: what the reader noticed and a user should know; complete when all records are read.
+        fam: of PLINK files the columns of the .fam as they stand there (plink.FAM_COLUMNS); None of others.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Stream:
     header: str
     records: Iterator[Record]
     notes: set[str] = field(default_factory=set)
+    fam: pd.DataFrame | None = None
 
     @property
     def names(self) -> list[str]:

@@ -61,15 +61,15 @@ def _f1_of(genotype: int) -> Metric:
 
 def _dosage_r2(sums: Sums) -> np.ndarray:
     """Return the squared correlation of dosage and true genotype; NaN without variation."""
-    covariance = sums.n * sums.dt - sums.d * sums.t
-    spread = (sums.n * sums.d2 - sums.d**2) * (sums.n * sums.t2 - sums.t**2)
+    covariance = sums.n_soft * sums.dt - sums.d * sums.t
+    spread = (sums.n_soft * sums.d2 - sums.d**2) * (sums.n_soft * sums.t2 - sums.t**2)
     return np.where(spread > 1e-9, covariance**2 / spread, np.nan)
 
 
 def _iqs(sums: Sums) -> np.ndarray:
     """Return the imputation quality score (Lin et al. 2010); NaN where chance agreement is complete."""
-    observed = np.trace(sums.soft, axis1=-2, axis2=-1) / sums.n
-    chance = (sums.soft.sum(axis=-1) * sums.soft.sum(axis=-2)).sum(axis=-1) / sums.n**2
+    observed = np.trace(sums.soft, axis1=-2, axis2=-1) / sums.n_soft
+    chance = (sums.soft.sum(axis=-1) * sums.soft.sum(axis=-2)).sum(axis=-1) / sums.n_soft**2
     return np.where(1 - chance > 1e-9, (observed - chance) / (1 - chance), np.nan)
 
 
@@ -132,7 +132,7 @@ _ALL = (
         needs_posterior=True,
         compared=False,
         of_calls=False,
-        compute=lambda sums: sums.log / sums.n,
+        compute=lambda sums: sums.log / sums.n_soft,
         meaning="Mean negative logarithm of the posterior of the true genotype, which is taken as at least 0.0001.",
     ),
     Metric(

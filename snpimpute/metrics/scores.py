@@ -35,7 +35,10 @@ def scores(sums: np.ndarray) -> dict[str, np.ndarray]:
     result["wrong"] = n - named.right
     for genotype in LABELS:
         result[f"truth_{genotype}"] = named.hard.sum(axis=-1)[..., genotype]
-    return {metric: np.where(n > 0, value, np.nan) for metric, value in result.items()}
+    soft = {key for key, metric in METRICS.items() if not metric.of_calls}
+    return {
+        metric: np.where((named.n_soft if metric in soft else n) > 0, value, np.nan) for metric, value in result.items()
+    }
 
 
 def non_reference_concordance(sums: np.ndarray) -> np.ndarray:

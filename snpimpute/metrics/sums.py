@@ -66,6 +66,11 @@ class Sums:
         return self.hard.sum(axis=(-2, -1))
 
     @property
+    def n_soft(self) -> np.ndarray:
+        """Number of calls with a posterior, float64 (...); that of `n` unless hard calls are missing where posteriors are not."""
+        return np.rint(self.soft.sum(axis=(-2, -1)))
+
+    @property
     def right(self) -> np.ndarray:
         """Number of right calls, float64 (...)."""
         return np.trace(self.hard, axis1=-2, axis2=-1)
@@ -117,6 +122,14 @@ def site_sums(
         np.put_along_axis(sums, (24 + k * N_CALIBRATION_BINS + bins)[:, :, None], value[:, :, None], axis=2)
     sums[~known] = 0.0
     return sums
+
+
+def with_hard_calls_of(sums: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return sums in which what counts hard calls (confusion, calibration) is that of others, (..., N_SUMS) each."""
+    both = sums.copy()
+    both[..., _HARD] = others[..., _HARD]
+    both[..., _CALIBRATION] = others[..., _CALIBRATION]
+    return both
 
 
 def hard_confusion(sums: np.ndarray) -> np.ndarray:

@@ -61,6 +61,7 @@ def as_dict(found: Concordance) -> dict[str, Any]:
         "imputed": found.imputed,
         "fields": found.fields,
         "counts": found.counts,
+        "notes": list(found.notes),
         **_plain({"overall": found.overall, "typed": found.typed}),
         **{name: _plain(getattr(found, name).to_dict(orient="records")) for name in ("bins", "groups", "thresholds")},
         "quality": _plain(found.quality),
@@ -102,9 +103,12 @@ def summary(found: Concordance) -> list[str]:
         "not_scored_no_biallelic_snp": "records in both files are not biallelic SNPs and are not scored",
         "repeated": "records repeat a site and are not scored",
         "calls_not_imputed": "known calls are missing in the imputed file",
+        "calls_without_hard_call": "known calls have a dosage and no GT in the imputed file: scored by dosage alone",
+        "calls_typed_by_half": "calls were typed by half (0/.) and are not scored",
         "calls_truth_missing": "calls are missing in the truth",
     }
     lines += [f"{counts[name]:,} {words}" for name, words in sentences.items() if counts[name]]
+    lines += found.notes
     if found.quality:
         lines.append(
             f"DR2 and true r² per site: correlation {number(found.quality['correlation'])}, "

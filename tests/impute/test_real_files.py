@@ -53,7 +53,9 @@ class Folder:
         return self.ok("impute", target, "-o", output, "--model", str(model), "--threads", "1")
 
     def concordance(self, *words: str) -> dict:
-        return json.loads(self.ok("concordance", *words, "--json"))["overall"]
+        """The scores and counts of a comparison."""
+        told = json.loads(self.ok("concordance", *words, "--json"))
+        return told["overall"] | told["counts"]
 
     def records(self, name: str) -> list[list[str]]:
         lines = (self.path / name).read_text().splitlines()

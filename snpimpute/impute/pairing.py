@@ -1,0 +1,138 @@
+"""Records of truth and imputed file at one position, paired by their alleles: as they are, exchanged, or with an unstated ALT."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from snpimpute.base.errors import InputError
+from snpimpute.io.builds import plain_contig
+from snpimpute.io.filters import BASES
+from snpimpute.io.records import Record, Stream
+from snpimpute.io.stream import contigs_in_order, streamed
+
+UNSTATED = {"<NON_REF>", "<*>", "."}  # ALTs that name no allele
+
+Place = tuple[int, int]  # number of the contig, position
+Alleles = tuple[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One site of truth and imputed file.
+
+    Attributes:
+        truth, imputed: the records.
+        ref, alt: alleles of the site, as the imputed file has them (as the truth has them if the imputed ALT is unstated).
+        truth_turned, imputed_turned: whether the record counts copies of `ref`, so that its calls must be turned round.
+    """
+
+    truth: Record
+    imputed: Record
+    ref: str
+    alt: str
+    truth_turned: bool
+    imputed_turned: bool
+
+    @property
+    def is_snp(self) -> bool:
+        return self.ref in BASES and self.alt in BASES
+
+
+def contig_ranks(paths: Sequence[Path]) -> dict[str, int]:
+    """Return a mapping of plain contig → rank in an order that all files follow; InputError if there is none."""
+    for path in paths:
+        with streamed(path):  # raises the file's own errors before its contigs are compared
+            pass
+    merged: list[str] = []
+    for path in paths:
+        own = [plain_contig(contig) for contig in contigs_in_order(path)]
+        before = 0
+        for contig in own:
+            if contig in merged:
+                before = merged.index(contig) + 1
+            else:
+                merged.insert(before, contig)
+                before += 1
+        places = [merged.index(contig) for contig in own]
+        if places != sorted(set(places)):
+            raise InputError(
+                f"the contigs of {path.name} come in another order than those of {paths[0].name}: write both in one order, "
+                f"contig by contig (bcftools view -r CONTIG,CONTIG,… of an indexed file keeps the order asked for)"
+            )
+    return {contig: i for i, contig in enumerate(merged)}
+
+
+def merge_by_position(
+    streams: Sequence[Stream], rank: Mapping[str, int]
+) -> Iterator[list[dict[Alleles, list[Record]]]]:
+    """Yield, for each position that any file has, the records of every file at this position, by alleles."""
+    iterators = [_by_position(stream, rank) for stream in streams]
+    heads = [next(iterator, None) for iterator in iterators]
+    while any(head is not None for head in heads):
+        here = min(head[0] for head in heads if head is not None)
+        yield [head[1] if head is not None and head[0] == here else {} for head in heads]
+        for i, head in enumerate(heads):
+            if head is not None and head[0] == here:
+                heads[i] = next(iterators[i], None)
+
+
+def _by_position(stream: Stream, rank: Mapping[str, int]) -> Iterator[tuple[Place, dict[Alleles, list[Record]]]]:
+    """Yield each position of a file with its records there, by alleles; an unstated ALT is none."""
+    place: Place | None = None
+    records: dict[Alleles, list[Record]] = {}
+    for record in stream.records:
+        at = (rank[plain_contig(record.contig)], record.pos)
+        if at != place:
+            if place is not None:
+                yield place, records
+            place, records = at, {}
+        alts = () if set(record.alts) <= UNSTATED else record.alts
+        records.setdefault((record.ref, alts), []).append(record)
+    if place is not None:
+        yield place, records
+
+
+def paired(
+    truth: Mapping[Alleles, Sequence[Record]], imputed: Mapping[Alleles, Sequence[Record]]
+) -> tuple[list[Pair], list[tuple[Alleles, Alleles]]]:
+    """Pair the records of one position.
+
+    Each imputed record takes the truth's record with the same REF and ALT; else with REF and ALT exchanged; else without ALT,
+    where REF is one of its alleles; and one without ALT takes the truth's record that has its REF among two alleles. Each
+    record is taken once; of records that repeat each other the first.
+
+    Args:
+        truth, imputed: the records by REF and ALTs.
+
+    Returns:
+        The pairs with two alleles, and the alleles of those that have other numbers of them.
+    """
+    left = dict(truth)
+    pairs: list[Pair] = []
+    others: list[tuple[Alleles, Alleles]] = []
+    for alleles in sorted(imputed):
+        match = _match(alleles, left)
+        if match is None:
+            continue
+        first, second = left.pop(match)[0], imputed[alleles][0]
+        stated = alleles if alleles[1] else match
+        if len(stated[1]) != 1:
+            others.append((match, alleles))
+            continue
+        ref, alt = stated[0], stated[1][0]
+        pairs.append(Pair(first, second, ref, alt, first.ref == alt != ref, second.ref == alt != ref))
+    return pairs, others
+
+
+def _match(alleles: Alleles, truth: Mapping[Alleles, Sequence[Record]]) -> Alleles | None:
+    ref, alts = alleles
+    if alleles in truth:
+        return alleles
+    if len(alts) == 1:
+        candidates = [(alts[0], (ref,)), (ref, ()), (alts[0], ())]
+        return next((candidate for candidate in candidates if candidate in truth), None)
+    if not alts:
+        return next((key for key in sorted(truth) if len(key[1]) == 1 and ref in (key[0], *key[1])), None)
+    return None
