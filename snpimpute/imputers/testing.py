@@ -17,7 +17,7 @@ import pytest
 
 from snpimpute.base.errors import InputError
 from snpimpute.dataset.training_masks import TrainingMask
-from snpimpute.genotypes.matrix import GenotypeMatrix
+from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.imputers.contract import Imputer, Validation, impute
 
 N_SITES = 40
@@ -57,6 +57,9 @@ class ImputerContract:
     imputer: type[Imputer]
     params: ClassVar[dict[str, Any]] = {}
     order_tolerance = 1e-5  # largest change of a posterior when samples change places
+    changed_by_order = (
+        0.0  # share of hidden calls that may become another genotype then, for imputers that draw; 0 = tolerance holds
+    )
     _model: Imputer
 
     @pytest.fixture
@@ -160,9 +163,15 @@ class ImputerContract:
             self.imputer.parse_params({"no_such": 1})
 
     def test_what_studies_begin_with_is_valid(self) -> None:
+        if not self.imputer.starts:
+            pytest.skip(f"{self.imputer.name} gives no starts to studies")
+        FixedTrial = pytest.importorskip("optuna.trial").FixedTrial
         for start in self.imputer.starts:
             params = self.imputer.parse_params(start)
             assert params != self.imputer.Params()
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # a value outside the space is a warning
+                assert self.imputer.search_space(FixedTrial(params.model_dump())) == params
 
     def test_search_space_holds_the_defaults(self) -> None:
         if not self.imputer.tunable():
@@ -177,9 +186,12 @@ class ImputerContract:
     def test_order_of_samples_does_not_matter(self, model: Imputer, target: GenotypeMatrix) -> None:
         masked = self.masked(target)
         reverse = np.arange(target.n_samples)[::-1]
-        np.testing.assert_allclose(
-            model.posterior(masked.take_samples(reverse))[reverse], model.posterior(masked), atol=self.order_tolerance
-        )
+        turned, straight = model.posterior(masked.take_samples(reverse))[reverse], model.posterior(masked)
+        if self.changed_by_order:
+            hidden = masked.calls == MISSING
+            assert (turned.argmax(axis=2) != straight.argmax(axis=2))[hidden].mean() <= self.changed_by_order
+        else:
+            np.testing.assert_allclose(turned, straight, atol=self.order_tolerance)
 
     def test_fit_with_validation_then_refit(self, panel: GenotypeMatrix) -> None:
         """Do the two fits of every comparison: 80% with validation, then all samples with the parameters found."""

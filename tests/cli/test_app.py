@@ -287,24 +287,6 @@ def test_help_imports_nothing_heavy():
     assert not loaded & {"numpy", "pandas", "pydantic", "mlflow", "optuna", "torch", "tensorflow", "rich"}
 
 
-def test_help_takes_less_than_twice_a_bare_typer_program(tmp_path):
-    bare = tmp_path / "bare.py"
-    bare.write_text(
-        "import typer\napp = typer.Typer(rich_markup_mode=None)\n@app.command()\ndef a(): pass\n@app.command()\ndef b(): pass\napp()\n"
-    )
-
-    def cpu_seconds(command: list[str]) -> float:
-        best = float("inf")
-        for _ in range(5):
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            subprocess.run([*command, "--help"], check=True, capture_output=True)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            best = min(best, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        return best
-
-    assert cpu_seconds(SNPIMPUTE) < 2 * cpu_seconds([sys.executable, str(bare)])
-
-
 def test_interrupted_work_ends_its_children(tmp_path, vcf):
     """A signal in the middle of a study leaves no Java behind, and the same command goes on."""
     runs = tmp_path / "runs with space"

@@ -54,7 +54,7 @@ def fitted(panel: GenotypeMatrix) -> Beagle:
 class TestReference(ImputerContract):
     imputer = Beagle
     params = QUICK
-    order_tolerance = 1.0  # phasing draws its random numbers sample by sample, in their order
+    changed_by_order = 0.25  # phasing draws its random numbers sample by sample, in their order; 0.125 was measured
 
     def test_hidden_sites_have_probabilities_and_beat_the_frequencies(
         self, model: Imputer, target: GenotypeMatrix
@@ -94,7 +94,7 @@ class TestReference(ImputerContract):
 class TestJoint(ImputerContract):
     imputer = Beagle
     params = {**QUICK, "mode": "joint"}
-    order_tolerance = 1.0
+    changed_by_order = 0.35  # 0.2 was measured
 
     def test_better_than_the_frequencies(self, model: Imputer, target: GenotypeMatrix) -> None:
         hidden = every_second(target)
@@ -116,7 +116,7 @@ class TestJoint(ImputerContract):
 class TestAlone(ImputerContract):
     imputer = Beagle
     params = {**QUICK, "mode": "alone"}
-    order_tolerance = 1.0
+    changed_by_order = 0.35
 
     def test_the_panel_is_not_looked_at(self, panel: GenotypeMatrix, target: GenotypeMatrix) -> None:
         masked = target.hide(np.random.default_rng(1).random(target.calls.shape) < 0.1)
@@ -165,10 +165,11 @@ def test_a_contig_is_imputed_as_by_a_run_of_its_own(mode: str, n_sites: int) -> 
         here = slice(number * n_sites, (number + 1) * n_sites)
         own = beagle(seed, mode=mode).fit(panel.take_sites(here)).posterior(target.take_sites(here))
         np.testing.assert_array_equal(together[:, here], own)
-        same_seed = beagle(mode=mode).fit(panel.take_sites(here)).posterior(target.take_sites(here))
-        assert number > 0 or (same_seed == own).all()
-        differing += int((same_seed != own).any(axis=2).sum())
-    assert 0 < differing < 0.25 * (target.calls < 0).sum() or n_sites == 3
+        if number > 0:
+            first_seed = beagle(mode=mode).fit(panel.take_sites(here)).posterior(target.take_sites(here))
+            differing += int((first_seed != own).any(axis=2).sum())
+    if n_sites > 3:  # the seed matters, or equality would say nothing; three sites are too few for it
+        assert 0 < differing < 0.25 * (target.calls < 0).sum()
 
 
 def test_with_a_reference_later_contigs_differ_as_by_another_seed() -> None:

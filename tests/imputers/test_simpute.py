@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -238,13 +237,11 @@ def test_blocks_of_windows_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.panels
 def test_real_panel() -> None:
-    """2,504 × 10,000, one call in a hundred missing: error rate, and processor seconds with room for a busy machine."""
+    """Error rate at 2,504 × 10,000, one call in a hundred missing (its seconds: benchmarks/simpute_growth.py)."""
     if "SNPIMPUTE_PANELS" not in os.environ:
         pytest.skip("SNPIMPUTE_PANELS is not set: it names the folder of the real panels")
     truth, _ = read_matrix(Path(os.environ["SNPIMPUTE_PANELS"]) / "kg15" / "kg15.vcf.gz")
     hidden = np.random.default_rng(1).random(truth.calls.shape, dtype=np.float32) < 0.01
     target = truth.hide(hidden)
-    begin = time.process_time()
     imputed = impute(Simpute().fit(target.take_samples([])), target)
-    assert time.process_time() - begin < 10
     assert (imputed.calls != truth.calls)[hidden].mean() == pytest.approx(0.106, abs=0.002)
