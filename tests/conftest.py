@@ -13,6 +13,10 @@ from filelock import FileLock
 
 pytest.register_assert_rewrite("snpimpute.imputers.testing")
 
+# Two processes run the tests on two cores: more threads than one in each of them wait for each other.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
 ROOT = Path(__file__).parents[1]
 # Files that take long begin; the first one runs the smoke experiment, which others wait for, so that those come after some
 # that do not.

@@ -171,7 +171,7 @@ class ImputerContract:
             assert params != self.imputer.Params()
             with warnings.catch_warnings():
                 warnings.simplefilter("error")  # a value outside the space is a warning
-                assert self.imputer.search_space(FixedTrial(params.model_dump())) == params
+                assert self.imputer.search_space(FixedTrial(params.model_dump())) == params  # type: ignore[attr-defined]
 
     def test_search_space_holds_the_defaults(self) -> None:
         if not self.imputer.tunable():

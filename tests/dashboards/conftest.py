@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -194,7 +195,9 @@ class Visit:
         return self.page.get_by_test_id("stAlert").all_inner_texts()
 
     def keep(self, what: str = "") -> None:
-        """A picture of the whole page, kept for whoever wants to look at it."""
+        """A picture of the whole page, kept for whoever asks for it (SNPIMPUTE_PICTURES=1): drawing it takes seconds."""
+        if not os.environ.get("SNPIMPUTE_PICTURES"):
+            return
         width = self.page.viewport_size["width"]
         height = self.page.get_by_test_id("stMain").evaluate("main => main.scrollHeight")
         self.page.set_viewport_size({"width": width, "height": min(max(height + 10, 800), 7000)})
@@ -215,9 +218,15 @@ def serve() -> Iterator[Callable[..., str]]:
         yield lambda runs, *options: servers.enter_context(serving(runs, *options))
 
 
+@pytest.fixture(scope="module")
+def contexts(browser: Any) -> Callable[[str], Any]:  # noqa: F811
+    """One context of the browser per colour scheme: its pages share what they have loaded, scripts above all."""
+    return cache(lambda scheme: browser.new_context(color_scheme=scheme))
+
+
 @pytest.fixture
 def visit(
-    browser: Any,  # noqa: F811
+    contexts: Callable[[str], Any],
     serve: Callable[..., str],
     request: pytest.FixtureRequest,
 ) -> Iterator[Callable[..., Visit]]:
@@ -226,14 +235,14 @@ def visit(
     visits: list[Visit] = []
 
     def go(url: str, width: int = 1280, scheme: str = "light") -> Visit:
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        visits.append(Visit(context, url, name))
+        visits.append(Visit(contexts(scheme), url, name))
+        visits[-1].page.set_viewport_size({"width": width, "height": 900})
         return visits[-1]
 
     yield go
     for done in visits:
         done.check()
-        done.page.context.close()
+        done.page.close()
 
 
 @pytest.fixture(scope="session")

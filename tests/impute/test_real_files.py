@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from snpimpute.impute.fit import FitSettings, fit
 from snpimpute.io.matrix import read_matrix
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +47,7 @@ class Folder:
         return line
 
     def fit(self) -> None:
-        self.ok("fit", "panel.vcf", "--holdout", "0%", "--imputer", "mode", "--threads", "1", "--json")
+        fit(FitSettings(self.path / "panel.vcf", "panel", "mode", holdout=0.0), self.path / "runs")
 
     def impute(self, target: str, output: str) -> str:
         model = next((self.path / "runs" / "models").glob("panel-mode-*")) / "model"
