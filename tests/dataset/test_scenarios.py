@@ -219,6 +219,11 @@ def test_families_stay_together():
     assert 25 <= held.sum() <= 35
 
 
+def test_families_that_fill_the_number_exactly_are_taken():
+    pairs = pd.DataFrame({"sample": [f"s{i}" for i in range(20)], "family": np.repeat(np.arange(10), 2).astype(str)})
+    assert [split_samples(pairs, 4, "family", seed=seed).sum() for seed in range(5)] == [4] * 5
+
+
 def test_a_group_is_held_out_whole():
     held = split_samples(samples(), 40, "group", seed=1)
     assert samples()["group"][held].nunique() == 1

@@ -133,6 +133,30 @@ def test_only_a_better_model_is_promoted_and_moves_are_kept(store):
     promote(tracker, "calves/2", runs)
 
 
+def test_a_difference_that_may_be_chance_promotes_nobody(store, monkeypatch):
+    """The challenger is ahead by .01, with an interval that holds 0; from .001 on it would be the champion."""
+    runs, tracker, *_ = store
+    from snpimpute.impute import champions
+
+    challenger = next(v for v in "12" if v != tracker.aliases("snpimpute-calves-panel")["champion"])
+
+    def found(low: float) -> pd.DataFrame:
+        row = ("typed", "all", "f1_macro", 0.8, 0.81, 0.01, low, 0.03)
+        columns = ["pattern", "subset", "metric", "first", "second", "difference", "low", "high"]
+        return pd.DataFrame([row], columns=columns)
+
+    moved = []
+    monkeypatch.setattr(tracker, "move_champion", lambda *move: moved.append(move))
+    for low in (-0.01, 0.0):
+        monkeypatch.setattr(champions, "compare", lambda *_, low=low: found(low))
+        with pytest.raises(InputError, match=r"is not better than the champion.*typed: \+0\.0100"):
+            promote(tracker, f"calves/{challenger}", runs)
+    assert moved == []
+    monkeypatch.setattr(champions, "compare", lambda *_: found(0.001))
+    promote(tracker, f"calves/{challenger}", runs)
+    assert len(moved) == 1
+
+
 def test_what_is_not_registered_is_said(store):
     _, tracker, *_ = store
     for wanted, said in {

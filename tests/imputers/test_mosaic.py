@@ -96,6 +96,30 @@ def pairs_of_paths(
         yield first, second, p
 
 
+def test_uniform_says_how_much_copying_may_begin_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where copying begins is for large weights the same for all states, for small ones by what the sample resembles."""
+    panel, target = phased(), phased(70).take_samples([65])
+    calls = target.hide(np.arange(40) % 3 > 0).calls[0]
+    assert panel.haplotypes is not None
+    haplotypes = panel.haplotypes.transpose(0, 2, 1).reshape(-1, panel.n_sites)
+    starts = []
+    own = Copying._sum_over_pairs
+
+    def noted(self: Copying, calls: np.ndarray, chosen: np.ndarray, start: np.ndarray) -> np.ndarray:
+        starts.append(start)
+        return own(self, calls, chosen, start)
+
+    monkeypatch.setattr(Copying, "_sum_over_pairs", noted)
+    found = [
+        Copying(haplotypes, 0.02, Mosaic.Params(**QUICK, uniform=uniform), seed=1).posterior(calls)
+        for uniform in (1e-3, 1e6)
+    ]
+    by_resemblance, anywhere = starts
+    np.testing.assert_allclose(anywhere, 1 / len(anywhere), rtol=1e-3)
+    assert by_resemblance.max() > 3 * by_resemblance.min() and by_resemblance.sum() == pytest.approx(1)
+    assert np.abs(found[0] - found[1]).max() > 0.01
+
+
 def test_posterior_is_the_sum_over_all_paths() -> None:
     """Three haplotypes, four sites: all 9^4 pairs of paths, weighed one by one; observed calls stay as they are."""
     haplotypes = np.array([[0, 1, 1, 0], [1, 1, 0, 0], [0, 0, 1, 1]], dtype=np.int8)

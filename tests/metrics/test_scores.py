@@ -55,6 +55,20 @@ def test_dosage_r2_log_loss_and_calibration(truth_and_posterior):
     assert result["ece"] == pytest.approx(ece, rel=1e-4)
 
 
+def test_bins_of_confidence_do_not_make_up_for_each_other():
+    """Ten calls at confidence .95 of which half are right, ten at .45 of which all are: .45 and .55 away, not −.05."""
+    truth = np.array([[0] * 5 + [1] * 5 + [0] * 10], dtype=np.int8)
+    posterior = np.array([[0.95, 0.03, 0.02]] * 10 + [[0.45, 0.30, 0.25]] * 10)[None]
+    result = scores(site_sums(truth, posterior).sum(axis=(0, 1)))
+    assert result["ece"] == pytest.approx((0.45 + 0.55) / 2, abs=1e-6)
+
+
+def test_a_true_genotype_that_was_ruled_out_costs_as_much_as_one_in_ten_thousand():
+    truth = np.array([[2, 0]], dtype=np.int8)
+    result = scores(site_sums(truth, np.array([[[1.0, 0, 0], [1.0, 0, 0]]])).sum(axis=(0, 1)))
+    assert result["log_loss"] == pytest.approx(-np.log(1e-4) / 2, rel=1e-5)
+
+
 def test_iqs_by_hand():
     """Lin et al. 2010: 10 calls, 8 agree; chance agreement from the margins (6·6 + 4·4)/100 = .52."""
     truth = np.array([[0] * 6 + [1] * 4], dtype=np.int8)
@@ -91,6 +105,10 @@ def test_resample_sums_what_was_drawn():
     weights = (np.array([[2.0, 0.0, 1.0]]), np.array([[1.0, 1.0]]))
     expected = 2 * sums[0].sum(axis=0) + sums[2].sum(axis=0)
     np.testing.assert_allclose(resample(sums, weights)[0], expected)
+
+
+def test_an_interval_leaves_out_a_fortieth_on_each_side():
+    assert interval(np.append(np.arange(1001.0), np.nan)) == pytest.approx((25, 975))
 
 
 def test_an_interval_covers_the_truth_as_often_as_it_says():

@@ -269,6 +269,18 @@ def test_whole_sites_given_as_single_calls_score_the_same(dataset, repeats, monk
         pd.testing.assert_frame_equal(in_pieces, whole, rtol=1e-6)
 
 
+def test_sites_are_resampled_where_there_is_one_mask(dataset):
+    """An imputer that is right at every second hidden site, of every sample: the samples alone would tell of no spread."""
+    scenario = next(s for s in dataset.test_scenarios() if s.level == 60 and s.repeat == 0)
+    truth = at_hidden(dataset.test.calls, scenario.hidden)
+    calls = np.where(np.arange(truth.shape[-1]) % 2 == 0, truth, (truth + 1) % 3)
+    values = {scenario.key: np.eye(3)[calls].astype(np.float16)}
+    given = Posteriors("half", "x", 1, values, frozenset(), {scenario.key: 1.0})
+    row = pick(score_table(with_scenarios(dataset, [scenario]), [given], n_resamples=400), metric="f1_micro")
+    assert row.value == pytest.approx(0.5, abs=0.02)
+    assert row.high - row.low > 0.01
+
+
 @pytest.fixture(scope="module")
 def calls_dataset():
     data = DataSettings(
