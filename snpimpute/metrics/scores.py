@@ -29,16 +29,14 @@ def scores(sums: np.ndarray) -> dict[str, np.ndarray]:
         metric → float64 (...), NaN without calls: those in METRICS, and the counts `wrong` and `truth_0|1|2`.
     """
     named = Sums.of(sums)
-    n = named.n
+    n, n_soft = named.n, named.n_soft
     with np.errstate(divide="ignore", invalid="ignore"):
         result = {key: metric.compute(named) for key, metric in METRICS.items()}
     result["wrong"] = n - named.right
     for genotype in LABELS:
         result[f"truth_{genotype}"] = named.hard.sum(axis=-1)[..., genotype]
     soft = {key for key, metric in METRICS.items() if not metric.of_calls}
-    return {
-        metric: np.where((named.n_soft if metric in soft else n) > 0, value, np.nan) for metric, value in result.items()
-    }
+    return {metric: np.where((n_soft if metric in soft else n) > 0, value, np.nan) for metric, value in result.items()}
 
 
 def non_reference_concordance(sums: np.ndarray) -> np.ndarray:

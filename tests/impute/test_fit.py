@@ -18,6 +18,7 @@ import pytest
 
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import GenotypeMatrix
+from snpimpute.impute import champions
 from snpimpute.impute.champions import compare, fetch_model, find_model, model_table, promote, rollback
 from snpimpute.impute.fit import FitSettings, fit
 from snpimpute.impute.windows import WindowedModel, owned_by
@@ -136,8 +137,6 @@ def test_only_a_better_model_is_promoted_and_moves_are_kept(store):
 def test_a_difference_that_may_be_chance_promotes_nobody(store, monkeypatch):
     """The challenger is ahead by .01, with an interval that holds 0; from .001 on it would be the champion."""
     runs, tracker, *_ = store
-    from snpimpute.impute import champions
-
     challenger = next(v for v in "12" if v != tracker.aliases("snpimpute-calves-panel")["champion"])
 
     def found(low: float) -> pd.DataFrame:
