@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -70,22 +71,33 @@ def too_late() -> type[Exception]:
 class Visit:
     """A page in a browser; what goes wrong in it is kept in `complaints`, whoever else is asked in `strangers`."""
 
-    def __init__(self, context: Any, url: str, name: str) -> None:
+    in_front: Any = None  # the tab that is seen: the browser draws one behind it only every second or two
+
+    def __init__(self, page: Any, url: str, name: str) -> None:
+        self._page = page
         self.url = url
         self.name = name
-        self.page = context.new_page()
         self.complaints: list[str] = []
         self.strangers: set[str] = set()
-        self.page.set_default_timeout(PATIENCE)
-        self.page.on("console", self._said)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", self._asked)
+        self.heard = {"console": self._said, "pageerror": self._failed, "request": self._asked}
+        for event, hear in self.heard.items():
+            self.page.on(event, hear)
+
+    @property
+    def page(self) -> Any:
+        if Visit.in_front is not self._page:
+            self._page.bring_to_front()
+            Visit.in_front = self._page
+        return self._page
 
     def _said(self, message: Any) -> None:
         # a page other than the first asks first below its own address where the server is, and is told that it is not there
         where_is_the_server = "/_stcore/" in (message.location or {}).get("url", "") and "404" in message.text
         if message.type == "error" and not where_is_the_server:
             self.complaints.append(message.text)
+
+    def _failed(self, error: Any) -> None:
+        self.complaints.append(str(error))
 
     def _asked(self, request: Any) -> None:
         if not request.url.startswith((self.url, "data:", "blob:", self.url.replace("http", "ws"))):
@@ -210,6 +222,12 @@ class Visit:
         assert self.strangers == set()
         assert self.page.get_by_test_id("stException").count() == 0
 
+    def leave(self) -> None:
+        """Leave the page as the next visit finds it."""
+        for event, hear in self.heard.items():
+            self.page.remove_listener(event, hear)
+        self.page.goto("about:blank")
+
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., str]]:
@@ -218,31 +236,40 @@ def serve() -> Iterator[Callable[..., str]]:
         yield lambda runs, *options: servers.enter_context(serving(runs, *options))
 
 
+class Tabs:
+    """Tabs of the browser that no visit uses, by colour scheme: a tab that is used again has the scripts at hand."""
+
+    def __init__(self, browser: Any) -> None:  # noqa: F811
+        self.context = cache(lambda scheme: browser.new_context(color_scheme=scheme))
+        self.free: dict[str, list[Any]] = defaultdict(list)
+
+    def take(self, scheme: str, width: int) -> Any:
+        page = self.free[scheme].pop() if self.free[scheme] else self.context(scheme).new_page()
+        page.set_default_timeout(PATIENCE)
+        page.set_viewport_size({"width": width, "height": 900})
+        return page
+
+
 @pytest.fixture(scope="module")
-def contexts(browser: Any) -> Callable[[str], Any]:  # noqa: F811
-    """One context of the browser per colour scheme: its pages share what they have loaded, scripts above all."""
-    return cache(lambda scheme: browser.new_context(color_scheme=scheme))
+def tabs(browser: Any) -> Tabs:  # noqa: F811
+    return Tabs(browser)
 
 
 @pytest.fixture
-def visit(
-    contexts: Callable[[str], Any],
-    serve: Callable[..., str],
-    request: pytest.FixtureRequest,
-) -> Iterator[Callable[..., Visit]]:
+def visit(tabs: Tabs, serve: Callable[..., str], request: pytest.FixtureRequest) -> Iterator[Callable[..., Visit]]:
     """Opens pages; at the end none of them may have complained."""
     name = re.sub(r"\W+", "-", request.node.name).strip("-")
-    visits: list[Visit] = []
+    visits: list[tuple[str, Visit]] = []
 
     def go(url: str, width: int = 1280, scheme: str = "light") -> Visit:
-        visits.append(Visit(contexts(scheme), url, name))
-        visits[-1].page.set_viewport_size({"width": width, "height": 900})
-        return visits[-1]
+        visits.append((scheme, Visit(tabs.take(scheme, width), url, name)))
+        return visits[-1][1]
 
     yield go
-    for done in visits:
+    for scheme, done in visits:
         done.check()
-        done.page.close()
+        done.leave()
+        tabs.free[scheme].append(done.page)
 
 
 @pytest.fixture(scope="session")

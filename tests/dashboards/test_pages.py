@@ -379,28 +379,24 @@ def test_compare_two_runs(
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_on_a_phone_and_in_the_dark(visit: Go, dashboard: str, page: str) -> None:
+def test_on_a_phone_and_in_the_dark_every_axis_has_its_title(visit: Go, dashboard: str, page: str) -> None:
     seen = visit(dashboard, width=390, scheme="dark").open("" if page == "race" else page)
     seen.page.locator(".js-plotly-plot .main-svg").first.wait_for()
+    seen.page.wait_for_function(
+        "Array.from(document.querySelectorAll('.js-plotly-plot')).every(plot => plot._fullLayout)"
+    )
     assert seen.page.get_by_test_id("stMain").evaluate("main => main.scrollWidth") <= 390
     colour = seen.page.get_by_test_id("stApp").evaluate("app => getComputedStyle(app).backgroundColor")
     assert max(int(part) for part in colour.removeprefix("rgb(").rstrip(")").split(", ")) < 60
     for plot in seen.page.locator(".js-plotly-plot").all():
         colour = plot.evaluate("plot => plot._fullLayout.font.color")
         assert sum(int(colour.lstrip("#")[i : i + 2], 16) for i in (0, 2, 4)) > 3 * 120, "text is light"
-    seen.keep()
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_every_axis_has_a_title(visit: Go, dashboard: str, page: str) -> None:
-    seen = visit(dashboard).open("" if page == "race" else page)
-    seen.page.locator(".js-plotly-plot .main-svg").first.wait_for()
-    seen.page.wait_for_timeout(2000)
     titles = seen.page.evaluate(
         """Array.from(document.querySelectorAll('.js-plotly-plot')).flatMap(plot => Object.entries(plot._fullLayout)
             .filter(([k, a]) => /^[xy]axis\\d*$/.test(k) && a.showticklabels && !a.matches).map(([k, a]) => a.title.text))"""
     )
     assert len(titles) >= 2 and all(titles) and "Click to enter" not in "".join(titles)
+    seen.keep()
 
 
 def test_an_empty_folder_says_what_to_run_and_stays_empty(serve: Serve, visit: Go, tmp_path: Path) -> None:
