@@ -1,0 +1,213 @@
+"""Mutation test: a seeded sample of small faults put into the code that decides results, and how many of them the tests notice.
+
+    python benchmarks/mutants.py --sample 300 --seed 1 --into build/mutants
+
+A fault (a comparison turned, a number raised, a condition negated, a statement left out, …) is written into a copy of the
+project, and the tests of the file's room run there until the first fails. Each outcome is a line of `outcomes.tsv`; a start
+over goes on where the last one ended. Run it on an otherwise idle machine: a test that fails for want of time counts as a kill.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+# Code that decides results, and the tests that must notice a fault in it: quick ones first.
+ROOMS: dict[str, list[str]] = {
+    "metrics/*.py": ["tests/metrics", "tests/scoring"],
+    "dataset/masks.py": ["tests/dataset/test_scenarios.py", "tests/dataset/test_prepared.py", "tests/scoring"],
+    "dataset/mechanisms.py": ["tests/dataset/test_scenarios.py", "tests/dataset/test_prepared.py"],
+    "dataset/scenarios.py": ["tests/dataset/test_scenarios.py", "tests/dataset/test_prepared.py"],
+    "dataset/splits.py": ["tests/dataset/test_prepared.py", "tests/scoring"],
+    "dataset/training_masks.py": ["tests/dataset/test_scenarios.py", "tests/imputers/test_dense.py"],
+    "scoring/*.py": ["tests/scoring", "tests/experiment/test_compare.py", "tests/experiment/test_pipeline.py"],
+    "imputers/simpute.py": ["tests/imputers/test_simpute.py"],
+    "io/output.py": ["tests/io/test_imputed.py", "tests/impute/test_run.py", "tests/impute/test_real_files.py"],
+    "io/imputed.py": ["tests/io/test_imputed.py", "tests/impute/test_run.py", "tests/impute/test_real_files.py"],
+    "impute/windows.py": ["tests/impute/test_windows.py", "tests/impute/test_run.py", "tests/impute/test_fit.py"],
+    "impute/champions.py": ["tests/impute/test_concordance.py", "tests/cli/test_app.py", "tests/impute/test_fit.py"],
+    "tuning/*.py": [
+        "tests/tuning/test_reader.py",
+        "tests/tuning/test_study.py",
+        "tests/tuning/test_shared_database.py",
+    ],
+}
+SECONDS = 240  # a fault that makes tests run for longer is noticed too
+PRELOADED = ("numpy", "pandas", "scipy.stats", "pytest", "cyvcf2", "optuna", "mlflow.tracking", "hypothesis")
+
+COMPARISONS = {
+    ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "==",
+    ast.Is: "is not", ast.IsNot: "is", ast.In: "not in", ast.NotIn: "in",
+}  # fmt: skip
+SUMS = {
+    ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*", ast.FloorDiv: "*", ast.Mod: "*", ast.Pow: "*",
+    ast.BitAnd: "|", ast.BitOr: "&",
+}  # fmt: skip
+
+
+def faults_of(tree: ast.AST) -> Iterator[tuple[ast.AST, str, str]]:
+    """Node, text that takes its place, and name of every fault that can be put into a module."""
+    annotations = {id(part) for node in ast.walk(tree) for part in _annotation(node)}
+    for node in ast.walk(tree):
+        if id(node) in annotations:
+            continue
+        match node:
+            case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in COMPARISONS:
+                turned = COMPARISONS[type(op)]
+                yield node, f"({ast.unparse(left)} {turned} {ast.unparse(right)})", f"comparison to {turned}"
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in SUMS and not _is_text(left, right):
+                turned = SUMS[type(op)]
+                yield node, f"(({ast.unparse(left)}) {turned} ({ast.unparse(right)}))", f"operator to {turned}"
+            case ast.BoolOp(op=op, values=values):
+                turned = "or" if isinstance(op, ast.And) else "and"
+                yield node, "(" + f" {turned} ".join(f"({ast.unparse(v)})" for v in values) + ")", f"to {turned}"
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                yield node, f"({ast.unparse(operand)})", "not left out"
+            case ast.Constant(value=bool(value)):
+                yield node, str(not value), "truth turned"
+            case ast.Constant(value=int(value) | float(value)):
+                yield node, repr(value + 1), "number raised by 1"
+            case ast.If(test=test) | ast.IfExp(test=test):
+                yield test, f"(not ({ast.unparse(test)}))", "condition negated"
+            case ast.Expr(value=ast.Call()):
+                yield node, "pass", "call left out"
+            case ast.AugAssign():
+                yield node, "pass", "statement left out"
+            case ast.Return(value=value) if value is not None and not isinstance(value, ast.Constant):
+                yield value, "None", "None returned"
+            case ast.Continue() | ast.Break():
+                yield node, "pass", "jump left out"
+
+
+def _annotation(node: ast.AST) -> Iterator[ast.AST]:
+    for name in ("annotation", "returns"):
+        if (part := getattr(node, name, None)) is not None:
+            yield from ast.walk(part)
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        yield from ast.walk(node)
+
+
+def _is_text(*nodes: ast.expr) -> bool:
+    return any(
+        isinstance(n, ast.JoinedStr) or (isinstance(n, ast.Constant) and isinstance(n.value, str)) for n in nodes
+    )
+
+
+def put_in(source: str, node: ast.AST, text: str) -> str:
+    """Source in which the text stands in the node's place."""
+    lines = source.encode().splitlines(keepends=True)  # columns of the syntax tree count bytes
+    starts = [0]
+    for line in lines:
+        starts.append(starts[-1] + len(line))
+    first = starts[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]
+    last = starts[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
+    whole = b"".join(lines)
+    return (whole[:first] + text.encode() + whole[last:]).decode()
+
+
+def all_faults(package: Path) -> list[tuple[Path, str, int, int, str, str]]:
+    """Place, pattern, line, column, text and name of every fault that can be put into the listed files."""
+    found = []
+    for pattern in ROOMS:
+        for path in sorted(package.glob(pattern)):
+            for node, text, name in faults_of(ast.parse(path.read_text())):
+                found.append((path.relative_to(package), pattern, node.lineno, node.col_offset, text, name))  # type: ignore[attr-defined]
+    return found
+
+
+def notice(copy: Path, tests: list[str]) -> str:
+    """Run tests in a copy of the project until one fails; "killed", "survived" or "killed by time"."""
+    for test in tests:
+        child = os.fork()  # the libraries are loaded already
+        if child == 0:
+            os.setsid()
+            os.chdir(copy)
+            sys.path.insert(0, str(copy))
+            with (copy / "printed.txt").open("w") as printed:
+                os.dup2(printed.fileno(), 1)
+                os.dup2(printed.fileno(), 2)
+            import pytest
+
+            os._exit(
+                int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not panels", test]))
+            )
+        deadline = time.monotonic() + SECONDS
+        while True:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                break
+            if time.monotonic() > deadline:
+                os.killpg(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                return "killed by time"
+            time.sleep(0.02)
+        if os.waitstatus_to_exitcode(status) != 0:
+            return "killed"
+    return "survived"
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    asked.add_argument("--sample", type=int, default=300, help="number of faults")
+    asked.add_argument("--seed", type=int, default=1, help="seed of the sample")
+    asked.add_argument(
+        "--into", type=Path, default=ROOT / "build" / "mutants", help="folder of the copy and the outcomes"
+    )
+    asked.add_argument("--only", default="", help="only faults in files whose name contains this")
+    settings = asked.parse_args()
+    copy = settings.into / "project"
+    if copy.exists():
+        shutil.rmtree(copy)
+    kept = shutil.ignore_patterns(".git", ".venv", "runs", "build", "__pycache__", ".mypy_cache", ".ruff_cache", "site")
+    shutil.copytree(ROOT, copy, ignore=kept)
+    outcomes = settings.into / "outcomes.tsv"
+    outcomes.touch()
+    known = {tuple(line.split("\t")[:4]): line.split("\t")[4] for line in outcomes.read_text().splitlines()}
+    os.environ.update(PYTHONDONTWRITEBYTECODE="1", PYTHONPATH=str(copy), OMP_NUM_THREADS="1")
+    sys.dont_write_bytecode = True
+    sys.path[:] = [place for place in sys.path if Path(place or ".").resolve() not in (ROOT, ROOT / "benchmarks")]
+    for module in PRELOADED:
+        __import__(module)
+    faults = all_faults(copy / "snpimpute")
+    sample = random.Random(settings.seed).sample(faults, min(settings.sample, len(faults)))
+    for tests in {tuple(tests) for tests in ROOMS.values()}:
+        if not known and notice(copy, list(tests)) != "survived":
+            sys.exit(f"{' '.join(tests)} fails before a fault is put in: see {copy / 'printed.txt'}")
+    counts = {"killed": 0, "killed by time": 0, "survived": 0}
+    for place, pattern, line, column, text, name in sample:
+        if settings.only not in str(place):
+            continue
+        key = (str(place), f"{line}:{column}", name, text.replace("\n", " ").replace("\t", " "))
+        if key not in known:
+            source = (copy / "snpimpute" / place).read_text()
+            node = next(
+                node
+                for node, other, called in faults_of(ast.parse(source))
+                if (node.lineno, node.col_offset, other, called) == (line, column, text, name)  # type: ignore[attr-defined]
+            )
+            (copy / "snpimpute" / place).write_text(put_in(source, node, text))
+            known[key] = notice(copy, ROOMS[pattern])
+            (copy / "snpimpute" / place).write_text(source)
+            with outcomes.open("a") as table:
+                table.write("\t".join((*key, known[key])) + "\n")
+        counts[known[key]] += 1
+        if known[key] == "survived":
+            print(f"survived: snpimpute/{place}:{line}  {name}: {key[3]}", flush=True)
+    total = sum(counts.values())
+    dead = total - counts["survived"]
+    print(
+        f"{dead} of {total} noticed ({dead / total:.1%}; {counts['killed by time']} by time), of {len(faults)} that can be made"
+    )
+
+
+if __name__ == "__main__":
+    main()
