@@ -31,7 +31,7 @@ app = typer.Typer()
 
 @app.command()
 def check(
-    target: Annotated[Path, typer.Argument(help="Genotypes to impute: .vcf.gz, .bcf or PLINK 1 .bed.")],
+    target: Annotated[Path, typer.Argument(help="Genotypes to impute: .vcf.gz, .bcf or PLINK's .bed or .pgen.")],
     panel: Annotated[Path, typer.Option(help="Genotypes of the panel, in one of the same formats.")],
     output: Annotated[
         Path | None,
@@ -78,7 +78,7 @@ def check(
 
 @app.command()
 def concordance(
-    truth: Annotated[Path, typer.Argument(help="True genotypes: .vcf.gz, .bcf or PLINK 1 .bed.")],
+    truth: Annotated[Path, typer.Argument(help="True genotypes: .vcf.gz, .bcf or PLINK's .bed or .pgen.")],
     imputed: Annotated[Path, typer.Argument(help="Imputed genotypes: GT, with DS and GP if present.")],
     typed: Annotated[
         Path | None,
@@ -120,9 +120,7 @@ def concordance(
 
 @app.command()
 def fit(
-    panel: Annotated[
-        Path, typer.Argument(help="Reference panel: .vcf.gz, .bcf, or .bed with .bim and .fam beside it.")
-    ],
+    panel: Annotated[Path, typer.Argument(help="Reference panel: .vcf.gz, .bcf, or PLINK's .bed or .pgen.")],
     imputer: Annotated[str, typer.Option(help="Fit this imputer; see snpimpute imputers.")] = "softmax_regression",
     imputers_from: ImputersFrom = None,
     name: Annotated[str | None, typer.Option(help="Name of the model (default: from the panel's file name).")] = None,
@@ -204,7 +202,7 @@ def fit(
 
 @app.command()
 def impute(
-    target: Annotated[Path, typer.Argument(help="Genotypes to impute: .vcf.gz, .bcf, or .bed with .bim and .fam.")],
+    target: Annotated[Path, typer.Argument(help="Genotypes to impute: .vcf.gz, .bcf, or PLINK's .bed or .pgen.")],
     output: Annotated[
         str,
         typer.Option(

@@ -205,7 +205,7 @@ def for_genotypes(
 
 def name_of(source: Path) -> str:
     """Return a name for a dataset or model, made from the name of a genotype file."""
-    stem = re.sub(r"(\.vcf)?(\.gz|\.bgz|\.bcf|\.bed|\.vcf)$", "", source.name)
+    stem = re.sub(r"(\.vcf)?(\.gz|\.bgz|\.bcf|\.bed|\.pgen|\.vcf)$", "", source.name)
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-") or "genotypes"
 
 

@@ -30,12 +30,12 @@ def read_matrix(
     min_samples: int = 1,
     spool: Path | None = None,
 ) -> tuple[GenotypeMatrix, pd.DataFrame]:
-    """Read the biallelic SNPs of a VCF, BCF or PLINK 1 file; the end of its name decides the format.
+    """Read the biallelic SNPs of a VCF, BCF or PLINK file; the end of its name decides the format.
 
     A half call (`0/.`) is missing. The matrix has haplotypes if every kept call is phased and none is missing.
 
     Args:
-        path: a file ending in .vcf, .vcf.gz, .bcf, or .bed with .bim and .fam beside it.
+        path: a file ending in .vcf, .vcf.gz, .bcf, .bed or .pgen, the latter two with PLINK's other files beside them.
         region, samples: see `stream.streamed`.
         site_filter: conditions that a site must meet; None keeps every biallelic SNP.
         max_sites: most sites to keep; more are refused. None = any number.
