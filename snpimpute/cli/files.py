@@ -16,11 +16,13 @@ from snpimpute.cli.options import (
     AsJson,
     BudgetTime,
     ImputersFrom,
+    MinCallRate,
     Region,
     Runs,
     Samples,
     SampleTable,
     Threads,
+    call_rate_of,
     model_folder,
     open_store,
     share_of,
@@ -140,9 +142,10 @@ def fit(
     typed_sites: Annotated[
         Path | None,
         typer.Option(
-            help="Sites that targets will have: a list (contig:pos or id per line), or a target (VCF, BCF, PLINK 1)."
+            help="Sites that targets will have: a list (contig:pos or id per line), or a target (VCF, BCF, PLINK)."
         ),
     ] = None,
+    min_call_rate: MinCallRate = None,
     measure: Annotated[int, typer.Option(help="Number of windows to measure the model in; 0 for all.")] = 6,
     trials: Annotated[int, typer.Option(help="Trials of a study that looks for parameters; 0 for no study.")] = 0,
     budget: BudgetTime = None,
@@ -184,6 +187,7 @@ def fit(
         seconds=600.0 if budget is None else config.seconds_of(budget),
         seed=seed,
         threads=threads or len(os.sched_getaffinity(0)),
+        min_call_rate=FitSettings.min_call_rate if min_call_rate is None else call_rate_of(min_call_rate),
     )
     with watch() as watching:
         fitted = fit_panel(settings, runs, open_store(runs) if is_installed("mlflow") else None, watching)

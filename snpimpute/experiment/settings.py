@@ -193,13 +193,19 @@ def _resolved(path: Path, config: Path) -> Path:
 
 
 def for_genotypes(
-    source: Path, region: str | None = None, max_sites: int | None = None, samples: Path | None = None
+    source: Path,
+    region: str | None = None,
+    max_sites: int | None = None,
+    samples: Path | None = None,
+    min_call_rate: float | None = None,
 ) -> ExperimentSettings:
     """Return the settings of the default experiment on a user's genotype file."""
     name = name_of(source)
     data: dict[str, Any] = {"source": str(source), "region": region, "samples": samples}
     if max_sites is not None:
         data["max_sites"] = max_sites
+    if min_call_rate is not None:
+        data["filter"] = {"min_call_rate": min_call_rate}
     return parse({"name": name, "data": {name: data}}, str(source))
 
 

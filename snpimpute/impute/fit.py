@@ -84,6 +84,7 @@ class FitSettings:
         seconds: time budget of the study in seconds; None = no limit.
         seed: seed of every random choice.
         threads: processor threads.
+        min_call_rate: least share of the samples that have a call at a site; sites with fewer are left out.
     """
 
     panel: Path
@@ -102,6 +103,7 @@ class FitSettings:
     seconds: float | None = 600.0
     seed: int = 1
     threads: int = 1
+    min_call_rate: float = SiteFilter.min_call_rate
 
     def digest(self) -> str:
         """Return the digest of all that decides the model, with the files' contents, without the number of threads."""
@@ -167,8 +169,13 @@ def fit(settings: FitSettings, runs: Path, tracker: Tracker | None = None, watch
 def _fit(settings: FitSettings, cls: type[Imputer], home: Path, watch: Watch) -> None:
     started = time.monotonic()
     genetic_map = None if settings.genetic_map is None else GeneticMap.read(settings.genetic_map)
+    of_imputer = _params_with_map(settings, cls).get("map")
+    maps = [genetic_map or GeneticMap(), GeneticMap() if of_imputer is None else GeneticMap.read(Path(of_imputer))]
     watch.stage(f"read {settings.panel.name}")
-    panel = spool_genotypes(settings.panel, home / "panel", region=settings.region, site_filter=SiteFilter())
+    wanted = SiteFilter(min_call_rate=settings.min_call_rate)
+    panel = spool_genotypes(settings.panel, home / "panel", region=settings.region, site_filter=wanted)
+    for each in maps:
+        each.require_contigs(panel.sites.contig)
     if settings.samples is not None:
         panel = attach_samples(panel, read_samples(settings.samples))
     windows = _cut_windows(settings, panel.sites, genetic_map)

@@ -112,7 +112,7 @@ def in_order(records: Iterator[Record], source: str) -> Iterator[Record]:
             contig, pos = record.contig, 0
         if record.contig in done or record.pos < pos:
             raise InputError(
-                f"{source} is not in order of position at {record.contig}:{record.pos}: sort it (bcftools sort; plink1.9 --make-bed)"
+                f"{source} is not in order of position at {record.contig}:{record.pos}: sort it (bcftools sort; plink1.9 --make-bed; plink2 --sort-vars)"
             )
         pos = record.pos
         yield record

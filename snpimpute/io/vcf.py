@@ -280,14 +280,14 @@ def vcf_records(vcf: Any, path: Path, region: Region | None, messages: Messages)
             record = next(wanted, None)
         except Exception as error:
             said = messages.errors(before) or [str(error)]
-            raise InputError(f"{path.name} is broken ({said[0]}): make or fetch it again") from None
+            raise _broken(path, vcf, said[0]) from None
         # By region, htslib ends a file that it cannot read on as if the region ended there, and only prints an error.
         if messages.size > before:
             said = messages.errors(before)
             if not said and record is not None and not _is_whole(record):
                 said = [f"a line that is no record, after {found:,} records"]
             if said:
-                raise InputError(f"{path.name} is broken ({said[0]}): make or fetch it again")
+                raise _broken(path, vcf, said[0])
         if record is None:
             break
         try:
@@ -302,6 +302,18 @@ def vcf_records(vcf: Any, path: Path, region: Region | None, messages: Messages)
     if not found:
         what = "records" if region is None else f"records in {region.contig}:{region.start}-{region.end}"
         raise InputError(f"{path.name} has no {what}")
+
+
+def _broken(path: Path, vcf: Any, said: str) -> InputError:
+    """Return the error of a file that htslib cannot read on; of a VCF 4.4 or later, whether it is only newer than htslib."""
+    version = re.match(r"##fileformat=VCFv4\.(\d+)", vcf.raw_header)
+    if "Couldn't read GT data" in said and version and int(version[1]) >= 4:
+        place = said.rsplit(" at ", 1)[-1]
+        return InputError(
+            f"{path.name} is a VCF 4.{version[1]}, and a call at {place} is not understood: if calls begin with their phase "
+            "(|0|1, /0/1), take that away, as VCF 4.3 spells them"
+        )
+    return InputError(f"{path.name} is broken ({said}): make or fetch it again")
 
 
 def _is_whole(record: Any) -> bool:
