@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from snpimpute.base.errors import InputError
+from snpimpute.base.files import no_room
 from snpimpute.base.programs import program, run_program
 from snpimpute.io.builds import plain_contig
 from snpimpute.io.filters import chosen_rows, parse_regions, require_contig
@@ -27,12 +28,12 @@ COUNTED = range(0x02, 0x20)  # storage modes whose header has the numbers of sit
 BY_SEX = ("X", "Y", "MT", "PAR1", "PAR2")
 MARK = "_"
 CONTIG_LINE = re.compile(rb"(##contig=<ID=)([^,>\s]+)")
+NO_ROOM = ("write failure", "No space left", "File too large", "Disk quota")  # in what plink2 says of a full disk
 MEMORY_MB = 2048  # by default plink2 takes half of the machine's memory
 SEX_CODES = {"1": "1", "M": "1", "2": "2", "F": "2"}
 PARENT_COLUMNS = {"FID": "family", "IID": "sample", "PAT": "father", "MAT": "mother", "SEX": "sex"}
 
 
-@contextmanager
 def pgen_stream(
     path: Path,
     messages: Messages,
@@ -42,8 +43,10 @@ def pgen_stream(
     accept: Accept | None = None,
     dosages: bool = False,
     lines: bool = False,
-) -> Iterator[Stream]:
-    """Give a PLINK 2 file set as a stream; its BCF is in the folder for temporary files as long as the stream is open.
+) -> Stream:
+    """Open a PLINK 2 file set as a stream.
+
+    The BCF is removed as soon as it is open, so that a killed process leaves no genotypes behind.
 
     REF and ALT are those of the .pvar. Calls of X, Y and MT are haploid where plink2 has them so: by the samples' sex. Contigs
     keep the names that the .pvar has; numbers are autosomes.
@@ -62,23 +65,23 @@ def pgen_stream(
     names = unique_names(psam)
     own = psam.iloc[chosen_rows(names, samples, path.name)].reset_index(drop=True)
     regions = [] if region is None else parse_regions(region)
-    with tempfile.TemporaryDirectory(prefix="snpimpute-pgen-") as folder:
-        marked = Path(folder) / "marked.pvar"
-        contigs, n_sites = _mark_contigs(path, marked, Path(folder))
+    with _working_folder(path) as folder:
+        marked = folder / "marked.pvar"
+        contigs, n_sites = _mark_contigs(path, marked, folder)
         _require_counts(path, len(names), n_sites)
         for part in regions:
             require_contig(part, list(contigs), path.name)
         people = [f"{name}\t{sex}" for name, sex in zip(names, psam.sex, strict=True)]
-        (Path(folder) / "people.psam").write_text("\n".join(["#IID\tSEX", *people]) + "\n")
+        (folder / "people.psam").write_text("\n".join(["#IID\tSEX", *people]) + "\n")
         ranges = "".join(f"{contigs[part.contig]}\t{part.start}\t{part.end}\n" for part in regions)
-        (Path(folder) / "ranges.txt").write_text(ranges)
-        made = _export(path, Path(folder), dosages, region)
+        (folder / "ranges.txt").write_text(ranges)
+        made = _export(path, folder, dosages, region)
         renamed = {there: contig for contig, there in contigs.items()}
         stream = vcf_stream(
             made, messages, samples=samples, accept=accept, dosages=dosages, lines=lines, contigs=renamed
         )
-        table = sample_table(own).assign(sample=stream.names)
-        yield replace(stream, path=path, samples=table, fam=own)
+    table = sample_table(own).assign(sample=stream.names)
+    return replace(stream, path=path, samples=table, fam=own)
 
 
 def pvar_of(path: Path) -> Path:
@@ -93,10 +96,27 @@ def pvar_of(path: Path) -> Path:
 
 def pgen_contigs(path: Path) -> list[str]:
     """Return the contigs of the records of a .pgen, in their order."""
-    with tempfile.TemporaryDirectory(prefix="snpimpute-pgen-") as folder:
-        contigs, _ = _mark_contigs(path, Path(folder) / "marked.pvar", Path(folder))
+    with _working_folder(path) as folder:
+        contigs, _ = _mark_contigs(path, folder / "marked.pvar", folder)
     of_x = next((own for own, there in contigs.items() if there == "X"), "X")  # plink2 joins X's ends to it
     return list(dict.fromkeys(of_x if there in ("PAR1", "PAR2") else own for own, there in contigs.items()))
+
+
+@contextmanager
+def _working_folder(path: Path) -> Iterator[Path]:
+    """Give a folder for the copies of a file set; InputError that names TMPDIR if there is no room for them."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="snpimpute-pgen-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        if no_room(error):
+            raise _full(path) from None
+        raise
+
+
+def _full(path: Path) -> InputError:
+    where = tempfile.gettempdir()
+    return InputError(f"no room for a copy of {path.name} in {where}: make room, or set TMPDIR to another folder")
 
 
 def read_psam(path: Path) -> pd.DataFrame:
@@ -226,10 +246,8 @@ def _run(command: Sequence[str | Path], path: Path, region: str | None = None, u
         return True
     if "No variants remaining" in said and region is not None:
         raise InputError(f"{path.name} has no records in {region}")
-    if "write failure" in said:
-        raise InputError(
-            f"no room for a copy of {path.name} in {tempfile.gettempdir()}: make room, or set TMPDIR to another folder"
-        )
+    if any(sign in said for sign in NO_ROOM):
+        raise _full(path)
     if "Error: " not in done.stderr:
         said = "it gave no message"
     raise InputError(f"{path.name} is broken, or newer than the plink2 here ({said[:300]}): make or fetch it again")

@@ -51,7 +51,7 @@ def streamed(
             if path.name.lower().endswith(".bed"):
                 return plink_stream(path, **options)  # type: ignore[arg-type]
             if path.name.lower().endswith(".pgen"):
-                return opened.enter_context(pgen_stream(path, messages, dosages=dosages, **options))  # type: ignore[arg-type]
+                return pgen_stream(path, messages, dosages=dosages, **options)  # type: ignore[arg-type]
             raise InputError(
                 f"{path} is not a file that can be read: give one ending in .vcf, .vcf.gz, .bcf, .bed (PLINK 1, with .bim and "
                 ".fam) or .pgen (PLINK 2, with .pvar and .psam)"

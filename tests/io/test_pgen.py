@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from snpimpute.io.records import PHASED, UNPHASED, Record, Stream
 from snpimpute.io.stream import contigs_in_order, files_of, streamed
 from tests.io.test_vcf import vcf_text
 
+ROOT = Path(__file__).parents[2]
 N_SAMPLES = 9
 CONTIGS = (
     "1",
@@ -190,6 +192,13 @@ def test_phased_panel_has_haplotypes_and_dosages_are_kept(tmp_path: Path) -> Non
     assert read(kept)[1][0].dosage is None
 
 
+def test_no_copy_is_left_while_it_is_read(pgen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with streamed(pgen) as (stream,):
+        assert not list(tmp_path.iterdir())
+        assert len(list(stream.records)) == 84
+
+
 # ---------------------------------------------------------------------- what is broken
 
 
@@ -247,6 +256,26 @@ def test_a_file_that_kills_plink2_is_broken(copied: Path, monkeypatch: pytest.Mo
     program.chmod(0o755)
     monkeypatch.setenv("SNPIMPUTE_PLINK2", str(program))
     with pytest.raises(InputError, match=r"a.pgen is broken, or newer than the plink2 here \(it gave no message\)"):
+        read(copied)
+
+
+def test_no_room_for_our_copy(pgen: Path) -> None:
+    code = (
+        "import resource, sys\nfrom pathlib import Path\nfrom snpimpute.base.errors import InputError\n"
+        "from snpimpute.io.stream import streamed\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try:\n with streamed(Path(sys.argv[1])) as (s,): list(s.records)\nexcept InputError as error:\n print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, pgen], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.startswith("no room for a copy of a.pgen in ") and "set TMPDIR" in done.stdout, done
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_no_room_for_that_of_plink2(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = copied.with_name("full")
+    program.write_text("#!/bin/sh\necho 'Failed to finish writing to log: No space left on device.' >&2\nexit 5\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("SNPIMPUTE_PLINK2", str(program))
+    with pytest.raises(InputError, match=r"no room for a copy of a\.pgen in .*: make room, or set TMPDIR"):
         read(copied)
 
 
