@@ -90,7 +90,7 @@ def test_of_a_half_call_what_is_known_is_kept(table: tuple[list[list[str]], list
 def test_every_spelling_of_a_site_is_found(
     contig: str, pos: int, alleles: tuple[str, str], with_chr: bool, turned: bool, spelling: str
 ) -> None:
-    """With and without chr, alleles in either order and case; not the next position, nor other alleles."""
+    """With and without chr, alleles in either order and case; not the positions beside it, nor other alleles."""
     plain = contig.removeprefix("chr")
     asked = f"chr{plain}" if with_chr else plain
     first, second = alleles[::-1] if turned else alleles
@@ -106,6 +106,7 @@ def test_every_spelling_of_a_site_is_found(
         listed = SiteList.read(Path(folder) / name, "the sites")
     assert listed.holds(asked, pos, "rs7", (first.upper(), second.upper()))
     assert not listed.holds(asked, pos + 1, "rs8", (first, second))
+    assert not listed.holds(asked, pos - 1, "rs8", (first, second))
     assert not listed.holds("another", pos, "rs8", (first, second))
     assert listed.holds(asked, pos, "rs8", ("A", "N")) == (spelling in ("bed", ":"))
 

@@ -68,3 +68,4 @@ def test_which_allele_is_counted_changes_neither_dosage_r2_nor_the_rarer_coding(
     one, _ = minor_coding(truth[:, untied], posterior[:, untied], frequency[untied] > 0.5)
     same, _ = minor_coding(other[:, untied], turned[:, untied], 1 - frequency[untied] > 0.5)
     np.testing.assert_array_equal(one, same)
+    assert (replace(matrix.take_sites(untied), calls=one).alt_frequency() < 0.5).all()
