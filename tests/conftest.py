@@ -8,10 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 from filelock import FileLock
 
 pytest.register_assert_rewrite("snpimpute.imputers.testing")
+
+# The same examples in every run, as many as a second or two allow, and no limit of time on one of them.
+hypothesis.settings.register_profile("project", derandomize=True, deadline=None, max_examples=30, database=None)
+hypothesis.settings.load_profile("project")
 
 # Two processes run the tests on two cores: more threads than one in each of them wait for each other.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

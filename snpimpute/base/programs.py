@@ -111,7 +111,7 @@ def installed() -> list[dict[str, Any]]:
         ("minimac4", "the imputer minimac4"),
         ("plink1", "the imputer plink_proxy"),
         ("bcftools", "imputed .vcf.gz and .bcf, tests"),
-        ("plink2", "imputed .bed and .pgen, tests"),
+        ("plink2", "imputed .bed, .pgen in and out, tests"),
         ("tabix", "imputed .vcf.gz, indexing your own files"),
         ("chromium", "tests"),
     ):

@@ -15,6 +15,7 @@ from snpimpute.cli.options import (
     Imputers,
     ImputersFrom,
     MaxSites,
+    MinCallRate,
     Region,
     Registered,
     Retune,
@@ -43,6 +44,7 @@ def experiment(
     region: Region = None,
     max_sites: MaxSites = None,
     samples: Samples = None,
+    min_call_rate: MinCallRate = None,
     trials: Trials = None,
     budget: BudgetTime = None,
     retune: Retune = False,
@@ -66,6 +68,7 @@ def experiment(
         region,
         max_sites,
         samples,
+        min_call_rate,
         budget,
         trials=trials,
         retune=retune,
@@ -84,6 +87,7 @@ def prepare(
     region: Region = None,
     max_sites: MaxSites = None,
     samples: Samples = None,
+    min_call_rate: MinCallRate = None,
     seed: Seed = None,
     as_json: AsJson = False,
 ) -> None:
@@ -93,7 +97,8 @@ def prepare(
 
       snpimpute prepare my.vcf.gz --region 28:1-2000000
     """
-    _finish(_run(settings_for(source, region, max_sites, samples, seed=seed), runs, "prepare"), as_json)
+    settings = settings_for(source, region, max_sites, samples, min_call_rate, seed=seed)
+    _finish(_run(settings, runs, "prepare"), as_json)
 
 
 @app.command()

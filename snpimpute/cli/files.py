@@ -16,11 +16,13 @@ from snpimpute.cli.options import (
     AsJson,
     BudgetTime,
     ImputersFrom,
+    MinCallRate,
     Region,
     Runs,
     Samples,
     SampleTable,
     Threads,
+    call_rate_of,
     model_folder,
     open_store,
     share_of,
@@ -31,7 +33,7 @@ app = typer.Typer()
 
 @app.command()
 def check(
-    target: Annotated[Path, typer.Argument(help="Genotypes to impute: .vcf.gz, .bcf or PLINK 1 .bed.")],
+    target: Annotated[Path, typer.Argument(help="Genotypes to impute: .vcf.gz, .bcf or PLINK's .bed or .pgen.")],
     panel: Annotated[Path, typer.Option(help="Genotypes of the panel, in one of the same formats.")],
     output: Annotated[
         Path | None,
@@ -78,7 +80,7 @@ def check(
 
 @app.command()
 def concordance(
-    truth: Annotated[Path, typer.Argument(help="True genotypes: .vcf.gz, .bcf or PLINK 1 .bed.")],
+    truth: Annotated[Path, typer.Argument(help="True genotypes: .vcf.gz, .bcf or PLINK's .bed or .pgen.")],
     imputed: Annotated[Path, typer.Argument(help="Imputed genotypes: GT, with DS and GP if present.")],
     typed: Annotated[
         Path | None,
@@ -120,9 +122,7 @@ def concordance(
 
 @app.command()
 def fit(
-    panel: Annotated[
-        Path, typer.Argument(help="Reference panel: .vcf.gz, .bcf, or .bed with .bim and .fam beside it.")
-    ],
+    panel: Annotated[Path, typer.Argument(help="Reference panel: .vcf.gz, .bcf, or PLINK's .bed or .pgen.")],
     imputer: Annotated[str, typer.Option(help="Fit this imputer; see snpimpute imputers.")] = "softmax_regression",
     imputers_from: ImputersFrom = None,
     name: Annotated[str | None, typer.Option(help="Name of the model (default: from the panel's file name).")] = None,
@@ -142,9 +142,10 @@ def fit(
     typed_sites: Annotated[
         Path | None,
         typer.Option(
-            help="Sites that targets will have: a list (contig:pos or id per line), or a target (VCF, BCF, PLINK 1)."
+            help="Sites that targets will have: a list (contig:pos or id per line), or a target (VCF, BCF, PLINK)."
         ),
     ] = None,
+    min_call_rate: MinCallRate = None,
     measure: Annotated[int, typer.Option(help="Number of windows to measure the model in; 0 for all.")] = 6,
     trials: Annotated[int, typer.Option(help="Trials of a study that looks for parameters; 0 for no study.")] = 0,
     budget: BudgetTime = None,
@@ -186,6 +187,7 @@ def fit(
         seconds=600.0 if budget is None else config.seconds_of(budget),
         seed=seed,
         threads=threads or len(os.sched_getaffinity(0)),
+        min_call_rate=FitSettings.min_call_rate if min_call_rate is None else call_rate_of(min_call_rate),
     )
     with watch() as watching:
         fitted = fit_panel(settings, runs, open_store(runs) if is_installed("mlflow") else None, watching)
@@ -204,7 +206,7 @@ def fit(
 
 @app.command()
 def impute(
-    target: Annotated[Path, typer.Argument(help="Genotypes to impute: .vcf.gz, .bcf, or .bed with .bim and .fam.")],
+    target: Annotated[Path, typer.Argument(help="Genotypes to impute: .vcf.gz, .bcf, or PLINK's .bed or .pgen.")],
     output: Annotated[
         str,
         typer.Option(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Source = Annotated[
     Path,
-    typer.Argument(help="An experiment (.toml), or genotypes: .vcf.gz, .bcf, or .bed with .bim and .fam beside it."),
+    typer.Argument(help="An experiment (.toml), or genotypes: .vcf.gz, .bcf, or PLINK's .bed or .pgen."),
 ]
 Runs = Annotated[Path, typer.Option(help="Folder of all results.", envvar="SNPIMPUTE_RUNS")]
 Imputers = Annotated[
@@ -31,6 +31,9 @@ Region = Annotated[
     typer.Option(help="Read only CONTIG or CONTIG:START-END, several joined by ';'; needs an index beside the file."),
 ]
 MaxSites = Annotated[int | None, typer.Option(help="Use at most this many sites (500 if not given).")]
+MinCallRate = Annotated[
+    str | None, typer.Option(help="Leave out sites where fewer of the samples have a call (90% if not given).")
+]
 Samples = Annotated[
     Path | None,
     typer.Option(help="Sample table (TSV: sample, group, family, sex, birth_order; all but sample optional)."),
@@ -59,6 +62,7 @@ def settings_for(
     region: str | None = None,
     max_sites: int | None = None,
     samples: Path | None = None,
+    min_call_rate: str | None = None,
     budget: str | None = None,
     **changes: Any,
 ) -> ExperimentSettings:
@@ -66,7 +70,7 @@ def settings_for(
 
     Args:
         source: TOML file or genotype file.
-        region, max_sites, samples: options for a genotype file; refused with a TOML file.
+        region, max_sites, samples, min_call_rate: options for a genotype file; refused with a TOML file.
         budget: time per study, as the user typed it.
         changes: see `experiment.settings.changed`.
 
@@ -77,12 +81,14 @@ def settings_for(
 
     if source.suffix == ".toml":
         given = {"--region": region, "--max-sites": max_sites, "--samples": samples}
+        given["--min-call-rate"] = min_call_rate
         for option, value in given.items():
             if value is not None:
                 raise InputError(f"{option} goes with a genotype file; in an experiment, write it into {source}")
         settings = config.read(source)
     else:
-        settings = config.for_genotypes(source, region=region, max_sites=max_sites, samples=samples)
+        rate = None if min_call_rate is None else call_rate_of(min_call_rate)
+        settings = config.for_genotypes(source, region, max_sites, samples, rate)
     return config.changed(settings, seconds=None if budget is None else config.seconds_of(budget), **changes)
 
 
@@ -92,6 +98,14 @@ def share_of(text: str, option: str) -> float:
         return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         raise InputError(f"{option} {text!r} is no share: give 10% or 0.1") from None
+
+
+def call_rate_of(text: str) -> float:
+    """Return the least call rate that is given; InputError if it is not between 0 and 1."""
+    rate = share_of(text, "--min-call-rate")
+    if not 0 <= rate <= 1:
+        raise InputError(f"--min-call-rate {text!r} is not between 0% and 100%")
+    return rate
 
 
 def open_store(runs: Path) -> Tracker:

@@ -56,9 +56,9 @@ def prepare(settings: ExperimentSettings, name: str, work: Workspace) -> Path:
 
 def _input_files(data: DataSettings) -> list[Path]:
     """Return all files that a dataset is made from."""
-    paths = [data.train, data.test, data.samples, data.pedigree, data.scenarios.masks, data.scenarios.typed]
-    if data.source != SIMULATED:
-        paths += files_of(Path(data.source))
+    paths = [data.samples, data.pedigree, data.scenarios.masks, data.scenarios.typed]
+    sources = [None if data.source == SIMULATED else Path(data.source), data.train, data.test]
+    paths += [file for source in sources if source is not None for file in files_of(source)]
     return [path for path in paths if path is not None]
 
 

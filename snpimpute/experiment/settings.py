@@ -193,19 +193,25 @@ def _resolved(path: Path, config: Path) -> Path:
 
 
 def for_genotypes(
-    source: Path, region: str | None = None, max_sites: int | None = None, samples: Path | None = None
+    source: Path,
+    region: str | None = None,
+    max_sites: int | None = None,
+    samples: Path | None = None,
+    min_call_rate: float | None = None,
 ) -> ExperimentSettings:
     """Return the settings of the default experiment on a user's genotype file."""
     name = name_of(source)
     data: dict[str, Any] = {"source": str(source), "region": region, "samples": samples}
     if max_sites is not None:
         data["max_sites"] = max_sites
+    if min_call_rate is not None:
+        data["filter"] = {"min_call_rate": min_call_rate}
     return parse({"name": name, "data": {name: data}}, str(source))
 
 
 def name_of(source: Path) -> str:
     """Return a name for a dataset or model, made from the name of a genotype file."""
-    stem = re.sub(r"(\.vcf)?(\.gz|\.bgz|\.bcf|\.bed|\.vcf)$", "", source.name)
+    stem = re.sub(r"(\.vcf)?(\.gz|\.bgz|\.bcf|\.bed|\.pgen|\.vcf)$", "", source.name)
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-") or "genotypes"
 
 

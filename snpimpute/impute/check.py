@@ -33,7 +33,7 @@ def check_target(target: Path, panel: PanelSites, *, samples: pd.DataFrame | Non
     Memory grows with the number of sites plus samples, not with their product.
 
     Args:
-        target: VCF, BCF or PLINK 1 (.bed).
+        target: VCF, BCF or PLINK (.bed, .pgen).
         panel: sites to compare the target with.
         samples: a sample table (io.samples.read_samples); its columns sire and dam name the trios whose calls are tested
             for conflicts. Rows of samples that the target lacks are ignored.

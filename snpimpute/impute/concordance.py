@@ -22,8 +22,8 @@ from snpimpute.io.filters import shortened
 from snpimpute.io.plink import BED_MAGIC
 from snpimpute.io.records import HALF, NO_CALL, Record, Stream
 from snpimpute.io.site_names import SiteList
-from snpimpute.io.stream import streamed
-from snpimpute.io.vcf import QUALITY_KEYS, VCF_SUFFIXES
+from snpimpute.io.stream import GENOTYPE_SUFFIXES, streamed
+from snpimpute.io.vcf import QUALITY_KEYS
 from snpimpute.metrics.maf import maf_bin, maf_bin_names
 from snpimpute.metrics.scores import centred_sums, correlation, non_reference_concordance, scores
 from snpimpute.metrics.sums import N_SUMS, confusion, site_sums, with_hard_calls_of
@@ -91,8 +91,8 @@ def compare_files(
     there counts for dosage r², IQS and the correlation, and not for the scores of hard calls.
 
     Args:
-        truth: VCF, BCF or PLINK 1 (.bed).
-        imputed: VCF, BCF or PLINK 1 (.bed).
+        truth: VCF, BCF or PLINK (.bed, .pgen).
+        imputed: VCF, BCF or PLINK (.bed, .pgen).
         typed: the calls that were known before imputation, which are not scored: a genotype file (its calls that are not
             missing are typed), or a list of sites that are typed in all samples (one per line: contig:pos:ref:alt,
             contig:pos or id).
@@ -117,11 +117,11 @@ def compare_files(
 
 
 def _holds_genotypes(path: Path) -> bool:
-    """Return whether a file is one of genotypes: a VCF or BCF by its name, a PLINK 1 .bed (and not one of stretches) by its start."""
+    """Return whether a file is one of genotypes: by its name, but a PLINK 1 .bed (and not one of stretches) by its start."""
     if path.name.lower().endswith(".bed"):
         with suppress(OSError), path.open("rb") as file:
             return file.read(len(BED_MAGIC)) == BED_MAGIC
-    return path.name.lower().endswith(VCF_SUFFIXES)
+    return path.name.lower().endswith(GENOTYPE_SUFFIXES)
 
 
 # ---------------------------------------------------------------------- one pass over the files

@@ -45,8 +45,7 @@ from snpimpute.io.filters import SiteFilter
 from snpimpute.io.maps import GeneticMap
 from snpimpute.io.samples import attach_samples, read_samples
 from snpimpute.io.spool import spool_genotypes
-from snpimpute.io.stream import files_of
-from snpimpute.io.vcf import VCF_SUFFIXES
+from snpimpute.io.stream import GENOTYPE_SUFFIXES, files_of
 from snpimpute.metrics.intervals import interval, resample, resampling_weights
 from snpimpute.metrics.registry import METRICS
 from snpimpute.metrics.scores import scores
@@ -68,7 +67,7 @@ class FitSettings:
     """Settings of `snpimpute fit`.
 
     Attributes:
-        panel: VCF, BCF or PLINK 1 file.
+        panel: VCF, BCF or PLINK file.
         name: name of the model.
         imputer: name of the imputer.
         params: parameters that differ from the imputer's defaults.
@@ -78,13 +77,14 @@ class FitSettings:
         overlap: least share of a window that it has in common with the next.
         genetic_map: PLINK map, for windows in cM and for an imputer that takes a map.
         holdout: share of the samples that the model is measured on; 0 measures nothing.
-        typed: sites that targets will have: a list, or a target as VCF, BCF or PLINK 1 file, whose share of missing
+        typed: sites that targets will have: a list, or a target as VCF, BCF or PLINK file, whose share of missing
             calls at each site is imitated too.
         pilots: number of windows that are measured; 0 = all.
         trials: number of trials of the study that looks for parameters, the same for all windows; 0 = no study.
         seconds: time budget of the study in seconds; None = no limit.
         seed: seed of every random choice.
         threads: processor threads.
+        min_call_rate: least share of the samples that have a call at a site; sites with fewer are left out.
     """
 
     panel: Path
@@ -103,6 +103,7 @@ class FitSettings:
     seconds: float | None = 600.0
     seed: int = 1
     threads: int = 1
+    min_call_rate: float = SiteFilter.min_call_rate
 
     def digest(self) -> str:
         """Return the digest of all that decides the model, with the files' contents, without the number of threads."""
@@ -168,8 +169,13 @@ def fit(settings: FitSettings, runs: Path, tracker: Tracker | None = None, watch
 def _fit(settings: FitSettings, cls: type[Imputer], home: Path, watch: Watch) -> None:
     started = time.monotonic()
     genetic_map = None if settings.genetic_map is None else GeneticMap.read(settings.genetic_map)
+    of_imputer = _params_with_map(settings, cls).get("map")
+    maps = [genetic_map or GeneticMap(), GeneticMap() if of_imputer is None else GeneticMap.read(Path(of_imputer))]
     watch.stage(f"read {settings.panel.name}")
-    panel = spool_genotypes(settings.panel, home / "panel", region=settings.region, site_filter=SiteFilter())
+    wanted = SiteFilter(min_call_rate=settings.min_call_rate)
+    panel = spool_genotypes(settings.panel, home / "panel", region=settings.region, site_filter=wanted)
+    for each in maps:
+        each.require_contigs(panel.sites.contig)
     if settings.samples is not None:
         panel = attach_samples(panel, read_samples(settings.samples))
     windows = _cut_windows(settings, panel.sites, genetic_map)
@@ -341,7 +347,7 @@ def _missing_shares(path: Path, sites: pd.DataFrame) -> np.ndarray:
     Sites are matched as in `impute`: contigs with or without chr, REF and ALT possibly exchanged, sites with haploid
     calls left out.
     """
-    if not path.name.lower().endswith((*VCF_SUFFIXES, ".bed")):
+    if not path.name.lower().endswith(GENOTYPE_SUFFIXES):
         return (~read_typed_sites(path, sites)).astype(np.float32)
     panel = PanelSites(sites[list(SITE_COLUMNS)], np.full(len(sites), np.nan))
     found = check_target(path, panel).sites

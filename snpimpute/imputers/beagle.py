@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -25,6 +25,7 @@ from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, numbered_samples, site_keys
 from snpimpute.imputers._target import frequencies_in
 from snpimpute.imputers.contract import Imputer, Params, Report, Trial, Validation, Variant
+from snpimpute.io.maps import GeneticMap
 from snpimpute.io.write_vcf import write_vcf
 
 SMALL = 1_000_000  # genotypes of panel and target up to which Java's optimising takes longer than it saves
@@ -182,7 +183,7 @@ class Beagle(Imputer):
         self, panel: GenotypeMatrix, validation: Validation | None, mask: TrainingMask, report: Report | None
     ) -> None:
         self.logs, self._haplotypes, self._calls = [], None, None
-        self._map = None if self.params.map is None else _read_map(self.params.map)
+        self._map = None if self.params.map is None else _read_map(self.params.map, panel.sites.contig)
         if self.params.mode != "reference":
             self._calls = panel.calls if self.params.mode == "joint" else panel.calls[:0]
         elif panel.haplotypes is not None:
@@ -328,12 +329,10 @@ class Beagle(Imputer):
         self._map = path.read_text() if path.exists() else None
 
 
-def _read_map(path: Path) -> str:
-    """Return the text of a genetic map; InputError if it cannot be read."""
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the genetic map {path}: {error}; give a PLINK map file with cM") from None
+def _read_map(path: Path, contigs: Iterable[str]) -> str:
+    """Return the text of a genetic map; InputError if it is one that Beagle refuses for these contigs."""
+    GeneticMap.read(path).require_contigs(contigs)
+    return path.read_text()
 
 
 def _spelled(value: Any) -> str:

@@ -18,6 +18,12 @@ from snpimpute.io.stream import streamed
 CALLS_FILE, HAPLOTYPES_FILE = "calls.i8", "haplotypes.i8"  # files of a spool: int8, site after site
 MIN_SITES = 10
 MIN_SAMPLES = 2
+# What changes a filter that leaves too few sites, by the reason that it counts.
+ADVICE = {
+    "call rate": "--min-call-rate, or filter.min_call_rate of an experiment, keeps sites where fewer samples have a call",
+    "MAF": "filter.min_maf of the experiment keeps rarer ones",
+    "FILTER": "bcftools annotate -x FILTER takes the marks away, filter.pass_only = false of an experiment uses them so",
+}
 
 
 def read_matrix(
@@ -30,12 +36,12 @@ def read_matrix(
     min_samples: int = 1,
     spool: Path | None = None,
 ) -> tuple[GenotypeMatrix, pd.DataFrame]:
-    """Read the biallelic SNPs of a VCF, BCF or PLINK 1 file; the end of its name decides the format.
+    """Read the biallelic SNPs of a VCF, BCF or PLINK file; the end of its name decides the format.
 
     A half call (`0/.`) is missing. The matrix has haplotypes if every kept call is phased and none is missing.
 
     Args:
-        path: a file ending in .vcf, .vcf.gz, .bcf, or .bed with .bim and .fam beside it.
+        path: a file ending in .vcf, .vcf.gz, .bcf, .bed or .pgen, the latter two with PLINK's other files beside them.
         region, samples: see `stream.streamed`.
         site_filter: conditions that a site must meet; None keeps every biallelic SNP.
         max_sites: most sites to keep; more are refused. None = any number.
@@ -99,9 +105,11 @@ def require_enough_sites(matrix: GenotypeMatrix, left_out: pd.DataFrame, source:
         raise InputError(
             f"{source} has nothing to impute: all of its {n['read']} sites are monomorphic among the {matrix.n_samples} samples"
         )
+    most = max(REASONS, key=lambda reason: n[reason])
+    advice = f"; {ADVICE[most]}" if most in ADVICE else ""
     gone = ", ".join(f"{reason} {n[reason]}" for reason in REASONS if n[reason]) or "nothing"
     raise InputError(
-        f"{source} leaves {matrix.n_sites} sites of {n['read']} read, and at least {MIN_SITES} are needed (left out: {gone})"
+        f"{source} leaves {matrix.n_sites} sites of {n['read']} read, and at least {MIN_SITES} are needed (left out: {gone}{advice})"
     )
 
 

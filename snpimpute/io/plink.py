@@ -49,7 +49,7 @@ def plink_stream(
     bim = plink_table(path.with_suffix(".bim"), BIM_COLUMNS)
     fam = plink_table(path.with_suffix(".fam"), FAM_COLUMNS)
     require_bed(path, len(fam), len(bim))
-    names = _unique_names(fam)
+    names = unique_names(fam)
     rows = chosen_rows(names, samples, path.name)
     pos = pd.to_numeric(bim.pos, errors="coerce")
     if pos.isna().any():
@@ -59,11 +59,11 @@ def plink_stream(
     wanted = placed if region is None else _in_region(placed, region, path.name)
     records = _records(path, bim, wanted, len(fam), None if samples is None else rows, accept, lines)
     own = fam.iloc[rows].reset_index(drop=True)
-    table = _sample_table(own).assign(sample=[names[row] for row in rows])
+    table = sample_table(own).assign(sample=[names[row] for row in rows])
     return Stream(path.name, path, table, {}, "", in_order(records, path.name), fam=own)
 
 
-def _unique_names(fam: pd.DataFrame) -> list[str]:
+def unique_names(fam: pd.DataFrame) -> list[str]:
     """Return the individual ids, all as FID_IID if two families use the same one."""
     if fam["sample"].is_unique or fam.duplicated(["family", "sample"]).any():
         return fam["sample"].tolist()
@@ -120,7 +120,7 @@ def _records(
                 yield Record(contig, pos, name, ref, alts, True, ALLELES[site_calls], kinds, line=line)
 
 
-def _sample_table(fam: pd.DataFrame) -> pd.DataFrame:
+def sample_table(fam: pd.DataFrame) -> pd.DataFrame:
     """Return the samples table of a .fam; see `plink_stream`."""
     sire = fam.father.where(fam.father != "0", "")
     own_family = (fam.family != "0") & (fam.family != fam["sample"])

@@ -82,10 +82,10 @@ class Stream:
         path: path of the file.
         samples: table with the column `sample`, in the order wanted, and the columns that the format adds.
         contig_lengths: contig → length in bases, where the header gives it.
-        header: of a VCF or BCF; empty for a bed.
+        header: of a VCF or BCF, or of the one made of a pgen; empty for a bed.
         records: in order of position, the records of a contig together.
         notes: what the reader noticed and a user should know; complete when all records are read.
-        fam: of PLINK files the columns of the .fam as they stand there (plink.FAM_COLUMNS); None of others.
+        fam: of PLINK files the columns of the .fam or .psam as they stand there (plink.FAM_COLUMNS); None of others.
     """
 
     name: str
@@ -112,7 +112,7 @@ def in_order(records: Iterator[Record], source: str) -> Iterator[Record]:
             contig, pos = record.contig, 0
         if record.contig in done or record.pos < pos:
             raise InputError(
-                f"{source} is not in order of position at {record.contig}:{record.pos}: sort it (bcftools sort; plink1.9 --make-bed)"
+                f"{source} is not in order of position at {record.contig}:{record.pos}: sort it (bcftools sort; plink1.9 --make-bed; plink2 --sort-vars)"
             )
         pos = record.pos
         yield record

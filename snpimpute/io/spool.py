@@ -18,7 +18,7 @@ SITES_FILE, SAMPLES_FILE = "sites.tsv", "samples.tsv"
 def spool_genotypes(
     path: Path, folder: Path, *, region: str | None = None, site_filter: SiteFilter | None = None
 ) -> GenotypeMatrix:
-    """Read a VCF, BCF or PLINK 1 file into a folder, completely or not at all; return `spooled(folder)`.
+    """Read a VCF, BCF or PLINK file into a folder, completely or not at all; return `spooled(folder)`.
 
     Args:
         path: the file.

@@ -8,9 +8,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from snpimpute.base.errors import InputError
+from snpimpute.io.pgen import pgen_contigs, pgen_stream
 from snpimpute.io.plink import BIM_COLUMNS, plink_stream, plink_table
 from snpimpute.io.records import Accept, Stream
 from snpimpute.io.vcf import VCF_SUFFIXES, htslib_messages, open_vcf, require_whole, vcf_records, vcf_stream
+
+GENOTYPE_SUFFIXES = (*VCF_SUFFIXES, ".bed", ".pgen")
 
 
 @contextmanager
@@ -22,7 +25,7 @@ def streamed(
     dosages: bool = False,
     lines: bool = False,
 ) -> Iterator[tuple[Stream, ...]]:
-    """Open genotype files (VCF, BCF, or PLINK 1 by its .bed) to read side by side, record by record.
+    """Open genotype files (VCF, BCF, PLINK 1 by its .bed, or PLINK 2 by its .pgen) to read side by side, record by record.
 
     Args:
         paths: the files.
@@ -47,21 +50,25 @@ def streamed(
                 return vcf_stream(path, messages, dosages=dosages, **options)  # type: ignore[arg-type]
             if path.name.lower().endswith(".bed"):
                 return plink_stream(path, **options)  # type: ignore[arg-type]
+            if path.name.lower().endswith(".pgen"):
+                return pgen_stream(path, messages, dosages=dosages, **options)  # type: ignore[arg-type]
             raise InputError(
-                f"{path} is not a file that can be read: give one ending in .vcf, .vcf.gz, .bcf or .bed (PLINK 1, with .bim and .fam)"
+                f"{path} is not a file that can be read: give one ending in .vcf, .vcf.gz, .bcf, .bed (PLINK 1, with .bim and "
+                ".fam) or .pgen (PLINK 2, with .pvar and .psam)"
             )
 
         yield tuple(open_stream(Path(path)) for path in paths)
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return the files that hold a genotype file's content: itself and, of a .bed, its .bim and .fam."""
-    return [path, path.with_suffix(".bim"), path.with_suffix(".fam")] if path.suffix == ".bed" else [path]
+    """Return the files that hold a genotype file's content: itself and, of PLINK, those beside it (a .pvar by both its names)."""
+    beside = {".bed": (".bim", ".fam"), ".pgen": (".pvar", ".pvar.zst", ".psam")}.get(path.suffix.lower(), ())
+    return [path, *(path.with_suffix(suffix) for suffix in beside)]
 
 
 def stem(path: Path) -> str:
     """Return the name of a genotype file without the suffix of its format."""
-    for suffix in sorted((*VCF_SUFFIXES, ".bed"), key=len, reverse=True):
+    for suffix in sorted(GENOTYPE_SUFFIXES, key=len, reverse=True):
         if path.name.lower().endswith(suffix):
             return path.name[: -len(suffix)]
     return path.name
@@ -72,6 +79,8 @@ def contigs_in_order(path: Path) -> list[str]:
     path = Path(path)
     if path.name.lower().endswith(".bed"):
         return list(dict.fromkeys(plink_table(path.with_suffix(".bim"), BIM_COLUMNS).contig))
+    if path.name.lower().endswith(".pgen"):
+        return pgen_contigs(path)
     with htslib_messages() as messages:
         require_whole(path)
         vcf = open_vcf(path, messages)

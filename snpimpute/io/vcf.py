@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -25,6 +25,7 @@ from snpimpute.io.records import HALF, HAPLOID, NO_CALL, PHASED, POLYPLOID, UNPH
 VCF_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
 # Names under which programs keep their own estimate of r², the first that is there is taken: Beagle, minimac, IMPUTE.
 QUALITY_KEYS = ("DR2", "R2", "INFO", "INFO_SCORE")
+CONTIG_ID = re.compile(r"(##contig=<ID=)([^,>]+)")
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ def vcf_stream(
     accept: Accept | None = None,
     dosages: bool = False,
     lines: bool = False,
+    contigs: Mapping[str, str] | None = None,
 ) -> Stream:
     """Open a VCF (plain, gzipped or bgzipped) or BCF as a stream.
 
@@ -45,6 +47,7 @@ def vcf_stream(
         path: the file.
         messages: returns what htslib has printed so far (see `htslib_messages`).
         region, samples, accept, dosages, lines: see `stream.streamed`.
+        contigs: contig in the file → the name that it has in records and header; others keep theirs.
 
     Raises:
         InputError: see `stream.streamed`.
@@ -55,6 +58,8 @@ def vcf_stream(
         own_names, header = list(vcf.samples), vcf.raw_header
     except UnicodeDecodeError:
         raise InputError(f"{path.name} is broken (its header is no UTF-8 text): make or fetch it again") from None
+    renamed = contigs or {}
+    header = CONTIG_ID.sub(lambda found: found[1] + renamed.get(found[2], found[2]), header)
     rows = chosen_rows(own_names, samples, path.name)
     names = [own_names[row] for row in rows]
     where = [] if region is None else parse_regions(region)
@@ -69,7 +74,7 @@ def vcf_stream(
     lengths = re.findall(r"##contig=<ID=([^,>]+),(?:[^>\n]*,)?length=(\d+)", header)
     found = chain.from_iterable(vcf_records(vcf, path, part, messages) for part in (where or (None,)))
     records = _decoded_records(
-        found, None if samples is None else rows, len(names), accept, dosages, lines, path.name, notes
+        found, None if samples is None else rows, len(names), accept, dosages, lines, path.name, notes, renamed
     )
     by_contig = {contig: int(n) for contig, n in lengths}
     table = pd.DataFrame({"sample": names})
@@ -85,12 +90,13 @@ def _decoded_records(
     lines: bool,
     source: str,
     notes: set[str],
+    contigs: Mapping[str, str],
 ) -> Iterator[Record]:
     """Yield htslib's records decoded, with the samples at `rows` in that order (None = all in the file's order)."""
     any_calls = any_record = False
     for record in records:
         try:
-            contig, pos, ref = record.CHROM, record.POS, (record.REF or "").upper()
+            contig, pos, ref = contigs.get(record.CHROM, record.CHROM), record.POS, (record.REF or "").upper()
             alts = tuple(alt.upper() for alt in record.ALT)
             passed, formats, name = record.FILTER is None, record.FORMAT, record.ID or ""
         except Exception as error:  # text that is no text, or a record that lacks a column
@@ -110,7 +116,7 @@ def _decoded_records(
             dosage = _dosage(record, n_samples, source) if dosages and "DS" in formats else None
             posterior = _posterior(record, n_samples, source, notes) if dosages and "GP" in formats else None
             quality, quality_key = _quality(record) if dosages else (np.nan, "")
-            line = str(record).rstrip("\n") if lines else ""
+            line = "\t".join([contig, str(record).rstrip("\n").split("\t", 1)[1]]) if lines else ""
         except InputError:
             raise
         except Exception as error:
@@ -274,14 +280,14 @@ def vcf_records(vcf: Any, path: Path, region: Region | None, messages: Messages)
             record = next(wanted, None)
         except Exception as error:
             said = messages.errors(before) or [str(error)]
-            raise InputError(f"{path.name} is broken ({said[0]}): make or fetch it again") from None
+            raise _broken(path, vcf, said[0]) from None
         # By region, htslib ends a file that it cannot read on as if the region ended there, and only prints an error.
         if messages.size > before:
             said = messages.errors(before)
             if not said and record is not None and not _is_whole(record):
                 said = [f"a line that is no record, after {found:,} records"]
             if said:
-                raise InputError(f"{path.name} is broken ({said[0]}): make or fetch it again")
+                raise _broken(path, vcf, said[0])
         if record is None:
             break
         try:
@@ -296,6 +302,18 @@ def vcf_records(vcf: Any, path: Path, region: Region | None, messages: Messages)
     if not found:
         what = "records" if region is None else f"records in {region.contig}:{region.start}-{region.end}"
         raise InputError(f"{path.name} has no {what}")
+
+
+def _broken(path: Path, vcf: Any, said: str) -> InputError:
+    """Return the error of a file that htslib cannot read on; of a VCF 4.4 or later, whether it is only newer than htslib."""
+    version = re.match(r"##fileformat=VCFv4\.(\d+)", vcf.raw_header)
+    if "Couldn't read GT data" in said and version and int(version[1]) >= 4:
+        place = said.rsplit(" at ", 1)[-1]
+        return InputError(
+            f"{path.name} is a VCF 4.{version[1]}, and a call at {place} is not understood: if calls begin with their phase "
+            "(|0|1, /0/1), take that away, as VCF 4.3 spells them"
+        )
+    return InputError(f"{path.name} is broken ({said}): make or fetch it again")
 
 
 def _is_whole(record: Any) -> bool:

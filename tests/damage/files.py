@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-KINDS = ("vcf", "vcf.gz", "bcf", "bed")
+KINDS = ("vcf", "vcf.gz", "bcf", "bed", "pgen")
 N_SITES, N_SAMPLES = 24, 6
 HEADER = """##fileformat=VCFv4.2
 ##FILTER=<ID=PASS,Description="All filters passed">
@@ -150,7 +150,8 @@ TEXT = (
     lambda text, rng: text.replace("\n", "\r\n"),
     lambda text, rng: text.rstrip("\n"),
 )
-FAM = BIM = (
+PLINK = {"bed": ("bed", "bim", "fam"), "pgen": ("pgen", "pvar", "psam")}
+TABLE = (
     lambda text, rng: "\n".join(text.split("\n")[:-2]),
     lambda text, rng: text.replace(" ", "\t").replace("\t", " ", 3),
     lambda text, rng: text.replace("1", "x", int(rng.integers(1, 5))),
@@ -163,13 +164,13 @@ FAM = BIM = (
 
 
 def damaged(number: int, folder: Path) -> Path:
-    """Write the damaged file of that number into a folder; returns it (of a bed, the .bed)."""
+    """Write the damaged file of that number into a folder; returns it (of PLINK, the .bed or .pgen)."""
     rng = np.random.default_rng([7, number])
     kind = KINDS[number % len(KINDS)] if number % 3 else "vcf"
     path = folder / f"damaged.{kind}"
     text = whole_text(dosages=bool(number % 2))
-    if kind == "bed":
-        return _damaged_bed(number, folder, text, rng)
+    if kind in PLINK:
+        return _damaged_plink(number, kind, folder, text, rng)
     if kind == "vcf":
         damage = TEXT[(number // 2) % len(TEXT)] if number % 8 else None
         data = damage(text, rng).encode(errors="surrogateescape") if damage else _bytes_changed(text.encode(), rng)
@@ -191,15 +192,15 @@ def damaged(number: int, folder: Path) -> Path:
     return path
 
 
-def _damaged_bed(number: int, folder: Path, text: str, rng: np.random.Generator) -> Path:
+def _damaged_plink(number: int, kind: str, folder: Path, text: str, rng: np.random.Generator) -> Path:
     (folder / "whole.vcf").write_text(text)
-    command = ["plink2", "--vcf", folder / "whole.vcf", "--make-bed", "--out", folder / "damaged", "--silent"]
+    command = ["plink2", "--vcf", folder / "whole.vcf", f"--make-{kind}", "--out", folder / "damaged", "--silent"]
     subprocess.run([*command, "--vcf-half-call", "missing", "--threads", "1"], capture_output=True, check=True)
     which = number // 4 % 3
-    path = folder / f"damaged.{('bed', 'bim', 'fam')[which]}"
+    path = folder / f"damaged.{PLINK[kind][which]}"
     if which == 0:
         path.write_bytes((_bytes_changed, _cut)[number % 2](path.read_bytes(), rng))
     else:
-        changed = (BIM if which == 1 else FAM)[int(rng.integers(len(BIM)))](path.read_text(), rng)
+        changed = TABLE[int(rng.integers(len(TABLE)))](path.read_text(), rng)
         path.write_bytes(changed.encode(errors="surrogateescape"))
-    return folder / "damaged.bed"
+    return folder / f"damaged.{kind}"

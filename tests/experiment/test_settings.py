@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from snpimpute.base.errors import InputError
+from snpimpute.cli import options
 from snpimpute.experiment import settings as config
 
 
@@ -95,3 +96,10 @@ def test_own_data_needs_nothing_but_the_file():
     assert list(settings.data) == ["my-data"]
     assert settings.data["my-data"].region == "28:1-2000000"
     assert settings.data["my-data"].max_sites == 500
+
+
+def test_call_rate_of_a_genotype_file(tmp_path):
+    settings = options.settings_for(Path("my data.pgen"), min_call_rate="60%")
+    assert settings.data["my-data"].filter.min_call_rate == 0.6
+    with pytest.raises(InputError, match=r"--min-call-rate goes with a genotype file; in an experiment"):
+        options.settings_for(tmp_path / "a.toml", min_call_rate="60%")

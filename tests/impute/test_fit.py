@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -279,6 +280,8 @@ def test_killed_and_run_again_it_goes_on(panel, tmp_path):
         (["--overlap", "10%"], "windows must overlap by 25% at least"),
         (["--imputer", "magic"], "unknown imputer 'magic'"),
         (["--map", "no.map"], "cannot read the genetic map no.map"),
+        (["--map", "experiments/smoke.toml"], "experiments/smoke.toml, line 1, is not of a PLINK map"),
+        (["--min-call-rate", "120%"], "--min-call-rate '120%' is not between 0% and 100%"),
         (["--typed-sites", "no.txt"], "cannot read the array's sites in no.txt"),
         (["--params", "no.toml"], "no.toml"),
     ],
@@ -286,3 +289,15 @@ def test_killed_and_run_again_it_goes_on(panel, tmp_path):
 def test_bad_input_is_one_line(capsys, monkeypatch, panel, tmp_path, options, said):
     assert said in refused(capsys, monkeypatch, tmp_path, "fit", panel, *options)
     assert not list(tmp_path.rglob("model.json"))
+
+
+def test_a_panel_of_missing_calls_is_fitted_with_a_lower_call_rate(calves, tmp_path):
+    few = replace(calves.take_sites(slice(0, 30)), haplotypes=None)
+    few = replace(few, calls=few.calls.copy())
+    few.calls[: few.n_samples * 3 // 10] = -1
+    write_vcf(tmp_path / "few.vcf.gz", few)
+    wanted = settings(tmp_path / "few.vcf.gz", "mode", holdout=0.0, threads=1, window="30")
+    with pytest.raises(InputError, match=r"call rate .*--min-call-rate"):
+        fit(wanted, tmp_path / "runs")
+    model = fit(replace(wanted, min_call_rate=0.6), tmp_path / "runs").folder
+    assert len(pd.read_csv(model / "sites.tsv", sep="\t")) > 20

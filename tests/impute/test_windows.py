@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -76,13 +77,37 @@ def test_a_map_stretches_where_recombination_is(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("c . 1\n", "line 1, is not of a PLINK map"), ("c . 1 5\nc . 0 9\n", "cM or positions fall"), ("", "is empty")],
+    [
+        ("c . 1\n", "line 1, is not of a PLINK map"),
+        ("c . 1 5 7\n", "line 1, is not of a PLINK map"),
+        ("pos chr cM\n5 c 1\n", r"line 1, is not of a PLINK map \(contig, id, cM, position\): pos chr cM"),
+        ("c . 1 5\nc . nan 9\n", "line 2, is not of a PLINK map"),
+        ("c . 1 1e3\nc . 2 2e3\n", "line 1, is not of a PLINK map"),
+        ("c . 1 5\nc . 0 9\n", "on contig c cM fall at 9"),
+        ("c . 1 9\nc . 2 5\n", "on contig c positions fall at 5: sort the map"),
+        ("c . 1 5\nc . 2 5\n", "on contig c a position repeats at 5"),
+        ("c . 1 5\n", "on contig c all cM are 1: give two positions that differ"),
+        ("c . 1 5\nc . 1 9\nd . 1 5\nd . 2 9\n", "on contig c all cM are 1"),
+        ("", "is empty"),
+    ],
 )
-def test_broken_maps_are_refused(tmp_path, text, said):
+def test_broken_maps_are_refused_as_beagle_refuses_them(tmp_path, text, said):
+    """Each of them ends Beagle 5.4 with a trace."""
     path = tmp_path / "a.map"
     path.write_text(text)
     with pytest.raises(InputError, match=said):
         GeneticMap.read(path)
+
+
+def test_compressed_map_and_contigs_of_other_names(tmp_path):
+    path = tmp_path / "a.map.gz"
+    path.write_bytes(gzip.compress(b"c . 1 5\n"))
+    with pytest.raises(InputError, match="it is no text; if it is compressed, gunzip it"):
+        GeneticMap.read(path)
+    path.write_text("chr1 . 1 5\nchr1 . 2 9\n")
+    with pytest.raises(InputError, match="has no contig '1'; it has chr1: write 1 for chr1 in the map"):
+        GeneticMap.read(path).require_contigs(["1"])
+    GeneticMap.read(path).require_contigs(["chr1"])
 
 
 def test_what_cannot_be_cut_is_refused():

@@ -307,9 +307,9 @@ def test_nothing_is_left_behind(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("no map\n", "Map file format error: no map; mend the genetic map"),
-        ("1 . 0.5 1000\n1 . 0.1 60000\n", "not in ascending order"),
-        ("2 . 0.0 1000\n2 . 0.1 60000\n", "missing genetic map for chromosome 1"),
+        ("no map\n", r"line 1, is not of a PLINK map .*: no map"),
+        ("1 . 0.5 1000\n1 . 0.1 60000\n", "on contig 1 cM fall at 60000"),
+        ("2 . 0.0 1000\n2 . 0.1 60000\n", "the genetic map has no contig '1'; it has 2"),
     ],
 )
 def test_bad_map_is_one_line(panel: GenotypeMatrix, tmp_path: Path, text: str, message: str) -> None:

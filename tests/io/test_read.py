@@ -11,7 +11,7 @@ import pytest
 from snpimpute.base.errors import InputError
 from snpimpute.imputers.testing import small_panel
 from snpimpute.io.filters import SiteFilter, apply_filter
-from snpimpute.io.matrix import read_genotypes, read_matrix
+from snpimpute.io.matrix import ADVICE, read_genotypes, read_matrix
 from snpimpute.io.write_vcf import write_vcf
 from tests.io.test_vcf import record, vcf_text, write
 
@@ -87,10 +87,10 @@ def test_all_monomorphic(tmp_path: Path) -> None:
         read_genotypes(path)
 
 
-@pytest.mark.parametrize("name", ["some.txt", "some.pgen", "some.ped", "some"])
+@pytest.mark.parametrize("name", ["some.txt", "some.ped", "some"])
 def test_unknown_ending(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("x")
-    with pytest.raises(InputError, match=r"\.vcf\.gz, \.bcf or \.bed"):
+    with pytest.raises(InputError, match=r"\.vcf\.gz, \.bcf, \.bed .* or \.pgen"):
         read_genotypes(tmp_path / name)
 
 
@@ -116,3 +116,16 @@ def test_apply_filter_keeps_exactly_at_the_thresholds() -> None:
     kept, left_out = apply_filter(matrix, SiteFilter(min_call_rate=0.9, min_maf=0.05))
     assert kept.sites.pos.tolist() == matrix.sites.pos.iloc[[0, 2]].tolist()
     assert left_out.n.tolist() == [4, 0, 0, 0, 0, 0, 1, 1, 2]
+
+
+@pytest.mark.parametrize(("damage", "advice"), ADVICE.items())
+def test_a_filter_that_leaves_too_little_says_what_changes_it(tmp_path: Path, damage: str, advice: str) -> None:
+    calls = ["0/1"] * 7 + (["./."] * 3 if damage == "call rate" else ["0/0"] * 30)
+    lines = [record(10 * j + 10, calls, passed="q10" if damage == "FILTER" else "PASS") for j in range(30)]
+    path = write(tmp_path / "a.vcf", vcf_text(lines, [f"s{i}" for i in range(len(calls))]))
+    strict = SiteFilter(min_maf=0.2 if damage == "MAF" else 0.0)
+    with pytest.raises(InputError) as raised:
+        read_genotypes(path, site_filter=strict)
+    assert str(raised.value).endswith(f"(left out: {damage} 30; {advice})")
+    kept = read_genotypes(path, site_filter=SiteFilter(min_call_rate=0.7, pass_only=False))[0]
+    assert kept.n_sites == 30

@@ -469,3 +469,19 @@ def test_panel_equals_bcftools() -> None:
     np.testing.assert_array_equal(matrix.calls, counted(spelled))
     assert matrix.haplotypes is not None
     assert "|".join(map(str, matrix.haplotypes[5, 7])) == spelled[7][5]
+
+
+def test_newer_versions_are_read_or_what_is_not_understood_is_said(tmp_path: Path) -> None:
+    text = vcf_text([record(10, ["0/1", "1|1"]), record(20, ["0/0", "./."])], "ab")
+    for version in ("4.4", "4.5"):
+        newer = text.replace("VCFv4.2", f"VCFv{version}")
+        newer = newer.replace(
+            "##FORMAT=<ID=DS", "##FORMAT=<ID=LAD,Number=LR,Type=Integer,Description=x>\n##FORMAT=<ID=DS"
+        )
+        path = write(tmp_path / "newer.vcf", newer)
+        np.testing.assert_array_equal(read_matrix(path)[0].calls, [[1, 0], [2, -1]])
+        path = write(tmp_path / "phase.vcf", newer.replace("0/0", "/0/0"))
+        with pytest.raises(InputError, match=rf"is a VCF {version}, and a call at 1:20 is not understood: .*\|0\|1"):
+            read_matrix(path)
+    with pytest.raises(InputError, match=r"phase\.vcf is broken"):
+        read_matrix(write(tmp_path / "phase.vcf", text.replace("0/0", "/0/0")))

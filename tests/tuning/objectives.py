@@ -104,6 +104,14 @@ def stubborn(params: dict[str, Any], report: Report, *, numbers: str) -> TrialOu
     return TrialOutcome(params["x"], {})
 
 
+def stopped_once(params: dict[str, Any], report: Report, *, begun: str) -> TrialOutcome:
+    """Ends at once for the published values, and where a file `begun` is there; else it makes that and waits to be stopped."""
+    if params["x"] != PUBLISHED["x"] and not Path(begun).exists():
+        Path(begun).touch()
+        time.sleep(300)
+    return TrialOutcome(params["x"], {})
+
+
 def with_programs(params: dict[str, Any], report: Report, *, folder: str) -> TrialOutcome:
     """Starts one program in this session and waits for one in a session of its own; leaves the numbers of all three."""
     beside = subprocess.Popen(["sleep", "300"])
