@@ -21,6 +21,7 @@ from snpimpute.cli.options import (
     Samples,
     SampleTable,
     Threads,
+    Trust,
     model_folder,
     open_store,
     share_of,
@@ -221,6 +222,7 @@ def impute(
         str, typer.Option(help="Imputer to use with --no-panel: simpute, ld_knn or beagle (phased jointly).")
     ] = "simpute",
     imputers_from: ImputersFrom = None,
+    trust: Trust = False,
     keep_fields: Annotated[
         bool, typer.Option("--keep-fields", help="Keep the target's other INFO and FORMAT fields.")
     ] = False,
@@ -253,6 +255,7 @@ def impute(
         output=None if output == "-" else Path(output),
         model=folder,
         version=version,
+        trust=trust,
         imputer=imputer,
         params={"mode": "joint"} if imputer == "beagle" else {},
         keep_fields=keep_fields,
