@@ -60,7 +60,8 @@ def find_model(tracker: Tracker, wanted: str | None) -> RegisteredModel:
 
 def fetch_model(tracker: Tracker, model: RegisteredModel, runs: Path) -> WindowedModel:
     """Fetch a registered model's files to `runs/fetched`, unless they are there, and compare them with their checksums."""
-    require_plain(model.name, "the registered model")  # as the store has it, which others may write to
+    for name in (model.name, model.version, model.run_id):  # as the store has them, which others may write to
+        require_plain(name, "the registered model")
     folder = runs / "fetched" / f"{model.name}-{model.version}-{model.run_id[:8]}"
     if not folder.exists():
         tracker.fetch_model(model, folder)

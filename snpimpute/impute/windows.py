@@ -204,10 +204,12 @@ class WindowedModel:
             self.about: dict[str, Any] = json.loads((self.folder / ABOUT).read_text())
             types = {"contig": str, "id": str, "ref": str, "alt": str}
             self.sites = pd.read_csv(self.folder / "sites.tsv", sep="\t", dtype=types, keep_default_na=False)
-            name, self.windows = self.about["name"], [Window(*window) for window in self.about["windows"]]
+            written = [self.about[key] for key in ("name", "imputer")] + [self.about.get("panel_digest", "none")]
+            self.windows = [Window(*window) for window in self.about["windows"]]
         except (OSError, LookupError, TypeError, ValueError):
             raise InputError(f"{folder} holds no fitted model: snpimpute fit makes one") from None
-        require_plain(name, f"{self.folder / ABOUT}: the model")
+        for name in written:  # they go into the header of an imputed file
+            require_plain(name, f"{self.folder / ABOUT}:")
         _require_windows_of(self.sites, self.windows, self.folder / ABOUT)
 
     @staticmethod

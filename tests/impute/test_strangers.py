@@ -172,6 +172,13 @@ def test_windows_that_are_not_of_the_sites_are_refused(windows: object, model: P
         WindowedModel(model)
 
 
+@pytest.mark.parametrize("key", ["name", "imputer", "panel_digest"])
+def test_what_goes_into_a_header_is_a_name(key: str, model: Path) -> None:
+    edit("model.json", lambda text: json.dumps({**json.loads(text), key: "x\n##more=y"}))(model)
+    with pytest.raises(InputError, match=r"model\.json: 'x\\n##more=y' is not a name"):
+        WindowedModel(model)
+
+
 @pytest.mark.parametrize("content", ["[]", "{}", "nothing", '{"imputer": ["mode"]}', '{"imputer": "../mode"}'])
 def test_an_imputer_that_is_none_is_refused_in_one_line(content: str, model: Path) -> None:
     place = WindowedModel.place(model, 0)
