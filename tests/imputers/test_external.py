@@ -16,6 +16,7 @@ from snpimpute import imputers
 from snpimpute.base.errors import InputError
 from snpimpute.experiment import pipeline
 from snpimpute.experiment import settings as config
+from snpimpute.experiment.registered import evaluate_registered
 from snpimpute.experiment.rows import plan
 from snpimpute.experiment.score import read_scores
 from snpimpute.genotypes.matrix import GenotypeMatrix
@@ -456,6 +457,13 @@ def test_a_whole_experiment(more: Path, tmp_path: Path) -> None:
     (more / "zero.toml").write_text(ZERO.replace("0/0", "1/1"))
     again = pipeline.run(settings, tmp_path / "runs", until="train")
     assert next(done.home for done in again.rows["calves"] if done.row.imputer == "zero") != home
+
+    (home / "impute.json").unlink()  # of the first description, which is another one by now
+    untrusted = evaluate_registered(settings, tmp_path / "runs", ["zero"])
+    assert [re.search(r"would run commands of its own .*--trust", said) is not None for said in untrusted.failures] == [
+        True
+    ]
+    assert not evaluate_registered(settings, tmp_path / "runs", ["zero"], trust=True).failures
     shutil.rmtree(more)
     imputers.look_in([])
     with pytest.raises(InputError, match=r"would run commands of its own \(of sed, in .*--trust"):
