@@ -126,9 +126,7 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
             imputer failed.
     """
     watch = watch or Watch()
-    model = None if settings.model is None else WindowedModel(settings.model, trust=settings.trust)
-    if model is not None:
-        model.verify()
+    model = None if settings.model is None else WindowedModel.verified(settings.model, trust=settings.trust)
     if model is None:
         _require_no_panel(settings)
         panel = PanelSites.of_file(settings.target)

@@ -44,6 +44,7 @@ class ServedImputer(PythonModel):
 
         A server is ready when this is done, so the framework is loaded then and an imputation has worked.
         """
+        from snpimpute.base.checksums import require_checksums
         from snpimpute.genotypes.matrix import site_keys
         from snpimpute.impute.windows import ABOUT, WindowedModel
         from snpimpute.imputers import class_in
@@ -51,9 +52,9 @@ class ServedImputer(PythonModel):
         folder = Path(context.artifacts["imputer"])
         if (folder / ABOUT).exists():
             # trusted: whoever runs this script has already run code that came with the model
-            self.imputer: Any = WindowedModel(folder, keep_loaded=KEEP_LOADED, trust=True)
-            self.imputer.verify()
+            self.imputer: Any = WindowedModel.verified(folder, keep_loaded=KEEP_LOADED, trust=True)
         else:
+            require_checksums(folder)
             self.imputer = class_in(folder, trust=True).load(folder)
         self.sites = self.imputer.sites[["contig", "pos", "id", "ref", "alt"]]
         self.column = {name: i for i, name in enumerate(site_keys(self.sites))}

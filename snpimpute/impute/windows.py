@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from snpimpute import imputers
-from snpimpute.base.checksums import require_checksums
+from snpimpute.base.checksums import TABLE, require_checksums
 from snpimpute.base.errors import InputError
 from snpimpute.base.names import require_plain
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, require_same_sites
@@ -217,15 +217,20 @@ class WindowedModel:
         """Return the folder in which the imputer of window `number` is saved."""
         return Path(folder) / "windows" / f"{number:05d}"
 
-    def verify(self) -> None:
-        """Refuse a model that is not as it was fitted, or that would run commands which are not trusted.
+    @classmethod
+    def verified(cls, folder: Path, keep_loaded: int = 0, trust: bool = False) -> WindowedModel:
+        """Open a model that is as it was fitted, and would run no commands that are not trusted; see `__init__`.
 
         Raises:
-            InputError: a file was changed, removed or added (names the first), or see `imputers.class_in`.
+            InputError: no fitted model, a file was changed, removed or added (names the first), or see
+                `imputers.class_in`.
         """
-        require_checksums(self.folder)
-        for number in range(len(self.windows)):
-            imputers.class_in(self.place(self.folder, number), self.trust)
+        if (Path(folder) / ABOUT).exists() or (Path(folder) / TABLE).exists():  # else it never was a model
+            require_checksums(Path(folder))
+        model = cls(folder, keep_loaded, trust)
+        for number in range(len(model.windows)):
+            imputers.class_in(cls.place(model.folder, number), trust)
+        return model
 
     @property
     def imputer_class(self) -> type[Imputer]:

@@ -208,3 +208,12 @@ def test_what_a_store_says_leads_nowhere_else(runs: Path) -> None:
     assert "the store names a model '../../elsewhere', which cannot be part of a folder's name" in said
     assert "names files outside itself: do not use this model" in said and "\n" not in said
     assert set(runs.parent.iterdir()) == before and not list(runs.rglob("elsewhere*"))
+
+
+def test_a_model_of_an_experiment_that_was_changed_is_named(runs: Path) -> None:
+    (home,) = (home for home in (runs / "models").glob("calves-softmax*"))
+    (home / "impute.json").unlink()
+    about = home / "model" / "imputer.json"
+    about.write_text(about.read_text().replace("softmax_regression", "mode"))
+    (said,) = evaluate_registered(settings(), runs, watch=Listening()).failures
+    assert "model/imputer.json is not as it was when the model was fitted" in said

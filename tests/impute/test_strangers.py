@@ -91,10 +91,9 @@ class TestCommands:
         monkeypatch.setenv("SNPIMPUTE_IMPUTERS", str(mine.parent))
         mine.write_text(text.replace("0/0#g", "1/1#g"))
         with pytest.raises(InputError, match="not those of an imputer telltale on this machine"):
-            WindowedModel(model).verify()
+            WindowedModel.verified(model)
         mine.write_text(f"# a remark\n{text}")
-        opened = WindowedModel(model)
-        opened.verify()
+        opened = WindowedModel.verified(model)
         assert not trace.exists()
         opened.posterior(panel.hide(np.arange(panel.calls.size).reshape(panel.calls.shape) % 7 == 0))
         assert trace.exists()
@@ -115,7 +114,9 @@ def edit(name: str, change: Callable[[str], str]) -> Callable[[Path], object]:
 
 
 CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a window is shifted": (edit("model.json", lambda t: t.replace("10,", "9,", 1)), r"model\.json is not as it was"),
+    "a window is shifted": (edit("model.json", lambda t: t.replace("20", "19", 1)), r"model\.json is not as it was"),
+    "it says nothing": (edit("model.json", lambda t: ""), r"model\.json is not as it was"),
+    "it is gone": (lambda f: (f / "model.json").unlink(), r"model\.json is missing"),
     "parameters are changed": (edit("model.json", lambda t: t.replace("{}", '{"a": 1}')), r"model\.json is not as it"),
     "sites are changed": (edit("sites.tsv", lambda t: t.replace("A\tC", "A\tG", 1)), r"sites\.tsv is not as it was"),
     "a window's parameters are changed": (
@@ -147,7 +148,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_what_was_changed_is_named_in_one_line(name: str, model: Path, panel: GenotypeMatrix, tmp_path: Path) -> None:
-    WindowedModel(model).verify()
+    WindowedModel.verified(model)
     change, said = CHANGES[name]
     change(model)
     with pytest.raises(InputError, match=said) as refused:
