@@ -1,10 +1,11 @@
 """Measure the time in which a warm served model answers a request for one sample of 500 sites, as percentiles.
 
-    python benchmarks/serving.py [--imputer dense] [--requests 1000]
+    python benchmarks/serving.py [--imputer dense] [--requests 1000] [--clients 8]
 
 The imputer is fitted on simulated bulls (networks for two epochs, because weights do not change their time), registered
 in a store of its own and served by `mlflow models serve` on the same machine. Every request has its own sample, with 90%
-of the sites missing.
+of the sites missing. Several clients ask at once, each as soon as its last answer is there. The first request of all, to a
+server that has just said that it is ready, is printed apart.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--imputer", default="dense")
     parser.add_argument("--requests", type=int, default=1000)
+    parser.add_argument("--clients", type=int, default=1)
     arguments = parser.parse_args()
     bulls = simulate_bulls(parse_settings({}), 1).called
     hidden = array_masks(bulls, [90.0], 1, 1)[90.0, 0]
@@ -52,17 +55,25 @@ def main() -> None:
         kept = {key: i for i, key in enumerate(masked.site_keys())}
         order = site_keys(WindowedModel(fitted.folder).sites)
         calls = masked.calls[:, [kept[key] for key in order]]
+        started = time.perf_counter()
         process, address = serve(uri, runs)
+        ready = time.perf_counter() - started
         try:
-            seconds = [ask(address, calls[i % len(calls)], order) for i in range(WARM_UP + arguments.requests)][
-                WARM_UP:
-            ]
+            first, *_ = [ask(address, calls[i], order) for i in range(WARM_UP)]
+            with ThreadPoolExecutor(arguments.clients) as clients:
+                started = time.perf_counter()
+                seconds = list(
+                    clients.map(lambda i: ask(address, calls[i % len(calls)], order), range(arguments.requests))
+                )
+                passed = time.perf_counter() - started
         finally:
             end_group(process)
     percentiles = {p: 1000 * float(np.percentile(seconds, p)) for p in (50, 90, 95, 99)}
     text = ", ".join(f"{p}%: {value:.0f} ms" for p, value in percentiles.items())
     print(
-        f"{arguments.imputer}, {len(order)} sites, {len(seconds)} requests: {text}, most {1000 * max(seconds):.0f} ms"
+        f"{arguments.imputer}, {len(order)} sites, {len(seconds)} requests of {arguments.clients} clients: {text}, most "
+        f"{1000 * max(seconds):.0f} ms; {len(seconds) / passed:.0f} requests/s; ready after {ready:.0f} s, first answer "
+        f"{1000 * first:.0f} ms"
     )
 
 

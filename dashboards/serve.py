@@ -8,6 +8,7 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
+from dashboards.guard import guard
 from dashboards.places import set_places
 from snpimpute.base.errors import InputError
 from snpimpute.report.tree import COLOURS
@@ -19,6 +20,11 @@ OPTIONS = {
     "client.toolbarMode": "viewer",
     "global.developmentMode": False,
     "runner.magicEnabled": False,
+    # set here, so that no configuration of the user's other pages opens this one
+    "server.corsAllowedOrigins": [],
+    "server.enableAgentApi": False,
+    "server.enableCORS": True,
+    "server.enableXsrfProtection": True,
     "server.fileWatcherType": "none",
     "server.headless": True,
     "server.showEmailPrompt": False,
@@ -29,7 +35,7 @@ OPTIONS = {
 
 
 def serve(runs: Path, store: str | None, studies: str | None, host: str, port: int) -> None:
-    """Serve the dashboard until the process is ended.
+    """Serve the dashboard until the process is ended; print a link with a token if others can reach the address.
 
     Args:
         runs: folder of all results.
@@ -45,10 +51,14 @@ def serve(runs: Path, store: str | None, studies: str | None, host: str, port: i
     import streamlit
     from streamlit.web.bootstrap import load_config_options
 
+    middleware, link = guard(host, port)
     options = {**OPTIONS, "server.address": host, "server.port": port, "browser.serverAddress": host}
+    options["logger.hideWelcomeMessage"] = bool(link)  # it shows the address without the token
     load_config_options(options)  # before the warm-up: its pages read them, and Streamlit warns of later changes
     _warm_up()
-    streamlit.App(Path(__file__).with_name("app.py")).run(config=options)
+    if link:
+        print(f"Whoever has this link sees the genotypes of the test samples:\n{link}", flush=True)
+    streamlit.App(Path(__file__).with_name("app.py"), middleware=middleware).run(config=options)
 
 
 def _require_free(host: str, port: int) -> None:

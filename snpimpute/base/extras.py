@@ -9,7 +9,7 @@ from snpimpute.base.errors import InputError
 EXTRAS = {
     "networks": ("accelerate", "keras", "safetensors", "tensorflow", "torch", "transformers"),
     "platform": ("fastapi", "matplotlib", "mlflow", "optuna", "prefect", "psycopg", "requests", "sqlalchemy"),
-    "dashboard": ("streamlit",),
+    "dashboard": ("starlette", "streamlit"),
     "simulate": ("msprime", "tskit"),
 }
 EXTRA_OF = {package: extra for extra, packages in EXTRAS.items() for package in packages}

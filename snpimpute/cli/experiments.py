@@ -25,6 +25,7 @@ from snpimpute.cli.options import (
     Source,
     Threads,
     Trials,
+    Trust,
     settings_for,
 )
 
@@ -151,6 +152,7 @@ def evaluate(
     imputers_from: ImputersFrom = None,
     data: Datasets = None,
     registered: Registered = False,
+    trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Score the imputers on every test scenario, and write the tidy table of scores.
@@ -171,7 +173,7 @@ def evaluate(
     from snpimpute.experiment.registered import evaluate_registered
 
     with watch() as watching:
-        outcome = evaluate_registered(settings, runs, imputer, watching)
+        outcome = evaluate_registered(settings, runs, imputer, watching, trust)
     _finish(outcome, as_json)
 
 

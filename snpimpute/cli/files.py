@@ -22,6 +22,7 @@ from snpimpute.cli.options import (
     Samples,
     SampleTable,
     Threads,
+    Trust,
     call_rate_of,
     model_folder,
     open_store,
@@ -223,6 +224,7 @@ def impute(
         str, typer.Option(help="Imputer to use with --no-panel: simpute, ld_knn or beagle (phased jointly).")
     ] = "simpute",
     imputers_from: ImputersFrom = None,
+    trust: Trust = False,
     keep_fields: Annotated[
         bool, typer.Option("--keep-fields", help="Keep the target's other INFO and FORMAT fields.")
     ] = False,
@@ -255,6 +257,7 @@ def impute(
         output=None if output == "-" else Path(output),
         model=folder,
         version=version,
+        trust=trust,
         imputer=imputer,
         params={"mode": "joint"} if imputer == "beagle" else {},
         keep_fields=keep_fields,

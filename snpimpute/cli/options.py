@@ -53,6 +53,10 @@ Datasets = Annotated[
 Registered = Annotated[bool, typer.Option("--registered", help="Score the registered models, and train nothing.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of every random choice (1 if not given).")]
 Threads = Annotated[int | None, typer.Option(help="Number of processor threads (all if not given).")]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Run the commands of the program's description that a model from elsewhere brings."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 ModelName = Annotated[str, typer.Argument(help="NAME, NAME@ALIAS or NAME/VERSION; NAME alone means its champion.")]
 

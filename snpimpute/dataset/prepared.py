@@ -16,6 +16,7 @@ import pandas as pd
 from snpimpute.base.digests import digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.files import written_beside
+from snpimpute.base.names import require_plain
 from snpimpute.dataset.scenarios import Scenario
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GenotypeMatrix
@@ -165,6 +166,7 @@ def read_about(folder: Path) -> dict[str, Any]:
             f"{folder} has layout {about.get('layout')}, this version reads layout {LAYOUT}: "
             "remove the folder, or give another with --runs, and prepare again"
         )
+    require_plain(about.get("name"), f"{folder}: the dataset")
     return about
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from snpimpute import imputers
+from snpimpute.base.checksums import require_checksums
 from snpimpute.base.errors import InputError
 from snpimpute.base.files import write_text
+from snpimpute.base.names import is_plain
 from snpimpute.base.processes import StepFailed
 from snpimpute.base.progress import Watch
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
@@ -27,7 +29,11 @@ from snpimpute.tracking.writer import Tracker
 
 
 def evaluate_registered(
-    settings: ExperimentSettings, runs: Path, only: list[str] | None = None, watch: Watch | None = None
+    settings: ExperimentSettings,
+    runs: Path,
+    only: list[str] | None = None,
+    watch: Watch | None = None,
+    trust: bool = False,
 ) -> Outcome:
     """Score the registered models that were fitted on an experiment's datasets, and write their comparison.
 
@@ -40,6 +46,7 @@ def evaluate_registered(
         runs: folder for all results.
         only: names of the imputers to score; None = all.
         watch: receives the progress.
+        trust: run the commands of descriptions that only the registered models bring.
 
     Returns:
         The results, as of `pipeline.run`; the report is that of the experiment `NAME-registered`.
@@ -72,7 +79,7 @@ def evaluate_registered(
     for name, models in fitted.items():
         if models:
             outcome.datasets[name] = folders[name]
-            _score_models(settings, folders[name], models, work, outcome)
+            _score_models(settings, folders[name], models, work, outcome, trust)
         else:
             work.watch.warn(f"no registered model was fitted on {name} as prepared here")
     again = settings.model_copy(update={"name": f"{settings.name}-registered", "note": note})
@@ -81,13 +88,19 @@ def evaluate_registered(
 
 
 def _score_models(
-    settings: ExperimentSettings, folder: Path, models: list[RegisteredModel], work: Workspace, outcome: Outcome
+    settings: ExperimentSettings,
+    folder: Path,
+    models: list[RegisteredModel],
+    work: Workspace,
+    outcome: Outcome,
+    trust: bool,
 ) -> None:
     """Impute a dataset's scenarios with its models, score the models, and log to each its own scores."""
     name = dataset_in(folder).name
     versions = Counter((model.imputer, model.variant) for model in models)
     outcome.rows[name] = [
-        _impute_scenarios(settings, folder, model, versions[model.imputer, model.variant] > 1, work) for model in models
+        _impute_scenarios(settings, folder, model, versions[model.imputer, model.variant] > 1, work, trust)
+        for model in models
     ]
     if scored := [done for done in outcome.rows[name] if not done.failed]:
         outcome.scores[name] = score_and_log(settings, folder, scored, work)
@@ -96,14 +109,19 @@ def _score_models(
 
 
 def _impute_scenarios(
-    settings: ExperimentSettings, folder: Path, model: RegisteredModel, one_of_several: bool, work: Workspace
+    settings: ExperimentSettings,
+    folder: Path,
+    model: RegisteredModel,
+    one_of_several: bool,
+    work: Workspace,
+    trust: bool,
 ) -> Done:
     """Impute all test scenarios of a dataset with a model; record a failure and do not raise it."""
     row = Row(model.imputer, model.variant, tune=False, mask=_mask_policy(model), params={})
     done = Done(row, _study_record(model), run_id=model.run_id, run_variant=model.variant)
     try:
         home = _model_home(dataset_in(folder), model, work.runs, work.tracker or work.with_store(settings))
-        evaluate(settings, folder, row, home, work)
+        evaluate(settings, folder, row, home, work, trust)
         done.home = home
         if one_of_several:
             done.row = replace(row, variant=f"{model.variant}-v{model.version}")
@@ -116,12 +134,18 @@ def _impute_scenarios(
 
 def _model_home(dataset: PreparedDataset, model: RegisteredModel, runs: Path, tracker: Tracker) -> Path:
     """Return the folder of a model, with the files that `train` writes: made by training, or from the registry."""
+    for name in (model.imputer, model.variant, model.run_id):  # as the store has them, which others may write to
+        if not is_plain(name):
+            raise InputError(
+                f"the store names a model {name!r}, which cannot be part of a folder's name: it is left out"
+            )
     for home in sorted((runs / "models").glob(f"{dataset.name}-{model.imputer}-*")):
         if training_tag(home.name) == model.key_tag and (home / "model").is_dir():
             return home
     home = runs / "models" / f"{dataset.name}-{model.imputer}-{model.variant}-{model.run_id[:10]}"
     if not (home / "fit.json").exists():
         tracker.fetch_model(model, home / "model")
+        require_checksums(home / "model")
         write_text(home / "fit.json", json.dumps(_fit_record(model, home / "model"), indent=1) + "\n")
     return home
 

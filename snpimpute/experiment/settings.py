@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from snpimpute.base.errors import InputError
+from snpimpute.base.names import PLAIN, is_plain
 from snpimpute.dataset.settings import SIMULATED, DataSettings, Settings
 
 
@@ -96,8 +97,8 @@ class ExperimentSettings(Settings):
     @field_validator("name")
     @classmethod
     def _plain_name(cls, name: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise ValueError("a name has letters, digits, dots, hyphens and underscores only")
+        if not is_plain(name):
+            raise ValueError(f"{name!r} is not a name: it has {PLAIN}")
         return name
 
     @field_validator("data")
@@ -108,6 +109,14 @@ class ExperimentSettings(Settings):
         for name in data:
             cls._plain_name(name)
         return data
+
+    @field_validator("variants")
+    @classmethod
+    def _plain_labels(cls, variants: dict[str, dict[str, VariantSettings]]) -> dict[str, dict[str, VariantSettings]]:
+        for rows in variants.values():
+            for label in rows:
+                cls._plain_name(label)
+        return variants
 
     def n_threads(self) -> int:
         """Return the number of processor threads to use: as set, or all that there are."""
@@ -156,7 +165,7 @@ def read(path: Path) -> ExperimentSettings:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not TOML: {error}") from None
-    table.setdefault("name", re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem))
+    table.setdefault("name", name_of(path))
     settings = parse(table, str(path))
     data = {name: _with_paths(entry, path) for name, entry in settings.data.items()}
     variants = {
@@ -212,7 +221,8 @@ def for_genotypes(
 def name_of(source: Path) -> str:
     """Return a name for a dataset or model, made from the name of a genotype file."""
     stem = re.sub(r"(\.vcf)?(\.gz|\.bgz|\.bcf|\.bed|\.pgen|\.vcf)$", "", source.name)
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-") or "genotypes"
+    plain = re.sub(r"\.{2,}", ".", re.sub(r"[^A-Za-z0-9._-]+", "-", stem))
+    return plain.lstrip("._-")[:100] or "genotypes"
 
 
 def changed(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from snpimpute import imputers
+from snpimpute.base.checksums import require_checksums
 from snpimpute.base.files import write_text, written_beside
 from snpimpute.base.processes import say_progress
 from snpimpute.base.provenance import git_revision, peak_memory_mb, versions
@@ -58,10 +59,14 @@ def fit_row(
         impute_row(folder, home, impute_as)
 
 
-def impute_row(folder: str, home: str, variant: str) -> None:
-    """Impute all test scenarios of a dataset with the fitted imputer in `home`, and save its posteriors there."""
+def impute_row(folder: str, home: str, variant: str, trust: bool = False) -> None:
+    """Impute all test scenarios of a dataset with the fitted imputer in `home`, and save its posteriors there.
+
+    `trust` runs the commands of a description that the model alone brings (see `imputers.class_in`).
+    """
     model = Path(home) / "model"
-    fitted = imputers.class_in(model).load(model)
+    require_checksums(model)
+    fitted = imputers.class_in(model, trust).load(model)
     posteriors = impute_scenarios(fitted, variant, dataset_in(Path(folder)), progress=say_progress)
     save_posteriors(posteriors, Path(home) / "posteriors.npz")
     if logs := getattr(fitted, "logs", []):

@@ -109,8 +109,12 @@ def log_training(
     )
 
 
-def evaluate(settings: ExperimentSettings, folder: Path, row: Row, home: Path, work: Workspace) -> Path:
+def evaluate(
+    settings: ExperimentSettings, folder: Path, row: Row, home: Path, work: Workspace, trust: bool = False
+) -> Path:
     """Impute every test scenario with a trained imputer, in a process of its own; return the file of posteriors.
+
+    `trust` runs the commands of a description that the model alone brings (see `imputers.class_in`).
 
     Raises:
         StepFailed: imputing failed.
@@ -118,7 +122,7 @@ def evaluate(settings: ExperimentSettings, folder: Path, row: Row, home: Path, w
     kept = home / "posteriors.npz"
     if not (home / "impute.json").exists():
         work.watch.stage(f"evaluate {row.label} on {dataset_in(folder).name}")
-        arguments = {"folder": str(folder), "home": str(home), "variant": row.variant}
+        arguments = {"folder": str(folder), "home": str(home), "variant": row.variant, "trust": trust}
         run_step(impute_row, arguments, home / "log.txt", settings.n_threads(), work.watch)
     return kept
 

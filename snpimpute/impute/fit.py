@@ -16,10 +16,12 @@ import numpy as np
 import pandas as pd
 
 from snpimpute import __version__, imputers
+from snpimpute.base.checksums import write_checksums
 from snpimpute.base.digests import digest, file_digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.extras import require_package
 from snpimpute.base.files import write_text
+from snpimpute.base.names import require_plain
 from snpimpute.base.processes import in_shares
 from snpimpute.base.progress import Watch
 from snpimpute.base.provenance import git_revision, peak_memory_mb, versions
@@ -85,6 +87,9 @@ class FitSettings:
         seed: seed of every random choice.
         threads: processor threads.
         min_call_rate: least share of the samples that have a call at a site; sites with fewer are left out.
+
+    Raises:
+        InputError: the name is not plain (see base.names).
     """
 
     panel: Path
@@ -104,6 +109,9 @@ class FitSettings:
     seed: int = 1
     threads: int = 1
     min_call_rate: float = SiteFilter.min_call_rate
+
+    def __post_init__(self) -> None:
+        require_plain(self.name, "the model's name")
 
     def digest(self) -> str:
         """Return the digest of all that decides the model, with the files' contents, without the number of threads."""
@@ -257,9 +265,7 @@ def _fit(settings: FitSettings, cls: type[Imputer], home: Path, watch: Watch) ->
 
 
 def write_model(folder: Path, about: dict[str, Any], sites: pd.DataFrame, windows: Sequence[Window]) -> None:
-    """Write the files that join the saved imputers of all windows into one model.
-
-    model.json, with the checksums of the other files, is written last.
+    """Write the files that join the saved imputers of all windows into one model; their checksums come last.
 
     Args:
         folder: folder of the model, with an imputer saved for each window at `WindowedModel.place`.
@@ -268,10 +274,9 @@ def write_model(folder: Path, about: dict[str, Any], sites: pd.DataFrame, window
         windows: the windows, in order.
     """
     write_text(folder / "sites.tsv", sites.to_csv(sep="\t", index=False, float_format="%.6g"))
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ABOUT)
-    checksums = {str(path.relative_to(folder)): file_digest(path) for path in files}
-    text = {**about, "windows": [astuple(window) for window in windows], "checksums": checksums}
+    text = {**about, "windows": [astuple(window) for window in windows]}
     write_text(folder / ABOUT, json.dumps(text, indent=1) + "\n")
+    write_checksums(folder)
 
 
 def _tune(
@@ -383,7 +388,7 @@ def _scores(
     columns = ["pattern", "subset", "metric", "value", "low", "high", "n"]
     if not pilots:
         return pd.DataFrame(columns=columns)
-    found = [np.load(measured_file(home, number)) for number in pilots]
+    found = [np.load(measured_file(home, number), allow_pickle=False) for number in pilots]
     samples = panel.samples[held].reset_index(drop=True)
     weights = resampling_weights(unit_labels(samples, "family"), len(pilots), RESAMPLES, settings.seed)
     rows = []

@@ -45,6 +45,7 @@ class ImputeSettings:
         output: file to write, its format by its suffix (see io.imputed); None = standard output.
         model: folder of a fitted model; None = impute from the target alone, by `imputer`.
         version: version of a model from the registry, for the header.
+        trust: run the commands of a program's description that stands in the model's folder alone.
         imputer, params: without a model: an imputer that needs no panel, and its parameters.
         window: number of sites in a window, without a model.
         keep_fields: whether other INFO and FORMAT fields of the target are kept.
@@ -57,6 +58,7 @@ class ImputeSettings:
     output: Path | None
     model: Path | None = None
     version: str = ""
+    trust: bool = False
     imputer: str = "simpute"
     params: Mapping[str, Any] = field(default_factory=dict)
     window: int = 500
@@ -124,9 +126,7 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
             imputer failed.
     """
     watch = watch or Watch()
-    model = None if settings.model is None else WindowedModel(settings.model)
-    if model is not None:
-        model.verify()
+    model = None if settings.model is None else WindowedModel.verified(settings.model, trust=settings.trust)
     if model is None:
         _require_no_panel(settings)
         panel = PanelSites.of_file(settings.target)
@@ -214,6 +214,7 @@ def _lay_out_target(
             calls.flush()
     plan = {
         "model": None if model is None else str(model.folder.absolute()),
+        "trust": settings.trust,
         "imputer": settings.imputer,
         "params": dict(settings.params),
         "seed": settings.seed,

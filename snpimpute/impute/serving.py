@@ -14,6 +14,8 @@ This file must import MLflow at its top, because MLflow runs it as a script; not
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from snpimpute.genotypes.matrix import GenotypeMatrix
 
 KEEP_LOADED = 64  # number of windows of a panel's model whose imputers stay in memory
+MOST_CALLS = 2_000_000  # in an answer: samples times sites; more would take longer than MLflow's server waits
+SERVER = "mlflow.pyfunc.scoring_server"
 
 
 class ServedImputer(PythonModel):
@@ -36,19 +40,27 @@ class ServedImputer(PythonModel):
     """
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the imputer in the artifact folder; a panel's model is verified by its checksums."""
+        """Load the imputer in the artifact folder, compare its files with their checksums, and try it out.
+
+        A server is ready when this is done, so the framework is loaded then and an imputation has worked.
+        """
+        from snpimpute.base.checksums import require_checksums
         from snpimpute.genotypes.matrix import site_keys
         from snpimpute.impute.windows import ABOUT, WindowedModel
         from snpimpute.imputers import class_in
 
         folder = Path(context.artifacts["imputer"])
         if (folder / ABOUT).exists():
-            self.imputer: Any = WindowedModel(folder, keep_loaded=KEEP_LOADED)
-            self.imputer.verify()
+            # trusted: whoever runs this script has already run code that came with the model
+            self.imputer: Any = WindowedModel.verified(folder, keep_loaded=KEEP_LOADED, trust=True)
         else:
-            self.imputer = class_in(folder).load(folder)
+            require_checksums(folder)
+            self.imputer = class_in(folder, trust=True).load(folder)
         self.sites = self.imputer.sites[["contig", "pos", "id", "ref", "alt"]]
         self.column = {name: i for i, name in enumerate(site_keys(self.sites))}
+        every_other = list(self.column)[::2]
+        self._impute(np.zeros((1, len(every_other))), every_other)
+        _answer_in_one_line()
 
     def predict(
         self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None
@@ -60,12 +72,28 @@ class ServedImputer(PythonModel):
                 first), or the numbers of names and columns differ; a server answers with status 400.
         """
         from snpimpute.base.errors import InputError
-        from snpimpute.imputers.contract import impute
 
         try:
-            imputed = impute(self.imputer, self._target(model_input, list((params or {}).get("sites", []))))
+            return self._impute(model_input, list((params or {}).get("sites", [])))
         except InputError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
+
+    def answer(self, body: bytes, content_type: str | None) -> tuple[int, str]:
+        """Return status and JSON that a server answers to a request: 200, or 400 with one line that says what is wrong."""
+        from snpimpute.base.errors import InputError
+        from snpimpute.impute.request import read_request
+
+        try:
+            imputed = self._impute(*read_request(body, content_type))
+        except InputError as error:
+            return 400, json.dumps({"error_code": "INVALID_PARAMETER_VALUE", "message": str(error)})
+        return 200, json.dumps({"predictions": {name: values.tolist() for name, values in imputed.items()}})
+
+    def _impute(self, matrix: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
+        """Impute a matrix of calls; InputError if it is not one of the model's sites."""
+        from snpimpute.imputers.contract import impute
+
+        imputed = impute(self.imputer, self._target(matrix, names))
         return {
             "site": np.array(list(self.column), dtype=object),
             "call": imputed.calls.astype(np.int64),
@@ -82,6 +110,11 @@ class ServedImputer(PythonModel):
             raise InputError(
                 f"{matrix.shape[1]} columns, but {len(names)} names in the parameter `sites`; give contig:pos:ref:alt for each column"
             )
+        if len(matrix) * len(self.column) > MOST_CALLS:
+            most = max(MOST_CALLS // len(self.column), 1)
+            raise InputError(
+                f"{len(matrix)} samples at the model's {len(self.column)} sites are too many: send at most {most}"
+            )
         if unknown := [name for name in names if name not in self.column]:
             raise InputError(
                 f"site {unknown[0]} is not in the model; it has {len(self.column)} sites, the first is {next(iter(self.column))}"
@@ -94,12 +127,34 @@ class ServedImputer(PythonModel):
             row, column = wrong[0]
             raise InputError(
                 f"row {row + 1}, site {names[column]}: {matrix[row, column]:g} is not a call; give 0, 1 or 2 alternate "
-                "alleles, -1 for missing"
+                "alleles, -1 or null for missing"
             )
         calls = np.full((len(matrix), len(self.column)), -1, np.int8)
         calls[:, [self.column[name] for name in names]] = given
         samples = pd.DataFrame({"sample": [f"row{i + 1}" for i in range(len(matrix))]})
         return GenotypeMatrix(calls, samples, self.sites)
+
+
+def _answer_in_one_line() -> None:
+    """Let MLflow's server, if this process is one, answer by `ServedImputer.answer`.
+
+    The server's own reading takes "1" and true for calls, fails without a content type, and answers a CSV that cannot be
+    read with a stack trace. It has no place for another one, so the function that it calls is exchanged.
+    """
+    server: Any = sys.modules.get(SERVER)
+    if server is None or hasattr(server.invocations, "of_mlflow"):
+        return
+    of_mlflow = server.invocations
+
+    def invocations(data: bytes, content_type: str | None, model: Any, input_schema: Any) -> Any:
+        answer = getattr(model.unwrap_python_model(), "answer", None)
+        if answer is None:
+            return of_mlflow(data, content_type, model, input_schema)
+        status, text = answer(data, content_type)
+        return server.InvocationsResponse(response=text, status=status, mimetype="application/json")
+
+    invocations.of_mlflow = of_mlflow  # type: ignore[attr-defined]
+    server.invocations = invocations
 
 
 set_model(ServedImputer())

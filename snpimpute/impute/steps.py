@@ -152,7 +152,7 @@ def _read_plan(home: str) -> dict[str, Any]:
 def _training_mask(home: Path, plan: dict[str, Any], window: Window) -> TrainingMask:
     """Return the mask for training networks: the sites that targets lack, if these are known, else random calls."""
     if TYPED in plan["patterns"]:
-        lacking = np.load(home / "typed.npy")[window.sites] == 1
+        lacking = np.load(home / "typed.npy", allow_pickle=False)[window.sites] == 1
         if lacking.any() and not lacking.all():
             return TrainingMask("fixed", sites=lacking)
     return TrainingMask("random")
@@ -168,7 +168,7 @@ def _hidden_calls(
     seed = plan["seed"] * 100_000 + number
     if pattern == ARRAY:
         return array_masks(panel, [90.0], 1, seed)[90.0, 0]
-    share = np.load(home / "typed.npy")[Window(*plan["windows"][number]).sites]
+    share = np.load(home / "typed.npy", allow_pickle=False)[Window(*plan["windows"][number]).sites]
     return np.random.default_rng(seed).random((n_samples, len(share))) < share
 
 
@@ -193,7 +193,7 @@ def impute_windows(home: str, numbers: list[int]) -> None:
     place, plan = Path(home), _read_plan(home)
     target = spooled(place / "target")
     windows = [Window(*window) for window in plan["windows"]]
-    model = None if plan["model"] is None else WindowedModel(Path(plan["model"]))
+    model = None if plan["model"] is None else WindowedModel(Path(plan["model"]), trust=plan["trust"])
     for number in numbers:
         part = target.take_sites(windows[number].sites)
         if model is not None:

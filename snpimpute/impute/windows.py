@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from snpimpute import imputers
-from snpimpute.base.digests import file_digest
+from snpimpute.base.checksums import TABLE, require_checksums
 from snpimpute.base.errors import InputError
+from snpimpute.base.names import require_plain
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, require_same_sites
 from snpimpute.imputers.contract import Imputer
 from snpimpute.io.maps import GeneticMap
@@ -154,6 +155,22 @@ def owned_by(windows: Sequence[Window], number: int) -> np.ndarray:
     return np.array(others)[distances.argmax(axis=0)] == number
 
 
+def _require_windows_of(sites: pd.DataFrame, windows: Sequence[Window], where: Path) -> None:
+    """Raise InputError unless the windows are parts of the sites table that cover it, each on one contig."""
+    contigs = sites["contig"].to_numpy() if "contig" in sites else np.array([])
+    covered = np.zeros(len(sites), dtype=bool)
+    for window in windows:
+        whole = isinstance(window.start, int) and isinstance(window.stop, int)
+        if (
+            not (whole and 0 <= window.start < window.stop <= len(contigs))
+            or (contigs[window.sites] != window.contig).any()
+        ):
+            raise InputError(f"{where}: the window {window} is not one of this model's sites")
+        covered[window.sites] = True
+    if not windows or not covered.all():
+        raise InputError(f"{where}: its windows do not cover this model's sites")
+
+
 # ---------------------------------------------------------------------- the model of a whole panel
 
 
@@ -161,49 +178,64 @@ class WindowedModel:
     """Imputer for all sites of a panel, made of one fitted imputer for each window.
 
     Attributes:
-        folder: the model's folder: `model.json`, `sites.tsv` and a saved imputer for each window in `windows/`.
+        folder: the model's folder: `model.json`, `sites.tsv`, a saved imputer for each window in `windows/`, and a table
+            of checksums of all of them.
         about: content of model.json: name, imputer, params, panel, and records of the fit.
         sites: the panel's sites table, with the panel's alternate-allele frequency in the column `alt_frequency`.
         windows: the windows, in order.
     """
 
-    def __init__(self, folder: Path, keep_loaded: int = 0) -> None:
+    def __init__(self, folder: Path, keep_loaded: int = 0, trust: bool = False) -> None:
         """Open a fitted model.
 
         Args:
             folder: the model's folder.
             keep_loaded: number of windows whose imputers stay in memory after use, for a server.
+            trust: run the commands of a program's description that stands in this folder alone (see
+                `imputers.class_in`).
 
         Raises:
-            InputError: the folder holds no fitted model.
+            InputError: the folder holds no fitted model, or one whose windows are not those of its sites.
         """
         self.folder = Path(folder)
+        self.trust = trust
         self._loaded = lru_cache(keep_loaded)(self._load)
         try:
             self.about: dict[str, Any] = json.loads((self.folder / ABOUT).read_text())
-        except (OSError, ValueError):
+            types = {"contig": str, "id": str, "ref": str, "alt": str}
+            self.sites = pd.read_csv(self.folder / "sites.tsv", sep="\t", dtype=types, keep_default_na=False)
+            written = [self.about[key] for key in ("name", "imputer")] + [self.about.get("panel_digest", "none")]
+            self.windows = [Window(*window) for window in self.about["windows"]]
+        except (OSError, LookupError, TypeError, ValueError):
             raise InputError(f"{folder} holds no fitted model: snpimpute fit makes one") from None
-        types = {"contig": str, "id": str, "ref": str, "alt": str}
-        self.sites = pd.read_csv(self.folder / "sites.tsv", sep="\t", dtype=types, keep_default_na=False)
-        self.windows = [Window(*window) for window in self.about["windows"]]
+        for name in written:  # they go into the header of an imputed file
+            require_plain(name, f"{self.folder / ABOUT}:")
+        _require_windows_of(self.sites, self.windows, self.folder / ABOUT)
 
     @staticmethod
     def place(folder: Path, number: int) -> Path:
         """Return the folder in which the imputer of window `number` is saved."""
         return Path(folder) / "windows" / f"{number:05d}"
 
-    def verify(self) -> None:
-        """Raise InputError if a file is missing or has changed since the model was fitted (names the first)."""
-        for name, checksum in self.about["checksums"].items():
-            path = self.folder / name
-            if not path.is_file() or file_digest(path) != checksum:
-                what = "is not as it was when the model was fitted" if path.is_file() else "is missing"
-                raise InputError(f"model {self.about['name']}: {path} {what}: fit it again, or fetch it anew")
+    @classmethod
+    def verified(cls, folder: Path, keep_loaded: int = 0, trust: bool = False) -> WindowedModel:
+        """Open a model that is as it was fitted, and would run no commands that are not trusted; see `__init__`.
+
+        Raises:
+            InputError: no fitted model, a file was changed, removed or added (names the first), or see
+                `imputers.class_in`.
+        """
+        if (Path(folder) / ABOUT).exists() or (Path(folder) / TABLE).exists():  # else it never was a model
+            require_checksums(Path(folder))
+        model = cls(folder, keep_loaded, trust)
+        for number in range(len(model.windows)):
+            imputers.class_in(cls.place(model.folder, number), trust)
+        return model
 
     @property
     def imputer_class(self) -> type[Imputer]:
         """Class of the windows' imputers."""
-        return imputers.class_in(self.place(self.folder, 0))
+        return imputers.class_in(self.place(self.folder, 0), self.trust)
 
     def imputer(self, number: int) -> Imputer:
         """Return the fitted imputer of window `number`, loaded."""
@@ -211,7 +243,7 @@ class WindowedModel:
 
     def _load(self, number: int) -> Imputer:
         place = self.place(self.folder, number)
-        return imputers.class_in(place).load(place)
+        return imputers.class_in(place, self.trust).load(place)
 
     def posterior(self, target: GenotypeMatrix) -> np.ndarray:
         """Return the posterior of genotypes 0, 1, 2 for every sample and site of `target`, blended over the windows.

@@ -18,18 +18,21 @@ from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from snpimpute.base.digests import file_digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.sources import source_digest
 
 if TYPE_CHECKING:
+    from snpimpute.imputers._external import External
     from snpimpute.imputers.contract import Imputer
 
 HERE = Path(__file__).parent
 NO_IMPUTERS = {"contract", "testing"}  # modules of this folder that are no imputers, though without an underscore
 ENTRY_POINTS = "snpimpute.imputers"
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+NAME_RULE = "small letters, digits and underscores only"
 # This file loads imputers by name. `decided_by` is the key of each of them, so that modules which import this file do
 # not depend on all imputers.
 DISCOVERY = frozenset({__name__})
@@ -90,15 +93,43 @@ def _class_of(module: ModuleType, where: str) -> type[Imputer]:
     raise InputError(f"{where} defines no imputer: write a subclass of snpimpute.imputers.contract.Imputer there")
 
 
-def class_in(folder: Path) -> type[Imputer]:
-    """Return the class of the imputer that `Imputer.save` wrote into a folder, by the description saved with it."""
-    name = json.loads((Path(folder) / "imputer.json").read_text())["imputer"]
+def class_in(folder: Path, trust: bool = False) -> type[Imputer]:
+    """Return the class of the imputer that `Imputer.save` wrote into a folder, by the description saved with it.
+
+    A description is commands to run. Without `trust` it must say the same as the one of its name that is found on this
+    machine; what stands in the folder alone is of whoever made the folder.
+
+    Raises:
+        InputError: the folder holds no saved imputer, one that is not known here, or commands that are not trusted.
+    """
     description = Path(folder) / "state" / "description.toml"
-    if not description.exists():
+    try:
+        name = json.loads((Path(folder) / "imputer.json").read_text())["imputer"]
+        text = description.read_text() if description.exists() else None
+    except (OSError, LookupError, TypeError, ValueError):
+        raise InputError(f"{folder} holds no saved imputer: fit it again, or fetch it anew") from None
+    if not (isinstance(name, str) and NAME.fullmatch(name)):
+        raise InputError(f"{folder} holds an imputer named {name!r}: a name has {NAME_RULE}")
+    if text is None:
         return load(name)
     from snpimpute.imputers._external import described
 
-    return described(name, description.read_text(), str(description))
+    cls = described(name, text, str(description))
+    if not trust and not _says_the_same(cls):
+        raise InputError(
+            f"{folder} would run commands of its own (of {cls.about.program.name}, in {description}), which are not those "
+            f"of an imputer {name} on this machine: read them, then give --trust, or name the folder of the same "
+            f"description (--imputers-from, or the variable {OF_THE_USER})"
+        )
+    return cls
+
+
+def _says_the_same(cls: type[External]) -> bool:
+    """Tell whether a description of this name is found on this machine, and says the same apart from comments."""
+    source = _sources().get(cls.name)
+    if not isinstance(source, Path) or source.suffix != ".toml":
+        return False
+    return cast("type[External]", load(cls.name)).about == cls.about
 
 
 def decided_by(cls: type[Imputer]) -> list[Any]:
@@ -134,8 +165,8 @@ def _sources() -> dict[str, Path | EntryPoint]:
                 continue
             if path.stem in sources:
                 raise InputError(f"{path} and {sources[path.stem]} are imputers of the same name: rename one")
-            if not re.fullmatch(r"[a-z][a-z0-9_]*", path.stem):
-                raise InputError(f"{path}: an imputer's name has small letters, digits and underscores only: rename it")
+            if not NAME.fullmatch(path.stem):
+                raise InputError(f"{path}: an imputer's name has {NAME_RULE}: rename it")
             sources[path.stem] = path
     for point in entry_points(group=ENTRY_POINTS):
         if point.name in sources:

@@ -110,8 +110,7 @@ class Run(Table):
     def _plain(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         """Refuse file names with a folder."""
         for name in names:
-            if "/" in name or name in {"", ".", ".."}:
-                raise ValueError(f"{name!r} is no plain file name")
+            _require_plain_file(name)
         return names
 
     @model_validator(mode="before")
@@ -128,12 +127,25 @@ class Output(Table):
     form: Literal["vcf", "plink"] = "vcf"
     field: Literal["HDS", "GP", "DS", "GT"]
 
+    @field_validator("file")
+    @classmethod
+    def _plain(cls, name: str) -> str:
+        """Refuse a file name with a folder."""
+        _require_plain_file(name)
+        return name
+
     @model_validator(mode="after")
     def _field_is_there(self) -> Output:
         """Refuse a field that the form does not have."""
         if self.form == "plink" and self.field != "GT":
             raise ValueError('a PLINK file has calls only: field = "GT" goes with form = "plink"')
         return self
+
+
+def _require_plain_file(name: str) -> None:
+    """Raise ValueError for a file name that leads out of the folder in which commands run."""
+    if "/" in name or ".." in name or name in {"", "."}:
+        raise ValueError(f"{name!r} is no plain file name: leave out folders and '..'")
 
 
 class Range(Table):
@@ -216,6 +228,7 @@ class Description(Table):
                     raise ValueError(
                         f"{where}: {{{name}}} is no placeholder here; there are {', '.join(sorted(known))}"
                     )
+            require_bare_placeholders(where, command)
 
     @property
     def uses_map(self) -> bool:
@@ -244,6 +257,54 @@ def parse_description(text: str, where: str) -> Description:
             raise InputError(f"{where}: unknown key {key!r}; docs/external.md has those there are") from None
         message = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
         raise InputError(f"{where}: {key}: {message}" if key else f"{where}: {message}") from None
+
+
+def require_bare_placeholders(where: str, command: str) -> None:
+    """Refuse placeholders whose value the shell would not take as one word of its own.
+
+    `filled_in` quotes every value. Within other quotes, backquotes, a comment or a here-document, or after a backslash or
+    a dollar sign, these quotes would end what the author opened, or stand for themselves, and the value would be read as
+    commands.
+
+    Args:
+        where: key of the command, for the message.
+        command: line for `sh`.
+
+    Raises:
+        ValueError: a placeholder stands so (names the first, and how to mend it).
+    """
+    quote = ""  # the character that ends what was opened: a quote, a backquote, or the line of a comment
+    at = 0
+    here_document = False
+    while at < len(command):
+        placeholder = PLACEHOLDER.match(command, at)
+        before, char = command[at - 1 : at], command[at]
+        if placeholder:
+            place = {'"': "within double quotes", "'": "within single quotes", "`": "within backquotes"}.get(quote)
+            place = place or ("in a comment" if quote else "after << (a here-document)" if here_document else "")
+            place = place or ("after a dollar sign" if before == "$" else "")
+            if place:
+                raise ValueError(
+                    f"{where}: {placeholder[0]} stands {place}: its value is quoted when it is filled in, so write "
+                    f"{placeholder[0]} bare, without anything around it"
+                )
+            at = placeholder.end()
+        elif char == "\\" and quote != "'" and quote != "\n":
+            if PLACEHOLDER.match(command, at + 1):
+                raise ValueError(
+                    f"{where}: a backslash stands before a placeholder ({command[at:]!r:.40}): leave it out"
+                )
+            at += 2
+        else:
+            if quote:
+                quote = "" if char == quote else quote
+            elif char in "'\"`":
+                quote = char
+            elif char == "#" and (not before or before in " \t\n;&|()"):
+                quote = "\n"
+            elif command.startswith("<<", at):
+                here_document = True
+            at += 1
 
 
 def filled_in(command: str, values: Mapping[str, Any]) -> str:

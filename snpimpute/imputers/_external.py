@@ -303,7 +303,7 @@ class External(Imputer):
         self._panel = GenotypeMatrix(calls, numbered_samples(p=len(calls)), self.sites, haplotypes)
         places = [folder / "kept" / str(number) for number in range(len(self._parts()))]
         self._kept_files = [
-            {file.name: file.read_bytes() for file in place.iterdir()} for place in places if place.is_dir()
+            {name: (place / name).read_bytes() for name in self.about.run.keep} for place in places if place.is_dir()
         ]
 
 

@@ -149,9 +149,9 @@ class KerasImputer(NetworkImputer):
         (folder / "network.json").write_text(json.dumps(state) + "\n")
 
     def _load(self, folder: Path) -> None:
-        import keras
-
-        self._set_model(keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=True))
+        # the weights alone: what else stands in the file could name other layers than those of this imputer
+        self._set_model(self.network(len(self.sites), self.params))
+        self._model.load_weights(folder / "model.keras")
         state = json.loads((folder / "network.json").read_text())
         self._calibration = state["calibration"] and tuple(state["calibration"])
         self._stop_after = state["stop_after"]

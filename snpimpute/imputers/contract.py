@@ -15,6 +15,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from snpimpute import __version__
+from snpimpute.base.checksums import require_checksums, write_checksums
 from snpimpute.base.errors import InputError
 from snpimpute.base.extras import EXTRA_OF, require_package
 from snpimpute.dataset.scenarios import at_hidden
@@ -267,7 +268,7 @@ class Imputer(ABC):
         return posterior
 
     def save(self, folder: Path) -> None:
-        """Write the fitted imputer, with its sites, into a new folder, without pickle."""
+        """Write the fitted imputer, its sites and a table of checksums into a new folder, without pickle."""
         folder = Path(folder)
         state = folder / "state"
         state.mkdir(parents=True)
@@ -282,20 +283,30 @@ class Imputer(ABC):
         self.sites.to_csv(folder / "sites.tsv", sep="\t", index=False)
         np.save(folder / "frequencies.npy", self.frequencies, allow_pickle=False)
         self._save(state)
+        write_checksums(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read an imputer that `save` wrote; InputError if the folder holds another one."""
+        """Read an imputer that `save` wrote, after comparing its files with their checksums.
+
+        Raises:
+            InputError: the folder holds another imputer, its files are not those that were saved, or cannot be read.
+        """
         folder = Path(folder)
-        about = json.loads((folder / "imputer.json").read_text())
-        if about["imputer"] != cls.name:
-            raise InputError(f"{folder} holds the imputer {about['imputer']}, not {cls.name}")
-        imputer = cls(cls.parse_params(about["params"]), seed=about["seed"], threads=about["threads"])
-        imputer.sites = pd.read_csv(
-            folder / "sites.tsv", sep="\t", dtype={"contig": str, "id": str}, keep_default_na=False
-        )
-        imputer.frequencies = np.load(folder / "frequencies.npy", allow_pickle=False)
-        imputer._load(folder / "state")
+        require_checksums(folder)
+        try:
+            about = json.loads((folder / "imputer.json").read_text())
+            if about["imputer"] != cls.name:
+                raise InputError(f"{folder} holds the imputer {about['imputer']}, not {cls.name}")
+            imputer = cls(cls.parse_params(about["params"]), seed=about["seed"], threads=about["threads"])
+            imputer.sites = pd.read_csv(
+                folder / "sites.tsv", sep="\t", dtype={"contig": str, "id": str}, keep_default_na=False
+            )
+            imputer.frequencies = np.load(folder / "frequencies.npy", allow_pickle=False)
+            imputer._load(folder / "state")
+        except (LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
+            why = str(error).partition("\n")[0] or type(error).__name__
+            raise InputError(f"{folder} cannot be read as a fitted {cls.name}: {why}") from error
         return imputer
 
 

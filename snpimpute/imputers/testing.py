@@ -7,6 +7,7 @@ They need pytest; the test of a search space also needs Optuna, and is skipped w
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from snpimpute.base.checksums import TABLE
 from snpimpute.base.errors import InputError
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
@@ -138,6 +140,12 @@ class ImputerContract:
         masked = self.masked(target)
         np.testing.assert_array_equal(loaded.posterior(masked), model.posterior(masked))
         assert not [p for p in tmp_path.rglob("*") if p.suffix in {".pkl", ".pickle", ".joblib"}]
+        for file in [p for p in (tmp_path / "model").rglob("*") if p.is_file() and p.name != TABLE]:
+            content = file.read_bytes()
+            file.write_bytes(content + b" ")
+            with pytest.raises(InputError, match=f"{re.escape(str(file))} is not as it was"):
+                type(model).load(tmp_path / "model")
+            file.write_bytes(content)
 
     def test_wrong_sites_are_refused(self, model: Imputer, target: GenotypeMatrix) -> None:
         sites = target.sites.copy()

@@ -111,7 +111,7 @@ def requirements(model_folder: Path) -> list[str]:
 
     They are found by reading the source of the imputer and of the modules that it imports.
     """
-    classes = {imputers.class_in(path.parent) for path in model_folder.rglob("imputer.json")}
+    classes = {imputers.class_in(path.parent, trust=True) for path in model_folder.rglob("imputer.json")}  # just fitted
     packages = imported_packages(SERVING, *(cls.__module__ for cls in classes))
     wanted = packages | {cls.framework for cls in classes if cls.framework}
     return [f"{name}=={version}" for name, version in versions_of(wanted).items()]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from snpimpute.base.errors import InputError
 from snpimpute.base.files import written_beside
 from snpimpute.tracking.connect import (
     report_store_errors,
@@ -89,8 +90,10 @@ class Registry(StoreWriter):
 
         with tempfile.TemporaryDirectory() as there, written_beside(folder) as beside:
             got = Path(download_artifacts(model.place, dst_path=there, tracking_uri=self.uri))
-            saved = Model.load(str(got)).flavors["python_function"]["artifacts"]["imputer"]["path"]
-            shutil.copytree(got / saved, beside)
+            saved = (got / Model.load(str(got)).flavors["python_function"]["artifacts"]["imputer"]["path"]).resolve()
+            if not saved.is_relative_to(got.resolve()):
+                raise InputError(f"{model.place} names files outside itself: do not use this model")
+            shutil.copytree(saved, beside, symlinks=True)  # a link stays one, and the table of checksums has none
 
     def _register(
         self, dataset: str, run: Run, model_folder: Path, example: pd.DataFrame, tags: dict[str, str], card: str

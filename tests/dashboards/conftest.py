@@ -16,7 +16,7 @@ from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 import pandas as pd
@@ -52,6 +52,8 @@ def serving(runs: Path, *options: str) -> Iterator[str]:
                 assert process.poll() is None and time.monotonic() < deadline, log.read_text()
                 try:
                     urlopen(f"{url}/_stcore/health", timeout=5)
+                    break
+                except HTTPError:  # it wants a token
                     break
                 except (URLError, OSError):
                     time.sleep(0.3)

@@ -188,3 +188,32 @@ def test_each_registered_model_has_its_card(runs: Path) -> None:
         assert said["hidden while it learned"] == "nothing"
         assert float(said["validation macro-F1"]) == pytest.approx(model.metrics["val_f1_macro"], abs=1e-4)
         assert "may contain the genotypes" in card and "Treat it like the data" in card
+
+
+def test_what_a_store_says_leads_nowhere_else(runs: Path) -> None:
+    """A store that others write to: a variant that is a path, and a model that names files outside itself."""
+    shutil.rmtree(runs / "models")
+    tracker = Tracker(f"sqlite:///{runs / 'mlflow.db'}", runs)
+    mode, softmax, *_ = sorted(tracker.registered_models("calves"), key=lambda model: model.imputer != "mode")[::2]
+    assert (mode.imputer, softmax.imputer) == ("mode", "softmax_regression")
+    tracker.client.set_tag(mode.run_id, "variant", "../../elsewhere")
+    (described,) = (path for path in runs.rglob("MLmodel") if f"run_id: {softmax.run_id}" in path.read_text())
+    text = described.read_text()
+    described.write_text(text.replace("path: artifacts/", "path: ../../../"))
+    assert described.read_text() != text
+    before = set(runs.parent.iterdir())
+    with pytest.raises(InputError, match="no imputer could be scored") as refused:
+        evaluate_registered(settings(), runs, watch=Listening())
+    said = str(refused.value)
+    assert "the store names a model '../../elsewhere', which cannot be part of a folder's name" in said
+    assert "names files outside itself: do not use this model" in said and "\n" not in said
+    assert set(runs.parent.iterdir()) == before and not list(runs.rglob("elsewhere*"))
+
+
+def test_a_model_of_an_experiment_that_was_changed_is_named(runs: Path) -> None:
+    (home,) = (home for home in (runs / "models").glob("calves-softmax*"))
+    (home / "impute.json").unlink()
+    about = home / "model" / "imputer.json"
+    about.write_text(about.read_text().replace("softmax_regression", "mode"))
+    (said,) = evaluate_registered(settings(), runs, watch=Listening()).failures
+    assert "model/imputer.json is not as it was when the model was fitted" in said

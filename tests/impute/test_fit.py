@@ -95,8 +95,7 @@ def test_it_is_measured_on_samples_that_it_did_not_learn_from(store, calves):
 
 def test_all_samples_are_in_the_model(store, calves):
     softmax = store[3]
-    model = WindowedModel(softmax.folder)
-    model.verify()
+    model = WindowedModel.verified(softmax.folder)
     assert len(model.windows) == 3 and model.about["n_samples"] == 120
     for number, window in enumerate(model.windows):
         assert (model.imputer(number)._panel == calves.calls[:, window.sites]).all()

@@ -150,8 +150,7 @@ def model(tmp_path_factory):
 
 
 def test_a_windowed_model_blends_its_windows(model: Path):
-    loaded = WindowedModel(model)
-    loaded.verify()
+    loaded = WindowedModel.verified(model)
     target = small_panel(70, n_sites=90, missing=0).take_samples(np.arange(60, 70))
     hidden = np.arange(90) % 3 > 0
     masked = target.hide(hidden)
@@ -178,9 +177,9 @@ def test_a_file_that_changed_is_found(model: Path, tmp_path):
     changed = WindowedModel.place(copy, 1) / "state" / "panel.npy"
     changed.write_bytes(changed.read_bytes()[:-1] + b"\x02")
     with pytest.raises(InputError, match=r"panel\.npy is not as it was when the model was fitted"):
-        WindowedModel(copy).verify()
+        WindowedModel.verified(copy)
     changed.unlink()
     with pytest.raises(InputError, match=r"panel\.npy is missing"):
-        WindowedModel(copy).verify()
+        WindowedModel.verified(copy)
     with pytest.raises(InputError, match="holds no fitted model"):
         WindowedModel(tmp_path / "nothing")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from snpimpute import imputers
 from snpimpute.base.errors import InputError
 from snpimpute.experiment import pipeline
 from snpimpute.experiment import settings as config
+from snpimpute.experiment.registered import evaluate_registered
 from snpimpute.experiment.rows import plan
 from snpimpute.experiment.score import read_scores
 from snpimpute.genotypes.matrix import GenotypeMatrix
-from snpimpute.imputers._description import parse_description
+from snpimpute.imputers._description import filled_in, parse_description, require_bare_placeholders
 from snpimpute.imputers._external import described
 from snpimpute.imputers.testing import ImputerContract, small_panel
 
@@ -221,6 +223,9 @@ def test_descriptions_that_no_test_runs_are_valid_and_say_so() -> None:
         ("[run]", '[panel]\nform = "plink"\nphased = true\n[run]', r"panel: a PLINK file has no phase"),
         ("[run]", '[run]\nkeep = ["a"]', r"run\.keep names files, but no command in run\.fit makes any"),
         ("[run]", '[panel]\n[run]\nfit = ["touch a"]\nkeep = ["../a"]', r"run\.keep: '\.\./a' is no plain file name"),
+        ('imputed.vcf"\nfield', '../imputed.vcf"\nfield', r"output\.file: '\.\./imputed\.vcf' is no plain file name"),
+        ("{target}", "'{target}'", r"run\.impute: \{target\} stands within single quotes: .* write \{target\} bare"),
+        ("{program} --version", "'{program}' --version", r"program\.version: \{program\} stands within single quotes"),
         ("[output]", '[output]\nform = "plink"', None),
         ('field = "GT"', 'field = "GP"\nform = "plink"', r"output: a PLINK file has calls only"),
         ("[output]", "[params]\nseed = 2\n[output]", r"params: 'seed' cannot be a parameter's name"),
@@ -246,6 +251,64 @@ def test_a_bad_description_is_said_in_one_line(old: str, new: str, reason: str |
     with pytest.raises(InputError, match=rf"^some\.toml:? {reason}") as caught:
         parse_description(text, "some.toml")
     assert "\n" not in str(caught.value).split("(at line")[0]
+
+
+NASTY = (
+    "a b",
+    "a;touch bad",
+    "$(touch bad)",
+    "`touch bad`",
+    "it's",
+    '"',
+    "\\",
+    "a\ntouch bad",
+    "*",
+    "-n",
+    "#x",
+    "$HOME",
+    "",
+)
+
+
+@pytest.mark.parametrize(
+    "command", ["printf %s {x} > said", "printf %s 'a'{x}\"b\" > said", "printf %s $(printf %s {x}) > said"]
+)
+def test_no_value_gets_to_the_shell_unquoted(command: str, tmp_path: Path) -> None:
+    require_bare_placeholders("run.impute", command)
+    for value in NASTY:
+        done = subprocess.run(["sh", "-e", "-c", filled_in(command, {"x": value})], cwd=tmp_path, capture_output=True)
+        assert done.returncode == 0 and not (tmp_path / "bad").exists(), (value, done.stderr)
+        if "$(" not in command:
+            assert (tmp_path / "said").read_text() == value.join(("a", "b") if "'a'" in command else ("", ""))
+
+
+@pytest.mark.parametrize(
+    ("command", "place"),
+    [
+        ('cat "{x}"', "within double quotes"),
+        ('cat "a b"{x}" {x}"', "within double quotes"),
+        ('cat "it\'s {x}"', "within double quotes"),
+        ('cat "\\" {x}"', "within double quotes"),
+        ("awk '{{ print }} {x}'", "within single quotes"),
+        ("cat `echo {x}`", "within backquotes"),
+        ("cat <<END\n{x}\nEND", "after <<"),
+        ("true # it is {x}", "in a comment"),
+        ("echo ${x}", "after a dollar sign"),
+        ("echo \\{x}", "a backslash stands before"),
+    ],
+)
+def test_a_placeholder_within_something_is_refused(command: str, place: str) -> None:
+    with pytest.raises(ValueError, match=rf"^run\.fit: .*{re.escape(place)}") as refused:
+        require_bare_placeholders("run.fit", command)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["cat 'it'\\''s' {x}", 'echo \\"{{ {x}', "a#b {x} # it's", "true \\\n {x}", "# it's\ncat {x}", 'x="a#" {x}'],
+)
+def test_a_placeholder_after_something_is_not(command: str) -> None:
+    require_bare_placeholders("run.fit", command)
 
 
 def test_missing_programs_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -394,9 +457,18 @@ def test_a_whole_experiment(more: Path, tmp_path: Path) -> None:
     (more / "zero.toml").write_text(ZERO.replace("0/0", "1/1"))
     again = pipeline.run(settings, tmp_path / "runs", until="train")
     assert next(done.home for done in again.rows["calves"] if done.row.imputer == "zero") != home
+
+    (home / "impute.json").unlink()  # of the first description, which is another one by now
+    untrusted = evaluate_registered(settings, tmp_path / "runs", ["zero"])
+    assert [re.search(r"would run commands of its own .*--trust", said) is not None for said in untrusted.failures] == [
+        True
+    ]
+    assert not evaluate_registered(settings, tmp_path / "runs", ["zero"], trust=True).failures
     shutil.rmtree(more)
     imputers.look_in([])
-    cls = imputers.class_in(home / "model")
+    with pytest.raises(InputError, match=r"would run commands of its own \(of sed, in .*--trust"):
+        imputers.class_in(home / "model")
+    cls = imputers.class_in(home / "model", trust=True)
     assert cls.name == "zero" and cls.load(home / "model").about.description == "what is missing is 0/0"
     assert json.loads((home / "model" / "imputer.json").read_text())["imputer"] == "zero"
 
