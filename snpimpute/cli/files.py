@@ -135,7 +135,10 @@ def fit(
     map_file: Annotated[
         Path | None, typer.Option("--map", help="Genetic map in PLINK format (contig, id, cM, pos).")
     ] = None,
-    window: Annotated[str, typer.Option(help="Size of a window: 500 (sites) or 5cM.")] = "500",
+    window: Annotated[
+        str | None,
+        typer.Option(help="Size of a window: 500 (sites) or 5cM (default: 5000 for models of haplotypes, else 500)."),
+    ] = None,
     overlap: Annotated[str, typer.Option(help="Share of a window that overlaps the next, at least 25%.")] = "25%",
     holdout: Annotated[
         str, typer.Option(help="Share of the samples held out to measure the model; 0% measures nothing.")

@@ -75,7 +75,7 @@ class FitSettings:
         params: parameters that differ from the imputer's defaults.
         region: region of the panel; None = all.
         samples: sample table (whole families are held out); None = none.
-        window: "500" sites or "5cM".
+        window: "500" sites or "5cM"; None = as the imputer has it (`fit_window`).
         overlap: least share of a window that it has in common with the next.
         genetic_map: PLINK map, for windows in cM and for an imputer that takes a map.
         holdout: share of the samples that the model is measured on; 0 measures nothing.
@@ -98,7 +98,7 @@ class FitSettings:
     params: Mapping[str, Any] = field(default_factory=dict)
     region: str | None = None
     samples: Path | None = None
-    window: str = "500"
+    window: str | None = None
     overlap: float = 0.25
     genetic_map: Path | None = None
     holdout: float = 0.1
@@ -186,7 +186,7 @@ def _fit(settings: FitSettings, cls: type[Imputer], home: Path, watch: Watch) ->
         each.require_contigs(panel.sites.contig)
     if settings.samples is not None:
         panel = attach_samples(panel, read_samples(settings.samples))
-    windows = _cut_windows(settings, panel.sites, genetic_map)
+    windows = _cut_windows(settings.window or cls.fit_window, settings.overlap, panel.sites, genetic_map)
     held = _held_out(settings, panel)
     pilots = _spread_windows(len(windows), settings.pilots) if held.any() else []
     plan: dict[str, Any] = {
@@ -318,14 +318,14 @@ def _params_with_map(settings: FitSettings, cls: type[Imputer]) -> dict[str, Any
     return params
 
 
-def _cut_windows(settings: FitSettings, sites: pd.DataFrame, genetic_map: GeneticMap | None) -> list[Window]:
-    """Cut the sites into windows of the size that the settings give; InputError if it is not a size."""
-    size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(cM)?", settings.window.strip(), re.IGNORECASE)
+def _cut_windows(window: str, overlap: float, sites: pd.DataFrame, genetic_map: GeneticMap | None) -> list[Window]:
+    """Cut the sites into windows of a size such as "500" or "5cM"; InputError if it is not a size."""
+    size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(cM)?", window.strip(), re.IGNORECASE)
     if size is None or (size[2] is None and "." in size[1]):
-        raise InputError(f"{settings.window!r} is no window: give a number of sites, as in 500, or a length, as in 5cM")
+        raise InputError(f"{window!r} is no window: give a number of sites, as in 500, or a length, as in 5cM")
     if size[2]:
-        return cut_by_map(sites, float(size[1]), genetic_map, settings.overlap)
-    return cut_by_sites(sites, int(size[1]), settings.overlap)
+        return cut_by_map(sites, float(size[1]), genetic_map, overlap)
+    return cut_by_sites(sites, int(size[1]), overlap)
 
 
 def _held_out(settings: FitSettings, panel: GenotypeMatrix) -> np.ndarray:
@@ -440,7 +440,7 @@ def _register(settings: FitSettings, home: Path, model: WindowedModel, measured:
             params={
                 **model.about["params"],
                 "seed": settings.seed,
-                "window": settings.window,
+                "window": settings.window or imputers.load(settings.imputer).fit_window,
                 "overlap": settings.overlap,
             },
             metrics=metrics,

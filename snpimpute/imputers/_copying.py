@@ -18,12 +18,16 @@ class Copying:
 
     Args:
         haplotypes: int8 (n_haplotypes, n_sites), the panel's haplotypes.
+        place: float (n_sites,), ascending: where the sites stand, the mean gap between neighbours as the unit.
         switch, params: see MosaicParams.
         seed: seed of the draws; a sample's draws depend on its own calls only, not on other samples.
     """
 
-    def __init__(self, haplotypes: np.ndarray, switch: float, params: MosaicParams, seed: int) -> None:
+    def __init__(
+        self, haplotypes: np.ndarray, place: np.ndarray, switch: float, params: MosaicParams, seed: int
+    ) -> None:
         self.haplotypes = haplotypes
+        self.place = place
         self.switch = switch
         self.error = np.float32(params.error)
         self.params = params
@@ -126,10 +130,11 @@ class Copying:
 
     def _switch_probabilities(self, sites: np.ndarray) -> np.ndarray:
         """Return the probability of a switch between each of these sites and the one before it, float32 (n,)."""
-        return self._switch_within(np.diff(sites, prepend=sites[:1])).astype(np.float32)
+        place = self.place[sites]
+        return self._switch_within(np.diff(place, prepend=place[:1])).astype(np.float32)
 
     def _switch_within(self, gaps: np.ndarray) -> np.ndarray:
-        """Return the probability that a haplotype switches within so many sites, float64 (n,)."""
+        """Return the probability that a haplotype switches within gaps of so many mean gaps, float64 (n,)."""
         return 1 - (1 - self.switch) ** gaps
 
     # ------------------------------------------------------------------ pairs
@@ -174,19 +179,20 @@ class Copying:
         pairs = Pairs(calls[observed], copied[:, observed], self.error, start)
         forward = pairs.forward(self._switch_probabilities(observed))
         backward = np.ones_like(forward[0])
-        alleles = np.ascontiguousarray(copied.T, dtype=np.float32)  # (n_sites, K)
+        alleles, place = np.ascontiguousarray(copied.T, dtype=np.float32), self.place  # (n_sites, K)
         out = np.eye(3, dtype=np.float32)[calls]
         for k in range(len(observed) - 1, -2, -1):
             first = observed[k] if k >= 0 else -1
             last = observed[k + 1] if k + 1 < len(observed) else len(calls)
             if last - first > 1:
                 sites = np.arange(first + 1, last)
-                before, after = (self._switch_within(gap) for gap in (sites - max(first, 0), last - sites))
+                ends = self.place[max(first, 0)], self.place[min(last, len(calls) - 1)]
+                before, after = (self._switch_within(gap) for gap in (place[sites] - ends[0], ends[1] - place[sites]))
                 reached = forward[k] if k >= 0 else np.outer(pairs.start, pairs.start)
                 out[sites] = pairs.between(reached, backward, before, after, alleles[sites])
             if k >= 0:
                 if k + 1 < len(observed):
-                    pairs.go_back(backward, self._switch_within(np.array([last - first])))
+                    pairs.go_back(backward, self._switch_within(place[last : last + 1] - place[first]))
                 pairs.emit(backward, k)
         return out
 

@@ -23,7 +23,7 @@ from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, numbered_samples, site_keys
 from snpimpute.imputers._description import Description, filled_in, parse_description
 from snpimpute.imputers.beagle import Beagle, smoothed
-from snpimpute.imputers.contract import MIN_SEEN, Imputer, Params, Report, Trial, Validation, Variant
+from snpimpute.imputers.contract import HAPLOTYPE_WINDOW, MIN_SEEN, Imputer, Params, Report, Trial, Validation, Variant
 from snpimpute.io.maps import GeneticMap
 from snpimpute.io.plink import BED_MISSING, write_bed
 from snpimpute.io.write_vcf import write_vcf
@@ -330,6 +330,8 @@ def described(name: str, text: str, where: str) -> type[External]:
         "Params": create_model(f"{name}Params", __base__=ExternalParams, **fields),
         "variants": {"default": Variant()},
     }
+    if about.panel is not None and about.panel.phased:
+        namespace["fit_window"] = HAPLOTYPE_WINDOW
     if about.search:
         namespace["variants"] = {"default": Variant(), "tuned": Variant(tune=True)}
         namespace["search_space"] = classmethod(_search_space)

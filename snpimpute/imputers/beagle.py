@@ -24,7 +24,7 @@ from snpimpute.base.programs import beagle_jar, java
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, numbered_samples, site_keys
 from snpimpute.imputers._target import frequencies_in
-from snpimpute.imputers.contract import Imputer, Params, Report, Trial, Validation, Variant
+from snpimpute.imputers.contract import HAPLOTYPE_WINDOW, Imputer, Params, Report, Trial, Validation, Variant
 from snpimpute.io.maps import GeneticMap
 from snpimpute.io.write_vcf import write_vcf
 
@@ -118,6 +118,7 @@ class Beagle(Imputer):
 
     description = "Beagle 5.4: haplotype model, with the panel as reference or phased jointly"
     framework = "java"
+    fit_window = HAPLOTYPE_WINDOW
     Params = BeagleParams
     starts: ClassVar = (
         {"cluster": 1e-4, "phasings": 3},  # dense sites of outbred people

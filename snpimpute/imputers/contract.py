@@ -23,6 +23,7 @@ from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GENOTYPES, MISSING, GenotypeMatrix, require_same_sites
 from snpimpute.metrics.scores import f1_macro
 
+HAPLOTYPE_WINDOW = "5000"  # `fit_window` of models of haplotypes: 250 typed sites where an array types one in twenty
 MIN_SEEN = 2  # a sample with fewer observed sites gets the panel's genotype frequencies
 
 Report = Callable[[int, float], None]  # called as report(step, score)
@@ -109,6 +110,7 @@ class Imputer(ABC):
     needs_panel: bool = True  # False: it learns from the target, and the panel may have no samples
     starts: ClassVar[Sequence[Mapping[str, Any]]] = ()  # parameters that did well on some data; studies try them early
     variants: ClassVar[Mapping[str, Variant]] = {"default": Variant()}
+    fit_window: ClassVar[str] = "500"  # windows that `snpimpute fit` cuts a panel into if it is not told: sites, or cM
     recipe: ClassVar[str] = ""  # text of a program's description, which decides results beside code and parameters
 
     params: Any

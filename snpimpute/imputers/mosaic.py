@@ -7,10 +7,12 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from pydantic import Field
 
 from snpimpute.base.errors import InputError
@@ -21,10 +23,11 @@ from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.imputers._copying import Copying
 from snpimpute.imputers.beagle import Beagle
-from snpimpute.imputers.contract import MIN_SEEN, Imputer, Params, Report, Validation
+from snpimpute.imputers.contract import HAPLOTYPE_WINDOW, MIN_SEEN, Imputer, Params, Report, Validation
 
 SWITCHES = (0.001, 0.003, 0.01, 0.03)  # values that `fit` chooses from if none is given
 USUAL_SWITCH = 0.003
+BY_POSITION = 0.5  # share of the gap between two sites that goes by base pairs; the rest is the same for all gaps
 # How `fit` chooses the switch: by log-loss on samples of the panel that are set aside.
 CHOSEN_AT = (60.0, 90.0)  # levels: percent of the sites hidden
 CHOSEN_ON = 40  # most samples set aside
@@ -50,8 +53,8 @@ class MosaicParams(Params):
         first_states: the same while a sample's haplotypes are drawn.
         draws: pairs of haplotypes drawn for each sample, to find the panel haplotypes that they resemble.
         uniform: weight of "any of the states" against "one that resembles the sample" where copying begins or switches.
-        window: most sites of a stretch, which the model works on at a time.
-        overlap: sites by which a stretch reaches into its neighbours.
+        window: most observed calls of a stretch, which the model works on at a time.
+        overlap: observed calls by which a stretch reaches into its neighbours.
     """
 
     switch: float | None = Field(None, gt=0, lt=0.5)
@@ -102,6 +105,7 @@ class Mosaic(Imputer):
     """
 
     description = "diploid copying model over panel haplotypes chosen for each sample, without phasing it"
+    fit_window = HAPLOTYPE_WINDOW
     Params = MosaicParams
 
     switch: float
@@ -157,26 +161,33 @@ class Mosaic(Imputer):
         haplotypes = np.stack([first, calls - first], axis=1).astype(np.int8)  # (n_samples, 2, n_sites)
         if panel.n_samples == 1:  # there are no other samples
             return haplotypes.transpose(0, 2, 1)
-        contigs = panel.sites["contig"].to_numpy()
+        contigs, place = panel.sites["contig"].to_numpy(), places(panel.sites)
         with threadpool_limits(1), ThreadPoolExecutor(self.threads) as pool:
             for contig in dict.fromkeys(contigs):
                 here = np.flatnonzero(contigs == contig)
                 current, drawn = haplotypes[:, :, here], []
                 for number in range(self.params.rounds):
-                    drawn.append(self._phasing_round(current, panel.calls[:, here], number, rng, pool))
+                    drawn.append(self._phasing_round(current, panel.calls[:, here], place[here], number, rng, pool))
                     current = drawn[-1][0]
                 by_sample = np.concatenate(drawn[-VOTING_ROUNDS:]).swapaxes(0, 1)
                 haplotypes[:, :, here] = np.stack([voted(pairs) for pairs in by_sample])
         return haplotypes.transpose(0, 2, 1)
 
     def _phasing_round(
-        self, current: np.ndarray, calls: np.ndarray, number: int, rng: np.random.Generator, pool: ThreadPoolExecutor
+        self,
+        current: np.ndarray,
+        calls: np.ndarray,
+        place: np.ndarray,
+        number: int,
+        rng: np.random.Generator,
+        pool: ThreadPoolExecutor,
     ) -> np.ndarray:
         """Do one round of `_phased_by_itself` on a contig; return its draws, int8 (n_draws, n_samples, 2, n_sites).
 
         Args:
             current: int8 (n_samples, 2, n_sites), the haplotypes so far.
             calls: int8 (n_samples, n_sites), -1 = missing.
+            place: float (n_sites,), where the sites stand, see `places`.
             number: number of the round, from 0.
             rng: source of random numbers.
             pool: threads to work in.
@@ -189,7 +200,7 @@ class Mosaic(Imputer):
         current, drawn = current.copy(), np.empty((params.draws, *current.shape), dtype=np.int8)
         for part in range(parts):
             others = current[part_of != part].reshape(-1, current.shape[2])
-            copying = Copying(others, switch, params, int(rng.integers(2**31)))
+            copying = Copying(others, place, switch, params, int(rng.integers(2**31)))
             rows = np.flatnonzero(part_of == part)
             for row, pairs in zip(rows, pool.map(copying.pairs, calls[rows]), strict=True):
                 drawn[:, row], current[row] = pairs, pairs[0]
@@ -223,26 +234,36 @@ class Mosaic(Imputer):
     def _posterior(self, target: GenotypeMatrix) -> np.ndarray:
         from threadpoolctl import threadpool_limits
 
-        out = np.broadcast_to(self.frequencies, (*target.calls.shape, 3)).astype(np.float32)
         with threadpool_limits(1), ThreadPoolExecutor(self.threads) as pool:
-            for stretch in self._stretches():
-                sites, inner = slice(stretch.begin, stretch.end), slice(stretch.first, stretch.last)
-                n_seen = (target.calls[:, sites] != MISSING).sum(axis=1)
-                rows = np.flatnonzero((target.calls[:, inner] == MISSING).any(axis=1) & (n_seen >= MIN_SEEN))
-                copying = Copying(self._haplotypes[:, sites], self.switch, self.params, self.seed)
-                for row, posterior in zip(rows, pool.map(copying.posterior, target.calls[rows, sites]), strict=True):
-                    out[row, inner] = posterior[stretch.first - stretch.begin : stretch.last - stretch.begin]
+            return np.stack(list(pool.map(self._posterior_of_sample, target.calls)))
+
+    def _posterior_of_sample(self, calls: np.ndarray) -> np.ndarray:
+        """Return the posterior of one sample, float32 (n_sites, 3), from its calls, int8 (n_sites,)."""
+        out = self.frequencies.astype(np.float32)
+        for stretch in self._stretches(calls != MISSING):
+            sites, inner = slice(stretch.begin, stretch.end), slice(stretch.first, stretch.last)
+            if (calls[inner] == MISSING).any() and (calls[sites] != MISSING).sum() >= MIN_SEEN:
+                copying = Copying(self._haplotypes[:, sites], self._place[sites], self.switch, self.params, self.seed)
+                out[inner] = copying.posterior(calls[sites])[stretch.first - stretch.begin :][
+                    : stretch.last - stretch.first
+                ]
         return out
 
-    def _stretches(self) -> Iterator[Stretch]:
-        """Cut each contig into stretches of about equal length."""
-        contigs = self.sites["contig"].to_numpy()
-        borders = np.flatnonzero(contigs[1:] != contigs[:-1]) + 1
-        for begin, end in itertools.pairwise([0, *borders.tolist(), len(contigs)]):
-            cuts = np.linspace(begin, end, -(-(end - begin) // self.params.window) + 1).round().astype(int)
-            for first, last in itertools.pairwise(cuts.tolist()):
-                overlap = self.params.overlap
-                yield Stretch(max(begin, first - overlap), min(end, last + overlap), first, last)
+    def _stretches(self, seen: np.ndarray) -> Iterator[Stretch]:
+        """Cut each contig into stretches with about as many observed calls each; `seen` is bool (n_sites,)."""
+        for begin, end in contig_borders(self.sites):
+            n_seen = np.concatenate([[0], np.cumsum(seen[begin:end])])  # before each site, and in all
+            n_parts = max(1, -(-int(n_seen[-1]) // self.params.window))
+            inner = np.searchsorted(n_seen, np.linspace(0, n_seen[-1], n_parts + 1)[1:-1].round())
+            for first, last in itertools.pairwise([0, *inner.tolist(), end - begin]):
+                before = np.searchsorted(n_seen, n_seen[first] - self.params.overlap, side="right") - 1
+                after = np.searchsorted(n_seen, n_seen[last] + self.params.overlap)
+                yield Stretch(begin + max(0, int(before)), min(end, begin + int(after)), begin + first, begin + last)
+
+    @cached_property
+    def _place(self) -> np.ndarray:
+        """Where each site stands on its contig, float64 (n_sites,), see `places`."""
+        return places(self.sites)
 
     # ------------------------------------------------------------------ keeping
 
@@ -253,6 +274,29 @@ class Mosaic(Imputer):
     def _load(self, folder: Path) -> None:
         self._haplotypes = np.load(folder / "haplotypes.npy", allow_pickle=False)
         self.switch = json.loads((folder / "chosen.json").read_text())["switch"]
+
+
+def contig_borders(sites: pd.DataFrame) -> Iterator[tuple[int, int]]:
+    """Yield the numbers of the first site of each contig and of the first one after it."""
+    contigs = sites["contig"].to_numpy()
+    borders = np.flatnonzero(contigs[1:] != contigs[:-1]) + 1
+    yield from itertools.pairwise([0, *borders.tolist(), len(contigs)])
+
+
+def places(sites: pd.DataFrame) -> np.ndarray:
+    """Return where sites stand on their contigs, the mean gap between neighbours as the unit, float64 (n_sites,).
+
+    Half of each gap is that of the positions in base pairs, half is the same for all: where sites stand close, they are
+    also more likely to tell apart haplotypes that have switched.
+    """
+    place = np.arange(len(sites), dtype=float)
+    for begin, end in contig_borders(sites):
+        pos = sites["pos"].to_numpy(dtype=float)[begin:end]
+        if end - begin > 1 and pos[-1] > pos[0]:
+            place[begin:end] += BY_POSITION * (
+                (pos - pos[0]) / (pos[-1] - pos[0]) * (end - begin - 1) - np.arange(end - begin)
+            )
+    return place
 
 
 def log_loss(model: Imputer, matrix: GenotypeMatrix, hidden: np.ndarray) -> float:

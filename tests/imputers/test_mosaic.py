@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers._copying import Copying
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import Imputer
-from snpimpute.imputers.mosaic import SWITCHES, Mosaic, log_loss, voted
+from snpimpute.imputers.mosaic import SWITCHES, Mosaic, log_loss, places, voted
 from snpimpute.imputers.softmax_regression import SoftmaxRegression
 from snpimpute.imputers.testing import ImputerContract, small_panel
 from snpimpute.io.matrix import read_matrix
@@ -111,7 +111,7 @@ def test_uniform_says_how_much_copying_may_begin_anywhere(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Copying, "_sum_over_pairs", noted)
     found = [
-        Copying(haplotypes, 0.02, Mosaic.Params(**QUICK, uniform=uniform), seed=1).posterior(calls)
+        Copying(haplotypes, np.arange(40.0), 0.02, Mosaic.Params(**QUICK, uniform=uniform), seed=1).posterior(calls)
         for uniform in (1e-3, 1e6)
     ]
     by_resemblance, anywhere = starts
@@ -123,7 +123,7 @@ def test_uniform_says_how_much_copying_may_begin_anywhere(monkeypatch: pytest.Mo
 def test_posterior_is_the_sum_over_all_paths() -> None:
     """Three haplotypes, four sites: all 9^4 pairs of paths, weighed one by one; observed calls stay as they are."""
     haplotypes = np.array([[0, 1, 1, 0], [1, 1, 0, 0], [0, 0, 1, 1]], dtype=np.int8)
-    copying = Copying(haplotypes, 0.1, Mosaic.Params(error=0.05), seed=1)
+    copying = Copying(haplotypes, np.arange(4.0), 0.1, Mosaic.Params(error=0.05), seed=1)
     cases = [([1, -1, 2, -1], [0.5, 0.3, 0.2]), ([-1, 1, -1, -1], [0.2, 0.2, 0.6]), ([-1, 0, 1, -1], [0.4, 0.3, 0.3])]
     for calls, start in cases:
         expected = np.zeros((4, 3))
@@ -137,7 +137,7 @@ def test_posterior_is_the_sum_over_all_paths() -> None:
 def test_drawn_haplotypes_add_up_to_the_calls_and_are_as_frequent_as_the_model_says() -> None:
     haplotypes = np.array([[0, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 1]], dtype=np.int8)
     calls = np.array([1, 1, 1, 1], dtype=np.int8)
-    copying = Copying(haplotypes, 0.3, Mosaic.Params(error=1e-4, draws=4000), seed=1)
+    copying = Copying(haplotypes, np.arange(4.0), 0.3, Mosaic.Params(error=1e-4, draws=4000), seed=1)
     drawn = copying._draw_pairs(calls, np.arange(4), np.arange(3)).reshape(4000, 2, 4)
     assert (drawn.sum(axis=1) == calls).all()
     shares = np.bincount(drawn[:, 0] @ [8, 4, 2, 1], minlength=16) / len(drawn)
@@ -226,19 +226,42 @@ def test_contigs_are_imputed_as_each_by_itself() -> None:
         np.testing.assert_allclose(whole[:, part], alone, atol=1e-6)
 
 
-def test_stretches_cover_every_site_and_change_little() -> None:
+def test_stretches_cover_every_site_hold_as_many_calls_and_change_little() -> None:
     panel = phased(60, 90)
     hidden = np.arange(90) % 2 == 0
     test = replace(phased(80, 90).take_samples(np.arange(60, 80)), haplotypes=None)
     whole = Mosaic(Mosaic.parse_params(QUICK)).fit(panel)
-    cut = Mosaic(Mosaic.parse_params(QUICK | {"window": 30, "overlap": 10})).fit(panel)
-    covered = [site for stretch in cut._stretches() for site in range(stretch.first, stretch.last)]
-    assert covered == list(range(90)) and len(list(cut._stretches())) == 3
+    cut = Mosaic(Mosaic.parse_params(QUICK | {"window": 20, "overlap": 5})).fit(panel)
+    stretches = list(cut._stretches(~hidden))
+    assert [site for stretch in stretches for site in range(stretch.first, stretch.last)] == list(range(90))
+    assert [int((~hidden[s.first : s.last]).sum()) for s in stretches] == [15, 15, 15]
+    assert [int((~hidden[s.begin : s.end]).sum()) for s in stretches] == [20, 25, 20]
     scores = [
         f1_macro(test.calls[:, hidden], model.posterior(test.hide(hidden))[:, hidden].argmax(axis=2))
         for model in (whole, cut)
     ]
     assert abs(scores[0] - scores[1]) < 0.03, scores
+
+
+def test_a_sparse_array_is_one_stretch_however_many_sites_lie_between() -> None:
+    """Forty observed calls among 400 sites: the sites between them do not cut the sample into pieces."""
+    model = Mosaic(Mosaic.parse_params(QUICK | {"window": 40})).fit(phased(30, 400))
+    assert [(s.begin, s.end) for s in model._stretches(np.arange(400) % 10 == 0)] == [(0, 400)]
+    assert [astuple(s) for s in model._stretches(np.zeros(400, dtype=bool))] == [(0, 400, 0, 400)]
+
+
+def test_places_go_by_number_and_by_position_half_each() -> None:
+    sites = phased(30, 5).sites.assign(contig=["1", "1", "1", "2", "2"], pos=[100, 100, 500, 7, 7])
+    np.testing.assert_allclose(places(sites), [0, 0.5, 2, 3, 4])
+
+
+def test_switches_are_rarer_where_sites_stand_closer() -> None:
+    """A founder's haplotype goes on to the near one of two equally numbered hidden sites, at a gap of positions."""
+    haplotypes = np.array([[0, 0, 0, 0], [1, 1, 1, 1]], dtype=np.int8)
+    params = Mosaic.Params(error=0.001)
+    near = Copying(haplotypes, np.array([0.0, 0.1, 2.9, 3.0]), 0.1, params, seed=1)
+    found = near._sum_over_pairs(np.array([0, -1, -1, -1], dtype=np.int8), haplotypes, np.array([0.5, 0.5]))
+    assert found[1, 0] > 0.98 > 0.9 > found[2, 0] > found[3, 0]
 
 
 def test_a_contig_without_calls_gets_the_frequencies() -> None:
