@@ -7,7 +7,6 @@ import re
 import shlex
 import signal
 import subprocess
-import tempfile
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,8 +17,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
+from snpimpute.base.alone import work_folder
 from snpimpute.base.errors import InputError
-from snpimpute.base.processes import end_group
+from snpimpute.base.processes import end_group, start_program
 from snpimpute.base.programs import beagle_jar, java
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, numbered_samples, site_keys
@@ -265,8 +265,7 @@ class Beagle(Imputer):
             arguments["impute"] = "false"
         given = self.params.model_dump()
         arguments |= {ARGUMENTS[name]: given[name] for name in ARGUMENTS if given[name] is not None}
-        with tempfile.TemporaryDirectory(prefix="snpimpute-beagle-") as name:
-            folder = Path(name)
+        with work_folder("beagle") as folder:
             write_vcf(folder / "target.vcf.gz", target, leave_out)
             if panel is not None:
                 write_vcf(folder / "panel.vcf.gz", panel)
@@ -286,9 +285,7 @@ class Beagle(Imputer):
         After some failures Beagle prints the Java trace and then waits for ever; it is ended once the trace is printed.
         """
         command = [java(), *flags, "-jar", str(beagle_jar().absolute()), *arguments]
-        process = subprocess.Popen(
-            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-        )
+        process, guard = start_program(command, folder, stderr=subprocess.STDOUT)
         assert process.stdout is not None
         output: list[str] = []
         timer = threading.Timer(0.5, end_group, [process])
@@ -303,6 +300,7 @@ class Beagle(Imputer):
             raise
         finally:
             timer.cancel()
+            guard.release()
             process.stdout.close()
             self.logs.append(shlex.join(command) + "\n" + "".join(output))
         if process.returncode != 0 or not (folder / "imputed.vcf.gz").exists():
