@@ -376,7 +376,7 @@ class Guard:
 
     def release(self) -> None:
         """End the guard: the program has ended by itself."""
-        with suppress(BrokenPipeError):
+        if self.process.returncode is None:
             self.process.communicate(b"released\n")
 
 

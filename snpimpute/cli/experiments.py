@@ -24,6 +24,7 @@ from snpimpute.cli.options import (
     Source,
     Threads,
     Trials,
+    Wait,
     settings_for,
 )
 
@@ -49,6 +50,7 @@ def experiment(
     data: Datasets = None,
     seed: Seed = None,
     threads: Threads = None,
+    wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a whole experiment: prepare, tune, train, evaluate, compare. The same command resumes it.
@@ -73,6 +75,7 @@ def experiment(
         seed=seed,
         threads=threads,
         imputers_from=imputers_from,
+        wait=wait,
     )
     _finish(_run(settings, runs, "compare", imputer), as_json)
 
@@ -106,6 +109,7 @@ def tune(
     budget: BudgetTime = None,
     retune: Retune = False,
     data: Datasets = None,
+    wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the studies that look for the imputers' parameters, or resume them.
@@ -115,7 +119,7 @@ def tune(
       snpimpute tune experiments/demo.toml --imputer beagle --trials 100
     """
     settings = settings_for(
-        source, trials=trials, budget=budget, retune=retune, only_data=data, imputers_from=imputers_from
+        source, trials=trials, budget=budget, retune=retune, only_data=data, imputers_from=imputers_from, wait=wait
     )
     _finish(_run(settings, runs, "tune", imputer), as_json)
 
@@ -127,6 +131,7 @@ def train(
     imputer: Imputers = None,
     imputers_from: ImputersFrom = None,
     data: Datasets = None,
+    wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit the imputers on all of train, log and register them; prepare and tune first if necessary.
@@ -135,7 +140,10 @@ def train(
 
       snpimpute train experiments/demo.toml --imputer dense
     """
-    _finish(_run(settings_for(source, only_data=data, imputers_from=imputers_from), runs, "train", imputer), as_json)
+    _finish(
+        _run(settings_for(source, only_data=data, imputers_from=imputers_from, wait=wait), runs, "train", imputer),
+        as_json,
+    )
 
 
 @app.command()
@@ -146,6 +154,7 @@ def evaluate(
     imputers_from: ImputersFrom = None,
     data: Datasets = None,
     registered: Registered = False,
+    wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
     """Score the imputers on every test scenario, and write the tidy table of scores.
@@ -158,7 +167,7 @@ def evaluate(
 
       snpimpute evaluate experiments/demo.toml --registered
     """
-    settings = settings_for(source, only_data=data, imputers_from=imputers_from)
+    settings = settings_for(source, only_data=data, imputers_from=imputers_from, wait=wait)
     if not registered:
         _finish(_run(settings, runs, "evaluate", imputer), as_json)
         return
@@ -177,6 +186,7 @@ def compare(
     imputer: Imputers = None,
     imputers_from: ImputersFrom = None,
     data: Datasets = None,
+    wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the report from the scores; run the earlier steps first if necessary.
@@ -185,7 +195,10 @@ def compare(
 
       snpimpute compare experiments/demo.toml
     """
-    _finish(_run(settings_for(source, only_data=data, imputers_from=imputers_from), runs, "compare", imputer), as_json)
+    _finish(
+        _run(settings_for(source, only_data=data, imputers_from=imputers_from, wait=wait), runs, "compare", imputer),
+        as_json,
+    )
 
 
 def _run(settings: ExperimentSettings, runs: Path, until: str, only: list[str] | None = None) -> Outcome:

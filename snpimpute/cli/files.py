@@ -21,6 +21,7 @@ from snpimpute.cli.options import (
     Samples,
     SampleTable,
     Threads,
+    Wait,
     model_folder,
     open_store,
     share_of,
@@ -149,6 +150,7 @@ def fit(
     trials: Annotated[int, typer.Option(help="Trials of a study that looks for parameters; 0 for no study.")] = 0,
     budget: BudgetTime = None,
     runs: Runs = Path("runs"),
+    wait: Wait = None,
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 1,
     threads: Threads = None,
     as_json: AsJson = False,
@@ -188,7 +190,9 @@ def fit(
         threads=threads or len(os.sched_getaffinity(0)),
     )
     with watch() as watching:
-        fitted = fit_panel(settings, runs, open_store(runs) if is_installed("mlflow") else None, watching)
+        fitted = fit_panel(
+            settings, runs, open_store(runs, watching, wait) if is_installed("mlflow") else None, watching
+        )
     if as_json:
         result = {"model": str(fitted.folder), "registered": fitted.registered}
         typer.echo(json.dumps({**result, "scores": json.loads(fitted.scores.to_json(orient="records"))}, indent=1))

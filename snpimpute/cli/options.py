@@ -11,6 +11,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.extras import is_installed, require_package
 
 if TYPE_CHECKING:
+    from snpimpute.base.progress import Watch
     from snpimpute.experiment.settings import ExperimentSettings
     from snpimpute.tracking.writer import Tracker
 
@@ -43,6 +44,12 @@ Trials = Annotated[int | None, typer.Option(help="Trials per study (50 if not gi
 BudgetTime = Annotated[
     str | None, typer.Option("--budget", help="Time per study: 90s, 10m or 2h (10m if not given).", metavar="TIME")
 ]
+Wait = Annotated[
+    str | None,
+    typer.Option(
+        help="Time to wait for an MLflow store that stops answering: 90s, 10m or 2h (2m if not given).", metavar="TIME"
+    ),
+]
 Retune = Annotated[bool, typer.Option("--retune", help="Run studies again whose parameters were found before.")]
 Datasets = Annotated[
     list[str] | None, typer.Option("--data", help="Use only this dataset; may be given several times.")
@@ -60,6 +67,7 @@ def settings_for(
     max_sites: int | None = None,
     samples: Path | None = None,
     budget: str | None = None,
+    wait: str | None = None,
     **changes: Any,
 ) -> ExperimentSettings:
     """Return the settings of the experiment: those of a TOML file, or the default ones for a genotype file.
@@ -68,6 +76,7 @@ def settings_for(
         source: TOML file or genotype file.
         region, max_sites, samples: options for a genotype file; refused with a TOML file.
         budget: time per study, as the user typed it.
+        wait: time to wait for an MLflow store that stops answering, as the user typed it.
         changes: see `experiment.settings.changed`.
 
     Raises:
@@ -83,7 +92,8 @@ def settings_for(
         settings = config.read(source)
     else:
         settings = config.for_genotypes(source, region=region, max_sites=max_sites, samples=samples)
-    return config.changed(settings, seconds=None if budget is None else config.seconds_of(budget), **changes)
+    seconds, tracking_wait = (None if text is None else config.seconds_of(text) for text in (budget, wait))
+    return config.changed(settings, seconds=seconds, tracking_wait=tracking_wait, **changes)
 
 
 def share_of(text: str, option: str) -> float:
@@ -94,13 +104,20 @@ def share_of(text: str, option: str) -> float:
         raise InputError(f"{option} {text!r} is no share: give 10% or 0.1") from None
 
 
-def open_store(runs: Path) -> Tracker:
-    """Open the MLflow store of a folder of runs, or the one that the environment names."""
+def open_store(runs: Path, watch: Watch | None = None, wait: str | None = None) -> Tracker:
+    """Open the MLflow store of a folder of runs, or the one that the environment names.
+
+    Args:
+        runs: folder of all results.
+        watch: receives the notice that the store does not answer any more.
+        wait: time to wait for it then, as the user typed it.
+    """
     require_package("mlflow", "the registry of models")
-    from snpimpute.tracking.connect import tracking_uri
+    from snpimpute.experiment.settings import seconds_of
+    from snpimpute.tracking.connect import WAIT, tracking_uri
     from snpimpute.tracking.writer import Tracker
 
-    return Tracker(tracking_uri(None, runs), runs)
+    return Tracker(tracking_uri(None, runs), runs, watch, WAIT if wait is None else seconds_of(wait))
 
 
 def model_folder(model: str | None, runs: Path) -> tuple[Path, str]:

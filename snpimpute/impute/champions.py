@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from snpimpute.base.alone import made_alone
 from snpimpute.base.errors import InputError
 from snpimpute.impute.steps import subsets
 from snpimpute.impute.windows import WindowedModel
@@ -59,8 +60,9 @@ def find_model(tracker: Tracker, wanted: str | None) -> RegisteredModel:
 def fetch_model(tracker: Tracker, model: RegisteredModel, runs: Path) -> WindowedModel:
     """Fetch a registered model's files to `runs/fetched`, unless they are there, and verify their checksums."""
     folder = runs / "fetched" / f"{model.name}-{model.version}-{model.run_id[:8]}"
-    if not folder.exists():
-        tracker.fetch_model(model, folder)
+    with made_alone(folder, tracker.watch):
+        if not folder.exists():
+            tracker.fetch_model(model, folder)
     found = WindowedModel(folder)
     found.verify()
     return found
