@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -72,7 +74,7 @@ class StoreWriter:
         with self._lock():
             try:
                 if (database := sqlite_file(uri)) is not None:
-                    make_store(database, lambda beside: _first_opened(f"sqlite:///{beside}"))
+                    make_store(database, _make_without_syncs)
                     if database == self.runs / DATABASE:
                         follow_moved_artifacts(self.runs)
                 self.client = _first_opened(uri)
@@ -181,6 +183,25 @@ def _first_opened(uri: str) -> MlflowClient:
     client = open_client(uri)
     client.search_experiments(max_results=1)
     return client
+
+
+def _make_without_syncs(database: Path) -> None:
+    """Make the SQLite file of a store; it is written to the disk once, not after each of MLflow's migrations (seconds)."""
+    from sqlalchemy import Engine, event
+
+    def spare_syncs(connection: Any, _: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            file = connection.execute("PRAGMA database_list").fetchone()[2]
+            if file == str(database):
+                connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", spare_syncs)
+    try:
+        _first_opened(f"sqlite:///{database}")
+    finally:
+        event.remove(Engine, "connect", spare_syncs)
+    with database.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _url_list(values: Sequence[str]) -> str:
