@@ -5,15 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from snpimpute.base.files import remove
 from snpimpute.base.progress import Watch
 
+TICK = 0.1  # seconds between attempts to get a lock
+SECONDS_UNSAID = 2.0  # that are waited before it is said
 WORK = "snpimpute-work-"  # begins the names of work folders, which lie in the folder of temporary files
 
 
@@ -21,23 +22,36 @@ WORK = "snpimpute-work-"  # begins the names of work folders, which lie in the f
 def made_alone(path: Path, watch: Watch) -> Iterator[None]:
     """Let one process at a time make `path`; the others wait, and say so.
 
-    The lock is a file beside `path`. It ends with its process, however that ends.
+    The lock is a file beside `path` while it is held. It ends with its process, however that ends.
 
     Args:
         path: file or folder to make; look whether it is there after the lock is taken.
         watch: receives the notice that another process is waited for.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        watch.warn(f"another process makes {path}: waiting for it")
-        lock.acquire()
+    lock = path.with_name(f".{path.name}.lock")
+    started, said = time.monotonic(), False
+    while (descriptor := _lock_file(lock)) is None:
+        if not said and time.monotonic() - started > SECONDS_UNSAID:
+            watch.warn(f"another process makes {path}: waiting for it")
+            said = True
+        time.sleep(TICK)
     try:
         yield
     finally:
-        lock.release()
+        lock.unlink(missing_ok=True)  # while it is held: who waits for it finds that it is gone, and makes its own
+        os.close(descriptor)
+
+
+def _lock_file(path: Path) -> int | None:
+    """Lock a file, which is made if it is not there, and return its descriptor; None if another process holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    if _lock(descriptor):
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+    os.close(descriptor)
+    return None
 
 
 @contextmanager

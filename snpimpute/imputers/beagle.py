@@ -46,6 +46,7 @@ REMEDIES = {
     "OutOfMemoryError": "raise memory_mb",
     "initialization of VM": "change memory_mb",
     "only one position": "raise window, or leave the site out if it is the only one of its contig",
+    "No space left on device": "the disk of the folder of temporary files (TMPDIR) is full",
     "PlinkGenMap": "mend the genetic map (PLINK format: contig, id, cM, position)",
 }
 

@@ -162,6 +162,7 @@ def open_client(uri: str) -> MlflowClient:
     os.environ.update({name: QUIET[name] for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK")})
     os.environ.update({name: os.environ.get(name, value) for name, value in REQUESTS.items()})
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # a server's runs would stand before our JSON
     os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"  # else a lock file in the working directory goes into each model
     from mlflow import MlflowClient
 
@@ -223,7 +224,9 @@ def _connect_to_database(uri: str, port: int) -> None:
 def store_error(uri: str, error: Exception) -> InputError:
     """Return the InputError that reports a failure of an MLflow store in one line, without its password."""
     if why := no_room(error):
-        return WorkEnds(f"MLflow store {without_password(uri)} cannot be written: {why}; {GO_ON}")
+        place = getattr(error, "filename2", None) or getattr(error, "filename", None)
+        at = f" at {place}" if place else ""
+        return WorkEnds(f"MLflow store {without_password(uri)} cannot be written: {why}{at}; {GO_ON}")
     reason = " ".join(str(getattr(error, "reason", None) or error).split())[:200] or type(error).__name__
     return InputError(
         f"MLflow store {without_password(uri)} cannot be used: {reason}; mend it, or set MLFLOW_TRACKING_URI or tracking_uri to another store"
