@@ -100,6 +100,7 @@ MEANINGS = {  # meanings of keys that their models do not describe
     "budgets": "Budgets of single imputers.",
     "scoring": "Settings of the scoring.",
     "tracking_uri": "MLflow store; without it `MLFLOW_TRACKING_URI`, or the store in the folder of runs.",
+    "tracking_wait": "Seconds to wait for an MLflow store that stops answering.",
     "data.NAME.source": 'A VCF, BCF or PLINK file (`.bed`, `.pgen`), or `"simulated"`.',
     "data.NAME.train": "Genotypes of the train samples, where files are split already; goes with `test`.",
     "data.NAME.test": "Genotypes of the test samples; goes with `train`.",

@@ -1,25 +1,52 @@
-"""Files that are complete or absent: written beside their final path, then renamed."""
+"""Files that are complete or absent: written beside their final path, then renamed; what stops them is a full disk."""
 
 from __future__ import annotations
 
 import errno
 import os
+import platform
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from snpimpute.base.errors import InputError
+from snpimpute.base.digests import digest
+from snpimpute.base.errors import InputError, WorkEnds
 
 NO_ROOM = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT)
+GO_ON = "make room, and run the same command again to go on"
 
 
-def no_room(error: OSError) -> str:
-    """Return the system's message for a full disk, a full quota or a file too large; empty for any other error."""
-    if error.errno is None and re.fullmatch(r"\d+ requested and \d+ written", str(error)):  # numpy sets no errno
-        return os.strerror(errno.ENOSPC)
-    return os.strerror(error.errno) if error.errno in NO_ROOM else ""
+def no_room(error: BaseException) -> str:
+    """Return the system's message for a full disk, a full quota or a file too large; empty for any other error.
+
+    Libraries and programs that wrap the system's error, or print it, keep its words: an error is looked at with what
+    it came from.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in NO_ROOM:
+            return os.strerror(seen.errno)
+        text = str(seen)
+        if re.fullmatch(r"\d+ requested and \d+ written", text) or "database or disk is full" in text:  # numpy, SQLite
+            return os.strerror(errno.ENOSPC)
+        if said := next((words for words in map(os.strerror, NO_ROOM) if words in text), ""):
+            return said
+        seen = seen.__cause__ or seen.__context__
+    return ""
+
+
+def out_of_room(error: BaseException) -> WorkEnds | None:
+    """Return the WorkEnds that reports a full disk, a full quota or a file too large; None for any other error."""
+    if isinstance(error, WorkEnds):
+        return error
+    if not (why := no_room(error)):
+        return None
+    if isinstance(error, InputError):
+        return WorkEnds(f"{error}; {GO_ON}" if GO_ON not in str(error) else str(error))
+    where = getattr(error, "filename", None)
+    return WorkEnds(f"{f'cannot write {where}: ' if where else ''}{why}; {GO_ON}")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -42,22 +69,60 @@ def require_writable(folder: Path) -> None:
 def written_beside(path: Path) -> Iterator[Path]:
     """Give a path beside `path` for a file or folder; rename it to `path` on success, remove it on failure.
 
+    What killed processes of this machine left beside `path` is removed.
+
     Raises:
-        InputError: no room (full disk, full quota, file too large).
+        WorkEnds: no room (full disk, full quota, file too large).
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield beside
-        if path.is_dir():
-            shutil.rmtree(path)
-        beside.rename(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        clear_parts(path)
+        beside = part_of(path)
+        try:
+            yield beside
+            if path.is_dir():
+                shutil.rmtree(path)
+            beside.rename(path)
+        finally:
+            remove(beside)
     except OSError as error:
         if why := no_room(error):
-            raise InputError(f"cannot write {path}: {why}; make room, or choose another folder") from None
+            raise WorkEnds(f"cannot write {path}: {why}; {GO_ON}") from None
         raise
-    finally:
-        if beside.is_dir():
-            shutil.rmtree(beside, ignore_errors=True)
-        else:
-            beside.unlink(missing_ok=True)
+
+
+def part_of(path: Path) -> Path:
+    """Return the path beside `path` at which this process makes it."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{_machine()}.part")
+
+
+def clear_parts(path: Path) -> None:
+    """Remove what processes of this machine that are dead by now left beside `path`; other machines' are not judged."""
+    ours = re.compile(rf"\.{re.escape(path.name)}\.(\d+)-{_machine()}\.part(-\w+)?")
+    for beside in path.parent.iterdir():
+        if (found := ours.fullmatch(beside.name)) and not is_alive(int(found[1])):
+            remove(beside)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process of this machine runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _machine() -> str:
+    """Return a few characters that tell this machine from others that share a folder with it."""
+    return digest(platform.node())[:6]

@@ -11,17 +11,20 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import IO, Any
 
-from snpimpute.base.errors import InputError
+from snpimpute.base.alone import clear_work_folders
+from snpimpute.base.errors import InputError, WorkEnds
 from snpimpute.base.extras import not_installed
+from snpimpute.base.files import out_of_room
 from snpimpute.base.progress import Watch
 
 GRACE = 3.0  # seconds that a program gets to end by itself before it is killed
+GRACE_AFTER_PARENT = 4.0  # seconds that a worker gets to end and tidy up by itself once its parent is dead
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -71,6 +74,7 @@ class Worker:
     """
 
     def __init__(self, name: str, threads: int, log: IO[Any] | None = None) -> None:
+        clear_work_folders()
         self.pipe, child_end = Pipe()
         self.output: IO[Any] = tempfile.TemporaryFile() if log is None else log  # noqa: SIM115 (lives as long as the worker)
         code = f"import sys; sys.path[:] = {sys.path!r}; from snpimpute.base.processes import work; work({child_end.fileno()})"
@@ -84,6 +88,7 @@ class Worker:
             pass_fds=(child_end.fileno(),),
         )
         child_end.close()
+        self.guard = Guard(self.process.pid, GRACE_AFTER_PARENT)
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Let the worker carry out a call.
@@ -105,7 +110,7 @@ class Worker:
         Returns:
             ("progress", done, total); ("report", step, score), after which the worker waits for `send(True)` to go on
             or `send(False)` to end the call. At the end of a call: ("done", result); ("ended",) if the parent ended it;
-            or ("failed", reason in one line, True if it was an InputError).
+            or ("failed", reason in one line, class of the error to raise: WorkEnds, InputError or RuntimeError).
 
         Raises:
             EOFError, OSError: the worker is dead.
@@ -136,6 +141,7 @@ def end_workers(workers: Sequence[Worker]) -> None:
             kill_descendants(worker.process.pid)
             worker.process.kill()
             worker.process.wait()
+        worker.guard.release()
         worker.output.close()
 
 
@@ -151,6 +157,7 @@ def run_step(function: Callable[..., None], arguments: dict[str, Any], log: Path
 
     Raises:
         StepFailed: the call failed or the process died.
+        WorkEnds: the call found a disk full.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     worker = Worker(function.__name__, threads, log.open("ab"))
@@ -164,7 +171,8 @@ def run_step(function: Callable[..., None], arguments: dict[str, Any], log: Path
             if kind == "progress":
                 watch.progress(*content)
             elif kind == "failed":
-                raise StepFailed(content[0], log)
+                reason, error = content
+                raise WorkEnds(reason) if error is WorkEnds else StepFailed(reason, log)
             else:
                 return
     finally:
@@ -291,10 +299,12 @@ def work(descriptor: int) -> None:
             except CallEnds:
                 message = ("ended",)
             except Exception as error:
-                traceback.print_exc()
+                with suppress(OSError):  # the log may lie on the disk that is full
+                    traceback.print_exc()
                 missing_extra = not_installed(error) if isinstance(error, ModuleNotFoundError) else None
-                cause = missing_extra or error
-                message = ("failed", _one_line(cause), isinstance(cause, InputError))
+                cause = out_of_room(error) or missing_extra or error
+                kind = next((k for k in (WorkEnds, InputError) if isinstance(cause, k)), RuntimeError)
+                message = ("failed", _one_line(cause), kind)
             _parent.send(message)
     finally:
         kill_descendants(os.getpid())
@@ -338,6 +348,53 @@ def worker_environment(threads: int) -> dict[str, str]:
     }
 
 
+class Guard:
+    """Process that kills a program's whole session as soon as this process is dead, however it ended.
+
+    It waits at a pipe that only this process holds: that needs no interpreter that still runs, and is the same on every
+    system (a signal at the parent's death exists on Linux alone, and reaches the program but nothing that it started).
+
+    Args:
+        leader: number of the program's process, which leads a session of its own.
+        grace: seconds that the program gets to end by itself.
+    """
+
+    TICK = 0.25
+    SCRIPT = (
+        "read -r released && exit; ticks=$2; "
+        f"while [ $ticks -gt 0 ] && kill -s 0 -- -$1; do sleep {TICK}; ticks=$((ticks-1)); done; kill -s KILL -- -$1"
+    )
+
+    def __init__(self, leader: int, grace: float = 0.0) -> None:
+        self.process = subprocess.Popen(
+            ["sh", "-c", self.SCRIPT, "snpimpute guard", str(leader), str(round(grace / self.TICK))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def release(self) -> None:
+        """End the guard: the program has ended by itself."""
+        if self.process.returncode is None:
+            self.process.communicate(b"released\n")
+
+
+def start_program(
+    command: Sequence[str], cwd: Path | None = None, env: Mapping[str, str] | None = None, *, stderr: int
+) -> tuple[subprocess.Popen[str], Guard]:
+    """Start a program in a session of its own that does not outlive this process; return it with its guard.
+
+    Args:
+        command: the program and its arguments.
+        cwd, env, stderr: see subprocess.Popen; standard output is a pipe.
+    """
+    process = subprocess.Popen(
+        command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True
+    )
+    return process, Guard(process.pid)
+
+
 def end_group(process: subprocess.Popen[Any], grace: float = GRACE) -> None:
     """End a process that leads a session, and all its children: first with SIGTERM, then with SIGKILL.
 
@@ -361,7 +418,7 @@ def end_this_process() -> None:
     main = threading.main_thread().ident
     assert main is not None
     signal.pthread_kill(main, signal.SIGTERM)  # the main thread unwinds: it ends its programs and tidies up
-    time.sleep(GRACE + 2)
+    time.sleep(GRACE)
     kill_descendants(os.getpid())
     os._exit(1)
 

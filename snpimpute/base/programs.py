@@ -15,7 +15,7 @@ from typing import Any
 
 from snpimpute.base.errors import InputError
 from snpimpute.base.extras import EXTRAS
-from snpimpute.base.processes import end_group
+from snpimpute.base.processes import end_group, start_program
 from snpimpute.base.provenance import versions
 
 BEAGLE_JARS = ("/usr/share/beagle/beagle.jar",)
@@ -24,21 +24,15 @@ BEAGLE_JARS = ("/usr/share/beagle/beagle.jar",)
 def run_program(
     command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end and return its output; end its whole process group if this process is interrupted."""
-    process = subprocess.Popen(
-        [str(part) for part in command],
-        cwd=cwd,
-        env=None if env is None else dict(env),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    """Run a program to its end and return its output; its whole process group ends if this process does."""
+    process, guard = start_program([str(part) for part in command], cwd, env, stderr=subprocess.PIPE)
     try:
         out, err = process.communicate()
     except BaseException:
         end_group(process)
         raise
+    finally:
+        guard.release()
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 

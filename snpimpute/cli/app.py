@@ -10,7 +10,7 @@ import typer
 
 from snpimpute.base.errors import InputError
 from snpimpute.base.extras import not_installed
-from snpimpute.base.files import no_room
+from snpimpute.base.files import out_of_room
 from snpimpute.base.processes import QUIET
 from snpimpute.cli import about, experiments, files, models
 
@@ -35,18 +35,13 @@ def main() -> None:
     try:
         app()
     except InputError as error:
-        typer.echo(f"snpimpute: {error}", err=True)
+        typer.echo(f"snpimpute: {out_of_room(error) or error}", err=True)
         sys.exit(2)
-    except OSError as error:
-        if not (why := no_room(error)):
+    except Exception as error:
+        missing = not_installed(error) if isinstance(error, ModuleNotFoundError) else None
+        if (told := out_of_room(error) or missing) is None:
             raise
-        where = f"cannot write {error.filename}: " if error.filename else ""
-        typer.echo(f"snpimpute: {where}{why}; make room, and run the same command again to go on", err=True)
-        sys.exit(2)
-    except ModuleNotFoundError as error:
-        if (message := not_installed(error)) is None:
-            raise
-        typer.echo(f"snpimpute: {message}", err=True)
+        typer.echo(f"snpimpute: {told}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("snpimpute: interrupted; run the same command again to go on", err=True)

@@ -26,6 +26,7 @@ from snpimpute.cli.options import (
     Threads,
     Trials,
     Trust,
+    Wait,
     settings_for,
 )
 
@@ -52,6 +53,7 @@ def experiment(
     data: Datasets = None,
     seed: Seed = None,
     threads: Threads = None,
+    wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a whole experiment: prepare, tune, train, evaluate, compare. The same command resumes it.
@@ -77,6 +79,7 @@ def experiment(
         seed=seed,
         threads=threads,
         imputers_from=imputers_from,
+        wait=wait,
     )
     _finish(_run(settings, runs, "compare", imputer), as_json)
 
@@ -112,6 +115,7 @@ def tune(
     budget: BudgetTime = None,
     retune: Retune = False,
     data: Datasets = None,
+    wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the studies that look for the imputers' parameters, or resume them.
@@ -121,7 +125,7 @@ def tune(
       snpimpute tune experiments/demo.toml --imputer beagle --trials 100
     """
     settings = settings_for(
-        source, trials=trials, budget=budget, retune=retune, only_data=data, imputers_from=imputers_from
+        source, trials=trials, budget=budget, retune=retune, only_data=data, imputers_from=imputers_from, wait=wait
     )
     _finish(_run(settings, runs, "tune", imputer), as_json)
 
@@ -133,6 +137,7 @@ def train(
     imputer: Imputers = None,
     imputers_from: ImputersFrom = None,
     data: Datasets = None,
+    wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit the imputers on all of train, log and register them; prepare and tune first if necessary.
@@ -141,7 +146,10 @@ def train(
 
       snpimpute train experiments/demo.toml --imputer dense
     """
-    _finish(_run(settings_for(source, only_data=data, imputers_from=imputers_from), runs, "train", imputer), as_json)
+    _finish(
+        _run(settings_for(source, only_data=data, imputers_from=imputers_from, wait=wait), runs, "train", imputer),
+        as_json,
+    )
 
 
 @app.command()
@@ -153,6 +161,7 @@ def evaluate(
     data: Datasets = None,
     registered: Registered = False,
     trust: Trust = False,
+    wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
     """Score the imputers on every test scenario, and write the tidy table of scores.
@@ -165,7 +174,7 @@ def evaluate(
 
       snpimpute evaluate experiments/demo.toml --registered
     """
-    settings = settings_for(source, only_data=data, imputers_from=imputers_from)
+    settings = settings_for(source, only_data=data, imputers_from=imputers_from, wait=wait)
     if not registered:
         _finish(_run(settings, runs, "evaluate", imputer), as_json)
         return
@@ -184,6 +193,7 @@ def compare(
     imputer: Imputers = None,
     imputers_from: ImputersFrom = None,
     data: Datasets = None,
+    wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the report from the scores; run the earlier steps first if necessary.
@@ -192,7 +202,10 @@ def compare(
 
       snpimpute compare experiments/demo.toml
     """
-    _finish(_run(settings_for(source, only_data=data, imputers_from=imputers_from), runs, "compare", imputer), as_json)
+    _finish(
+        _run(settings_for(source, only_data=data, imputers_from=imputers_from, wait=wait), runs, "compare", imputer),
+        as_json,
+    )
 
 
 def _run(settings: ExperimentSettings, runs: Path, until: str, only: list[str] | None = None) -> Outcome:

@@ -23,6 +23,7 @@ from snpimpute.cli.options import (
     SampleTable,
     Threads,
     Trust,
+    Wait,
     call_rate_of,
     model_folder,
     open_store,
@@ -154,6 +155,7 @@ def fit(
     trials: Annotated[int, typer.Option(help="Trials of a study that looks for parameters; 0 for no study.")] = 0,
     budget: BudgetTime = None,
     runs: Runs = Path("runs"),
+    wait: Wait = None,
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 1,
     threads: Threads = None,
     as_json: AsJson = False,
@@ -194,7 +196,9 @@ def fit(
         min_call_rate=FitSettings.min_call_rate if min_call_rate is None else call_rate_of(min_call_rate),
     )
     with watch() as watching:
-        fitted = fit_panel(settings, runs, open_store(runs) if is_installed("mlflow") else None, watching)
+        fitted = fit_panel(
+            settings, runs, open_store(runs, watching, wait) if is_installed("mlflow") else None, watching
+        )
     if as_json:
         result = {"model": str(fitted.folder), "registered": fitted.registered}
         typer.echo(json.dumps({**result, "scores": json.loads(fitted.scores.to_json(orient="records"))}, indent=1))

@@ -11,6 +11,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.extras import is_installed, require_package
 
 if TYPE_CHECKING:
+    from snpimpute.base.progress import Watch
     from snpimpute.experiment.settings import ExperimentSettings
     from snpimpute.tracking.writer import Tracker
 
@@ -46,6 +47,12 @@ Trials = Annotated[int | None, typer.Option(help="Trials per study (50 if not gi
 BudgetTime = Annotated[
     str | None, typer.Option("--budget", help="Time per study: 90s, 10m or 2h (10m if not given).", metavar="TIME")
 ]
+Wait = Annotated[
+    str | None,
+    typer.Option(
+        help="Time to wait for an MLflow store that stops answering: 90s, 10m or 2h (2m if not given).", metavar="TIME"
+    ),
+]
 Retune = Annotated[bool, typer.Option("--retune", help="Run studies again whose parameters were found before.")]
 Datasets = Annotated[
     list[str] | None, typer.Option("--data", help="Use only this dataset; may be given several times.")
@@ -68,6 +75,7 @@ def settings_for(
     samples: Path | None = None,
     min_call_rate: str | None = None,
     budget: str | None = None,
+    wait: str | None = None,
     **changes: Any,
 ) -> ExperimentSettings:
     """Return the settings of the experiment: those of a TOML file, or the default ones for a genotype file.
@@ -76,6 +84,7 @@ def settings_for(
         source: TOML file or genotype file.
         region, max_sites, samples, min_call_rate: options for a genotype file; refused with a TOML file.
         budget: time per study, as the user typed it.
+        wait: time to wait for an MLflow store that stops answering, as the user typed it.
         changes: see `experiment.settings.changed`.
 
     Raises:
@@ -93,7 +102,8 @@ def settings_for(
     else:
         rate = None if min_call_rate is None else call_rate_of(min_call_rate)
         settings = config.for_genotypes(source, region, max_sites, samples, rate)
-    return config.changed(settings, seconds=None if budget is None else config.seconds_of(budget), **changes)
+    seconds, tracking_wait = (None if text is None else config.seconds_of(text) for text in (budget, wait))
+    return config.changed(settings, seconds=seconds, tracking_wait=tracking_wait, **changes)
 
 
 def share_of(text: str, option: str) -> float:
@@ -112,13 +122,20 @@ def call_rate_of(text: str) -> float:
     return rate
 
 
-def open_store(runs: Path) -> Tracker:
-    """Open the MLflow store of a folder of runs, or the one that the environment names."""
+def open_store(runs: Path, watch: Watch | None = None, wait: str | None = None) -> Tracker:
+    """Open the MLflow store of a folder of runs, or the one that the environment names.
+
+    Args:
+        runs: folder of all results.
+        watch: receives the notice that the store does not answer any more.
+        wait: time to wait for it then, as the user typed it.
+    """
     require_package("mlflow", "the registry of models")
-    from snpimpute.tracking.connect import tracking_uri
+    from snpimpute.experiment.settings import seconds_of
+    from snpimpute.tracking.connect import WAIT, tracking_uri
     from snpimpute.tracking.writer import Tracker
 
-    return Tracker(tracking_uri(None, runs), runs)
+    return Tracker(tracking_uri(None, runs), runs, watch, WAIT if wait is None else seconds_of(wait))
 
 
 def model_folder(model: str | None, runs: Path) -> tuple[Path, str]:

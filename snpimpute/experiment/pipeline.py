@@ -9,8 +9,9 @@ from typing import ParamSpec, Protocol, TypeVar
 import pandas as pd
 
 from snpimpute import imputers
+from snpimpute.base.alone import made_alone
 from snpimpute.base.digests import digest, file_digest
-from snpimpute.base.errors import InputError
+from snpimpute.base.errors import InputError, WorkEnds
 from snpimpute.base.extras import require_package
 from snpimpute.base.processes import StepFailed
 from snpimpute.base.progress import Watch
@@ -21,7 +22,7 @@ from snpimpute.dataset.settings import SIMULATED, DataSettings
 from snpimpute.experiment.rows import Done, Outcome, Row, Tuned, on_data, plan, wanted_on
 from snpimpute.experiment.score import read_scores, score_and_log
 from snpimpute.experiment.settings import ExperimentSettings
-from snpimpute.experiment.train import choose_offsets, evaluate, log_training, train
+from snpimpute.experiment.train import choose_offsets, evaluate, log_training, model_folder, train
 from snpimpute.experiment.tune import tune
 from snpimpute.experiment.workspace import Workspace
 from snpimpute.io.stream import files_of
@@ -45,13 +46,14 @@ def prepare(settings: ExperimentSettings, name: str, work: Workspace) -> Path:
             [file_digest(path) if path.is_file() else "" for path in _input_files(data)],
         ]
     )
-    for folder in sorted((work.runs / "datasets").glob(f"{name}-*")):
-        if read_about(folder)["settings"].get("made_from") == wanted:
-            return folder
-    work.watch.stage(f"prepare {name}")
-    dataset = build_dataset(name, data, seed, settings.scoring.headline_level)
-    dataset.settings["made_from"] = wanted
-    return save_dataset(dataset, work.runs / "datasets")
+    with made_alone(work.runs / "datasets" / name, work.watch):
+        for folder in sorted((work.runs / "datasets").glob(f"{name}-*")):
+            if read_about(folder)["settings"].get("made_from") == wanted:
+                return folder
+        work.watch.stage(f"prepare {name}")
+        dataset = build_dataset(name, data, seed, settings.scoring.headline_level)
+        dataset.settings["made_from"] = wanted
+        return save_dataset(dataset, work.runs / "datasets")
 
 
 def _input_files(data: DataSettings) -> list[Path]:
@@ -83,7 +85,7 @@ def run(
 ) -> Outcome:
     """Run an experiment's steps in their order, up to one of them; results that exist are used, not computed again.
 
-    An imputer that fails does not stop the others; its row has the reason.
+    An imputer that fails does not stop the others; its row has the reason. A full disk or a store that is gone stops all.
 
     Args:
         settings: settings of the experiment.
@@ -95,6 +97,7 @@ def run(
 
     Raises:
         InputError: an error that the user can correct, found before a long step begins.
+        WorkEnds: a disk is full, or the store is gone for longer than it is waited for.
     """
     if until != "prepare":
         for package in ("mlflow", "optuna"):
@@ -129,7 +132,10 @@ def run(
 def _run_row(
     settings: ExperimentSettings, folder: Path, row: Row, work: Workspace, until: str, perform: Perform
 ) -> Done:
-    """Run the steps of one row on one dataset: tune, train, evaluate, offsets; record a failure, do not raise it."""
+    """Run the steps of one row on one dataset: tune, train, evaluate, offsets; record a failure, do not raise it.
+
+    WorkEnds, which no other row would escape, is raised.
+    """
     done = Done(row)
     row_on_dataset = f"{row.label} on {dataset_in(folder).name}"
     try:
@@ -144,6 +150,8 @@ def _run_row(
         perform(f"evaluate {row_on_dataset}", evaluate, settings, folder, row, done.home, work)
         if settings.offsets_on(dataset_in(folder).name):
             perform(f"offsets {row_on_dataset}", choose_offsets, settings, folder, row, done.home, work)
+    except WorkEnds:
+        raise
     except (StepFailed, InputError, RuntimeError) as error:
         done.failed = str(error)
         work.watch.warn(f"{row.label} failed: {error}")
@@ -154,9 +162,10 @@ def _train_and_log(
     settings: ExperimentSettings, folder: Path, row: Row, tuned: Tuned, work: Workspace, then_impute: bool
 ) -> tuple[Path, str, str]:
     """Train a row and log it; return the model's folder, the id of its MLflow run and the run's address in the UI."""
-    home = train(settings, folder, row, tuned, work, then_impute)
-    tracker = work.tracker or work.with_store(settings)
-    run_id = log_training(settings, folder, row, tuned, home, tracker)
+    with made_alone(model_folder(settings, dataset_in(folder), row, tuned, work), work.watch):
+        home = train(settings, folder, row, tuned, work, then_impute)
+        tracker = work.tracker or work.with_store(settings)
+        run_id = log_training(settings, folder, row, tuned, home, tracker)
     return home, run_id, tracker.run_link(run_id)
 
 
@@ -166,11 +175,12 @@ def compare(settings: ExperimentSettings, outcome: Outcome, work: Workspace) -> 
 
     work.watch.stage("compare")
     folder = work.runs / "reports" / settings.name
-    draw_report(settings, outcome, [read_scores(path) for path in outcome.scores.values()], folder)
-    (work.tracker or work.with_store(settings)).log_comparison(
-        dataset_names=list(outcome.scores),
-        report_folder=folder,
-        table=pd.concat([table.assign(dataset=name) for name, table in outcome.tables.items()], ignore_index=True),
-        tags={"experiment": settings.name, "revision": git_revision()},
-        key=digest([settings.name, sorted(p.name for p in outcome.scores.values())])[:16],
-    )
+    with made_alone(folder, work.watch):
+        draw_report(settings, outcome, [read_scores(path) for path in outcome.scores.values()], folder)
+        (work.tracker or work.with_store(settings)).log_comparison(
+            dataset_names=list(outcome.scores),
+            report_folder=folder,
+            table=pd.concat([table.assign(dataset=name) for name, table in outcome.tables.items()], ignore_index=True),
+            tags={"experiment": settings.name, "revision": git_revision()},
+            key=digest([settings.name, sorted(p.name for p in outcome.scores.values())])[:16],
+        )

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from snpimpute import imputers
+from snpimpute.base.alone import made_alone
 from snpimpute.base.checksums import require_checksums
-from snpimpute.base.errors import InputError
+from snpimpute.base.errors import InputError, WorkEnds
 from snpimpute.base.files import write_text
 from snpimpute.base.names import is_plain
 from snpimpute.base.processes import StepFailed
@@ -126,6 +127,8 @@ def _impute_scenarios(
         if one_of_several:
             done.row = replace(row, variant=f"{model.variant}-v{model.version}")
             done.home = _copy_as_variant(home, done.row.variant)
+    except WorkEnds:
+        raise
     except (StepFailed, InputError) as error:
         done.failed = str(error)
         work.watch.warn(f"{model.label} failed: {error}")
@@ -143,10 +146,11 @@ def _model_home(dataset: PreparedDataset, model: RegisteredModel, runs: Path, tr
         if training_tag(home.name) == model.key_tag and (home / "model").is_dir():
             return home
     home = runs / "models" / f"{dataset.name}-{model.imputer}-{model.variant}-{model.run_id[:10]}"
-    if not (home / "fit.json").exists():
-        tracker.fetch_model(model, home / "model")
-        require_checksums(home / "model")
-        write_text(home / "fit.json", json.dumps(_fit_record(model, home / "model"), indent=1) + "\n")
+    with made_alone(home, tracker.watch):
+        if not (home / "fit.json").exists():
+            tracker.fetch_model(model, home / "model")
+            require_checksums(home / "model")
+            write_text(home / "fit.json", json.dumps(_fit_record(model, home / "model"), indent=1) + "\n")
     return home
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from snpimpute import imputers
+from snpimpute.base.alone import made_alone
 from snpimpute.base.digests import digest
 from snpimpute.base.files import write_text
 from snpimpute.base.provenance import git_revision
@@ -65,15 +66,22 @@ def score(settings: ExperimentSettings, folder: Path, homes: list[Path], work: W
         used = {home.name: {k: list(v) for k, v in own.items()} for home, own in zip(homes, offsets, strict=True)}
         about.append(used)
     kept = work.scores / f"{dataset.name}-{digest(about)[:12]}.csv"
-    if not kept.exists():
-        work.watch.stage(f"score {len(homes)} imputers on {dataset.name}")
-        results = [load_posteriors(home / "posteriors.npz") for home in homes]
-        by_label = {result.label: found for result, found in zip(results, offsets, strict=True) if found}
-        table = score_table(dataset, results, settings.scoring.resamples, settings.seed, work.watch.progress, by_label)
-        write_text(kept, table.to_csv(index=False))
-    if not (beside := kept.with_suffix(".json")).exists():
-        origin = {"dataset_digest": dataset.digest, "models": [home.name for home in homes], "revision": git_revision()}
-        write_text(beside, json.dumps(origin, indent=1) + "\n")
+    with made_alone(kept, work.watch):
+        if not kept.exists():
+            work.watch.stage(f"score {len(homes)} imputers on {dataset.name}")
+            results = [load_posteriors(home / "posteriors.npz") for home in homes]
+            by_label = {result.label: found for result, found in zip(results, offsets, strict=True) if found}
+            table = score_table(
+                dataset, results, settings.scoring.resamples, settings.seed, work.watch.progress, by_label
+            )
+            write_text(kept, table.to_csv(index=False))
+        if not (beside := kept.with_suffix(".json")).exists():
+            origin = {
+                "dataset_digest": dataset.digest,
+                "models": [home.name for home in homes],
+                "revision": git_revision(),
+            }
+            write_text(beside, json.dumps(origin, indent=1) + "\n")
     return kept
 
 

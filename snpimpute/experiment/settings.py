@@ -77,7 +77,8 @@ class ExperimentSettings(Settings):
 
     `imputers` lists names (by default all imputers), `imputers_from` folders with descriptions of further imputers
     (docs/external.md). `variants` changes or adds rows of an imputer. Rows that an imputer declares are taken even if
-    `variants` does not list them, unless `only_listed_variants` is set.
+    `variants` does not list them, unless `only_listed_variants` is set. `tracking_wait`: seconds to wait for an MLflow store
+    that does not answer any more.
     """
 
     name: str = "experiment"
@@ -93,6 +94,7 @@ class ExperimentSettings(Settings):
     budgets: dict[str, Budget] = {}
     scoring: ScoringSettings = ScoringSettings()
     tracking_uri: str | None = None
+    tracking_wait: float = Field(120.0, ge=0)
 
     @field_validator("name")
     @classmethod
@@ -234,6 +236,7 @@ def changed(
     retune: bool = False,
     only_data: list[str] | None = None,
     imputers_from: list[Path] | None = None,
+    tracking_wait: float | None = None,
 ) -> ExperimentSettings:
     """Return the settings, changed by the options of the command line; budgets given there hold for every study.
 
@@ -246,7 +249,7 @@ def changed(
             table["tuning"][key] = value
             for budget in table["budgets"].values():
                 budget[key] = value
-    for key, value in {"seed": seed, "threads": threads}.items():
+    for key, value in {"seed": seed, "threads": threads, "tracking_wait": tracking_wait}.items():
         if value is not None:
             table[key] = value
     table["tuning"]["retune"] |= retune

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from snpimpute import imputers
+from snpimpute.base.alone import made_alone
 from snpimpute.base.digests import digest
 from snpimpute.base.processes import run_step
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
@@ -120,10 +121,11 @@ def evaluate(
         StepFailed: imputing failed.
     """
     kept = home / "posteriors.npz"
-    if not (home / "impute.json").exists():
-        work.watch.stage(f"evaluate {row.label} on {dataset_in(folder).name}")
-        arguments = {"folder": str(folder), "home": str(home), "variant": row.variant, "trust": trust}
-        run_step(impute_row, arguments, home / "log.txt", settings.n_threads(), work.watch)
+    with made_alone(home, work.watch):
+        if not (home / "impute.json").exists():
+            work.watch.stage(f"evaluate {row.label} on {dataset_in(folder).name}")
+            arguments = {"folder": str(folder), "home": str(home), "variant": row.variant, "trust": trust}
+            run_step(impute_row, arguments, home / "log.txt", settings.n_threads(), work.watch)
     return kept
 
 
@@ -136,9 +138,10 @@ def choose_offsets(settings: ExperimentSettings, folder: Path, row: Row, home: P
         StepFailed: the fit without the held-out samples, or imputing them, failed.
     """
     kept = home / "offsets.json"
-    if not kept.exists():
-        work.watch.stage(f"offsets {row.label} on {dataset_in(folder).name}")
-        about = {"imputer": row.imputer, "policy": row.mask, "seed": settings.seed, "threads": settings.n_threads()}
-        arguments = {"folder": str(folder), "home": str(home), **about}
-        run_step(choose_row_offsets, arguments, home / "log.txt", settings.n_threads(), work.watch)
+    with made_alone(home, work.watch):
+        if not kept.exists():
+            work.watch.stage(f"offsets {row.label} on {dataset_in(folder).name}")
+            about = {"imputer": row.imputer, "policy": row.mask, "seed": settings.seed, "threads": settings.n_threads()}
+            arguments = {"folder": str(folder), "home": str(home), **about}
+            run_step(choose_row_offsets, arguments, home / "log.txt", settings.n_threads(), work.watch)
     return kept

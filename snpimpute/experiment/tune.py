@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from snpimpute import imputers
+from snpimpute.base.alone import made_alone
 from snpimpute.base.digests import digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.files import write_text
@@ -54,49 +55,49 @@ def tune(settings: ExperimentSettings, folder: Path, row: Row, work: Workspace) 
     threads = max(1, settings.n_threads() // settings.tuning.workers)
     name = study_name(dataset, row, settings.seed, threads)
     kept = work.studies / f"{name}.json"
-    if kept.exists():
-        before = json.loads(kept.read_text())
-        if before["budget"] == budget.model_dump(mode="json"):
-            tuned = Tuned(**before["tuned"])
-            if committed:
-                _write_tuned(committed, tuned, dataset, row)
-            return tuned
-    work.watch.stage(f"tune {row.label} on {dataset.name}")
-    cls = imputers.load(row.imputer)
-    work.studies.mkdir(parents=True, exist_ok=True)
-    found = tune_imputer(
-        name,
-        cls,
-        row.params,
-        evaluate=functools.partial(_evaluate_trial, folder, row.imputer, row.mask, settings.seed, threads),
-        settings=StudySettings(
-            n_trials=budget.trials,
-            seconds=budget.seconds,
-            workers=settings.tuning.workers,
-            threads=threads,
-            seed=settings.seed,
-            storage=settings.tuning.storage or str(work.studies / f"{name}.journal"),
-            trials_per_process=TRIALS_PER_PROCESS,
-        ),
-        on_trial=functools.partial(_log_trial, work, dataset.name, name, row),
-        on_progress=lambda counted, wanted, best: work.watch.progress(counted, wanted),
-    )
-    tuned = _tuned_by_study(found, name)
-    about = {"imputer": row.imputer, "variant": row.variant, "dataset": dataset.name, "study": name}
-    write_params(work.studies / f"{name}.toml", found.best.params, about)
-    write_text(kept, json.dumps({"budget": budget.model_dump(mode="json"), "tuned": vars(tuned)}, indent=1) + "\n")
-    if committed:
-        _write_tuned(committed, tuned, dataset, row)
-    if work.tracker is not None:
-        work.tracker.finish_study(
-            dataset=dataset.name,
-            study=name,
-            best=vars(found.best),
-            n_trials=len(found.trials),
-            ended_by=found.ended_by,
-            n_counted=tuned.trials,
+    with made_alone(kept, work.watch):
+        if kept.exists():
+            before = json.loads(kept.read_text())
+            if before["budget"] == budget.model_dump(mode="json"):
+                tuned = Tuned(**before["tuned"])
+                if committed:
+                    _write_tuned(committed, tuned, dataset, row)
+                return tuned
+        work.watch.stage(f"tune {row.label} on {dataset.name}")
+        cls = imputers.load(row.imputer)
+        found = tune_imputer(
+            name,
+            cls,
+            row.params,
+            evaluate=functools.partial(_evaluate_trial, folder, row.imputer, row.mask, settings.seed, threads),
+            settings=StudySettings(
+                n_trials=budget.trials,
+                seconds=budget.seconds,
+                workers=settings.tuning.workers,
+                threads=threads,
+                seed=settings.seed,
+                storage=settings.tuning.storage or str(work.studies / f"{name}.journal"),
+                trials_per_process=TRIALS_PER_PROCESS,
+            ),
+            on_trial=functools.partial(_log_trial, work, dataset.name, name, row),
+            on_progress=lambda counted, wanted, best: work.watch.progress(counted, wanted),
         )
-    return tuned
+        tuned = _tuned_by_study(found, name)
+        about = {"imputer": row.imputer, "variant": row.variant, "dataset": dataset.name, "study": name}
+        write_params(work.studies / f"{name}.toml", found.best.params, about)
+        write_text(kept, json.dumps({"budget": budget.model_dump(mode="json"), "tuned": vars(tuned)}, indent=1) + "\n")
+        if committed:
+            _write_tuned(committed, tuned, dataset, row)
+        if work.tracker is not None:
+            work.tracker.finish_study(
+                dataset=dataset.name,
+                study=name,
+                best=vars(found.best),
+                n_trials=len(found.trials),
+                ended_by=found.ended_by,
+                n_counted=tuned.trials,
+            )
+        return tuned
 
 
 def _evaluate_trial(

@@ -51,5 +51,7 @@ class Workspace:
         from snpimpute.tracking.connect import tracking_uri
         from snpimpute.tracking.writer import Tracker
 
-        self.tracker = Tracker(tracking_uri(settings.tracking_uri, self.runs), self.runs)
+        self.tracker = Tracker(
+            tracking_uri(settings.tracking_uri, self.runs), self.runs, self.watch, settings.tracking_wait
+        )
         return self.tracker

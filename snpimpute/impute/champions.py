@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from snpimpute.base.alone import made_alone
 from snpimpute.base.checksums import require_checksums
 from snpimpute.base.errors import InputError
 from snpimpute.base.names import require_plain
@@ -63,8 +64,9 @@ def fetch_model(tracker: Tracker, model: RegisteredModel, runs: Path) -> Windowe
     for name in (model.name, model.version, model.run_id):  # as the store has them, which others may write to
         require_plain(name, "the registered model")
     folder = runs / "fetched" / f"{model.name}-{model.version}-{model.run_id[:8]}"
-    if not folder.exists():
-        tracker.fetch_model(model, folder)
+    with made_alone(folder, tracker.watch):
+        if not folder.exists():
+            tracker.fetch_model(model, folder)
     require_checksums(folder)
     return WindowedModel(folder)
 

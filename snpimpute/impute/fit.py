@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from snpimpute import __version__, imputers
+from snpimpute.base.alone import made_alone
 from snpimpute.base.checksums import write_checksums
 from snpimpute.base.digests import digest, file_digest
 from snpimpute.base.errors import InputError
@@ -164,13 +165,14 @@ def fit(settings: FitSettings, runs: Path, tracker: Tracker | None = None, watch
     if settings.trials:
         require_package("optuna", "a study (--trials)")
     home = runs / "models" / f"{settings.name}-{settings.imputer}-panel-{settings.digest()[:10]}"
-    if not (home / "fit.json").exists():
-        _fit(settings, cls, home, watch)
-    model = WindowedModel(home / "model")
-    measured = pd.read_csv(
-        home / "measured.csv", keep_default_na=False, na_values={key: [""] for key in ("value", "low", "high")}
-    )
-    registered = "" if tracker is None else _register(settings, home, model, measured, tracker)
+    with made_alone(home, watch):
+        if not (home / "fit.json").exists():
+            _fit(settings, cls, home, watch)
+        model = WindowedModel(home / "model")
+        measured = pd.read_csv(
+            home / "measured.csv", keep_default_na=False, na_values={key: [""] for key in ("value", "low", "high")}
+        )
+        registered = "" if tracker is None else _register(settings, home, model, measured, tracker)
     return Fitted(home / "model", measured, registered)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from snpimpute import __version__, imputers
+from snpimpute.base.alone import made_alone
 from snpimpute.base.digests import digest, file_digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.files import write_text, written_beside
@@ -141,31 +142,32 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
         watch.warn(warning)
     windows = cut_by_sites(panel.sites, settings.window) if model is None else model.windows
     work = runs / "impute" / _work_digest(settings, model)[:16]
-    numbers = _lay_out_target(settings, model, check, panel, windows, work)
-    usable = check.sites["panel_index"].to_numpy()
-    if empty := sum(not ((w.start <= usable) & (usable < w.stop)).any() for w in (windows[n] for n in numbers)):
-        watch.warn(
-            f"no site of the target in {empty} of {len(numbers)} windows: their sites get the panel's frequencies, with a DR2 near 0"
-        )
+    with made_alone(work, watch):
+        numbers = _lay_out_target(settings, model, check, panel, windows, work)
+        usable = check.sites["panel_index"].to_numpy()
+        if empty := sum(not ((w.start <= usable) & (usable < w.stop)).any() for w in (windows[n] for n in numbers)):
+            watch.warn(
+                f"no site of the target in {empty} of {len(numbers)} windows: their sites get the panel's frequencies, with a DR2 near 0"
+            )
 
-    watch.stage(f"impute {settings.target.name} in {len(numbers)} windows")
-    in_shares(
-        impute_windows,
-        work,
-        numbers,
-        lambda n: imputed_file(work, n).exists(),
-        settings.threads,
-        watch,
-        most=WINDOWS_IMPUTED,
-    )
-    watch.stage("write")
-    outcome = _write(settings, model, check, windows, work, watch)
-    if outcome.n_left_out and settings.output is not None:
-        listed = settings.output.with_name(f"{settings.output.name}.left-out.tsv")
-        excluded = check.excluded[~check.excluded["reason"].isin(KEPT)]
-        write_text(listed, excluded.to_csv(sep="\t", index=False))
-        outcome = replace(outcome, left_out_list=listed)
-    shutil.rmtree(work)
+        watch.stage(f"impute {settings.target.name} in {len(numbers)} windows")
+        in_shares(
+            impute_windows,
+            work,
+            numbers,
+            lambda n: imputed_file(work, n).exists(),
+            settings.threads,
+            watch,
+            most=WINDOWS_IMPUTED,
+        )
+        watch.stage("write")
+        outcome = _write(settings, model, check, windows, work, watch)
+        if outcome.n_left_out and settings.output is not None:
+            listed = settings.output.with_name(f"{settings.output.name}.left-out.tsv")
+            excluded = check.excluded[~check.excluded["reason"].isin(KEPT)]
+            write_text(listed, excluded.to_csv(sep="\t", index=False))
+            outcome = replace(outcome, left_out_list=listed)
+        shutil.rmtree(work)
     return outcome
 
 

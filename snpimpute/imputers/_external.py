@@ -7,7 +7,6 @@ import gzip
 import itertools
 import os
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, create_model, field_validator
 
+from snpimpute.base.alone import work_folder
 from snpimpute.base.errors import InputError
 from snpimpute.base.programs import program, run_program
 from snpimpute.dataset.training_masks import TrainingMask
@@ -132,18 +132,18 @@ class External(Imputer):
             self.logs += beagle.logs
         self._panel = GenotypeMatrix(calls, numbered_samples(p=len(calls)), self.sites, haplotypes)
         for sites in self._parts() if self.about.run.fit else ():
-            with tempfile.TemporaryDirectory(prefix=f"snpimpute-{self.name}-") as name:
-                self._run(Path(name), self.about.run.fit, sites)
+            with work_folder(self.name) as folder:
+                self._run(folder, self.about.run.fit, sites)
                 self._kept_files.append(
-                    {kept: self._require_made(Path(name) / kept).read_bytes() for kept in self.about.run.keep}
+                    {kept: self._require_made(folder / kept).read_bytes() for kept in self.about.run.keep}
                 )
 
     def _fitted_beagle(self, panel: GenotypeMatrix) -> Beagle:
         """Return Beagle fitted on the panel, with the parameters for phasing."""
-        with tempfile.TemporaryDirectory(prefix=f"snpimpute-{self.name}-") as name:
+        with work_folder(self.name) as folder:
             params = dict(self.params.phasing)
             if self.params.map is not None:  # its content when the imputer was fitted
-                params["map"] = Path(name) / "genetic.map"
+                params["map"] = folder / "genetic.map"
                 params["map"].write_text(self._map)
             return Beagle(Beagle.parse_params(params), seed=self.seed, threads=self.threads).fit(panel)
 
@@ -213,8 +213,7 @@ class External(Imputer):
         leaves_out = self.about.target.hidden_sites == "left_out"
         part = target.take_sites(sites)
         written = part.take_sites(~hidden[sites]) if leaves_out else part
-        with tempfile.TemporaryDirectory(prefix=f"snpimpute-{self.name}-") as name:
-            folder = Path(name)
+        with work_folder(self.name) as folder:
             for kept, content in self._kept_files[number].items() if self._kept_files else ():
                 (folder / kept).write_bytes(content)
             values = {

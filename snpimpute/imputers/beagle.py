@@ -7,7 +7,6 @@ import re
 import shlex
 import signal
 import subprocess
-import tempfile
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -18,8 +17,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
+from snpimpute.base.alone import work_folder
 from snpimpute.base.errors import InputError
-from snpimpute.base.processes import end_group
+from snpimpute.base.processes import end_group, start_program
 from snpimpute.base.programs import beagle_jar, java
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, numbered_samples, site_keys
@@ -47,6 +47,7 @@ REMEDIES = {
     "OutOfMemoryError": "raise memory_mb",
     "initialization of VM": "change memory_mb",
     "only one position": "raise window, or leave the site out if it is the only one of its contig",
+    "No space left on device": "the disk of the folder of temporary files (TMPDIR) is full",
     "PlinkGenMap": "mend the genetic map (PLINK format: contig, id, cM, position)",
 }
 
@@ -267,8 +268,7 @@ class Beagle(Imputer):
             arguments["impute"] = "false"
         given = self.params.model_dump()
         arguments |= {ARGUMENTS[name]: given[name] for name in ARGUMENTS if given[name] is not None}
-        with tempfile.TemporaryDirectory(prefix="snpimpute-beagle-") as name:
-            folder = Path(name)
+        with work_folder("beagle") as folder:
             write_vcf(folder / "target.vcf.gz", target, leave_out)
             if panel is not None:
                 write_vcf(folder / "panel.vcf.gz", panel)
@@ -288,9 +288,7 @@ class Beagle(Imputer):
         After some failures Beagle prints the Java trace and then waits for ever; it is ended once the trace is printed.
         """
         command = [java(), *flags, "-jar", str(beagle_jar().absolute()), *arguments]
-        process = subprocess.Popen(
-            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-        )
+        process, guard = start_program(command, folder, stderr=subprocess.STDOUT)
         assert process.stdout is not None
         output: list[str] = []
         timer = threading.Timer(0.5, end_group, [process])
@@ -305,6 +303,7 @@ class Beagle(Imputer):
             raise
         finally:
             timer.cancel()
+            guard.release()
             process.stdout.close()
             self.logs.append(shlex.join(command) + "\n" + "".join(output))
         if process.returncode != 0 or not (folder / "imputed.vcf.gz").exists():

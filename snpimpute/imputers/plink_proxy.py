@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
@@ -10,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
+from snpimpute.base.alone import work_folder
 from snpimpute.base.errors import InputError
 from snpimpute.base.programs import plink1_version, program, run_program
 from snpimpute.dataset.training_masks import TrainingMask
@@ -126,8 +126,7 @@ class PlinkProxy(Imputer):
         both = GenotypeMatrix(np.concatenate([panel, target.calls]), samples, target.sites)
         names = [f"s{j}" for j in range(target.n_sites)]
         missing = target.calls == MISSING
-        with tempfile.TemporaryDirectory(prefix="snpimpute-plink-") as name:
-            folder = Path(name)
+        with work_folder("plink") as folder:
             write_bed(
                 folder / "both.bed",
                 both,

@@ -1,4 +1,4 @@
-"""Connection to an MLflow store: its address, the check that it answers, and the error if it does not."""
+"""Connection to an MLflow store: its address, the check that it answers, and what is done if it does not."""
 
 from __future__ import annotations
 
@@ -8,25 +8,40 @@ import os
 import re
 import socket
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from snpimpute.base.errors import InputError, without_password
+from snpimpute.base.errors import InputError, WorkEnds, without_password
+from snpimpute.base.files import GO_ON, no_room
 from snpimpute.base.processes import QUIET
+from snpimpute.base.progress import Watch
+from snpimpute.tracking.database import SECONDS_TO_ANSWER, sqlite_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
-SECONDS_TO_ANSWER = 5.0
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 ROOT_TAG = "snpimpute.artifacts"  # folder of an experiment's artifacts when it was made; lets the folder be moved
 
+TICK = 1.0  # seconds between attempts to reach a store that is gone
+WAIT = 120.0  # seconds to wait for a store that is gone, unless the user says otherwise
+SECONDS_OF_SILENCE = 15.0
+# MLflow itself tries a request for minutes, and says nothing; a request that is not answered is tried again here.
+REQUESTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+NO_ANSWER = re.compile(
+    r"API request to \S+ failed with (?:timeout )?exception|[Tt]imed out while making|[Cc]onnection (?:refused|aborted|reset)"
+    r"|failed with error code (?:429|50[234])|(?:429|50[234]) \w+ Error"
+)
+
 P = ParamSpec("P")
+S = TypeVar("S", bound="Answering")
 T = TypeVar("T")
 
 
@@ -60,33 +75,99 @@ def _filled_in_by_mlflow_run(uri: str) -> bool:
     return False
 
 
-def report_store_errors(method: Callable[P, T]) -> Callable[P, T]:
+class Answering(Protocol):
+    """Object that speaks to a store: its address, how long it waits for the store in use, and who is told."""
+
+    uri: str
+    wait: float
+    watch: Watch
+
+
+def report_store_errors(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
     """Decorate a method so that a store that fails in use (full, gone, refusing) raises InputError with one line.
 
-    The method's object must have an attribute `uri`.
+    A store that does not answer is waited for, which is said; then the whole method is carried out again. It must
+    leave one copy of what it writes, however often it begins.
     """
 
     @functools.wraps(method)
-    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+    def checked(self: S, *args: P.args, **kwargs: P.kwargs) -> T:
         from mlflow.exceptions import MlflowException
 
-        try:
-            return method(*args, **kwargs)
-        except (MlflowException, OSError) as error:
-            raise store_error(args[0].uri, error) from error  # type: ignore[attr-defined]
+        until: float | None = None
+        while True:
+            try:
+                with _said_if_silent(self):
+                    done = method(self, *args, **kwargs)
+            except (MlflowException, OSError) as error:
+                if not _is_gone(self.uri, error):
+                    raise store_error(self.uri, error) from error
+                if until is None:
+                    until = time.monotonic() + self.wait
+                    self.watch.warn(
+                        f"MLflow store {without_password(self.uri)} does not answer: waiting for it, {self.wait:.0f} s at most"
+                    )
+                if time.monotonic() + TICK > until:
+                    raise WorkEnds(
+                        f"MLflow store {without_password(self.uri)} has not answered for {self.wait:.0f} s; what is done "
+                        "is kept: start the store, and run the same command again to go on"
+                    ) from error
+            else:
+                if until is not None:
+                    self.watch.warn(f"MLflow store {without_password(self.uri)} answers again")
+                return done
+            time.sleep(TICK)
 
     return checked
+
+
+@contextmanager
+def _said_if_silent(store: Answering) -> Iterator[None]:
+    """Say that a store that others keep has not answered, once that has lasted."""
+    if sqlite_file(store.uri) is not None:
+        yield
+        return
+    said = threading.Timer(
+        SECONDS_OF_SILENCE,
+        store.watch.warn,
+        [f"MLflow store {without_password(store.uri)} takes more than {SECONDS_OF_SILENCE:.0f} s to answer"],
+    )
+    said.daemon = True
+    said.start()
+    try:
+        yield
+    finally:
+        said.cancel()
+
+
+def _is_gone(uri: str, error: Exception) -> bool:
+    """Return whether a failure of a store means that it does not answer, rather than that it refuses or is full."""
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import ConnectionError as NoConnection
+    from requests.exceptions import Timeout
+
+    if no_room(error):
+        return False
+    if sqlite_file(uri) is not None:
+        return "database is locked" in str(error)
+    if isinstance(error, MlflowException):  # its words for a request without an answer, whatever the cause
+        return error.error_code == "TEMPORARILY_UNAVAILABLE" or bool(NO_ANSWER.search(str(error)))
+    return isinstance(error, (NoConnection, Timeout, ConnectionError, TimeoutError)) or bool(
+        NO_ANSWER.search(str(error))
+    )
 
 
 def open_client(uri: str) -> MlflowClient:
     """Open MLflow's client of a store, with its usage reports, progress bars and log lines switched off."""
     os.environ.update({name: QUIET[name] for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK")})
+    os.environ.update({name: os.environ.get(name, value) for name, value in REQUESTS.items()})
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # a server's runs would stand before our JSON
     os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"  # else a lock file in the working directory goes into each model
     from mlflow import MlflowClient
 
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for name in ("mlflow", "alembic", "sqlalchemy"):  # they log an error with its traceback before they raise it
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     return MlflowClient(uri, uri)
 
 
@@ -127,21 +208,6 @@ def _ask_server(uri: str) -> None:
     requests.get(f"{uri.rstrip('/')}/health", timeout=SECONDS_TO_ANSWER)
 
 
-def sqlite_file(uri: str) -> Path | None:
-    """Return the file of an SQLite store; None if it is another kind of store or has no file."""
-    if not re.match(r"sqlite(\+\w+)?:///(?!:memory:).", uri):
-        return None
-    return Path(uri.split(":///", 1)[1]).absolute()
-
-
-def require_writable_database(database: Path) -> None:
-    """Raise an error of sqlite3 unless the SQLite file can be written."""
-    with closing(sqlite3.connect(database, timeout=SECONDS_TO_ANSWER, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("CREATE TABLE writable (n)")
-        connection.execute("ROLLBACK")
-
-
 def _connect_to_database(uri: str, port: int) -> None:
     from sqlalchemy import create_engine
     from sqlalchemy.engine import make_url
@@ -157,6 +223,10 @@ def _connect_to_database(uri: str, port: int) -> None:
 
 def store_error(uri: str, error: Exception) -> InputError:
     """Return the InputError that reports a failure of an MLflow store in one line, without its password."""
+    if why := no_room(error):
+        place = getattr(error, "filename2", None) or getattr(error, "filename", None)
+        at = f" at {place}" if place else ""
+        return WorkEnds(f"MLflow store {without_password(uri)} cannot be written: {why}{at}; {GO_ON}")
     reason = " ".join(str(getattr(error, "reason", None) or error).split())[:200] or type(error).__name__
     return InputError(
         f"MLflow store {without_password(uri)} cannot be used: {reason}; mend it, or set MLFLOW_TRACKING_URI or tracking_uri to another store"

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import sqlite3
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snpimpute.base.errors import InputError
-from snpimpute.tracking.connect import SECONDS_TO_ANSWER, open_client, require_store, sqlite_file, store_error
+from snpimpute.tracking.connect import open_client, require_store, store_error
+from snpimpute.tracking.database import sqlite_file, state_of
 from snpimpute.tracking.runs import DECIDING_METRIC, KEY_TAG, Move, TrainingRun, moves_in, training_run, utc
 
 if TYPE_CHECKING:
@@ -156,10 +155,13 @@ def read_only(uri: str) -> str:
 def _require_tables(database: Path) -> None:
     if not database.exists():
         raise EmptyStoreError(f"there is no MLflow store {database} yet")
-    place = f"{database.as_uri()}?mode=ro"
-    with closing(sqlite3.connect(place, timeout=SECONDS_TO_ANSWER, uri=True)) as connection:
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
-            raise EmptyStoreError(f"the MLflow store {database} is empty")
+    state = state_of(database, "ro")
+    if state != "made":
+        raise EmptyStoreError(
+            f"the MLflow store {database} is empty"
+            if state == "absent"
+            else f"the MLflow store {database} is half-made: the next run makes it anew"
+        )
 
 
 def _require_tables_of_server(uri: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,27 +16,29 @@ import numpy as np
 from filelock import FileLock
 
 from snpimpute.base.errors import InputError
+from snpimpute.base.progress import Watch
 from snpimpute.tracking.connect import (
     ARTIFACTS,
     DATABASE,
     ROOT_TAG,
+    WAIT,
     follow_moved_artifacts,
     open_client,
     report_store_errors,
     require_store,
-    require_writable_database,
-    sqlite_file,
     store_error,
 )
 from snpimpute.tracking.curves import (
     Point,
 )
+from snpimpute.tracking.database import make_store, require_writable_database, sqlite_file
 from snpimpute.tracking.models import safe_name
 from snpimpute.tracking.runs import (
     KEY_TAG,
 )
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import Run
 
 KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"  # MLflow lists such experiments by their runs
@@ -50,25 +54,32 @@ class StoreWriter:
     Args:
         uri: a database URL or the address of an MLflow server.
         runs: folder of the experiment's results; artifacts go to its `mlartifacts` unless a server decides.
+        watch: receives the notice that a store that was reached does not answer any more.
+        wait: seconds to wait for it.
 
     Raises:
         InputError: the store cannot be reached or written.
     """
 
-    def __init__(self, uri: str, runs: Path) -> None:
+    def __init__(self, uri: str, runs: Path, watch: Watch | None = None, wait: float = WAIT) -> None:
         self.uri = uri
         self.runs = runs.absolute()
+        self.watch = watch or Watch()
+        self.wait = wait
         try:
             self.runs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot make the folder {self.runs}: {error.strerror}") from None
         require_store(uri, require_writable_database)
         with self._lock():
-            if sqlite_file(uri) == self.runs / DATABASE:
-                follow_moved_artifacts(self.runs)
             try:
-                self.client = open_client(uri)
-                self.client.search_experiments(max_results=1)
+                if (database := sqlite_file(uri)) is not None:
+                    make_store(database, _make_without_syncs)
+                    if database == self.runs / DATABASE:
+                        follow_moved_artifacts(self.runs)
+                self.client = _first_opened(uri)
+            except InputError:
+                raise
             except Exception as error:  # whatever a driver or a server may raise
                 raise store_error(uri, error) from None
 
@@ -82,6 +93,7 @@ class StoreWriter:
         """Return the address of a run's page in the MLflow UI."""
         return f"{self.ui}#/experiments/{self.client.get_run(run_id).info.experiment_id}/runs/{run_id}?{WORKFLOW}"
 
+    @report_store_errors
     def comparison_link(self, dataset: str, run_ids: Sequence[str]) -> str:
         """Return the address of the page that compares training runs in the MLflow UI."""
         experiment = self._experiment(f"snpimpute/{safe_name(dataset)}/train")
@@ -164,6 +176,32 @@ class StoreWriter:
                 self.client.log_artifacts(run_id, str(path), path.name)
             else:
                 self.client.log_artifact(run_id, str(path))
+
+
+def _first_opened(uri: str) -> MlflowClient:
+    """Open a store, in which MLflow makes its tables and its first experiment if they are not there."""
+    client = open_client(uri)
+    client.search_experiments(max_results=1)
+    return client
+
+
+def _make_without_syncs(database: Path) -> None:
+    """Make the SQLite file of a store; it is written to the disk once, not after each of MLflow's migrations (seconds)."""
+    from sqlalchemy import Engine, event
+
+    def spare_syncs(connection: Any, _: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            file = connection.execute("PRAGMA database_list").fetchone()[2]
+            if file == str(database):
+                connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", spare_syncs)
+    try:
+        _first_opened(f"sqlite:///{database}")
+    finally:
+        event.remove(Engine, "connect", spare_syncs)
+    with database.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _url_list(values: Sequence[str]) -> str:

@@ -52,8 +52,7 @@ class Tracker(Registry):
     runs. Several processes may write to one store.
 
     Args:
-        uri: a database URL or the address of an MLflow server.
-        runs: folder of the experiment's results; artifacts go to its `mlartifacts` unless a server decides.
+        uri, runs, watch, wait: see `StoreWriter`.
 
     Raises:
         InputError: the store cannot be reached or written.

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from snpimpute.base.digests import digest
-from snpimpute.base.errors import InputError, without_password
+from snpimpute.base.errors import InputError, WorkEnds, without_password
+from snpimpute.base.files import GO_ON, no_room
 
 if TYPE_CHECKING:
     import optuna
@@ -174,5 +175,7 @@ def _held_in_database(url: str, key: str, patience: float) -> Iterator[bool]:
 
 def storage_error(storage: str, error: BaseException) -> InputError:
     """Return the InputError that reports a failure of a study's storage in one line, without its password."""
+    if why := no_room(error):
+        return WorkEnds(f"study storage {without_password(storage)} cannot be written: {why}; {GO_ON}")
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return InputError(f"study storage {without_password(storage)} cannot be used: {first}")

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Literal
 
-from snpimpute.base.errors import InputError
+from snpimpute.base.digests import digest
+from snpimpute.base.errors import WorkEnds
 from snpimpute.base.processes import Worker, end_workers, report_score
 from snpimpute.tuning.storage import held_alone, open_storage, storage_error
 
@@ -67,8 +68,8 @@ class TrialRecord:
 
     Attributes:
         number: counted from 0 within the study, never used twice.
-        state: "complete"; "pruned"; "failed" (raised, or its process died); "stopped" (by the time budget or a kill).
-            Only the first two count.
+        state: "complete"; "pruned"; "failed" (raised, or its process died); "stopped" (by the time budget, a kill or a
+            full disk). Only the first two count.
         score: score of a complete trial, else None.
         params: the full table of parameters that was evaluated.
         intermediate: step → reported score.
@@ -121,7 +122,8 @@ def run_study(
 
     Parameters are proposed by the tree-structured Parzen estimator (Bergstra et al. 2011, "Algorithms for
     hyper-parameter optimization"; multivariate after Falkner et al. 2018) and poor trials are pruned by the median
-    rule (Golovin et al. 2017, "Google Vizier"). With one worker, the same seed gives the same parameters in the same order.
+    rule (Golovin et al. 2017, "Google Vizier"). With one worker, the same seed gives the same parameters in the same order,
+    however often the study is stopped and resumed.
 
     One process at a time runs a study: a trial that the storage calls running is taken for one of a killed start.
     PostgreSQL ensures this for all machines that share the database; other storages ensure it on this machine only.
@@ -144,11 +146,12 @@ def run_study(
     Raises:
         InputError: the storage cannot be used, or another process runs the study; or three trials in a row failed, the
             last one with InputError.
+        WorkEnds: a disk is full.
         RuntimeError: three trials in a row failed, the last one with another error.
     """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)  # it logs an error with its traceback before it raises it
     with held_alone(settings.storage, name):
         study = _open_study(name, settings)
         try:
@@ -205,6 +208,7 @@ class _StudyStart:
         self.workers: list[_TrialWorker] = []
         self.records: dict[int, TrialRecord] = {}
         self.failures = 0
+        self.due: list[tuple[dict[str, Any], dict[str, Any]]] = []  # first trials still to be tried, with their marks
         self.spent_before = float(study.user_attrs.get("seconds", 0.0))
         self.started = self.kept = time.monotonic()
 
@@ -228,21 +232,19 @@ class _StudyStart:
     # ------------------------------------------------------------------ earlier starts
 
     def _resume(self) -> None:
-        """Close the trials of a killed start, report those that ended, and queue first trials that are still due."""
+        """Close the trials of a killed start, report those that ended, and find the first trials that are still due."""
         from optuna.trial import TrialState
 
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self.study.tell(trial.number, state=TrialState.FAIL)
-        waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         for trial in self.study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)):
             self._add_record(record_of(trial))
-        if not waiting and not any(record.first and record.state != "stopped" for record in self.records.values()):
-            self.study.enqueue_trial(self.first, user_attrs={"first": True})
         stopped = {number for number, record in self.records.items() if record.state == "stopped"}
-        tried = {t.user_attrs.get("start") for t in self.study.get_trials(deepcopy=False) if t.number not in stopped}
-        for number, start in enumerate(self.starts):
-            if number not in tried:
-                self.study.enqueue_trial(start, user_attrs={"start": number})
+        tried = [t for t in self.study.get_trials(deepcopy=False) if t.number not in stopped]
+        firsts: list[tuple[dict[str, Any], dict[str, Any]]] = [(self.first, {"first": True})]
+        firsts += [(params, {"start": number}) for number, params in enumerate(self.starts)]
+        there = [{key: t.user_attrs[key] for key in ("first", "start") if key in t.user_attrs} for t in tried]
+        self.due = [(params, marks) for params, marks in firsts if marks not in there]
         self._report_progress()
 
     # ------------------------------------------------------------------ steps of the loop
@@ -254,11 +256,28 @@ class _StudyStart:
             if idle is None:
                 idle = _TrialWorker(self.evaluate, self.settings.threads)
                 self.workers.append(idle)
-            trial = self.study.ask()
+            trial = self._next_trial()
             params = self.suggest(trial)
             trial.set_user_attr("params", params)
             idle.start(trial, params)
         return bool(self._busy())
+
+    def _next_trial(self) -> optuna.Trial:
+        """Return the next trial of the study: one of the first that are due, or one that the sampler proposes.
+
+        What the sampler draws depends on the seed and on how many trials went before, without those that were stopped:
+        a study that was killed goes on with the parameters that it would have tried undisturbed.
+        """
+        import optuna
+
+        waiting = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,))  # left by a kill
+        if self.due and not waiting:
+            params, marks = self.due.pop(0)
+            self.study.enqueue_trial(params, user_attrs=marks)
+        before = sum(record.state != "stopped" for record in self.records.values()) + len(self._busy())
+        draw = int(digest([self.settings.seed, before])[:8], 16)
+        self.study.sampler = optuna.samplers.TPESampler(seed=draw)
+        return self.study.ask()
 
     def _more_wanted(self) -> bool:
         running = len(self._busy())
@@ -282,8 +301,11 @@ class _StudyStart:
                 self._finish(worker, "pruned")
             elif kind == "done":
                 self._finish_done(worker, *content)
+            elif content[1] is WorkEnds:  # it says nothing of these parameters: they are tried again
+                self._finish(worker, "stopped", reason=content[0])
+                raise WorkEnds(content[0])
             else:
-                self._finish(worker, "failed", reason=content[0], error=InputError if content[1] else RuntimeError)
+                self._finish(worker, "failed", reason=content[0], error=content[1])
 
     def _handle_report(self, worker: _TrialWorker, step: int, score: float) -> None:
         """Store a reported score, and answer the worker whether the trial goes on."""
@@ -330,6 +352,7 @@ class _StudyStart:
             "attributes": outcome.attributes if outcome else {},
             "seconds": round(time.monotonic() - worker.since, 3),
             "reason": reason,
+            "stopped": state == "stopped",
         }
         trial.set_user_attr("end", end)
         final_state = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}.get(state, TrialState.FAIL)
@@ -387,7 +410,7 @@ def record_of(trial: optuna.trial.FrozenTrial) -> TrialRecord:
     reason = end.get("reason", "")
     if state == "failed":
         reason = reason or KILLED
-        state = "stopped" if reason in (KILLED, TIME_BUDGET) else "failed"
+        state = "stopped" if end.get("stopped") or reason in (KILLED, TIME_BUDGET) else "failed"
     return TrialRecord(
         number=trial.number,
         state=state,
@@ -408,7 +431,7 @@ def _open_study(name: str, settings: StudySettings) -> optuna.Study:
 
     try:
         storage = open_storage(settings.storage)
-        study = optuna.create_study(
+        return optuna.create_study(
             study_name=name,
             storage=storage,
             direction="maximize",
@@ -429,6 +452,3 @@ def _open_study(name: str, settings: StudySettings) -> optuna.Study:
         TypeError,
     ) as error:
         raise storage_error(settings.storage, error) from None
-    # The sampler's state is not stored: with the same seed, a resumed study would draw the same values again.
-    study.sampler = optuna.samplers.TPESampler(seed=settings.seed + len(study.get_trials(deepcopy=False)))
-    return study

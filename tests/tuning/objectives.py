@@ -62,6 +62,13 @@ def slow(params: dict[str, Any], report: Report, *, seconds: float, stop: str = 
     return TrialOutcome(params["x"], {})
 
 
+def halting(params: dict[str, Any], report: Report, *, begun: str) -> TrialOutcome:
+    """Leaves a file `begun` and never ends."""
+    Path(begun).touch()
+    time.sleep(300)
+    return TrialOutcome(0.0, {})
+
+
 def raising(params: dict[str, Any], report: Report) -> TrialOutcome:
     raise ValueError("a long story\nnot so many sites")
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,35 @@ def test_resumed_study_adds_the_rest(tmp_path: Path) -> None:
     assert sum(trial.first for trial in whole.trials) == 1
     again = run(objectives.raising, make_settings(tmp_path))  # nothing left to evaluate
     assert again == whole
+
+
+def test_a_study_that_was_killed_tries_what_it_would_have_tried_undisturbed(tmp_path: Path) -> None:
+    """kill -9 in the first trial, in a start, and in two later ones: the trials that count are the same, in their order."""
+    starts = [{**objectives.PUBLISHED, "x": 0.5}]
+    undisturbed = run(objectives.quick, make_settings(tmp_path, n_trials=14), starts=starts)
+    settings = make_settings(tmp_path, n_trials=14, storage=str(tmp_path / "killed.journal"))
+    stop = tmp_path / "stop"
+    for done in (0, 1, 5, 12):
+        assert done == 0 or counted(run(objectives.quick, replace(settings, n_trials=done), starts=starts)) == done
+        process = subprocess.Popen(
+            [sys.executable, "-c", HALTING.format(settings=settings, starts=starts, stop=stop)], cwd=ROOT
+        )
+        wait_until(stop.exists)
+        process.kill()
+        process.wait()
+        stop.unlink()
+    disturbed = run(objectives.quick, settings, starts=starts)
+    assert len(disturbed.trials) == 14 + 4 and [t.state for t in disturbed.trials].count("stopped") == 4
+    tried = [[(t.params, t.score) for t in result.trials if t.counts] for result in (undisturbed, disturbed)]
+    assert tried[0] == tried[1]
+
+
+HALTING = """
+from functools import partial
+from tests.tuning import objectives as o
+from tests.tuning.test_study import StudySettings, run
+run(partial(o.halting, begun='{stop}'), {settings!r}, starts={starts!r})
+"""
 
 
 def test_studies_share_a_journal(tmp_path: Path) -> None:
@@ -311,7 +341,7 @@ def test_a_worker_that_will_not_end_is_killed(tmp_path: Path, monkeypatch: pytes
 def test_failed_trials_do_not_count(tmp_path: Path, how: str, reason: str) -> None:
     seen: list[TrialRecord] = []
     result = run(
-        partial(objectives.sometimes, how=how), make_settings(tmp_path, n_trials=6, seed=6), on_trial=seen.append
+        partial(objectives.sometimes, how=how), make_settings(tmp_path, n_trials=6, seed=14), on_trial=seen.append
     )
     assert counted(result) == 6
     failed = [trial for trial in result.trials if trial.state == "failed"]
@@ -369,10 +399,11 @@ def test_full_file_system(tmp_path: Path) -> None:
         "import resource\nfrom tests.tuning import objectives as o\nfrom snpimpute.tuning.study import *\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
         f"try:\n o.run_script(o.quick, {settings!r}, {str(tmp_path / 'records')!r})\n"
-        "except InputError as error:\n print(error)"
+        "except WorkEnds as error:\n print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.strip() == f"study storage {settings.storage} cannot be used: [Errno 27] File too large"
+    told = f"study storage {settings.storage} cannot be written: File too large; make room, and run the same command again to go on"
+    assert (done.stdout.strip(), done.stderr) == (told, "")
     assert counted(run(objectives.quick, settings, "killed")) == 15
 
 
