@@ -167,7 +167,7 @@ def read(path: Path) -> ExperimentSettings:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not TOML: {error}") from None
-    table.setdefault("name", name_of(path))
+    table.setdefault("name", name_of(Path(path.stem)))
     settings = parse(table, str(path))
     data = {name: _with_paths(entry, path) for name, entry in settings.data.items()}
     variants = {

@@ -23,7 +23,7 @@ def runs(tmp_path: Path) -> Path:
         data = DataSettings(
             simulation={"n_samples": 60, "n_sites": 20}, scenarios=ScenarioSettings(levels=(60,), repeats=1)
         )
-        folder = save_dataset(build_dataset("cal[v]es", data, seed, headline_level=60), runs / "datasets")
+        folder = save_dataset(build_dataset("cal.v_es", data, seed, headline_level=60), runs / "datasets")
         os.utime(folder / "dataset.json", (when, when))
     (runs / "datasets" / "half-made").mkdir()
     (runs / "scores").mkdir()
@@ -31,7 +31,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def table(runs: Path, digest: str, when: int, **beside: object) -> Path:
-    path = runs / "scores" / f"cal[v]es-{digest}.csv"
+    path = runs / "scores" / f"cal.v_es-{digest}.csv"
     path.write_text("imputer\n")
     os.utime(path, (when, when))
     if beside:
@@ -41,9 +41,9 @@ def table(runs: Path, digest: str, when: int, **beside: object) -> Path:
 
 def test_datasets_newest_first(runs: Path) -> None:
     younger, older = kept_datasets(runs)
-    assert (younger.name, younger.mechanism, younger.level) == ("cal[v]es", "independent", 60.0)
+    assert (younger.name, younger.mechanism, younger.level) == ("cal.v_es", "independent", 60.0)
     assert younger.made > older.made and younger.digest != older.digest
-    assert younger.label == f"cal[v]es ({younger.digest[:8]})"
+    assert younger.label == f"cal.v_es ({younger.digest[:8]})"
     assert kept_datasets(runs / "nowhere") == []
 
 
@@ -51,8 +51,8 @@ def test_tables_tell_their_dataset_or_it_is_told_by_their_age(runs: Path) -> Non
     younger, older = kept_datasets(runs)
     told = table(runs, "a" * 12, 1_009_000, dataset_digest=older.digest, models=["m1"], revision="r")
     before, after = table(runs, "b" * 12, 1_002_000), table(runs, "c" * 12, 1_008_000)
-    (runs / "scores" / "cal[v]es-more-dddddddddddd.csv").write_text("imputer\n")
-    found = kept_scores(runs, kept_datasets(runs), "cal[v]es")
+    (runs / "scores" / "cal.v_es-more-dddddddddddd.csv").write_text("imputer\n")
+    found = kept_scores(runs, kept_datasets(runs), "cal.v_es")
     assert [(t.path, t.dataset_digest) for t in found] == [
         (told, older.digest),
         (after, younger.digest),
