@@ -38,7 +38,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = (ROOT / "experiments" / "simpute.toml").read_text()
     for find, put in (
         (r"max_samples = \d+", "max_samples = 140"),
-        (r"count = \d+", "count = 20"),
+        (r"count = \d+", "count = 8"),
         (r"test = \d+", "test = 70"),
         (r"validation = [\d.]+", "validation = 0.4"),  # Beagle fails on regions with three samples
         (r"levels = \[.*?\]", "levels = [5, 20]"),
