@@ -133,6 +133,13 @@ def test_the_nearest_observed_site_and_its_correlation_by_hand():
     assert found["r2"].isna().tolist() == [True, False, False, True, True]
 
 
+def test_two_samples_with_both_calls_have_a_correlation_and_one_has_none():
+    near = nearest_observed(panel([[0, 2, -1], [0, 2, 1]], [100, 150]), np.array([True, False]))
+    assert near["r2"][0] == pytest.approx(1)
+    near = nearest_observed(panel([[0, -1, -1], [0, 2, 1]], [100, 150]), np.array([True, False]))
+    assert np.isnan(near["r2"][0])
+
+
 def test_of_two_equally_near_sites_the_first_is_taken():
     found = nearest_observed(panel([[0, 1, 2], [2, 1, 0], [0, 0, 1]], [10, 20, 30]), np.array([False, True, False]))
     assert found["nearest"][1] == "1:10:A:G"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from snpimpute.base.errors import InputError
 from snpimpute.tuning.reader import SILENT_SECONDS, importances, journals, names_in, read_study
+from snpimpute.tuning.storage import _JournalLock
 from tests.tuning import objectives as objectives
 from tests.tuning.test_study import make_settings, run
 
@@ -115,3 +117,15 @@ def test_a_study_that_is_not_there_is_one_line(journal: Path, name: str) -> None
         read_study(str(storage), name)
     assert "\n" not in str(told.value)
     assert not journal.with_name("none.journal").exists()
+
+
+def test_a_journal_is_written_to_by_one_process_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "toy.journal"
+    path.touch()
+    lock = _JournalLock(path)
+    lock.acquire()
+    with path.open("rb+") as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    lock.release()
+    with path.open("rb+") as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
