@@ -41,7 +41,7 @@ ROOMS: dict[str, list[str]] = {
         "tests/tuning/test_shared_database.py",
     ],
 }
-SECONDS = 600  # a fault that makes tests run for longer is noticed too
+SECONDS = 180  # a fault that makes tests run for longer is noticed too
 PRELOADED = ("numpy", "pandas", "scipy.stats", "pytest", "cyvcf2", "optuna", "mlflow.tracking", "hypothesis")
 
 COMPARISONS = {

@@ -12,7 +12,7 @@ import pandas as pd
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.io.filters import CALLS_PER_BLOCK, chosen_rows, parse_regions, require_contig
-from snpimpute.io.records import NO_CALL, UNPHASED, Accept, Record, Stream, in_order
+from snpimpute.io.records import NO_CALL, UNPHASED, Accept, Record, Stream, in_order, require_position
 
 BED_MISSING = -127
 BED_MAGIC = b"\x6c\x1b\x01"
@@ -55,6 +55,8 @@ def plink_stream(
     if pos.isna().any():
         raise InputError(f"{path.stem}.bim gives {bim.pos[pos.isna()].iloc[0]!r} as a position, which is not a number")
     bim["pos"] = pos.astype(np.int64)
+    if len(bim):
+        require_position(str(bim.contig[bim.pos.idxmax()]), int(bim.pos.max()), f"{path.stem}.bim")
     placed = bim[bim.pos >= 0]  # a negative position says: leave this variant out
     wanted = placed if region is None else _in_region(placed, region, path.name)
     records = _records(path, bim, wanted, len(fam), None if samples is None else rows, accept, lines)

@@ -13,6 +13,7 @@ import pandas as pd
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING
 
+LAST_POSITION = 2**31 - 1
 # Kinds of calls: the codes in Record.kinds.
 NO_CALL, HALF, HAPLOID, POLYPLOID, UNPHASED, PHASED = range(6)
 N_KINDS = 6
@@ -101,6 +102,12 @@ class Stream:
     def names(self) -> list[str]:
         """Sample names, in order."""
         return self.samples["sample"].tolist()
+
+
+def require_position(contig: str, pos: int, source: str) -> None:
+    """Raise InputError if a position is larger than BCF and PLINK hold, whose readers cut it to another one."""
+    if pos > LAST_POSITION:
+        raise InputError(f"{source} is broken at {contig}:{pos}: no position is larger than {LAST_POSITION:,}")
 
 
 def in_order(records: Iterator[Record], source: str) -> Iterator[Record]:

@@ -20,7 +20,19 @@ from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING
 from snpimpute.io.bgzf import has_end_block, is_bgzipped
 from snpimpute.io.filters import Region, chosen_rows, parse_regions, require_contig
-from snpimpute.io.records import HALF, HAPLOID, NO_CALL, PHASED, POLYPLOID, UNPHASED, Accept, Record, Stream, in_order
+from snpimpute.io.records import (
+    HALF,
+    HAPLOID,
+    NO_CALL,
+    PHASED,
+    POLYPLOID,
+    UNPHASED,
+    Accept,
+    Record,
+    Stream,
+    in_order,
+    require_position,
+)
 
 VCF_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
 # Names under which programs keep their own estimate of r², the first that is there is taken: Beagle, minimac, IMPUTE.
@@ -96,7 +108,7 @@ def _decoded_records(
     any_calls = any_record = False
     for record in records:
         try:
-            contig, pos, ref = contigs.get(record.CHROM, record.CHROM), record.POS, (record.REF or "").upper()
+            contig, pos, ref = contigs.get(record.CHROM, record.CHROM), record.start + 1, (record.REF or "").upper()
             alts = tuple(alt.upper() for alt in record.ALT)
             passed, formats, name = record.FILTER is None, record.FORMAT, record.ID or ""
         except Exception as error:  # text that is no text, or a record that lacks a column
@@ -105,6 +117,7 @@ def _decoded_records(
             raise InputError(
                 f"{source} is broken at {contig}:{pos}: it has {'no REF' if not ref else 'no position'} there"
             )
+        require_position(contig, pos, source)
         if accept is not None and not accept(contig, pos, ref, alts, passed):
             continue
         if not formats and n_samples and str(record).count("\t") < 9:
@@ -291,7 +304,7 @@ def vcf_records(vcf: Any, path: Path, region: Region | None, messages: Messages)
         if record is None:
             break
         try:
-            wanted_here = region is None or (bool(record.CHROM) and region.start <= record.POS <= region.end)
+            wanted_here = region is None or (bool(record.CHROM) and region.start <= record.start + 1 <= region.end)
         except UnicodeDecodeError:
             raise InputError(
                 f"{path.name} is broken (a contig's name is no UTF-8 text): make or fetch it again"

@@ -485,3 +485,20 @@ def test_newer_versions_are_read_or_what_is_not_understood_is_said(tmp_path: Pat
             read_matrix(path)
     with pytest.raises(InputError, match=r"phase\.vcf is broken"):
         read_matrix(write(tmp_path / "phase.vcf", text.replace("0/0", "/0/0")))
+
+
+def test_a_position_that_no_index_holds_is_refused(tmp_path):
+    """htslib reads 64 bits of a text; the reader's own number would be cut to another position."""
+    lines = ["##fileformat=VCFv4.2", "##contig=<ID=1>", '##FORMAT=<ID=GT,Number=1,Type=String,Description="g">']
+    lines += [
+        "#CHROM POS ID REF ALT QUAL FILTER INFO FORMAT a",
+        "1 100 . A C . . . GT 0/1",
+        "1 99999999999 . A C . . . GT 0/1",
+    ]
+    (tmp_path / "far.vcf").write_text(
+        "".join("\t".join(line.split(" ")) + "\n" if line[:2] != "##" else line + "\n" for line in lines)
+    )
+    with pytest.raises(
+        InputError, match=r"far.vcf is broken at 1:99999999999: no position is larger than 2,147,483,647"
+    ):
+        read_matrix(tmp_path / "far.vcf")
