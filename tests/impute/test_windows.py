@@ -183,3 +183,11 @@ def test_a_file_that_changed_is_found(model: Path, tmp_path):
         WindowedModel.verified(copy)
     with pytest.raises(InputError, match="holds no fitted model"):
         WindowedModel(tmp_path / "nothing")
+
+
+def test_sites_named_like_missing_values_keep_their_names(tmp_path):
+    panel = small_panel(n_sites=12)
+    sites = panel.sites.assign(contig="NA", id=["null", "NaN", *panel.sites["id"].tolist()[2:]])
+    write_model(tmp_path, {"name": "c", "imputer": "mode", "params": {}}, sites, [Window("NA", 0, 12)])
+    read = WindowedModel(tmp_path).sites
+    assert read["contig"].tolist() == ["NA"] * 12 and read["id"].tolist()[:2] == ["null", "NaN"]

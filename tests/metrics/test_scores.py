@@ -6,6 +6,7 @@ from sklearn.metrics import f1_score
 
 from snpimpute.metrics.intervals import interval, resample, resampling_weights
 from snpimpute.metrics.maf import maf_bin, maf_bin_names
+from snpimpute.metrics.registry import METRICS
 from snpimpute.metrics.scores import centred_sums, correlation, f1_macro, non_reference_concordance, scores
 from snpimpute.metrics.sums import confusion, minor_coding, site_sums
 
@@ -171,3 +172,12 @@ def test_maf_bins_hold_their_lower_bound():
         "0.40-0.50",
     ]
     assert found[-1] == -1
+
+
+def test_differences_are_shown_for_the_metrics_that_readers_compare() -> None:
+    assert {metric.key for metric in METRICS.values() if metric.compared} == {
+        "f1_macro",
+        "f1_micro",
+        "f1_1",
+        "dosage_r2",
+    }
