@@ -10,9 +10,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from snpimpute.base.digests import digest
 from snpimpute.base.errors import InputError, WorkEnds
+
+if TYPE_CHECKING:
+    import numpy as np
 
 NO_ROOM = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT)
 GO_ON = "make room, and run the same command again to go on"
@@ -31,6 +35,8 @@ def no_room(error: BaseException) -> str:
         text = str(seen)
         if re.fullmatch(r"\d+ requested and \d+ written", text) or "database or disk is full" in text:  # numpy, SQLite
             return os.strerror(errno.ENOSPC)
+        if "No usable temporary directory" in text:
+            return "no folder for temporary files can be written (TMPDIR names one)"
         if said := next((words for words in map(os.strerror, NO_ROOM) if words in text), ""):
             return said
         seen = seen.__cause__ or seen.__context__
@@ -53,6 +59,29 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file that is complete or absent: beside its path first, then renamed."""
     with written_beside(path) as beside:
         beside.write_text(text)
+
+
+def save_array(file: Path | BinaryIO, array: np.ndarray) -> None:
+    """Save an array as a .npy file, without pickle; an error of the last write is raised, which `np.save` keeps to itself.
+
+    Args:
+        file: path, or a file opened for writing bytes.
+        array: the array, of numbers or text.
+    """
+    from numpy.lib import format as npy
+
+    if isinstance(file, Path):
+        with file.open("wb") as opened:
+            save_array(opened, array)
+        return
+    npy.write_array(_Written(file), array, allow_pickle=False)
+
+
+class _Written:
+    """File of which numpy knows `write` alone, so that it does not write past Python, by the C library."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.write = file.write
 
 
 def require_writable(folder: Path) -> None:

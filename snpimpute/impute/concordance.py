@@ -150,6 +150,7 @@ class _Comparison:
             )
         self._listed, self._typed = listed, typed
         self._any_typed = False
+        self._n_listed = 0  # sites that are in the list of typed ones
         n = len(self.names)
         self._block_size = max(1, CALLS_PER_BLOCK // n)
         self._block: list[tuple[Pair, np.ndarray, np.ndarray]] = []
@@ -195,6 +196,7 @@ class _Comparison:
             alleles = (pair.ref, pair.alt)
             if any(self._listed.holds(r.contig, r.pos, r.id, alleles) for r in (truth, imputed)):
                 self._any_typed = True
+                self._n_listed += 1
                 return everyone, nobody
             return nobody, nobody
         of_site = [r for (ref, alts), records in typed.items() if {ref, *alts} <= {pair.ref, pair.alt} for r in records]
@@ -347,7 +349,10 @@ class _Comparison:
             counts=counts | {name: self.counts[name] for name in names}, overall=overall, typed=typed,
             samples=samples, sites=sites.drop(columns=["bin", "scored"]), bins=self._bins(sites), groups=groups,
             quality=quality, thresholds=thresholds, filters=filters,
-            notes=tuple(f"{stream.name}: {note}" for stream in self._streams for note in sorted(stream.notes)),
+            notes=(
+                *(f"{stream.name}: {note}" for stream in self._streams for note in sorted(stream.notes)),
+                *([] if self._listed is None else [f"{self._n_listed:,} of the {len(sites):,} compared sites are in {self._typed}"]),
+            ),
         )  # fmt: skip
 
     def _bins(self, sites: pd.DataFrame) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from snpimpute.base.checksums import write_checksums
 from snpimpute.base.digests import digest, file_digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.extras import require_package
-from snpimpute.base.files import write_text
+from snpimpute.base.files import save_array, write_text
 from snpimpute.base.names import require_plain
 from snpimpute.base.processes import in_shares
 from snpimpute.base.progress import Watch
@@ -201,7 +201,7 @@ def _fit(settings: FitSettings, cls: type[Imputer], home: Path, watch: Watch) ->
     }
     write_text(home / "plan.json", json.dumps(plan) + "\n")
     if settings.typed is not None:
-        np.save(home / "typed.npy", _missing_shares(settings.typed, panel.sites), allow_pickle=False)
+        save_array(home / "typed.npy", _missing_shares(settings.typed, panel.sites))
 
     if settings.trials and cls.tunable():
         judged_in = _spread_windows(len(windows), TUNING_WINDOWS)
@@ -396,7 +396,7 @@ def _scores(
     rows = []
     for pattern in found[0].files:
         sums = np.stack([one[pattern] for one in found], axis=1)  # (n_samples, n_windows, n_subsets, N_SUMS)
-        np.save(home / "model" / f"sums-{pattern}.npy", sums.astype(np.float32), allow_pickle=False)
+        save_array(home / "model" / f"sums-{pattern}.npy", sums.astype(np.float32))
         for i, subset in enumerate(subsets(np.zeros(1))):
             point = scores(sums[:, :, i].sum(axis=(0, 1)))
             drawn = scores(resample(sums[:, :, i], weights))

@@ -127,6 +127,8 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
             imputer failed.
     """
     watch = watch or Watch()
+    if settings.output is not None and settings.output.exists() and settings.output.samefile(settings.target):
+        raise InputError(f"{settings.output} is the target itself, which is not overwritten: give another name with -o")
     model = None if settings.model is None else WindowedModel.verified(settings.model, trust=settings.trust)
     if model is None:
         _require_no_panel(settings)

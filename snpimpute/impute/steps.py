@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from snpimpute import imputers
-from snpimpute.base.files import write_text, written_beside
+from snpimpute.base.files import save_array, write_text, written_beside
 from snpimpute.base.processes import say_progress
 from snpimpute.dataset.masks import array_masks
 from snpimpute.dataset.splits import split_samples
@@ -49,7 +49,7 @@ def save_window_posterior(file: Path, posterior: np.ndarray) -> None:
     scaled = posterior.transpose(2, 1, 0)[1:] * np.float32(_PROBABILITY_ONE) + 0.5
     parts = np.ascontiguousarray(scaled.astype(np.uint16))
     with written_beside(file) as beside, beside.open("wb") as handle:
-        np.save(handle, parts, allow_pickle=False)
+        save_array(handle, parts)
 
 
 def load_window_posterior(file: Path) -> np.ndarray:

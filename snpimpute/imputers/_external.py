@@ -18,6 +18,7 @@ from pydantic import Field, create_model, field_validator
 
 from snpimpute.base.alone import work_folder
 from snpimpute.base.errors import InputError
+from snpimpute.base.files import save_array
 from snpimpute.base.programs import program, run_program
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, numbered_samples, site_keys
@@ -287,7 +288,7 @@ class External(Imputer):
         (folder / "program.log").write_text("\n".join(self.logs))
         (folder / "genetic.map").write_text(self._map)
         whole = self._panel.calls if self._panel.haplotypes is None else self._panel.haplotypes
-        np.save(folder / "panel.npy", whole, allow_pickle=False)
+        save_array(folder / "panel.npy", whole)
         for number, files in enumerate(self._kept_files):
             place = folder / "kept" / str(number)
             place.mkdir(parents=True)

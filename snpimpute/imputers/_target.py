@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from snpimpute.base.files import save_array
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GENOTYPES, GenotypeMatrix
 from snpimpute.imputers.contract import Imputer, Params, Report, Validation
@@ -38,7 +39,7 @@ class TargetLearner(Imputer):
         return np.concatenate([target.calls, self._panel])
 
     def _save(self, folder: Path) -> None:
-        np.save(folder / "panel.npy", self._panel, allow_pickle=False)
+        save_array(folder / "panel.npy", self._panel)
 
     def _load(self, folder: Path) -> None:
         self._panel = np.load(folder / "panel.npy", allow_pickle=False)

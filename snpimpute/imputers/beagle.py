@@ -19,6 +19,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from snpimpute.base.alone import work_folder
 from snpimpute.base.errors import InputError
+from snpimpute.base.files import save_array
 from snpimpute.base.processes import end_group, start_program
 from snpimpute.base.programs import beagle_jar, java
 from snpimpute.dataset.training_masks import TrainingMask
@@ -315,7 +316,7 @@ class Beagle(Imputer):
         (folder / "beagle.log").write_text("\n".join(self.logs))
         for name, array in (("haplotypes", self._haplotypes), ("calls", self._calls)):
             if array is not None:
-                np.save(folder / f"{name}.npy", array, allow_pickle=False)
+                save_array(folder / f"{name}.npy", array)
         if self._map is not None:
             (folder / "genetic.map").write_text(self._map)
 

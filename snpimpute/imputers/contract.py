@@ -18,6 +18,7 @@ from snpimpute import __version__
 from snpimpute.base.checksums import require_checksums, write_checksums
 from snpimpute.base.errors import InputError
 from snpimpute.base.extras import EXTRA_OF, require_package
+from snpimpute.base.files import save_array
 from snpimpute.dataset.scenarios import at_hidden
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GENOTYPES, MISSING, GenotypeMatrix, require_same_sites
@@ -283,7 +284,7 @@ class Imputer(ABC):
         }
         (folder / "imputer.json").write_text(json.dumps(about, indent=1) + "\n")
         self.sites.to_csv(folder / "sites.tsv", sep="\t", index=False)
-        np.save(folder / "frequencies.npy", self.frequencies, allow_pickle=False)
+        save_array(folder / "frequencies.npy", self.frequencies)
         self._save(state)
         write_checksums(folder)
 

@@ -16,6 +16,7 @@ import pandas as pd
 from pydantic import Field
 
 from snpimpute.base.errors import InputError
+from snpimpute.base.files import save_array
 from snpimpute.dataset.masks import site_masks
 from snpimpute.dataset.scenarios import at_hidden
 from snpimpute.dataset.splits import split_samples, unit_labels
@@ -268,7 +269,7 @@ class Mosaic(Imputer):
     # ------------------------------------------------------------------ keeping
 
     def _save(self, folder: Path) -> None:
-        np.save(folder / "haplotypes.npy", self._haplotypes, allow_pickle=False)
+        save_array(folder / "haplotypes.npy", self._haplotypes)
         (folder / "chosen.json").write_text(json.dumps({"switch": self.switch}) + "\n")
 
     def _load(self, folder: Path) -> None:

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from snpimpute.base.alone import work_folder
 from snpimpute.base.errors import InputError
+from snpimpute.base.files import save_array
 from snpimpute.base.programs import plink1_version, program, run_program
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, numbered_samples
@@ -168,7 +169,7 @@ class PlinkProxy(Imputer):
 
     def _save(self, folder: Path) -> None:
         (folder / "plink.log").write_text("\n".join(self.logs))
-        np.save(folder / "panel.npy", self._panel, allow_pickle=False)
+        save_array(folder / "panel.npy", self._panel)
 
     def _load(self, folder: Path) -> None:
         self.logs = [log for log in [(folder / "plink.log").read_text()] if log]

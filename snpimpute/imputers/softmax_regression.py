@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from snpimpute.base.files import save_array
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.imputers.contract import MIN_SEEN, Imputer, Params, Report, Trial, Validation, Variant
@@ -168,7 +169,7 @@ class SoftmaxRegression(Imputer):
         return Regression(center, scale, weights, intercept)
 
     def _save(self, folder: Path) -> None:
-        np.save(folder / "panel.npy", self._panel, allow_pickle=False)
+        save_array(folder / "panel.npy", self._panel)
         if self._lacking is not None:
             fitted = vars(self._regression(~self._lacking, self._lacking))
             np.savez(folder / "regression.npz", lacking=self._lacking, allow_pickle=False, **fitted)

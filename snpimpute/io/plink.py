@@ -57,7 +57,7 @@ def plink_stream(
     bim["pos"] = pos.astype(np.int64)
     if len(bim):
         require_position(str(bim.contig[bim.pos.idxmax()]), int(bim.pos.max()), f"{path.stem}.bim")
-    placed = bim[bim.pos >= 0]  # a negative position says: leave this variant out
+    placed = bim[bim.pos > 0]  # a negative position says: leave this variant out; 0, that its place is not known
     wanted = placed if region is None else _in_region(placed, region, path.name)
     records = _records(path, bim, wanted, len(fam), None if samples is None else rows, accept, lines)
     own = fam.iloc[rows].reset_index(drop=True)

@@ -13,6 +13,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.io.builds import plain_contig
 
 SPELLED = re.compile(r"(?P<contig>[^\s:]+):(?P<pos>\d+)(?::(?P<ref>[^\s:]+):(?P<alt>[^\s:]+))?")
+STRETCH = re.compile(r"(?P<contig>[^\s:]+):(?P<first>\d+)-(?P<last>\d+)")
 ALLELES = re.compile(r"[ACGTNacgtn*.]+|<[^>\s]+>")
 Place = tuple[str, int]  # contig without what only fashion decides, position from 1
 
@@ -35,7 +36,7 @@ class SiteList:
 
     @classmethod
     def read(cls, path: Path, what: str) -> SiteList:
-        """Read a list: contig:pos, contig:pos:ref:alt, `contig pos`, `contig pos ref alt`, `contig pos id ref alt`, BED, or ids.
+        """Read a list: contig:pos, contig:pos:ref:alt, contig:first-last, `contig pos`, `contig pos ref alt`, `contig pos id ref alt`, BED, or ids.
 
         A file that ends in .bed, or whose lines have three columns of which the last two are numbers, lists stretches: from 0
         and without its end in a .bed, from 1 and with its end elsewhere. Lines that begin with # are passed over.
@@ -73,6 +74,9 @@ class SiteList:
                 if spelled := SPELLED.fullmatch(word):
                     place = (plain_contig(spelled["contig"]), int(spelled["pos"]))
                     self._add_site(place, None if spelled["ref"] is None else [spelled["ref"], spelled["alt"]])
+                elif stretch := STRETCH.fullmatch(word):
+                    first_last = (int(stretch["first"]), int(stretch["last"]))
+                    self.stretches.setdefault(plain_contig(stretch["contig"]), []).append(first_last)
                 self.ids.add(word)
 
     def _add_site(self, place: Place, pair: list[str] | None) -> None:

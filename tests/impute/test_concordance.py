@@ -303,6 +303,7 @@ def test_a_list_of_typed_sites(tmp_path, pair):
     known = pair[2].calls != MISSING
     assert found.counts["calls"] == known[:, 102:].sum() and found.typed["calls"] == known[:, :102].sum()
     assert found.counts["sites"] == 250 and found.counts["sites_scored"] == 148
+    assert found.notes[-1].startswith("102 of the 250 compared sites are in")
     assert (found.sites.calls[:102] == 0).all() and found.sites.concordance[:102].isna().all()
     with pytest.raises(InputError, match=r"cannot read the typed sites in .*none\.txt"):
         compare_files(pair[0], pair[1], typed=tmp_path / "none.txt")

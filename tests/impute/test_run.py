@@ -289,6 +289,16 @@ def test_no_room_for_the_work_is_one_line(truth, model, tmp_path, kilobytes):
     assert not list(tmp_path.glob("*o.vcf*"))
 
 
+def test_the_target_is_not_overwritten(model, target, tmp_path):
+    before = target.read_bytes()
+    for output in (target, tmp_path / "link.vcf.gz"):
+        if output != target:
+            output.symlink_to(target)
+        with pytest.raises(InputError, match="is the target itself, which is not overwritten"):
+            impute_file(ImputeSettings(target, output, model=model), tmp_path)
+    assert target.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
