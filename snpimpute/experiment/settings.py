@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 from snpimpute.base.errors import InputError
 from snpimpute.base.names import PLAIN, is_plain
 from snpimpute.dataset.settings import SIMULATED, DataSettings, Settings
+from snpimpute.io.stream import stem
 
 
 class Budget(Settings):
@@ -222,8 +223,7 @@ def for_genotypes(
 
 def name_of(source: Path) -> str:
     """Return a name for a dataset or model, made from the name of a genotype file."""
-    stem = re.sub(r"(\.vcf)?(\.gz|\.bgz|\.bcf|\.bed|\.pgen|\.vcf)$", "", source.name)
-    plain = re.sub(r"\.{2,}", ".", re.sub(r"[^A-Za-z0-9._-]+", "-", stem))
+    plain = re.sub(r"\.{2,}", ".", re.sub(r"[^A-Za-z0-9._-]+", "-", stem(source)))
     return plain.lstrip("._-")[:100] or "genotypes"
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -147,6 +149,15 @@ def numbered_samples(**counts: int) -> pd.DataFrame:
 def site_keys(sites: pd.DataFrame) -> list[str]:
     """Return `contig:pos:ref:alt` of each row of a sites table."""
     return [f"{c}:{p}:{r}:{a}" for c, p, r, a in zip(sites.contig, sites.pos, sites.ref, sites.alt, strict=True)]
+
+
+def contig_slices(sites: pd.DataFrame) -> Iterator[slice]:
+    """Yield the rows of each contig of a sites table in which the sites of a contig stand together."""
+    names = sites["contig"].to_numpy()
+    borders = np.flatnonzero(names[1:] != names[:-1]) + 1
+    for first, last in itertools.pairwise([0, *borders.tolist(), len(names)]):
+        if last > first:
+            yield slice(first, last)
 
 
 def require_same_sites(expected: pd.DataFrame, found: pd.DataFrame, what: str) -> None:

@@ -149,8 +149,7 @@ class _Comparison:
                 f"{streams[2].name} has none of the samples of {self._truth.name}: it has {shortened(streams[2].names, 4)}"
             )
         self._listed, self._typed = listed, typed
-        self._any_typed = False
-        self._n_listed = 0  # sites that are in the list of typed ones
+        self._n_typed = 0  # compared sites that the list or the file of typed calls has
         n = len(self.names)
         self._block_size = max(1, CALLS_PER_BLOCK // n)
         self._block: list[tuple[Pair, np.ndarray, np.ndarray]] = []
@@ -195,14 +194,13 @@ class _Comparison:
         if self._listed is not None:
             alleles = (pair.ref, pair.alt)
             if any(self._listed.holds(r.contig, r.pos, r.id, alleles) for r in (truth, imputed)):
-                self._any_typed = True
-                self._n_listed += 1
+                self._n_typed += 1
                 return everyone, nobody
             return nobody, nobody
         of_site = [r for (ref, alts), records in typed.items() if {ref, *alts} <= {pair.ref, pair.alt} for r in records]
         if not of_site:
             return nobody, nobody
-        self._any_typed = True
+        self._n_typed += 1
         kinds = np.append(of_site[0].kinds, NO_CALL)[self._typed_rows]
         return (kinds != NO_CALL) & (kinds != HALF), kinds == HALF
 
@@ -299,7 +297,7 @@ class _Comparison:
         self._add_block()
         if not self._rows:
             raise InputError(_why_no_site(self._truth.name, self._imputed.name, self.counts))
-        if self._typed is not None and not self._any_typed:
+        if self._typed is not None and not self._n_typed:
             raise InputError(
                 f"nothing in {self._typed} is among the sites of {self._truth.name} and {self._imputed.name}: with it no call would be "
                 f"known before imputation, and all would be scored; is it of the same region, and spelled contig:pos or contig pos?"
@@ -351,7 +349,7 @@ class _Comparison:
             quality=quality, thresholds=thresholds, filters=filters,
             notes=(
                 *(f"{stream.name}: {note}" for stream in self._streams for note in sorted(stream.notes)),
-                *([] if self._listed is None else [f"{self._n_listed:,} of the {len(sites):,} compared sites are in {self._typed}"]),
+                *([] if self._listed is None else [f"{self._n_typed:,} of the {len(sites):,} compared sites are in {self._typed}"]),
             ),
         )  # fmt: skip
 

@@ -114,6 +114,10 @@ class FitSettings:
     def __post_init__(self) -> None:
         require_plain(self.name, "the model's name")
 
+    def window_size(self) -> str:
+        """Return the size of the windows: the one given, else the imputer's own."""
+        return self.window or imputers.load(self.imputer).fit_window
+
     def digest(self) -> str:
         """Return the digest of all that decides the model, with the files' contents, without the number of threads."""
         return self._digest_without("threads")
@@ -188,7 +192,7 @@ def _fit(settings: FitSettings, cls: type[Imputer], home: Path, watch: Watch) ->
         each.require_contigs(panel.sites.contig)
     if settings.samples is not None:
         panel = attach_samples(panel, read_samples(settings.samples))
-    windows = _cut_windows(settings.window or cls.fit_window, settings.overlap, panel.sites, genetic_map)
+    windows = _cut_windows(settings.window_size(), settings.overlap, panel.sites, genetic_map)
     held = _held_out(settings, panel)
     pilots = _spread_windows(len(windows), settings.pilots) if held.any() else []
     plan: dict[str, Any] = {
@@ -442,7 +446,7 @@ def _register(settings: FitSettings, home: Path, model: WindowedModel, measured:
             params={
                 **model.about["params"],
                 "seed": settings.seed,
-                "window": settings.window or imputers.load(settings.imputer).fit_window,
+                "window": settings.window_size(),
                 "overlap": settings.overlap,
             },
             metrics=metrics,

@@ -16,7 +16,7 @@ from snpimpute import imputers
 from snpimpute.base.checksums import TABLE, require_checksums
 from snpimpute.base.errors import InputError
 from snpimpute.base.names import require_plain
-from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, require_same_sites
+from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, contig_slices, require_same_sites
 from snpimpute.imputers.contract import Imputer
 from snpimpute.io.maps import GeneticMap
 
@@ -118,11 +118,8 @@ def _require_overlap(overlap: float) -> None:
 
 def contigs_of(sites: pd.DataFrame) -> Iterator[tuple[str, int, int]]:
     """Yield each contig with the number of its first site, and of the first site after it."""
-    names = sites["contig"].to_numpy()
-    borders = np.flatnonzero(names[1:] != names[:-1]) + 1
-    for first, last in zip([0, *borders], [*borders, len(names)], strict=True):
-        if last > first:
-            yield str(names[first]), int(first), int(last)
+    for part in contig_slices(sites):
+        yield str(sites["contig"].iloc[part.start]), part.start, part.stop
 
 
 def weights_in(windows: Sequence[Window], number: int) -> np.ndarray:

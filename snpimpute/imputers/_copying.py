@@ -179,15 +179,16 @@ class Copying:
         pairs = Pairs(calls[observed], copied[:, observed], self.error, start)
         forward = pairs.forward(self._switch_probabilities(observed))
         backward = np.ones_like(forward[0])
-        alleles, place = np.ascontiguousarray(copied.T, dtype=np.float32), self.place  # (n_sites, K)
+        alleles = np.ascontiguousarray(copied.T, dtype=np.float32)  # (n_sites, K)
+        place = self.place
         out = np.eye(3, dtype=np.float32)[calls]
         for k in range(len(observed) - 1, -2, -1):
             first = observed[k] if k >= 0 else -1
             last = observed[k + 1] if k + 1 < len(observed) else len(calls)
             if last - first > 1:
                 sites = np.arange(first + 1, last)
-                ends = self.place[max(first, 0)], self.place[min(last, len(calls) - 1)]
-                before, after = (self._switch_within(gap) for gap in (place[sites] - ends[0], ends[1] - place[sites]))
+                before = self._switch_within(place[sites] - place[max(first, 0)])
+                after = self._switch_within(place[min(last, len(calls) - 1)] - place[sites])
                 reached = forward[k] if k >= 0 else np.outer(pairs.start, pairs.start)
                 out[sites] = pairs.between(reached, backward, before, after, alleles[sites])
             if k >= 0:

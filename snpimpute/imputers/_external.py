@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import gzip
-import itertools
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.files import save_array
 from snpimpute.base.programs import program, run_program
 from snpimpute.dataset.training_masks import TrainingMask
-from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, numbered_samples, site_keys
+from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, contig_slices, numbered_samples, site_keys
 from snpimpute.imputers._description import Description, filled_in, parse_description
 from snpimpute.imputers.beagle import Beagle, smoothed
 from snpimpute.imputers.contract import HAPLOTYPE_WINDOW, MIN_SEEN, Imputer, Params, Report, Trial, Validation, Variant
@@ -174,11 +173,7 @@ class External(Imputer):
 
     def _parts(self) -> list[slice]:
         """Return the sites that each run takes: those of one contig, or all."""
-        contigs = self.sites["contig"].to_numpy()
-        borders = [0, len(contigs)]
-        if self.about.run.one_contig:
-            borders[1:1] = (np.flatnonzero(contigs[1:] != contigs[:-1]) + 1).tolist()
-        return [slice(first, last) for first, last in itertools.pairwise(borders)]
+        return list(contig_slices(self.sites)) if self.about.run.one_contig else [slice(0, len(self.sites))]
 
     def _prepared_target(self, target: GenotypeMatrix, hidden: np.ndarray) -> GenotypeMatrix:
         """Return the target with numbered samples, phased if the program wants that; missing calls stay missing."""

@@ -21,7 +21,7 @@ from snpimpute.dataset.masks import site_masks
 from snpimpute.dataset.scenarios import at_hidden
 from snpimpute.dataset.splits import split_samples, unit_labels
 from snpimpute.dataset.training_masks import TrainingMask
-from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
+from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, contig_slices
 from snpimpute.imputers._copying import Copying
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import HAPLOTYPE_WINDOW, MIN_SEEN, Imputer, Params, Report, Validation
@@ -245,14 +245,14 @@ class Mosaic(Imputer):
             sites, inner = slice(stretch.begin, stretch.end), slice(stretch.first, stretch.last)
             if (calls[inner] == MISSING).any() and (calls[sites] != MISSING).sum() >= MIN_SEEN:
                 copying = Copying(self._haplotypes[:, sites], self._place[sites], self.switch, self.params, self.seed)
-                out[inner] = copying.posterior(calls[sites])[stretch.first - stretch.begin :][
-                    : stretch.last - stretch.first
-                ]
+                posterior = copying.posterior(calls[sites])
+                out[inner] = posterior[stretch.first - stretch.begin : stretch.last - stretch.begin]
         return out
 
     def _stretches(self, seen: np.ndarray) -> Iterator[Stretch]:
         """Cut each contig into stretches with about as many observed calls each; `seen` is bool (n_sites,)."""
-        for begin, end in contig_borders(self.sites):
+        for part in contig_slices(self.sites):
+            begin, end = part.start, part.stop
             n_seen = np.concatenate([[0], np.cumsum(seen[begin:end])])  # before each site, and in all
             n_parts = max(1, -(-int(n_seen[-1]) // self.params.window))
             inner = np.searchsorted(n_seen, np.linspace(0, n_seen[-1], n_parts + 1)[1:-1].round())
@@ -277,13 +277,6 @@ class Mosaic(Imputer):
         self.switch = json.loads((folder / "chosen.json").read_text())["switch"]
 
 
-def contig_borders(sites: pd.DataFrame) -> Iterator[tuple[int, int]]:
-    """Yield the numbers of the first site of each contig and of the first one after it."""
-    contigs = sites["contig"].to_numpy()
-    borders = np.flatnonzero(contigs[1:] != contigs[:-1]) + 1
-    yield from itertools.pairwise([0, *borders.tolist(), len(contigs)])
-
-
 def places(sites: pd.DataFrame) -> np.ndarray:
     """Return where sites stand on their contigs, the mean gap between neighbours as the unit, float64 (n_sites,).
 
@@ -291,12 +284,11 @@ def places(sites: pd.DataFrame) -> np.ndarray:
     also more likely to tell apart haplotypes that have switched.
     """
     place = np.arange(len(sites), dtype=float)
-    for begin, end in contig_borders(sites):
-        pos = sites["pos"].to_numpy(dtype=float)[begin:end]
-        if end - begin > 1 and pos[-1] > pos[0]:
-            place[begin:end] += BY_POSITION * (
-                (pos - pos[0]) / (pos[-1] - pos[0]) * (end - begin - 1) - np.arange(end - begin)
-            )
+    for part in contig_slices(sites):
+        pos = sites["pos"].to_numpy(dtype=float)[part]
+        if pos[-1] > pos[0]:
+            number = np.arange(len(pos))
+            place[part] += BY_POSITION * ((pos - pos[0]) / (pos[-1] - pos[0]) * (len(pos) - 1) - number)
     return place
 
 

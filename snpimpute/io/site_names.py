@@ -62,8 +62,7 @@ class SiteList:
 
     def _add(self, words: list[str], zero_based: bool) -> None:
         if len(words) >= 3 and words[1].isdecimal() and words[2].isdecimal():
-            first, last = int(words[1]) + zero_based, int(words[2])
-            self.stretches.setdefault(plain_contig(words[0]), []).append((first, last))
+            self._add_stretch(words[0], int(words[1]) + zero_based, int(words[2]))
         elif len(words) >= 2 and words[1].isdecimal():
             place = (plain_contig(words[0]), int(words[1]))
             pairs = [words[i : i + 2] for i in (2, 3) if len(words) >= i + 2]
@@ -75,9 +74,11 @@ class SiteList:
                     place = (plain_contig(spelled["contig"]), int(spelled["pos"]))
                     self._add_site(place, None if spelled["ref"] is None else [spelled["ref"], spelled["alt"]])
                 elif stretch := STRETCH.fullmatch(word):
-                    first_last = (int(stretch["first"]), int(stretch["last"]))
-                    self.stretches.setdefault(plain_contig(stretch["contig"]), []).append(first_last)
+                    self._add_stretch(stretch["contig"], int(stretch["first"]), int(stretch["last"]))
                 self.ids.add(word)
+
+    def _add_stretch(self, contig: str, first: int, last: int) -> None:
+        self.stretches.setdefault(plain_contig(contig), []).append((first, last))
 
     def _add_site(self, place: Place, pair: list[str] | None) -> None:
         if pair is None or "." in pair:
