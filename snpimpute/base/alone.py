@@ -77,13 +77,15 @@ def work_folder(name: str) -> Iterator[Path]:
 def clear_work_folders() -> None:
     """Remove this user's work folders whose process has ended: nobody holds their lock."""
     with os.scandir(tempfile.gettempdir()) as entries:
-        left = [entry.path for entry in entries if entry.name.startswith(WORK) and entry.stat().st_uid == os.getuid()]
+        left = [Path(entry.path) for entry in entries if entry.name.startswith(WORK)]
     for path in left:
-        with suppress(OSError):  # another process clears it too
+        with suppress(OSError):  # its own process, or another that clears, has removed it meanwhile
+            if path.stat().st_uid != os.getuid():
+                continue
             descriptor = os.open(path, os.O_RDONLY)
             try:
                 if _lock(descriptor):
-                    remove(Path(path))
+                    remove(path)
             finally:
                 os.close(descriptor)
 

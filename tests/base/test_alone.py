@@ -104,6 +104,11 @@ def test_what_a_killed_process_left_is_cleared_and_what_lives_is_not(tmp_path: P
     assert (tmp_path / "made").read_text() == "whole" and not beside.exists()
 
 
+def test_a_work_folder_that_goes_away_while_it_is_looked_at_stops_nobody(temporary: Path) -> None:
+    (temporary / f"{WORK}gone-1-x").symlink_to("nowhere")  # listed, but not there
+    clear_work_folders()
+
+
 def test_a_full_disk_is_told_whoever_finds_it() -> None:
     wrapped = ValueError("cannot save")
     wrapped.__cause__ = OSError(28, "No space left on device")
