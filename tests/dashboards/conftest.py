@@ -30,6 +30,20 @@ ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "experiments" / "smoke.toml"
 PICTURES = ROOT / "build" / "pictures"
 PATIENCE = 90_000  # milliseconds: two busy cores
+QUIET = 300  # milliseconds without a change after which a page has settled; a slider waits for 200 before it tells its value
+HELD = 5.0  # seconds that what the dashboard has read holds
+# Each page notes when it last changed, or last spoke with the server.
+NOTE_CHANGES = """
+window.changed = performance.now();
+const note = () => { window.changed = performance.now(); };
+new MutationObserver(note).observe(document, {subtree: true, childList: true, attributes: true, characterData: true});
+window.WebSocket = class extends WebSocket {
+    constructor(...given) { super(...given); this.addEventListener('message', note); }
+    send(message) { note(); super.send(message); }
+};
+"""
+SETTLED = f"""() => performance.now() - window.changed > {QUIET}
+    && document.querySelector('[data-testid=stApp]')?.getAttribute('data-test-script-state') === 'notRunning'"""
 NO_STORE = {"MLFLOW_TRACKING_URI", "SNPIMPUTE_RUNS", "SNPIMPUTE_STUDIES", "MLFLOW_RUN_ID"}
 STUDY = "calves-{digest}-dense-long-0a1b2c3d"
 
@@ -81,6 +95,7 @@ class Visit:
         self.name = name
         self.complaints: list[str] = []
         self.strangers: set[str] = set()
+        self.read = 0.0  # when the page had settled
         self.heard = {"console": self._said, "pageerror": self._failed, "request": self._asked}
         for event, hear in self.heard.items():
             self.page.on(event, hear)
@@ -112,12 +127,14 @@ class Visit:
 
     def settle(self) -> Visit:
         """Wait until the page has said all that it has to say."""
-        for _ in range(2):
-            self.page.wait_for_function(
-                "document.querySelector('[data-testid=stApp]')?.getAttribute('data-test-script-state') === 'notRunning'"
-            )
-            self.page.wait_for_timeout(400)
+        self.page.evaluate("window.changed = performance.now()")
+        self.page.wait_for_function(SETTLED, polling=50)
+        self.read = time.monotonic()
         return self
+
+    def until_it_is_read_anew(self) -> None:
+        """Wait until nothing holds any more of what the dashboard read for this page."""
+        self.page.wait_for_timeout(1000 * max(0.0, self.read + HELD + 0.1 - time.monotonic()))
 
     def choose(self, label: str, option: str) -> Visit:
         self._pull_down(label)
@@ -242,8 +259,14 @@ class Tabs:
     """Tabs of the browser that no visit uses, by colour scheme: a tab that is used again has the scripts at hand."""
 
     def __init__(self, browser: Any) -> None:  # noqa: F811
-        self.context = cache(lambda scheme: browser.new_context(color_scheme=scheme))
+        self.browser = browser
+        self.context = cache(self._context)
         self.free: dict[str, list[Any]] = defaultdict(list)
+
+    def _context(self, scheme: str) -> Any:
+        context = self.browser.new_context(color_scheme=scheme)
+        context.add_init_script(NOTE_CHANGES)
+        return context
 
     def take(self, scheme: str, width: int) -> Any:
         page = self.free[scheme].pop() if self.free[scheme] else self.context(scheme).new_page()
