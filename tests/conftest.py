@@ -6,11 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import hypothesis
 import pytest
 from filelock import FileLock
+
+from snpimpute.tracking import store
+from snpimpute.tracking.database import make_store
 
 pytest.register_assert_rewrite("snpimpute.imputers.testing")
 
@@ -47,14 +52,57 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
+def shared_by_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that all processes of this run of the tests have in common."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session", autouse=True)
+def store_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Path]]:
+    """Lets this process copy one store without runs where it would make a new one, which takes MLflow a second.
+
+    Gives a function that returns the store's SQLite file. Processes that tests start make theirs themselves.
+    """
+    make, shared = store._make_without_syncs, shared_by_all(tmp_path_factory)
+
+    @cache
+    def made() -> Path:
+        with FileLock(shared / "fresh.lock"):
+            (shared / "fresh").mkdir(exist_ok=True)
+            make_store(shared / "fresh" / "mlflow.db", make)
+        return shared / "fresh" / "mlflow.db"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "_make_without_syncs", lambda database: shutil.copy(made(), database))
+        yield made
+
+
+@pytest.fixture
+def fresh_database(store_once: Callable[[], Path]) -> Path:
+    """The database of a store without runs: to be copied, not to be changed."""
+    return store_once()
+
+
+@pytest.fixture(scope="session")
+def with_store(store_once: Callable[[], Path]) -> Callable[[Path], Path]:
+    """Makes a folder of runs with a store without runs in it, for a command that need not make it; returns the folder."""
+
+    def made(runs: Path) -> Path:
+        runs.mkdir(parents=True, exist_ok=True)
+        shutil.copy(store_once(), runs)
+        return runs
+
+    return made
+
+
 @pytest.fixture(scope="session")
 def smoke_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder in which `mlflow run . -e main` has done the smoke experiment: to be copied, not to be changed.
 
     `my runs` in it is the folder of runs, `printed.txt` what the command printed; MLflow's own store lies beside them.
     """
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    shared = shared_by_all(tmp_path_factory)
     folder = shared / "smoke" / "snp impute"
     with FileLock(shared / "smoke.lock"):
         if not (folder / "printed.txt").exists():

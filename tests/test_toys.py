@@ -65,7 +65,7 @@ def run(folder: Path, *command: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def copy(tmp_path_factory) -> Path:
+def copy(tmp_path_factory, with_store) -> Path:
     """The package with three toys: one entry each, of which no other file of it is told."""
     folder = tmp_path_factory.mktemp("toys")
     for name in ("snpimpute", "dashboards"):
@@ -77,6 +77,7 @@ def copy(tmp_path_factory) -> Path:
         before, after = path.read_text().split("_ALL = (\n", 1)
         path.write_text(f"{before}_ALL = ({entry}{after}")
     (folder / "toys.toml").write_text(EXPERIMENT)
+    with_store(folder / "runs")
     return folder
 
 

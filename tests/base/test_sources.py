@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -91,10 +92,11 @@ def test_every_imputer_has_a_key_of_its_own() -> None:
     assert len(set(keys.values())) == len(keys)
 
 
-def test_an_edited_imputer_is_fitted_anew_and_no_other(tmp_path: Path) -> None:
+def test_an_edited_imputer_is_fitted_anew_and_no_other(tmp_path: Path, with_store: Callable[[Path], Path]) -> None:
     """A copy of the package, in which one imputer's file is changed between two starts of the same experiment."""
     shutil.copytree(ROOT / "snpimpute", tmp_path / "snpimpute", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "little.toml").write_text(LITTLE)
+    with_store(tmp_path / "runs")
 
     def train() -> dict[str, set[str]]:
         command = [sys.executable, "-m", "snpimpute", "evaluate", "little.toml", "--json"]

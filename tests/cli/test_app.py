@@ -287,9 +287,9 @@ def test_help_imports_nothing_heavy():
     assert not loaded & {"numpy", "pandas", "pydantic", "mlflow", "optuna", "torch", "tensorflow", "rich"}
 
 
-def test_interrupted_work_ends_its_children(tmp_path, vcf):
+def test_interrupted_work_ends_its_children(tmp_path, vcf, with_store):
     """A signal in the middle of a study leaves no Java behind, and the same command goes on."""
-    runs = tmp_path / "runs with space"
+    runs = with_store(tmp_path / "runs with space")
     command = [*SNPIMPUTE, "tune", str(vcf), "--imputer", "beagle", "--trials", "40", "--runs", str(runs)]
     process = subprocess.Popen(
         command,
@@ -313,10 +313,10 @@ def test_interrupted_work_ends_its_children(tmp_path, vcf):
 
 
 @pytest.mark.skipif(shutil.which("script") is None, reason="needs the program script for a terminal")
-def test_a_bar_on_a_terminal_and_quiet_in_a_file(tmp_path, vcf):
+def test_a_bar_on_a_terminal_and_quiet_in_a_file(tmp_path, vcf, with_store):
     command = [*SNPIMPUTE, "train", str(vcf), "--imputer", "mode", "--runs"]
-    quiet = subprocess.run([*command, str(tmp_path / "a")], capture_output=True, text=True, check=True)
+    quiet = subprocess.run([*command, str(with_store(tmp_path / "a"))], capture_output=True, text=True, check=True)
     assert quiet.stderr == ""
-    line = " ".join([*command, str(tmp_path / "b")])
+    line = " ".join([*command, str(with_store(tmp_path / "b"))])
     shown = subprocess.run(["script", "-qec", line, "/dev/null"], capture_output=True, text=True, check=True)
     assert "train mode/default" in shown.stdout

@@ -39,9 +39,10 @@ def test_the_commands_of_a_page_run(page: Path, tmp_path: Path):
 
 
 @pytest.fixture(scope="module")
-def walked(tmp_path_factory):
+def walked(tmp_path_factory, with_store):
     """The folder that the commands of the page on imputing ran in, and what they printed."""
     folder = tmp_path_factory.mktemp("walk")
+    with_store(folder / "runs")
     return folder, run_blocks(WALK, folder)
 
 

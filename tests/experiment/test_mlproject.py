@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -21,10 +22,12 @@ from snpimpute.cli import app as cli
 from snpimpute.experiment.rows import plan
 from snpimpute.experiment.settings import read
 from snpimpute.tracking.writer import Tracker
+from tests.cli.test_app import said
 from tests.conftest import project_environment
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "experiments" / "smoke.toml"
+WithStore = Callable[[Path], Path]
 LITTLE = """
 name = "little"
 threads = 1
@@ -102,15 +105,19 @@ def test_evaluate_scores_the_registered_models(project: Path, smoke: tuple[Path,
     assert re.findall(table, done.stdout, re.MULTILINE) == re.findall(table, before, re.MULTILINE)
 
 
-def test_evaluate_with_none_registered_says_what_to_run(project: Path) -> None:
+def test_evaluate_with_none_registered_says_what_to_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, project: Path, with_store: WithStore
+) -> None:
+    with_store(project / "empty")
     done = mlflow_run(project, "evaluate", config="little.toml", runs="empty")
     assert done.returncode != 0
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("snpimpute: ")]
     assert "no registered model was fitted on calves" in line and "mlflow run . -e train" in line
     assert "Traceback" not in done.stderr
-    command = [sys.executable, "-m", "snpimpute", "evaluate", "little.toml", "--registered", "--runs", "empty"]
-    alone = subprocess.run(command, cwd=project, env=project_environment(), capture_output=True, text=True)
-    assert (alone.returncode, alone.stdout, alone.stderr) == (2, "", f"{line}\n")
+    monkeypatch.chdir(project)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    alone = said(capsys, monkeypatch, "evaluate", "little.toml", "--registered", "--runs", "empty")
+    assert alone == (2, "", f"{line}\n")
 
 
 def test_a_store_that_the_user_names_is_kept_to(project: Path, tmp_path: Path) -> None:
@@ -135,12 +142,13 @@ def test_a_store_that_the_user_names_is_kept_to(project: Path, tmp_path: Path) -
     assert not (own.data.tags.keys() & {"imputer", "snpimpute.key"}) and own.data.metrics == {}
 
 
-def test_a_default_store_elsewhere_is_nobodys_choice(project: Path, tmp_path: Path) -> None:
-    done = mlflow_run(project, "train", cwd=tmp_path, config="little.toml", runs=tmp_path / "runs", imputer="mode")
+def test_a_default_store_elsewhere_is_nobodys_choice(project: Path, tmp_path: Path, with_store: WithStore) -> None:
+    runs = with_store(tmp_path / "runs")
+    done = mlflow_run(project, "train", cwd=tmp_path, config="little.toml", runs=runs, imputer="mode")
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "runs" / "mlflow.db").is_file()
-    client = Tracker(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "runs").client
-    assert client.search_registered_models() == []
+    here, elsewhere = (Tracker(f"sqlite:///{folder / 'mlflow.db'}", runs).client for folder in (runs, tmp_path))
+    assert [model.name for model in here.search_registered_models()] == ["snpimpute-calves"]
+    assert elsewhere.search_registered_models() == []
 
 
 def test_entry_points_are_verbs_with_their_options() -> None:
@@ -184,9 +192,10 @@ def test_the_conda_environment_has_the_programs_and_pins() -> None:
 # ---------------------------------------------------------------------- usage reports
 
 
-def test_steps_and_workers_start_with_usage_reports_off(tmp_path: Path) -> None:
+def test_steps_and_workers_start_with_usage_reports_off(tmp_path: Path, with_store: WithStore) -> None:
     """Every process that an experiment starts, looked at while it runs."""
     (tmp_path / "little.toml").write_text(LITTLE)
+    with_store(tmp_path / "runs")
     command = [sys.executable, "-m", "snpimpute", "train", "little.toml", "--runs", "runs"]
     without = project_environment()
     del without["MLFLOW_DISABLE_TELEMETRY"]

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.timeout(1800)  # on a busy machine
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def runs(tmp_path_factory: pytest.TempPathFactory, with_store: Callable[[Path], Path]) -> Path:
     """The folder of runs, after the smaller experiment was run by its command."""
     folder = tmp_path_factory.mktemp("simpute")
     matrix = small_panel(160, 240, missing=0.0)
@@ -56,7 +57,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "experiment",
         str(folder / "simpute.toml"),
         "--runs",
-        str(folder / "runs"),
+        str(with_store(folder / "runs")),
     ]
     for option, names in (("--data", WANTED), ("--imputer", ("simpute", "beagle"))):
         command += [word for name in names for word in (option, name)]

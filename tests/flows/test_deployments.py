@@ -136,9 +136,9 @@ def prefect(tmp_path_factory) -> Iterator[Prefect]:
 
 
 @pytest.fixture(scope="module")
-def runs(prefect, tmp_path_factory) -> dict[str, tuple[str, Path]]:
+def runs(prefect, tmp_path_factory, with_store) -> dict[str, tuple[str, Path]]:
     """Two experiments side by side, good and bad: the id of the run and its folder."""
-    good, bad = tmp_path_factory.mktemp("good"), tmp_path_factory.mktemp("bad")
+    good, bad = (with_store(tmp_path_factory.mktemp(name)) for name in ("good", "bad"))
     config = bad / "bad.toml"
     config.write_text(f'imputers = ["mode", "beagle"]{LITTLE}[variants.beagle.default]\nparams = {{ map = "no.map" }}')
     smoke = {

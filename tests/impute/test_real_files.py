@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from snpimpute.cli import app as cli
 from snpimpute.impute.fit import FitSettings, fit
 from snpimpute.io.matrix import read_matrix
 
@@ -25,10 +26,23 @@ CASES = ROOT / "tests" / "data" / "cases"
 class Folder:
     """A copy of a case's files, and the command line run in it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, captured: pytest.CaptureFixture[str]) -> None:
         self.path = path
+        self.captured = captured
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """What a command does and prints, C libraries too, in this process."""
+        self.captured.readouterr()
+        with pytest.MonkeyPatch.context() as here, pytest.raises(SystemExit) as ended:
+            here.chdir(self.path)
+            here.setattr(sys, "argv", ["snpimpute", *words])
+            for variable in ("MLFLOW_TRACKING_URI", "SNPIMPUTE_RUNS"):
+                here.delenv(variable, raising=False)
+            cli.main()
+        return subprocess.CompletedProcess(words, int(ended.value.code or 0), *self.captured.readouterr())
+
+    def run_apart(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """The same in a process of its own, which a reader of files may crash."""
         environment = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "SNPIMPUTE_RUNS")}
         command = [sys.executable, "-m", "snpimpute", *words]
         environment["PYTHONPATH"] = str(ROOT)
@@ -39,9 +53,9 @@ class Folder:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def refused(self, *words: str) -> str:
+    def refused(self, *words: str, apart: bool = False) -> str:
         """The one line of a command that ends with exit status 2."""
-        done = self.run(*words)
+        done = self.run_apart(*words) if apart else self.run(*words)
         assert done.returncode == 2 and done.stdout == "", (done.returncode, done.stdout, done.stderr)
         (line,) = done.stderr.splitlines()
         return line
@@ -64,8 +78,8 @@ class Folder:
 
 
 @pytest.fixture
-def case(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
-    return Folder(Path(shutil.copytree(CASES / request.param, tmp_path / "case")))
+def case(request: pytest.FixtureRequest, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Folder:
+    return Folder(Path(shutil.copytree(CASES / request.param, tmp_path / "case")), capfd)
 
 
 def of(name: str) -> pytest.MarkDecorator:
@@ -223,7 +237,7 @@ def test_a_record_that_cannot_be_read_is_one_line(case: Folder, target: str, ver
         "concordance": ["concordance", "panel.vcf", target],
         "prepare": ["prepare", target],
     }
-    line = case.refused(*words[verb])
+    line = case.refused(*words[verb], apart=True)
     assert target in line and "broken" in line
 
 

@@ -16,7 +16,6 @@ from snpimpute.tracking.connect import tracking_uri
 from snpimpute.tracking.database import make_store, state_of
 from snpimpute.tracking.reader import EmptyStoreError, Store
 from snpimpute.tracking.writer import Tracker
-from tests.tracking.test_writer import fresh_database as fresh_database
 
 ROOT = Path(__file__).parents[2]
 # One process imports MLflow; its children are killed at the given statements of the first creation, or before the rename.

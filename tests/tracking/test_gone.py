@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,6 @@ from snpimpute.tracking import connect
 from snpimpute.tracking.connect import tracking_uri
 from snpimpute.tracking.writer import Tracker
 from tests.tracking.test_writer import free_port, serving
-from tests.tracking.test_writer import fresh_database as fresh_database
 
 
 class Notes(Watch):
@@ -37,11 +37,20 @@ def log(tracker: Tracker, number: int) -> None:
     tracker.log_trial(dataset="x", study="s", imputer="mode", variant="tuned", record=record)
 
 
-def test_a_server_that_is_killed_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_killed_is_waited_for(
+    tmp_path: Path, with_store: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Killed and started again in the middle of the work; then killed for good."""
     monkeypatch.setattr(connect, "TICK", 0.2)
     port, notes = free_port(), Notes()
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        f"sqlite:///{with_store(tmp_path)}/mlflow.db",
+    ]
     command += ["--artifacts-destination", str(tmp_path / "kept"), "--host", "127.0.0.1", "--port", str(port)]
     command += ["--workers", "1"]
     with serving(command, port, tmp_path) as url:

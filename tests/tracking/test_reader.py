@@ -16,7 +16,7 @@ from snpimpute.tracking.connect import tracking_uri
 from snpimpute.tracking.reader import EmptyStoreError, Store
 from snpimpute.tracking.runs import training_tag
 from snpimpute.tracking.writer import Tracker
-from tests.tracking.test_writer import aliases, elsewhere, fresh_database, model_folder, runs, tracker, train
+from tests.tracking.test_writer import aliases, elsewhere, model_folder, runs, tracker, train
 
 
 def content(folder: Path) -> dict[str, str]:

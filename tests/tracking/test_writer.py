@@ -35,14 +35,6 @@ LEVELS = (30.0, 60.0, 90.0)
 
 
 @pytest.fixture(scope="module")
-def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The database of a store without runs: making one takes seconds."""
-    runs = tmp_path_factory.mktemp("fresh")
-    Tracker(tracking_uri(None, runs), runs)
-    return runs / "mlflow.db"
-
-
-@pytest.fixture(scope="module")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model") / "a model"
     Mode(seed=1).fit(small_panel()).save(folder)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -76,13 +76,13 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture
-def mlflow_server(tmp_path: Path) -> Iterator[str]:
+def mlflow_server(tmp_path: Path, with_store: Callable[[Path], Path]) -> Iterator[str]:
     """Address of an MLflow server of its own."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     store = [
         "--backend-store-uri",
-        f"sqlite:///{tmp_path}/mlflow.db",
+        f"sqlite:///{with_store(tmp_path)}/mlflow.db",
         "--artifacts-destination",
         str(tmp_path / "kept"),
     ]
