@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import sys
 from collections.abc import Iterator
 from importlib import metadata
 from importlib.util import find_spec, resolve_name
@@ -73,8 +74,7 @@ def imported_packages(*modules: str, without: frozenset[str] = frozenset()) -> s
 
 def versions_of(names: set[str]) -> dict[str, str]:
     """Map the distributions of these imported packages to their versions, without a build's suffix (`+cpu`)."""
-    installed = _distributions()
-    distributions = {name if name in installed[name] else installed[name][0] for name in names if name in installed}
+    distributions = {found for name in names if (found := _distribution(name)) is not None}
     return {name: metadata.version(name).partition("+")[0] for name in sorted(distributions)}
 
 
@@ -124,7 +124,17 @@ def _normalised_code(path: Path) -> str:
     return ast.dump(tree)
 
 
+def _distribution(package: str) -> str | None:
+    """Return the distribution of an importable package, by preference that of its own name; None if there is none."""
+    if package in sys.stdlib_module_names:
+        return None
+    try:
+        return metadata.distribution(package).name
+    except metadata.PackageNotFoundError:
+        return next(iter(_distributions().get(package, [])), None)
+
+
 @functools.cache
 def _distributions() -> dict[str, list[str]]:
-    """Map each importable package to its distributions."""
+    """Map each importable package to its distributions: this reads the list of files of each that is installed."""
     return {name: list(providers) for name, providers in metadata.packages_distributions().items()}

@@ -10,10 +10,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from snpimpute import imputers
-from snpimpute.base.sources import library_versions, modules_behind, source_digest
+from snpimpute.base.sources import library_versions, modules_behind, source_digest, versions_of
 from snpimpute.imputers.contract import typical
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +86,11 @@ def test_what_stands_behind_an_imputer() -> None:
     assert not {"snpimpute", "snpimpute.imputers", "snpimpute.imputers.dense", "snpimpute.cli.app"} & set(behind)
     assert {"torch", "transformers", "numpy"} <= set(library_versions("snpimpute.imputers.bert"))
     assert "torch" not in library_versions("snpimpute.imputers.mode")
+
+
+def test_a_package_is_named_by_its_distribution() -> None:
+    found = versions_of({"sklearn", "bed_reader", "numpy", "json", "no_such_package"})
+    assert list(found) == ["bed-reader", "numpy", "scikit-learn"] and found["numpy"] == np.__version__
 
 
 def test_every_imputer_has_a_key_of_its_own() -> None:
