@@ -36,7 +36,8 @@ HELD = 5.0  # seconds that what the dashboard has read holds
 NOTE_CHANGES = """
 window.changed = performance.now();
 const note = () => { window.changed = performance.now(); };
-new MutationObserver(note).observe(document, {subtree: true, childList: true, attributes: true, characterData: true});
+const elsewhere = found => found.some(one => !(one.target.closest && one.target.closest('.js-plotly-plot')));
+new MutationObserver(found => { if (elsewhere(found)) note(); }).observe(document, {subtree: true, childList: true, attributes: true, characterData: true});
 window.WebSocket = class extends WebSocket {
     constructor(...given) { super(...given); this.addEventListener('message', note); }
     send(message) { note(); super.send(message); }
