@@ -22,7 +22,7 @@ from snpimpute.dataset.scenarios import at_hidden
 from snpimpute.dataset.splits import split_samples, unit_labels
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, contig_slices
-from snpimpute.imputers._copying import Copying
+from snpimpute.imputers._copying import Copying, Haplotypes
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import HAPLOTYPE_WINDOW, MIN_SEEN, Imputer, Params, Report, Validation
 
@@ -110,7 +110,7 @@ class Mosaic(Imputer):
     Params = MosaicParams
 
     switch: float
-    _haplotypes: np.ndarray  # int8 (n_haplotypes, n_sites)
+    _haplotypes: Haplotypes
 
     @classmethod
     def program_files(cls) -> list[Path]:
@@ -121,8 +121,9 @@ class Mosaic(Imputer):
     def _fit(
         self, panel: GenotypeMatrix, validation: Validation | None, mask: TrainingMask, report: Report | None
     ) -> None:
-        self._haplotypes = self._phased(panel)
-        self.switch = self.params.switch or self._chosen_switch(panel)
+        alleles = self._phased(panel)
+        self.switch = self.params.switch or self._chosen_switch(panel, alleles)
+        self._haplotypes = Haplotypes.of(alleles)
         if validation is not None and report is not None:
             report(0, validation.score(self.posterior))
 
@@ -200,15 +201,20 @@ class Mosaic(Imputer):
         part_of = rng.permutation(len(calls)) % parts
         current, drawn = current.copy(), np.empty((params.draws, *current.shape), dtype=np.int8)
         for part in range(parts):
-            others = current[part_of != part].reshape(-1, current.shape[2])
+            others = Haplotypes.of(current[part_of != part].reshape(-1, current.shape[2]))
             copying = Copying(others, place, switch, params, int(rng.integers(2**31)))
             rows = np.flatnonzero(part_of == part)
             for row, pairs in zip(rows, pool.map(copying.pairs, calls[rows]), strict=True):
                 drawn[:, row], current[row] = pairs, pairs[0]
         return drawn
 
-    def _chosen_switch(self, panel: GenotypeMatrix) -> float:
-        """Return the one of SWITCHES with the lowest log-loss at calls hidden from samples that are set aside."""
+    def _chosen_switch(self, panel: GenotypeMatrix, alleles: np.ndarray) -> float:
+        """Return the one of SWITCHES with the lowest log-loss at calls hidden from samples that are set aside.
+
+        Args:
+            panel: the panel.
+            alleles: int8 (2 * n_samples, n_sites), its haplotypes.
+        """
         if panel.n_samples < LEAST_PANEL:
             return USUAL_SWITCH
         p: MosaicParams = self.params
@@ -217,7 +223,7 @@ class Mosaic(Imputer):
         known = "family" in panel.samples and (panel.samples["family"] != "").any()
         by = "family" if known and len(np.unique(unit_labels(panel.samples, "family"))) > 1 else "random"
         aside = split_samples(panel.samples, min(CHOSEN_ON, panel.n_samples // 5), by, self.seed)
-        haplotypes = self._haplotypes[np.repeat(~aside, 2), middle]
+        haplotypes = Haplotypes.of(alleles[np.repeat(~aside, 2), middle])
         masks = list(site_masks(part.n_sites, CHOSEN_AT, 1, "independent", self.seed).values())
         scored = part.take_samples(aside)
 
@@ -244,7 +250,8 @@ class Mosaic(Imputer):
         for stretch in self._stretches(calls != MISSING):
             sites, inner = slice(stretch.begin, stretch.end), slice(stretch.first, stretch.last)
             if (calls[inner] == MISSING).any() and (calls[sites] != MISSING).sum() >= MIN_SEEN:
-                copying = Copying(self._haplotypes[:, sites], self._place[sites], self.switch, self.params, self.seed)
+                haplotypes = self._haplotypes.between(stretch.begin, stretch.end)
+                copying = Copying(haplotypes, self._place[sites], self.switch, self.params, self.seed)
                 posterior = copying.posterior(calls[sites])
                 out[inner] = posterior[stretch.first - stretch.begin : stretch.last - stretch.begin]
         return out
@@ -269,11 +276,13 @@ class Mosaic(Imputer):
     # ------------------------------------------------------------------ keeping
 
     def _save(self, folder: Path) -> None:
-        save_array(folder / "haplotypes.npy", self._haplotypes)
+        save_array(folder / "haplotypes.npy", self._haplotypes.bits)
+        save_array(folder / "frequencies.npy", self._haplotypes.frequencies)
         (folder / "chosen.json").write_text(json.dumps({"switch": self.switch}) + "\n")
 
     def _load(self, folder: Path) -> None:
-        self._haplotypes = np.load(folder / "haplotypes.npy", allow_pickle=False)
+        bits = np.load(folder / "haplotypes.npy", allow_pickle=False)
+        self._haplotypes = Haplotypes(bits, np.load(folder / "frequencies.npy", allow_pickle=False))
         self.switch = json.loads((folder / "chosen.json").read_text())["switch"]
 
 

@@ -111,7 +111,7 @@ def test_uniform_says_how_much_copying_may_begin_anywhere(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Copying, "_sum_over_pairs", noted)
     found = [
-        Copying(haplotypes, np.arange(40.0), 0.02, Mosaic.Params(**QUICK, uniform=uniform), seed=1).posterior(calls)
+        Copying(Haplotypes.of(haplotypes), np.arange(40.0), 0.02, Mosaic.Params(**QUICK, uniform=uniform), seed=1).posterior(calls)
         for uniform in (1e-3, 1e6)
     ]
     by_resemblance, anywhere = starts
