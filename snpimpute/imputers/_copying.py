@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,43 +14,51 @@ from snpimpute.genotypes.matrix import MISSING
 if TYPE_CHECKING:
     from snpimpute.imputers.mosaic import MosaicParams
 
-BLOCK = 4  # least observed sites of a block, in which the passes over the whole panel copy one haplotype
+# Observed sites of a block, in which a pass over the whole panel copies one haplotype; fewer where few are observed.
+BLOCK, LEAST_BLOCKS = 8, 64
 
 
 @dataclass(frozen=True, eq=False)
 class Haplotypes:
-    """Panel haplotypes at successive sites, a bit an allele.
+    """Panel haplotypes, a bit an allele; each contig begins with a byte of its own, so that contigs share nothing.
 
     Attributes:
-        bits: uint8 (n_bytes, R), alleles at eight sites a byte, the first site in the lowest bit.
+        bits: uint8 (n_bytes, R), eight sites a byte, the first of them in the lowest bit.
         frequencies: float32 (n_sites,), frequency of the alternate allele.
-        before: sites of the first byte that come before the first one.
+        place_of_bit: int (n_sites,), see `places_of_bits`.
     """
 
     bits: np.ndarray
     frequencies: np.ndarray
-    before: int = 0
+    place_of_bit: np.ndarray
 
     @classmethod
-    def of(cls, alleles: np.ndarray) -> Haplotypes:
-        """Pack alleles, int8 (R, n_sites)."""
-        bits = np.ascontiguousarray(np.packbits(alleles.astype(bool), axis=1, bitorder="little").T)
-        return cls(bits, alleles.mean(axis=0, dtype=np.float32))
+    def of(cls, alleles: np.ndarray, contigs: Iterable[slice]) -> Haplotypes:
+        """Pack alleles, int8 (R, n_sites), of which each contig has a slice."""
+        contigs = list(contigs)
+        packed = [np.packbits(alleles[:, part].astype(bool), axis=1, bitorder="little").T for part in contigs]
+        return cls(np.concatenate(packed), alleles.mean(axis=0, dtype=np.float32), places_of_bits(contigs))
 
     @property
     def n_haplotypes(self) -> int:
         return self.bits.shape[1]
 
     def between(self, begin: int, end: int) -> Haplotypes:
-        """Return the haplotypes at the sites from `begin` to `end`."""
-        first = self.before + begin
-        bits = self.bits[first // 8 : -(-(self.before + end) // 8)]
-        return Haplotypes(bits, self.frequencies[begin:end], first % 8)
+        """Return the haplotypes at the sites from `begin` to `end`, of one contig."""
+        places = self.place_of_bit[begin:end]
+        first, last = places[0] // 8, places[-1] // 8
+        return Haplotypes(self.bits[first : last + 1], self.frequencies[begin:end], places - 8 * first)
 
     def alleles(self, chosen: np.ndarray) -> np.ndarray:
         """Return the alleles of some of the haplotypes, uint8 (n_sites, K); `chosen` is int (K,)."""
-        bits = np.unpackbits(np.ascontiguousarray(self.bits[:, chosen]), axis=0, bitorder="little")
-        return bits[self.before : self.before + len(self.frequencies)]
+        return np.unpackbits(self.bits[:, chosen], axis=0, bitorder="little")[self.place_of_bit]
+
+
+def places_of_bits(contigs: Iterable[slice]) -> np.ndarray:
+    """Return the number of each site's bit among those of a haplotype, int (n_sites,): each contig fills its last byte up."""
+    sizes = [part.stop - part.start for part in contigs]
+    first = 8 * np.cumsum([0, *(-(-size // 8) for size in sizes)])
+    return np.concatenate([begin + np.arange(size) for begin, size in zip(first[:-1], sizes, strict=True)])
 
 
 class Copying:
@@ -142,12 +151,13 @@ class Copying:
         """
         from snpimpute.imputers import _recursions
 
-        byte, bit = np.divmod(observed + self.haplotypes.before, 8)
+        byte, bit = np.divmod(self.haplotypes.place_of_bit[observed], 8)
         used, row = np.unique(byte, return_inverse=True)
         by_byte = np.ones((len(used), 8, 2), dtype=np.float32)
         by_byte[row, bit] = likelihood
         n_before = np.searchsorted(byte, used)  # observed sites before each byte
-        blocks = np.unique(n_before // BLOCK, return_inverse=True)[1]
+        size = max(1, min(BLOCK, len(observed) // LEAST_BLOCKS))
+        blocks = np.unique(n_before // size, return_inverse=True)[1]
         middle = np.bincount(blocks[row], self.place[observed]) / np.bincount(blocks[row])
         stays = np.exp(-self.switch_rate * np.diff(middle, prepend=middle[:1])).astype(np.float32)
         return _recursions.usage(self.haplotypes.bits, used, blocks, by_byte, stays)

@@ -101,7 +101,7 @@ def given_one(copied, likelihood, error, of_reference, of_alternate):  # type: i
 
     Args:
         copied: uint8 (K,), the alleles of the haplotypes.
-        likelihood: (3,), of the genotypes.
+        likelihood: (3,), of the genotypes, see `forward_pairs`.
         error: probability that an allele is not the one copied.
         of_reference, of_alternate: (K,), written: the likelihood if the other one copied has allele 0 or 1.
     """
@@ -121,7 +121,7 @@ def forward_pairs(copied, likelihoods, error, switches, start):  # type: ignore[
 
     Args:
         copied: uint8 (n_observed, K), alleles of the haplotypes that pairs are made of.
-        likelihoods: (n_observed, 3), of the genotypes.
+        likelihoods: (n_observed, 3), of the genotypes: 1 for the one called, or for all of a missing call.
         error: probability that an allele is not the one copied.
         switches: (n_observed,), probability of a switch between each observed site and the one before it.
         start: (K,), probabilities of the haplotypes where copying begins or switches; sum 1.
@@ -185,7 +185,7 @@ def draw_pairs(forward, switches, start, drawn):  # type: ignore[no-untyped-def]
             if j < n_observed - 1:
                 stay, switch = np.float32(1) - switches[j + 1], switches[j + 1]
             # Row i has the weight w_i * (switch * start[second] * sum of the row + stay * its entry at `second`).
-            total = 0.0
+            total = np.float64(0)
             for i in range(n_states):
                 row = np.float32(0)
                 for k in range(n_states):
@@ -196,7 +196,7 @@ def draw_pairs(forward, switches, start, drawn):  # type: ignore[no-untyped-def]
                 total += row
                 rows[i] = total
             one = min(np.searchsorted(rows, drawn[number, j, 0] * total, side="right"), n_states - 1)
-            total = 0.0
+            total = np.float64(0)
             for k in range(n_states):
                 weight = now[one, k]
                 if j < n_observed - 1:
@@ -211,7 +211,7 @@ def draw_pairs(forward, switches, start, drawn):  # type: ignore[no-untyped-def]
 
 @compiled
 def posterior(alleles, observed, likelihoods, error, place, switch_rate, start, forward):  # type: ignore[no-untyped-def]
-    """Return the posterior of a sample, (n_sites, 3), by the backward recursion over pairs.
+    """Return the posterior of a sample, (n_sites, 3), by the backward recursion over pairs; an observed call is certain.
 
     Args:
         alleles: uint8 (n_sites, K), of the haplotypes that pairs are made of.
@@ -242,7 +242,7 @@ def posterior(alleles, observed, likelihoods, error, place, switch_rate, start, 
             at = observed[k]
             if k + 1 < len(observed):
                 go_back(backward, start, np.float32(np.exp(-switch_rate * (place[end] - place[at]))))
-            at_observed(alleles[at], likelihoods[k], error, reached, backward, out[at])
+            out[at] = likelihoods[k]
             given_one(alleles[at], likelihoods[k], error, of_reference, of_alternate)
             for i in range(n_states):
                 like = of_alternate if alleles[at, i] else of_reference
@@ -322,7 +322,7 @@ def between(alleles, begin, end, place, left, right, switch_rate, start, reached
             one_r[i], one_s[i] = from_left[1] * rows[i], from_left[1] * rows[i] + from_left[2] * f * start[i]
             one_m[i] = from_right[1] * mean[i]
             mask[i] = np.float32(alleles[site, i] == rarer)
-        whole = with_one = with_two = 0.0
+        whole = with_one = with_two = np.float64(0)
         for a in range(3):
             for b in range(3):
                 weight = from_left[a] * from_right[b]
@@ -375,47 +375,3 @@ def shared_terms(start, reached, ahead, rows, mean, terms, sums):  # type: ignor
         for i in range(n_states):
             total += terms[term, i]
         sums[term] = total
-
-
-@compiled
-def at_observed(alleles, likelihood, error, reached, ahead, out):  # type: ignore[no-untyped-def]
-    """Write the posterior at an observed site, (3,); where one genotype alone is possible, it has all weight.
-
-    Args:
-        alleles: uint8 (K,), of the haplotypes that pairs are made of.
-        likelihood, error: see `given_one`.
-        reached, ahead: (K, K), the `forward` of the site, and likelihood of the calls after it.
-        out: (3,), written.
-    """
-    possible = 0
-    for genotype in range(3):
-        possible += likelihood[genotype] > 0
-    if possible == 1:
-        for genotype in range(3):
-            out[genotype] = np.float32(likelihood[genotype] > 0)
-        return
-    weights = np.zeros(3, dtype=np.float64)  # of the pairs with 0, 1, 2 alternate alleles copied
-    for i in range(len(alleles)):
-        reference = alternate = np.float32(0)
-        for j in range(len(alleles)):
-            value = reached[i, j] * ahead[i, j]
-            alternate += value * np.float32(alleles[j])
-            reference += value * np.float32(1 - alleles[j])
-        weights[alleles[i]] += reference
-        weights[alleles[i] + 1] += alternate
-    wrong, right = np.float64(error), 1 - np.float64(error)
-    chances = np.empty((3, 3), dtype=np.float64)  # of the genotypes, by the number of alternate alleles copied
-    chances[0] = right * right, 2 * wrong * right, wrong * wrong
-    chances[1] = wrong * right, right * right + wrong * wrong, wrong * right
-    chances[2] = wrong * wrong, 2 * wrong * right, right * right
-    whole = 0.0
-    for copied in range(3):
-        total = 0.0
-        for genotype in range(3):
-            total += chances[copied, genotype] * likelihood[genotype]
-        for genotype in range(3):
-            if total > 0:
-                out[genotype] += np.float32(weights[copied] * chances[copied, genotype] * likelihood[genotype] / total)
-        whole += weights[copied]
-    for genotype in range(3):
-        out[genotype] /= np.float32(whole)
