@@ -1,15 +1,27 @@
 """Compiled recursions of the copying model: one copy over the whole panel, pairs of copies over few haplotypes.
 
 Numba compiles each function when it is first called, and keeps the machine code beside this file (or in the user's cache
-folder, if this one cannot be written). All arrays are float32 unless said; nothing here holds Python's lock.
+folder, if this one cannot be written; in neither, each process compiles anew). All arrays are float32 unless said; nothing here holds Python's lock.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numba
 import numpy as np
 
-compiled = numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "arcp", "nsz"})
+OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "contract", "arcp", "nsz"}}
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function when it is first called."""
+    try:
+        return numba.njit(cache=True, **OPTIONS)(function)
+    except RuntimeError:  # there is no folder that machine code could be kept in
+        return numba.njit(**OPTIONS)(function)
+
 
 LEAST = np.float32(1e-30)  # likelihoods below are raised to it, so that no sum over the panel is zero
 
