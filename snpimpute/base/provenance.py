@@ -21,7 +21,18 @@ def peak_memory_mb() -> float:
 def versions() -> dict[str, str]:
     """Return the versions of this package, Python and the libraries that decide its numbers."""
     by_name = {"snpimpute": __version__, "python": platform.python_version()}
-    for name in ("numpy", "scipy", "scikit-learn", "tensorflow", "keras", "torch", "transformers", "optuna", "mlflow"):
+    for name in (
+        "numpy",
+        "numba",
+        "scipy",
+        "scikit-learn",
+        "tensorflow",
+        "keras",
+        "torch",
+        "transformers",
+        "optuna",
+        "mlflow",
+    ):
         try:
             by_name[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,23 +14,69 @@ from snpimpute.genotypes.matrix import MISSING
 if TYPE_CHECKING:
     from snpimpute.imputers.mosaic import MosaicParams
 
+# Observed sites of a block, in which a pass over the whole panel copies one haplotype; fewer where few are observed.
+BLOCK, LEAST_BLOCKS = 8, 64
+
+
+@dataclass(frozen=True, eq=False)
+class Haplotypes:
+    """Panel haplotypes, a bit an allele; each contig begins with a byte of its own, so that contigs share nothing.
+
+    Attributes:
+        bits: uint8 (n_bytes, R), eight sites a byte, the first of them in the lowest bit.
+        frequencies: float32 (n_sites,), frequency of the alternate allele.
+        place_of_bit: int (n_sites,), see `places_of_bits`.
+    """
+
+    bits: np.ndarray
+    frequencies: np.ndarray
+    place_of_bit: np.ndarray
+
+    @classmethod
+    def of(cls, alleles: np.ndarray, contigs: Iterable[slice]) -> Haplotypes:
+        """Pack alleles, int8 (R, n_sites), of which each contig has a slice."""
+        contigs = list(contigs)
+        packed = [np.packbits(alleles[:, part].astype(bool), axis=1, bitorder="little").T for part in contigs]
+        return cls(np.concatenate(packed), alleles.mean(axis=0, dtype=np.float32), places_of_bits(contigs))
+
+    @property
+    def n_haplotypes(self) -> int:
+        return self.bits.shape[1]
+
+    def between(self, begin: int, end: int) -> Haplotypes:
+        """Return the haplotypes at the sites from `begin` to `end`, of one contig."""
+        places = self.place_of_bit[begin:end]
+        first, last = places[0] // 8, places[-1] // 8
+        return Haplotypes(self.bits[first : last + 1], self.frequencies[begin:end], places - 8 * first)
+
+    def alleles(self, chosen: np.ndarray) -> np.ndarray:
+        """Return the alleles of some of the haplotypes, uint8 (n_sites, K); `chosen` is int (K,)."""
+        return np.unpackbits(self.bits[:, chosen], axis=0, bitorder="little")[self.place_of_bit]
+
+
+def places_of_bits(contigs: Iterable[slice]) -> np.ndarray:
+    """Return the number of each site's bit among those of a haplotype, int (n_sites,): each contig fills its last byte up."""
+    sizes = [part.stop - part.start for part in contigs]
+    first = 8 * np.cumsum([0, *(-(-size // 8) for size in sizes)])
+    return np.concatenate([begin + np.arange(size) for begin, size in zip(first[:-1], sizes, strict=True)])
+
 
 class Copying:
     """Copying model in one stretch of sites, for one sample at a time.
 
     Args:
-        haplotypes: int8 (n_haplotypes, n_sites), the panel's haplotypes.
+        haplotypes: the panel's haplotypes.
         place: float (n_sites,), ascending: where the sites stand, the mean gap between neighbours as the unit.
         switch, params: see MosaicParams.
         seed: seed of the draws; a sample's draws depend on its own calls only, not on other samples.
     """
 
     def __init__(
-        self, haplotypes: np.ndarray, place: np.ndarray, switch: float, params: MosaicParams, seed: int
+        self, haplotypes: Haplotypes, place: np.ndarray, switch: float, params: MosaicParams, seed: int
     ) -> None:
         self.haplotypes = haplotypes
         self.place = place
-        self.switch = switch
+        self.switch_rate = -np.log1p(-switch)
         self.error = np.float32(params.error)
         self.params = params
         self.seed = seed
@@ -41,16 +89,16 @@ class Copying:
         """
         observed = np.flatnonzero(calls != MISSING)
         chosen, copied_share = self._choose_haplotypes(calls[observed], observed)
-        weight = copied_share[chosen] + self.params.uniform / len(self.haplotypes)
-        return self._sum_over_pairs(calls, self.haplotypes[chosen], weight / weight.sum())
+        weight = copied_share[chosen] + self.params.uniform / self.haplotypes.n_haplotypes
+        return self._sum_over_pairs(calls, self.haplotypes.alleles(chosen), weight / weight.sum())
 
     def pairs(self, calls: np.ndarray) -> np.ndarray:
         """Draw pairs of haplotypes of a sample, int8 (draws, 2, n_sites); each adds up to its observed calls."""
         sites, observed = np.arange(len(calls)), np.flatnonzero(calls != MISSING)
-        chosen = np.arange(min(len(self.haplotypes), self.params.first_states))
+        chosen = np.arange(min(self.haplotypes.n_haplotypes, self.params.first_states))
         if len(observed):
             chosen, _ = self._choose_haplotypes(calls[observed], observed)
-        return self._draw_pairs(calls, sites, chosen[: self.params.first_states]).reshape(-1, 2, len(calls))
+        return self._draw_pairs(calls, sites, chosen[: self.params.first_states])
 
     def _choose_haplotypes(self, calls: np.ndarray, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Choose the haplotypes that resemble a sample.
@@ -64,9 +112,9 @@ class Copying:
         """
         copied_share = self._copied_share(calls, observed)  # (R,)
         best = np.argsort(-copied_share, kind="stable")[: self.params.first_states]
-        drawn = self._draw_pairs(calls, observed, best)  # (2 * draws, n_observed)
-        resemblance = self._resemblance(drawn, observed)  # (2 * draws, R)
-        return self._best_in_turn(np.concatenate([resemblance, copied_share[None]])), copied_share
+        drawn = self._draw_pairs(calls, observed, best).reshape(-1, len(observed))
+        rankings = [*(self._resemblance(haplotype, observed) for haplotype in drawn), copied_share]
+        return self._best_in_turn(np.stack(rankings)), copied_share
 
     # ------------------------------------------------------------------ one copy at a time
 
@@ -75,224 +123,107 @@ class Copying:
 
         Only one allele of each call is modelled as a copy; the other is drawn from the panel's frequencies.
         """
-        other = self.haplotypes[:, observed].mean(axis=0, dtype=np.float32)  # P(the other allele is the alternate)
+        other = self.haplotypes.frequencies[observed]  # P(the other allele is the alternate)
         likelihood = []
         for one in (self.error, 1 - self.error):  # P(this allele is the alternate), if 0 or 1 is copied
             genotypes = [(1 - one) * (1 - other), one * (1 - other) + (1 - one) * other, one * other]
-            likelihood.append(np.choose(calls, genotypes)[None])
-        return self._usage(likelihood[0], likelihood[1], observed)[0][0]
+            likelihood.append(np.choose(calls, genotypes))
+        return self._usage(np.stack(likelihood, axis=1), observed)[0]
 
     def _resemblance(self, drawn: np.ndarray, observed: np.ndarray) -> np.ndarray:
-        """Return how far each drawn haplotype is copied from each of the panel, float32 (n_drawn, R).
+        """Return how far a drawn haplotype, int8 (n_observed,), is copied from each of the panel, float32 (R,).
 
-        It is the mean plus the largest probability over the sites.
+        It is the mean plus the largest probability over blocks of sites.
         """
         likelihood = [np.where(drawn == allele, 1 - self.error, self.error) for allele in (0, 1)]
-        mean, largest = self._usage(likelihood[0], likelihood[1], observed)
+        mean, largest = self._usage(np.stack(likelihood, axis=1), observed)
         return mean + largest
 
-    def _usage(self, if_0: np.ndarray, if_1: np.ndarray, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean and the largest posterior probability, over the observed sites, that a haplotype is copied.
+    def _usage(self, likelihood: np.ndarray, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean and the largest posterior probability, over blocks of sites, that a haplotype is copied.
 
         Args:
-            if_0, if_1: float32 (n, n_observed), likelihood of the observed alleles or calls if allele 0 or 1 is copied.
+            likelihood: float32 (n_observed, 2), of the observed allele or call if allele 0 or 1 is copied.
             observed: int (n_observed,), the sites.
 
         Returns:
-            mean and largest, float32 (n, R) each.
+            mean and largest, float32 (R,) each.
         """
-        alleles = np.ascontiguousarray(self.haplotypes[:, observed].T, dtype=np.float32)  # (n_observed, R)
-        base, slope = if_0.T[:, :, None], (if_1 - if_0).T[:, :, None]  # (n_observed, n, 1)
-        switches = self._switch_probabilities(observed)
-        forward = np.empty((len(observed), len(if_0), alleles.shape[1]), dtype=np.float32)
-        state = np.full(forward.shape[1:], 1 / alleles.shape[1], dtype=np.float32)
-        for j, switch in enumerate(switches):
-            state = (1 - switch) * state + switch / alleles.shape[1]
-            state *= base[j] + slope[j] * alleles[j]
-            state /= state.sum(axis=1, keepdims=True)
-            forward[j] = state
-        backward = np.ones_like(state)
-        mean, largest = np.zeros_like(state), np.zeros_like(state)
-        for j in range(len(observed) - 1, -1, -1):
-            here = forward[j] * backward
-            here /= here.sum(axis=1, keepdims=True)
-            mean += here / np.float32(len(observed))
-            np.maximum(largest, here, out=largest)
-            backward *= base[j] + slope[j] * alleles[j]
-            backward = (1 - switches[j]) * backward + switches[j] * backward.mean(axis=1, keepdims=True)
-            backward /= backward.mean(axis=1, keepdims=True)
-        return mean, largest
+        from snpimpute.imputers import _recursions
+
+        byte, bit = np.divmod(self.haplotypes.place_of_bit[observed], 8)
+        used, row = np.unique(byte, return_inverse=True)
+        by_byte = np.ones((len(used), 8, 2), dtype=np.float32)
+        by_byte[row, bit] = likelihood
+        n_before = np.searchsorted(byte, used)  # observed sites before each byte
+        size = max(1, min(BLOCK, len(observed) // LEAST_BLOCKS))
+        blocks = np.unique(n_before // size, return_inverse=True)[1]
+        middle = np.bincount(blocks[row], self.place[observed]) / np.bincount(blocks[row])
+        stays = np.exp(-self.switch_rate * np.diff(middle, prepend=middle[:1])).astype(np.float32)
+        return _recursions.usage(self.haplotypes.bits, used, blocks, by_byte, stays)
 
     def _best_in_turn(self, rankings: np.ndarray) -> np.ndarray:
         """Return the best haplotypes of each ranking, float (n, R), in turn and each once, int (states,)."""
-        order = np.argsort(-rankings, axis=1, kind="stable")[:, : self.params.states]
+        order = np.stack([_highest(ranking, self.params.states) for ranking in rankings])
         return np.array(list(dict.fromkeys(order.T.ravel().tolist()))[: self.params.states])
-
-    def _switch_probabilities(self, sites: np.ndarray) -> np.ndarray:
-        """Return the probability of a switch between each of these sites and the one before it, float32 (n,)."""
-        place = self.place[sites]
-        return self._switch_within(np.diff(place, prepend=place[:1])).astype(np.float32)
-
-    def _switch_within(self, gaps: np.ndarray) -> np.ndarray:
-        """Return the probability that a haplotype switches within gaps of so many mean gaps, float64 (n,)."""
-        return 1 - (1 - self.switch) ** gaps
 
     # ------------------------------------------------------------------ pairs
 
-    def _draw_pairs(self, calls: np.ndarray, observed: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """Draw pairs of haplotypes at these sites from the diploid model, int8 (2 * draws, n_observed)."""
-        switches = self._switch_probabilities(observed)
-        copied = self.haplotypes[np.ix_(chosen, observed)]
-        n_states = len(chosen)
-        forward = Pairs(calls, copied, self.error, np.full(n_states, 1 / n_states)).forward(switches)
+    def _draw_pairs(self, calls: np.ndarray, sites: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """Draw pairs of haplotypes at these sites from the diploid model, int8 (draws, 2, n_sites).
+
+        Args:
+            calls: int8 (n_sites,), -1 = missing.
+            sites: int (n_sites,).
+            chosen: int (K,), the haplotypes that pairs are made of.
+        """
+        from snpimpute.imputers import _recursions
+
+        copied = self.haplotypes.alleles(chosen)[sites]
+        switches = (-np.expm1(-self.switch_rate * np.diff(self.place[sites], prepend=0))).astype(np.float32)
+        start = np.full(len(chosen), 1 / len(chosen), dtype=np.float32)
+        forward = _recursions.forward_pairs(copied, LIKELIHOODS[calls], self.error, switches, start)
         rng = np.random.default_rng([self.seed, zlib.crc32(calls.tobytes())])
-        out = np.empty((self.params.draws, 2, len(observed)), dtype=np.int8)
+        states = _recursions.draw_pairs(forward, switches, start, rng.random((self.params.draws, len(calls), 2)))
+        out = copied[np.arange(len(calls)), states].astype(np.int8)
         for pair in out:
-            weight = forward[-1]
-            for j in range(len(observed) - 1, -1, -1):
-                below = weight.ravel().cumsum()
-                drawn = int(np.searchsorted(below, rng.random() * below[-1], side="right"))
-                one, other = divmod(min(drawn, n_states**2 - 1), n_states)
-                pair[:, j] = copied[one, j], copied[other, j]
-                if j:
-                    stays = np.full((2, n_states), switches[j] / n_states, dtype=np.float32)
-                    stays[0, one] += 1 - switches[j]
-                    stays[1, other] += 1 - switches[j]
-                    weight = forward[j - 1] * stays[0][:, None] * stays[1]
             wrong = (pair.sum(axis=0) != calls) & (calls != MISSING)
             first = np.where(calls == 1, rng.random(len(calls)) < 0.5, calls == 2)
             pair[:, wrong] = np.stack([first, calls - first])[:, wrong]
-        return out.reshape(-1, len(observed))
+        return out
 
-    def _sum_over_pairs(self, calls: np.ndarray, copied: np.ndarray, start: np.ndarray) -> np.ndarray:
-        """Return the posterior by forward-backward over pairs of the haplotypes `copied`, float32 (n_sites, 3).
+    def _sum_over_pairs(self, calls: np.ndarray, alleles: np.ndarray, start: np.ndarray) -> np.ndarray:
+        """Return the posterior by forward-backward over pairs of haplotypes, float32 (n_sites, 3).
 
         Steps go from one observed site to the next; the posterior of sites between follows from both ends. An observed
         call has all weight on itself.
 
         Args:
             calls: int8 (n_sites,), -1 = missing.
-            copied: int8 (K, n_sites).
-            start: (K,), see Pairs.
+            alleles: uint8 (n_sites, K), of the haplotypes.
+            start: (K,), probabilities of the haplotypes where copying begins or switches.
         """
+        from snpimpute.imputers import _recursions
+
         observed = np.flatnonzero(calls != MISSING)
-        pairs = Pairs(calls[observed], copied[:, observed], self.error, start)
-        forward = pairs.forward(self._switch_probabilities(observed))
-        backward = np.ones_like(forward[0])
-        alleles = np.ascontiguousarray(copied.T, dtype=np.float32)  # (n_sites, K)
-        place = self.place
-        out = np.eye(3, dtype=np.float32)[calls]
-        for k in range(len(observed) - 1, -2, -1):
-            first = observed[k] if k >= 0 else -1
-            last = observed[k + 1] if k + 1 < len(observed) else len(calls)
-            if last - first > 1:
-                sites = np.arange(first + 1, last)
-                before = self._switch_within(place[sites] - place[max(first, 0)])
-                after = self._switch_within(place[min(last, len(calls) - 1)] - place[sites])
-                reached = forward[k] if k >= 0 else np.outer(pairs.start, pairs.start)
-                out[sites] = pairs.between(reached, backward, before, after, alleles[sites])
-            if k >= 0:
-                if k + 1 < len(observed):
-                    pairs.go_back(backward, self._switch_within(place[last : last + 1] - place[first]))
-                pairs.emit(backward, k)
-        return out
-
-
-class Pairs:
-    """Diploid model with pairs of haplotypes as states; arrays (K, K) over pairs are symmetric.
-
-    Args:
-        calls: int8 (n_sites,), -1 = missing.
-        copied: int8 (K, n_sites), alleles of the haplotypes.
-        error: probability that an allele is not the one copied.
-        start: (K,), probabilities of the haplotypes where copying begins or switches.
-    """
-
-    def __init__(self, calls: np.ndarray, copied: np.ndarray, error: np.float32, start: np.ndarray) -> None:
-        self.calls = calls
-        self.copied = np.ascontiguousarray(copied.T, dtype=np.float32)  # (n_sites, K)
-        self.start = start.astype(np.float32)
-        self._alternate = error + (1 - 2 * error) * self.copied  # P(the allele is the alternate)
-        self._reference = 1 - self._alternate
-
-    def forward(self, switches: np.ndarray) -> np.ndarray:
-        """Return the probabilities of the pairs given the calls up to each site, float32 (n_sites, K, K), sum 1."""
-        both = np.outer(self.start, self.start)
-        out = np.empty((len(switches), *both.shape), dtype=np.float32)
-        out[0] = both
-        for j, switch in enumerate(switches):
-            if j:
-                one = np.outer(out[j - 1].sum(axis=1) * (switch * (1 - switch)), self.start)  # one of the two stays
-                np.multiply(out[j - 1], (1 - switch) ** 2, out=out[j])
-                out[j] += one
-                out[j] += one.T
-                out[j] += switch**2 * both
-            self.emit(out[j], j)
-            out[j] /= out[j].sum()
-        return out
-
-    def emit(self, state: np.ndarray, j: int) -> None:
-        """Multiply `state`, in place, by the likelihood of the call at site j."""
-        reference, alternate = self._reference[j], self._alternate[j]
-        if self.calls[j] == 1:
-            mixed = np.outer(reference, alternate)
-            mixed += mixed.T
-            state *= mixed
-        elif self.calls[j] != MISSING:
-            one = reference if self.calls[j] == 0 else alternate
-            state *= one[:, None]
-            state *= one
-
-    def go_back(self, state: np.ndarray, switch: np.ndarray) -> None:
-        """Take one step of the backward recursion over a gap, in place, scaled to a mean of 1."""
-        mean = state @ self.start  # (K,): the other haplotype has switched
-        one = (switch * (1 - switch)) * mean
-        state *= (1 - switch) ** 2
-        state += one[:, None]
-        state += one + switch**2 * (mean @ self.start)
-        state /= state.mean()
-
-    def between(
-        self, reached: np.ndarray, ahead: np.ndarray, before: np.ndarray, after: np.ndarray, alleles: np.ndarray
-    ) -> np.ndarray:
-        """Return the posterior at sites between two observed ones, or beyond the first or last one.
-
-        Let T be the probability of a switch from the observed site before to a site, U from the site to the observed
-        site after, and s the start. Pairs at the site have the probabilities (1-T)² F + T(1-T) (F1 s' + s F1') + T² s
-        s', times (1-U)² B + U(1-U) (Bs 1' + 1 Bs') + U² s'Bs. Sums of this product over pairs are taken term by term,
-        for all sites at once.
-
-        Args:
-            reached: F, float32 (K, K), the `forward` of the observed site before; sums to 1.
-            ahead: B, float32 (K, K), likelihood of the calls from the observed site after on.
-            before, after: T and U, float (n_sites,).
-            alleles: float32 (n_sites, K).
-
-        Returns:
-            float32 (n_sites, 3).
-        """
-        start, rows, mean = self.start, reached.sum(axis=1), ahead @ self.start
-        t, u = np.tile(before, 3), np.tile(after, 3)
-        t2, t1, t0 = (1 - t) ** 2, t * (1 - t), t**2
-        u2, u1, u0 = (1 - u) ** 2, u * (1 - u), u**2 * (mean @ start)
-        # Sums x'Gy over all pairs of a site, over those with one given allele alternate, and over those with both.
-        ones = np.ones_like(alleles)
-        x, y = np.concatenate([ones, alleles, alleles]), np.concatenate([ones, ones, alleles])
-        vectors = np.stack([start, rows, start * mean, rows * mean], axis=1)
-        (x_s, x_r, x_sm, x_rm), (y_s, y_r, y_sm, y_rm) = (x @ vectors).T, (y @ vectors).T
-        f, b_s, y_start = x @ reached, (x * start) @ ahead, y * start
-        stayed = (
-            u2 * _dot(x @ (reached * ahead), y)
-            + u1 * (_dot((x * mean) @ reached, y) + _dot(f, y * mean))
-            + u0 * _dot(f, y)
+        likelihoods, start = LIKELIHOODS[calls[observed]], start.astype(np.float32)
+        switches = -np.expm1(-self.switch_rate * np.diff(self.place[observed], prepend=0))
+        forward = _recursions.forward_pairs(
+            alleles[observed], likelihoods, self.error, switches.astype(np.float32), start
         )
-        one = u2 * (_dot((x * rows) @ ahead, y_start) + _dot(b_s, y * rows))
-        one += u1 * (x_rm * y_s + x_r * y_sm + x_sm * y_r + x_s * y_rm) + u0 * (x_r * y_s + x_s * y_r)
-        both = u2 * _dot(b_s, y_start) + u1 * (x_sm * y_s + x_s * y_sm) + u0 * x_s * y_s
-        whole, with_one, with_two = (t2 * stayed + t1 * one + t0 * both).reshape(3, -1)
-        return np.stack([whole - 2 * with_one + with_two, 2 * (with_one - with_two), with_two], axis=1) / whole[:, None]
+        return _recursions.posterior(
+            alleles, observed, likelihoods, self.error, self.place, self.switch_rate, start, forward
+        )
 
 
-def _dot(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the dot products of the rows of two arrays (n, K), shape (n,)."""
-    return np.einsum("ij,ij->i", x, y)
+# float32 (4, 3): likelihood of each genotype, by the call: 0, 1, 2 or -1 = missing
+LIKELIHOODS = np.concatenate([np.eye(3), np.ones((1, 3))]).astype(np.float32)
+
+
+def _highest(values: np.ndarray, n: int) -> np.ndarray:
+    """Return the places of the n highest values, highest first, the first of equal ones first, int (n,)."""
+    if n < len(values):
+        least = np.partition(values, len(values) - n)[len(values) - n]
+        places = np.concatenate([np.flatnonzero(values > least), np.flatnonzero(values == least)])[:n]
+        return places[np.argsort(-values[places], kind="stable")]
+    return np.argsort(-values, kind="stable")

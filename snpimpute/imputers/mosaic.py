@@ -22,17 +22,17 @@ from snpimpute.dataset.scenarios import at_hidden
 from snpimpute.dataset.splits import split_samples, unit_labels
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, contig_slices
-from snpimpute.imputers._copying import Copying
+from snpimpute.imputers._copying import Copying, Haplotypes, places_of_bits
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import HAPLOTYPE_WINDOW, MIN_SEEN, Imputer, Params, Report, Validation
 
-SWITCHES = (0.001, 0.003, 0.01, 0.03)  # values that `fit` chooses from if none is given
+SWITCHES = (0.0003, 0.0006, 0.001, 0.002, 0.003, 0.006, 0.01, 0.02, 0.03)  # `fit` chooses from them if none is given
 USUAL_SWITCH = 0.003
 BY_POSITION = 0.5  # share of the gap between two sites that goes by base pairs; the rest is the same for all gaps
 # How `fit` chooses the switch: by log-loss on samples of the panel that are set aside.
-CHOSEN_AT = (60.0, 90.0)  # levels: percent of the sites hidden
+CHOSEN_AT = (60.0, 90.0)  # levels: percent of the sites hidden, if it is not known which ones targets lack
 CHOSEN_ON = 40  # most samples set aside
-CHOSEN_SITES = 500  # most sites used, from the middle of the panel
+CHOSEN_SITES = 500  # most sites used, from the middle of the panel; of a known array most typed sites
 CHOSEN_STATES = 100  # most states; with much fewer, a higher switch looks better than it is
 LEAST_PANEL = 20  # samples; a smaller panel sets none aside and takes USUAL_SWITCH
 # How a panel phases itself.
@@ -66,7 +66,7 @@ class MosaicParams(Params):
     states: int = Field(150, ge=2)
     first_states: int = Field(60, ge=2)
     draws: int = Field(3, ge=1)
-    uniform: float = Field(10.0, gt=0)
+    uniform: float = Field(30.0, gt=0)
     window: int = Field(500, ge=20)
     overlap: int = Field(50, ge=0)
 
@@ -110,7 +110,7 @@ class Mosaic(Imputer):
     Params = MosaicParams
 
     switch: float
-    _haplotypes: np.ndarray  # int8 (n_haplotypes, n_sites)
+    _haplotypes: Haplotypes
 
     @classmethod
     def program_files(cls) -> list[Path]:
@@ -121,8 +121,9 @@ class Mosaic(Imputer):
     def _fit(
         self, panel: GenotypeMatrix, validation: Validation | None, mask: TrainingMask, report: Report | None
     ) -> None:
-        self._haplotypes = self._phased(panel)
-        self.switch = self.params.switch or self._chosen_switch(panel)
+        alleles = self._phased(panel)
+        self.switch = self.params.switch or self._chosen_switch(panel, alleles, mask)
+        self._haplotypes = Haplotypes.of(alleles, contig_slices(panel.sites))
         if validation is not None and report is not None:
             report(0, validation.score(self.posterior))
 
@@ -201,24 +202,37 @@ class Mosaic(Imputer):
         current, drawn = current.copy(), np.empty((params.draws, *current.shape), dtype=np.int8)
         for part in range(parts):
             others = current[part_of != part].reshape(-1, current.shape[2])
-            copying = Copying(others, place, switch, params, int(rng.integers(2**31)))
+            copying = Copying(
+                Haplotypes.of(others, [slice(0, len(place))]), place, switch, params, int(rng.integers(2**31))
+            )
             rows = np.flatnonzero(part_of == part)
             for row, pairs in zip(rows, pool.map(copying.pairs, calls[rows]), strict=True):
                 drawn[:, row], current[row] = pairs, pairs[0]
         return drawn
 
-    def _chosen_switch(self, panel: GenotypeMatrix) -> float:
-        """Return the one of SWITCHES with the lowest log-loss at calls hidden from samples that are set aside."""
+    def _chosen_switch(self, panel: GenotypeMatrix, alleles: np.ndarray, mask: TrainingMask) -> float:
+        """Return the one of SWITCHES with the lowest log-loss at calls hidden from samples that are set aside.
+
+        From USUAL_SWITCH on the search goes downhill, to the first value with a higher loss.
+
+        Args:
+            panel: the panel.
+            alleles: int8 (2 * n_samples, n_sites), its haplotypes.
+            mask: its sites are hidden, if it has some, else sites at random at the levels CHOSEN_AT.
+        """
         if panel.n_samples < LEAST_PANEL:
             return USUAL_SWITCH
         p: MosaicParams = self.params
-        middle = slice(begin := max(0, (panel.n_sites - CHOSEN_SITES) // 2), begin + CHOSEN_SITES)
+        typed = np.ones(panel.n_sites, dtype=bool) if mask.sites is None else ~mask.sites
+        middle = _middle(typed, CHOSEN_SITES)
         part = panel.take_sites(middle)
         known = "family" in panel.samples and (panel.samples["family"] != "").any()
         by = "family" if known and len(np.unique(unit_labels(panel.samples, "family"))) > 1 else "random"
         aside = split_samples(panel.samples, min(CHOSEN_ON, panel.n_samples // 5), by, self.seed)
-        haplotypes = self._haplotypes[np.repeat(~aside, 2), middle]
-        masks = list(site_masks(part.n_sites, CHOSEN_AT, 1, "independent", self.seed).values())
+        haplotypes = Haplotypes.of(alleles[np.repeat(~aside, 2), middle], contig_slices(part.sites))
+        masks = [mask.sites[middle]] if mask.sites is not None else []
+        if not any(hidden.any() and not hidden.all() for hidden in masks):
+            masks = list(site_masks(part.n_sites, CHOSEN_AT, 1, "independent", self.seed).values())
         scored = part.take_samples(aside)
 
         def loss(switch: float) -> float:
@@ -226,9 +240,16 @@ class Mosaic(Imputer):
             model = Mosaic(p.model_copy(update={**states, "switch": switch}), seed=self.seed, threads=self.threads)
             model._haplotypes, model.switch = haplotypes, switch
             model.sites, model.frequencies = part.sites, part.take_samples(~aside).genotype_frequencies()
-            return float(np.mean([log_loss(model, scored, mask) for mask in masks]))
+            return float(np.mean([log_loss(model, scored, hidden) for hidden in masks]))
 
-        return min(SWITCHES, key=loss)
+        usual = SWITCHES.index(USUAL_SWITCH)
+        losses = {USUAL_SWITCH: loss(USUAL_SWITCH)}
+        for side in (SWITCHES[usual - 1 :: -1], SWITCHES[usual + 1 :]):
+            for before, switch in itertools.pairwise((USUAL_SWITCH, *side)):
+                losses[switch] = loss(switch)
+                if losses[switch] > losses[before]:
+                    break
+        return min(losses, key=lambda switch: losses[switch])
 
     # ------------------------------------------------------------------ imputing
 
@@ -244,7 +265,8 @@ class Mosaic(Imputer):
         for stretch in self._stretches(calls != MISSING):
             sites, inner = slice(stretch.begin, stretch.end), slice(stretch.first, stretch.last)
             if (calls[inner] == MISSING).any() and (calls[sites] != MISSING).sum() >= MIN_SEEN:
-                copying = Copying(self._haplotypes[:, sites], self._place[sites], self.switch, self.params, self.seed)
+                haplotypes = self._haplotypes.between(stretch.begin, stretch.end)
+                copying = Copying(haplotypes, self._place[sites], self.switch, self.params, self.seed)
                 posterior = copying.posterior(calls[sites])
                 out[inner] = posterior[stretch.first - stretch.begin : stretch.last - stretch.begin]
         return out
@@ -269,12 +291,24 @@ class Mosaic(Imputer):
     # ------------------------------------------------------------------ keeping
 
     def _save(self, folder: Path) -> None:
-        save_array(folder / "haplotypes.npy", self._haplotypes)
+        save_array(folder / "haplotypes.npy", self._haplotypes.bits)
+        save_array(folder / "frequencies.npy", self._haplotypes.frequencies)
         (folder / "chosen.json").write_text(json.dumps({"switch": self.switch}) + "\n")
 
     def _load(self, folder: Path) -> None:
-        self._haplotypes = np.load(folder / "haplotypes.npy", allow_pickle=False)
+        bits = np.load(folder / "haplotypes.npy", allow_pickle=False)
+        frequencies = np.load(folder / "frequencies.npy", allow_pickle=False)
+        self._haplotypes = Haplotypes(bits, frequencies, places_of_bits(contig_slices(self.sites)))
         self.switch = json.loads((folder / "chosen.json").read_text())["switch"]
+
+
+def _middle(counted: np.ndarray, n: int) -> slice:
+    """Return the sites in the middle that hold n of those counted, or all sites if they are fewer; bool (n_sites,)."""
+    numbers = np.flatnonzero(counted)
+    if len(numbers) <= n:
+        return slice(0, len(counted))
+    first = (len(numbers) - n) // 2
+    return slice(int(numbers[first]), int(numbers[first + n - 1]) + 1)
 
 
 def places(sites: pd.DataFrame) -> np.ndarray:

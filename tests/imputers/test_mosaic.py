@@ -14,7 +14,7 @@ import pytest
 from snpimpute.base.errors import InputError
 from snpimpute.dataset.site_lists import read_masked_sites
 from snpimpute.genotypes.matrix import GenotypeMatrix
-from snpimpute.imputers._copying import Copying
+from snpimpute.imputers._copying import Copying, Haplotypes
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import Imputer
 from snpimpute.imputers.mosaic import SWITCHES, Mosaic, log_loss, places, voted
@@ -70,6 +70,16 @@ class TestPanelPhasedByItself(ImputerContract):
     params = QUICK | {"phased_by": "itself", "rounds": 2}
 
 
+def whole(alleles: np.ndarray) -> Haplotypes:
+    """Haplotypes of one contig."""
+    return Haplotypes.of(alleles, [slice(0, alleles.shape[1])])
+
+
+def alleles_of(model: Mosaic) -> np.ndarray:
+    """The alleles of a model's haplotypes, (n_haplotypes, n_sites)."""
+    return model._haplotypes.alleles(np.arange(model._haplotypes.n_haplotypes)).T.astype(np.int8)
+
+
 def path_chances(start: np.ndarray, switch: float, n_sites: int) -> dict[tuple[int, ...], float]:
     """Each path through the haplotypes, with its probability."""
     chances = {}
@@ -105,13 +115,15 @@ def test_uniform_says_how_much_copying_may_begin_anywhere(monkeypatch: pytest.Mo
     starts = []
     own = Copying._sum_over_pairs
 
-    def noted(self: Copying, calls: np.ndarray, chosen: np.ndarray, start: np.ndarray) -> np.ndarray:
+    def noted(self: Copying, calls: np.ndarray, alleles: np.ndarray, start: np.ndarray) -> np.ndarray:
         starts.append(start)
-        return own(self, calls, chosen, start)
+        return own(self, calls, alleles, start)
 
     monkeypatch.setattr(Copying, "_sum_over_pairs", noted)
     found = [
-        Copying(haplotypes, np.arange(40.0), 0.02, Mosaic.Params(**QUICK, uniform=uniform), seed=1).posterior(calls)
+        Copying(whole(haplotypes), np.arange(40.0), 0.02, Mosaic.Params(**QUICK, uniform=uniform), seed=1).posterior(
+            calls
+        )
         for uniform in (1e-3, 1e6)
     ]
     by_resemblance, anywhere = starts
@@ -123,13 +135,13 @@ def test_uniform_says_how_much_copying_may_begin_anywhere(monkeypatch: pytest.Mo
 def test_posterior_is_the_sum_over_all_paths() -> None:
     """Three haplotypes, four sites: all 9^4 pairs of paths, weighed one by one; observed calls stay as they are."""
     haplotypes = np.array([[0, 1, 1, 0], [1, 1, 0, 0], [0, 0, 1, 1]], dtype=np.int8)
-    copying = Copying(haplotypes, np.arange(4.0), 0.1, Mosaic.Params(error=0.05), seed=1)
+    copying = Copying(whole(haplotypes), np.arange(4.0), 0.1, Mosaic.Params(error=0.05), seed=1)
     cases = [([1, -1, 2, -1], [0.5, 0.3, 0.2]), ([-1, 1, -1, -1], [0.2, 0.2, 0.6]), ([-1, 0, 1, -1], [0.4, 0.3, 0.3])]
     for calls, start in cases:
         expected = np.zeros((4, 3))
         for first, second, p in pairs_of_paths(haplotypes, np.array(calls), np.array(start), 0.1, 0.05):
             expected[np.arange(4), first + second] += p
-        found = copying._sum_over_pairs(np.array(calls, dtype=np.int8), haplotypes, np.array(start))
+        found = copying._sum_over_pairs(np.array(calls, dtype=np.int8), haplotypes.T.astype(np.uint8), np.array(start))
         expected /= expected.sum(axis=1, keepdims=True)
         np.testing.assert_allclose(found, np.where(np.array(calls)[:, None] < 0, expected, np.eye(3)[calls]), atol=1e-5)
 
@@ -137,7 +149,7 @@ def test_posterior_is_the_sum_over_all_paths() -> None:
 def test_drawn_haplotypes_add_up_to_the_calls_and_are_as_frequent_as_the_model_says() -> None:
     haplotypes = np.array([[0, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 1]], dtype=np.int8)
     calls = np.array([1, 1, 1, 1], dtype=np.int8)
-    copying = Copying(haplotypes, np.arange(4.0), 0.3, Mosaic.Params(error=1e-4, draws=4000), seed=1)
+    copying = Copying(whole(haplotypes), np.arange(4.0), 0.3, Mosaic.Params(error=1e-4, draws=4000), seed=1)
     drawn = copying._draw_pairs(calls, np.arange(4), np.arange(3)).reshape(4000, 2, 4)
     assert (drawn.sum(axis=1) == calls).all()
     shares = np.bincount(drawn[:, 0] @ [8, 4, 2, 1], minlength=16) / len(drawn)
@@ -173,7 +185,7 @@ def test_a_panel_that_is_not_phased_can_phase_itself_without_any_program(monkeyp
     unphased = replace(holes, haplotypes=None)
     params = Mosaic.Params(states=40, first_states=30, switch=0.03, phased_by="itself", rounds=6)
     model = Mosaic(params).fit(unphased)
-    found = model._haplotypes.reshape(120, 2, 40)
+    found = alleles_of(model).reshape(120, 2, 40)
     seen = unphased.calls >= 0
     np.testing.assert_array_equal(found.sum(axis=1)[seen], unphased.calls[seen])
     assert (found.sum(axis=1) == panel.calls)[~seen].mean() > 0.8
@@ -184,7 +196,7 @@ def test_a_panel_that_is_not_phased_can_phase_itself_without_any_program(monkeyp
         in_all += len(mixed) - 1
     assert right / in_all > 0.9, right / in_all
     again = Mosaic(params).fit(unphased)
-    np.testing.assert_array_equal(again._haplotypes, model._haplotypes)
+    np.testing.assert_array_equal(again._haplotypes.bits, model._haplotypes.bits)
     hidden = np.arange(40) % 2 == 0
     scores = [
         f1_macro(test.calls[:, hidden], m.posterior(test.hide(hidden))[:, hidden].argmax(axis=2))
@@ -198,7 +210,7 @@ def test_a_panel_of_one_or_two_can_phase_itself() -> None:
         panel = small_panel(60).take_samples(slice(0, n_samples))
         model = Mosaic(Mosaic.parse_params(QUICK | {"phased_by": "itself", "rounds": 5})).fit(panel)
         seen = panel.calls >= 0
-        np.testing.assert_array_equal(model._haplotypes.reshape(n_samples, 2, -1).sum(axis=1)[seen], panel.calls[seen])
+        np.testing.assert_array_equal(alleles_of(model).reshape(n_samples, 2, -1).sum(axis=1)[seen], panel.calls[seen])
 
 
 def test_votes_are_for_the_phase_of_neighbours() -> None:
@@ -259,8 +271,10 @@ def test_switches_are_rarer_where_sites_stand_closer() -> None:
     """A founder's haplotype goes on to the near one of two equally numbered hidden sites, at a gap of positions."""
     haplotypes = np.array([[0, 0, 0, 0], [1, 1, 1, 1]], dtype=np.int8)
     params = Mosaic.Params(error=0.001)
-    near = Copying(haplotypes, np.array([0.0, 0.1, 2.9, 3.0]), 0.1, params, seed=1)
-    found = near._sum_over_pairs(np.array([0, -1, -1, -1], dtype=np.int8), haplotypes, np.array([0.5, 0.5]))
+    near = Copying(whole(haplotypes), np.array([0.0, 0.1, 2.9, 3.0]), 0.1, params, seed=1)
+    found = near._sum_over_pairs(
+        np.array([0, -1, -1, -1], dtype=np.int8), haplotypes.T.astype(np.uint8), np.array([0.5, 0.5])
+    )
     assert found[1, 0] > 0.98 > 0.9 > found[2, 0] > found[3, 0]
 
 

@@ -1,0 +1,389 @@
+"""Compiled recursions of the copying model: one copy over the whole panel, pairs of copies over few haplotypes.
+
+Numba compiles each function when it is first called, and keeps the machine code beside this file (or in the user's cache
+folder, if this one cannot be written; in neither, each process compiles anew). All arrays are float32 unless said; nothing here holds Python's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+
+OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "contract", "arcp", "nsz"}}
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function when it is first called."""
+    try:
+        return numba.njit(cache=True, **OPTIONS)(function)
+    except RuntimeError:  # there is no folder that machine code could be kept in
+        return numba.njit(**OPTIONS)(function)
+
+
+LEAST = np.float32(1e-30)  # likelihoods below are raised to it, so that no sum over the panel is zero
+
+
+@compiled
+def usage(  # type: ignore[no-untyped-def]
+    bits, places, blocks, likelihoods, stays
+):
+    """Return the mean and the largest posterior probability, over blocks of sites, that each haplotype is copied.
+
+    One haplotype is copied in a block; between two blocks the copy may switch to any other one.
+
+    Args:
+        bits: uint8 (n_bytes, R), alleles of the panel's haplotypes, eight sites a byte.
+        places: int (n,), the bytes that hold observed sites, ascending.
+        blocks: int (n,), the block of each of these bytes, ascending from 0.
+        likelihoods: (n, 8, 2), likelihood of the call at each site of a byte if allele 0 or 1 is copied; 1 = no call.
+        stays: (n_blocks,), probability that no switch lies between the block before and this one.
+
+    Returns:
+        mean, largest: (R,) each.
+    """
+    n_haplotypes, n_blocks = bits.shape[1], len(stays)
+    like = np.ones((n_blocks, n_haplotypes), dtype=np.float32)
+    table = np.empty(256, dtype=np.float32)
+    for k in range(len(places)):
+        table[0] = 1
+        size = 1
+        for site in range(8):
+            for value in range(size):
+                table[size + value] = table[value] * likelihoods[k, site, 1]
+                table[value] *= likelihoods[k, site, 0]
+            size *= 2
+        row, byte = like[blocks[k]], bits[places[k]]
+        for r in range(n_haplotypes):
+            row[r] *= table[byte[r]]
+    forward = np.empty((n_blocks, n_haplotypes), dtype=np.float32)
+    share = np.float32(1) / np.float32(n_haplotypes)
+    total = np.float32(1)
+    for b in range(n_blocks):
+        here, now = like[b], forward[b]
+        top = LEAST
+        for r in range(n_haplotypes):
+            top = max(top, here[r])
+        scale = np.float32(1) / top
+        for r in range(n_haplotypes):
+            here[r] = max(here[r] * scale, LEAST)
+        new = np.float32(0)
+        if b == 0:
+            for r in range(n_haplotypes):
+                now[r] = here[r]
+                new += now[r]
+        else:
+            before = forward[b - 1]
+            stay, moved = stays[b] / total, (np.float32(1) - stays[b]) * share
+            for r in range(n_haplotypes):
+                now[r] = (before[r] * stay + moved) * here[r]
+                new += now[r]
+        total = new
+    backward = np.ones(n_haplotypes, dtype=np.float32)
+    mean = np.zeros(n_haplotypes, dtype=np.float32)
+    largest = np.zeros(n_haplotypes, dtype=np.float32)
+    weight = np.float32(1) / np.float32(n_blocks)
+    for b in range(n_blocks - 1, -1, -1):
+        now, here = forward[b], like[b]
+        total = np.float32(0)
+        for r in range(n_haplotypes):
+            now[r] *= backward[r]
+            total += now[r]
+        scale = np.float32(1) / total
+        for r in range(n_haplotypes):
+            p = now[r] * scale
+            mean[r] += p * weight
+            largest[r] = max(largest[r], p)
+        total = np.float32(0)
+        for r in range(n_haplotypes):
+            backward[r] *= here[r]
+            total += backward[r]
+        if b > 0:
+            stay, moved = stays[b] * np.float32(n_haplotypes) / total, np.float32(1) - stays[b]
+            for r in range(n_haplotypes):
+                backward[r] = backward[r] * stay + moved
+    return mean, largest
+
+
+@compiled
+def given_one(copied, likelihood, error, of_reference, of_alternate):  # type: ignore[no-untyped-def]
+    """Write the likelihood of a call given the two alleles copied, for each haplotype as one of them.
+
+    Args:
+        copied: uint8 (K,), the alleles of the haplotypes.
+        likelihood: (3,), of the genotypes, see `forward_pairs`.
+        error: probability that an allele is not the one copied.
+        of_reference, of_alternate: (K,), written: the likelihood if the other one copied has allele 0 or 1.
+    """
+    right = np.float32(1) - error
+    if_0 = likelihood[0] * right + likelihood[1] * error, likelihood[1] * right + likelihood[2] * error
+    if_1 = likelihood[0] * error + likelihood[1] * right, likelihood[1] * error + likelihood[2] * right
+    both_0, mixed = right * if_0[0] + error * if_0[1], error * if_0[0] + right * if_0[1]
+    other_mixed, both_1 = right * if_1[0] + error * if_1[1], error * if_1[0] + right * if_1[1]
+    for i in range(len(copied)):
+        of_reference[i] = mixed if copied[i] else both_0
+        of_alternate[i] = both_1 if copied[i] else other_mixed
+
+
+@compiled
+def forward_pairs(copied, likelihoods, error, switches, start):  # type: ignore[no-untyped-def]
+    """Return the probabilities of the pairs given the calls up to each observed site, up to a factor a site.
+
+    Args:
+        copied: uint8 (n_observed, K), alleles of the haplotypes that pairs are made of.
+        likelihoods: (n_observed, 3), of the genotypes: 1 for the one called, or for all of a missing call.
+        error: probability that an allele is not the one copied.
+        switches: (n_observed,), probability of a switch between each observed site and the one before it.
+        start: (K,), probabilities of the haplotypes where copying begins or switches; sum 1.
+
+    Returns:
+        (n_observed, K, K); the factor is the likelihood of the site's call given those before it.
+    """
+    n_observed, n_states = copied.shape
+    out = np.empty((n_observed, n_states, n_states), dtype=np.float32)
+    of_reference, of_alternate = np.empty(n_states, dtype=np.float32), np.empty(n_states, dtype=np.float32)
+    rows, sums = np.empty(n_states, dtype=np.float32), np.zeros(n_states, dtype=np.float32)
+    total = np.float32(1)
+    for j in range(n_observed):
+        given_one(copied[j], likelihoods[j], error, of_reference, of_alternate)
+        stay, switch = np.float32(1) - switches[j], switches[j]
+        scale = stay * stay / total
+        for i in range(n_states):
+            rows[i] = sums[i] / total * (switch * stay)
+        new = np.float32(0)
+        for i in range(n_states):
+            now = out[j, i]
+            like = of_alternate if copied[j, i] else of_reference
+            of_other = start[i]
+            row = np.float32(0)
+            if j == 0:
+                for k in range(n_states):
+                    value = of_other * start[k] * like[k]
+                    now[k] = value
+                    row += value
+            else:
+                before = out[j - 1, i]
+                of_one = rows[i] + switch * switch * of_other
+                for k in range(n_states):
+                    value = (scale * before[k] + of_one * start[k] + of_other * rows[k]) * like[k]
+                    now[k] = value
+                    row += value
+            sums[i] = row
+            new += row
+        total = new
+    return out
+
+
+@compiled
+def draw_pairs(forward, switches, start, drawn):  # type: ignore[no-untyped-def]
+    """Draw pairs of haplotypes at each observed site, last site first, int64 (n, 2, n_observed).
+
+    Args:
+        forward: (n_observed, K, K), see `forward_pairs`.
+        switches, start: see `forward_pairs`.
+        drawn: float64 (n, n_observed, 2), uniform random numbers.
+    """
+    n_observed, n_states, _ = forward.shape
+    out = np.empty((len(drawn), 2, n_observed), dtype=np.int64)
+    rows = np.empty(n_states, dtype=np.float64)
+    for number in range(len(drawn)):
+        first = second = 0
+        for j in range(n_observed - 1, -1, -1):
+            now = forward[j]
+            stay = np.float32(1)
+            switch = np.float32(0)
+            if j < n_observed - 1:
+                stay, switch = np.float32(1) - switches[j + 1], switches[j + 1]
+            # Row i has the weight w_i * (switch * start[second] * sum of the row + stay * its entry at `second`).
+            total = np.float64(0)
+            for i in range(n_states):
+                row = np.float32(0)
+                for k in range(n_states):
+                    row += now[i, k]
+                if j < n_observed - 1:
+                    row = switch * start[second] * row + stay * now[i, second]
+                    row *= switch * start[first] + (stay if i == first else np.float32(0))
+                total += row
+                rows[i] = total
+            one = min(np.searchsorted(rows, drawn[number, j, 0] * total, side="right"), n_states - 1)
+            total = np.float64(0)
+            for k in range(n_states):
+                weight = now[one, k]
+                if j < n_observed - 1:
+                    weight *= switch * start[second] + (stay if k == second else np.float32(0))
+                total += weight
+                rows[k] = total
+            other = min(np.searchsorted(rows, drawn[number, j, 1] * total, side="right"), n_states - 1)
+            first, second = one, other
+            out[number, 0, j], out[number, 1, j] = first, second
+    return out
+
+
+@compiled
+def posterior(alleles, observed, likelihoods, error, place, switch_rate, start, forward):  # type: ignore[no-untyped-def]
+    """Return the posterior of a sample, (n_sites, 3), by the backward recursion over pairs; an observed call is certain.
+
+    Args:
+        alleles: uint8 (n_sites, K), of the haplotypes that pairs are made of.
+        observed: int (n_observed,), the observed sites, ascending.
+        likelihoods, error, start: see `forward_pairs`.
+        place: float64 (n_sites,), where the sites stand; a copy stays within a unit with probability exp(-switch_rate).
+        forward: (n_observed, K, K), see `forward_pairs`.
+    """
+    n_sites, n_states = alleles.shape
+    out = np.zeros((n_sites, 3), dtype=np.float32)
+    backward = np.ones((n_states, n_states), dtype=np.float32)
+    of_reference, of_alternate = np.empty(n_states, dtype=np.float32), np.empty(n_states, dtype=np.float32)
+    first = forward[0]
+    for k in range(len(observed) - 1, -2, -1):
+        begin = observed[k] if k >= 0 else -1
+        end = observed[k + 1] if k + 1 < len(observed) else n_sites
+        if k >= 0:
+            reached = forward[k]
+        else:
+            reached = first
+            for i in range(n_states):
+                for j in range(n_states):
+                    reached[i, j] = start[i] * start[j]
+        if end - begin > 1:
+            left, right = place[max(begin, 0)], place[min(end, n_sites - 1)]
+            between(alleles, begin + 1, end, place, left, right, switch_rate, start, reached, backward, out)
+        if k >= 0:
+            at = observed[k]
+            if k + 1 < len(observed):
+                go_back(backward, start, np.float32(np.exp(-switch_rate * (place[end] - place[at]))))
+            out[at] = likelihoods[k]
+            given_one(alleles[at], likelihoods[k], error, of_reference, of_alternate)
+            for i in range(n_states):
+                like = of_alternate if alleles[at, i] else of_reference
+                for j in range(n_states):
+                    backward[i, j] *= like[j]
+    return out
+
+
+@compiled
+def go_back(state, start, stay):  # type: ignore[no-untyped-def]
+    """Take one step of the backward recursion over a gap, in place, scaled to a mean of 1; `stay`: no switch in it."""
+    n_states = len(start)
+    switch = np.float32(1) - stay
+    mean = np.empty(n_states, dtype=np.float32)  # the other haplotype has switched
+    both = np.float32(0)
+    for i in range(n_states):
+        row = np.float32(0)
+        for j in range(n_states):
+            row += state[i, j] * start[j]
+        mean[i] = row
+        both += row * start[i]
+    for i in range(n_states):
+        mean[i] = mean[i] * switch * stay + np.float32(0.5) * switch * switch * both
+    total = np.float32(0)
+    for i in range(n_states):
+        for j in range(n_states):
+            value = stay * stay * state[i, j] + (mean[i] + mean[j])
+            state[i, j] = value
+            total += value
+    scale = np.float32(n_states) * np.float32(n_states) / total
+    for i in range(n_states):
+        for j in range(n_states):
+            state[i, j] *= scale
+
+
+@compiled
+def between(alleles, begin, end, place, left, right, switch_rate, start, reached, ahead, out):  # type: ignore[no-untyped-def]
+    """Write the posterior at the sites from `begin` to `end`, between two observed ones or beyond the first or last one.
+
+    Let p be the probability of no switch from the observed site before to a site, u from the site to the observed site
+    after, q = 1 - p and v = 1 - u; s the start, f the sum of F, r = F1, m = Bs and c = s'm. Pairs at the site have the
+    probabilities p² F + pq (r s' + s r') + q² f s s', times u² B + uv (m 1' + 1 m') + v² c. Sums of this product over
+    all pairs, over those whose one haplotype carries the allele that is rarer among the K, and over those with both, give
+    the posterior; the sums over the other haplotype are nine terms, which the sites share.
+
+    Args:
+        alleles, place, switch_rate, start: see `posterior`.
+        left, right: float64, places of the two observed sites.
+        reached: F, (K, K), the `forward` of the observed site before.
+        ahead: B, (K, K), likelihood of the calls from the observed site after on.
+        out: (n_sites, 3), written from `begin` to `end`.
+    """
+    n_states = len(start)
+    rows, mean = np.zeros(n_states, dtype=np.float32), np.zeros(n_states, dtype=np.float32)
+    terms, sums = np.zeros((9, n_states), dtype=np.float32), np.zeros(9, dtype=np.float64)
+    one_r, one_s, one_m, mask = np.zeros((4, n_states), dtype=np.float32)
+    shared = False
+    for site in range(begin, end):
+        n_carriers = 0
+        for i in range(n_states):
+            n_carriers += alleles[site, i]
+        rarer = 0 if 2 * n_carriers > n_states else 1
+        if n_carriers == 0 or n_carriers == n_states:
+            out[site, 2 - 2 * rarer] = 1
+            continue
+        if not shared:
+            shared_terms(start, reached, ahead, rows, mean, terms, sums)
+            shared = True
+        p, u = np.exp(-switch_rate * (place[site] - left)), np.exp(-switch_rate * (right - place[site]))
+        f = c = np.float32(0)
+        for i in range(n_states):
+            f += rows[i]
+            c += mean[i] * start[i]
+        from_left = np.array([p * p, p * (1 - p), (1 - p) * (1 - p)]).astype(np.float32)
+        from_right = np.array([u * u, u * (1 - u), (1 - u) * (1 - u)]).astype(np.float32)
+        for i in range(n_states):
+            one_r[i], one_s[i] = from_left[1] * rows[i], from_left[1] * rows[i] + from_left[2] * f * start[i]
+            one_m[i] = from_right[1] * mean[i]
+            mask[i] = np.float32(alleles[site, i] == rarer)
+        whole = with_one = with_two = np.float64(0)
+        for a in range(3):
+            for b in range(3):
+                weight = from_left[a] * from_right[b]
+                whole += weight * sums[3 * a + b]
+                part = np.float32(0)
+                for i in range(n_states):
+                    part += terms[3 * a + b, i] * mask[i]
+                with_one += weight * part
+        for i in range(n_states):
+            if mask[i] == 0:
+                continue
+            of_i, r_i, m_i = start[i], one_s[i], one_m[i] + from_right[2] * c
+            part = np.float32(0)
+            for j in range(n_states):
+                pair = from_left[0] * reached[i, j] + r_i * start[j] + of_i * one_r[j]
+                part += pair * (from_right[0] * ahead[i, j] + m_i + one_m[j]) * mask[j]
+            with_two += part
+        with_one, with_two = min(with_one, whole), min(with_two, with_one)
+        out[site, 2 * rarer] = with_two / whole
+        out[site, 1] = 2 * (with_one - with_two) / whole
+        out[site, 2 - 2 * rarer] = max(0.0, whole - 2 * with_one + with_two) / whole
+
+
+@compiled
+def shared_terms(start, reached, ahead, rows, mean, terms, sums):  # type: ignore[no-untyped-def]
+    """Write what all sites of a gap share, see `between`: r, m, the nine sums over one haplotype of a pair, and over both."""
+    n_states = len(start)
+    f = c = rm = np.float32(0)
+    for i in range(n_states):
+        row = value = np.float32(0)
+        for j in range(n_states):
+            row += reached[i, j]
+            value += ahead[i, j] * start[j]
+        rows[i], mean[i] = row, value
+        f += row
+        c += value * start[i]
+        rm += row * value
+    for i in range(n_states):
+        both = with_mean = with_rows = np.float32(0)
+        for j in range(n_states):
+            both += reached[i, j] * ahead[i, j]
+            with_mean += reached[i, j] * mean[j]
+            with_rows += ahead[i, j] * rows[j]
+        s, r, m = start[i], rows[i], mean[i]
+        terms[0, i], terms[1, i], terms[2, i] = both, m * r + with_mean, c * r
+        terms[3, i], terms[4, i], terms[5, i] = r * m + s * with_rows, r * (m + c) + s * (m * f + rm), c * (r + s * f)
+        terms[6, i], terms[7, i], terms[8, i] = f * s * m, f * s * (m + c), f * c * s
+    for term in range(9):
+        total = 0.0
+        for i in range(n_states):
+            total += terms[term, i]
+        sums[term] = total
