@@ -29,7 +29,10 @@ from snpimpute.imputers.contract import HAPLOTYPE_WINDOW, Imputer, Params, Repor
 from snpimpute.io.maps import GeneticMap
 from snpimpute.io.write_vcf import write_vcf
 
-SMALL = 1_000_000  # genotypes of panel and target up to which Java's optimising takes longer than it saves
+# Genotypes of panel and target up to which what Java does to run fast (optimising, threads that clear memory) takes longer
+# than it saves; phasing costs so many times as much as imputing.
+SMALL = 1_000_000
+PHASING_COSTS = 20
 LEAD = 0.001  # lead of Beagle's call where its probabilities favour another genotype: enough to survive float16
 HARD_CALL = 0.98  # weight of a call that Beagle gives without probabilities; the other two genotypes share the rest
 ARGUMENTS = {
@@ -278,8 +281,9 @@ class Beagle(Imputer):
                 (folder / "genetic.map").write_text(self._map)
                 arguments["map"] = "genetic.map"
             flags = [f"-Xmx{self.params.memory_mb}m", "-XX:+ExitOnOutOfMemoryError"]
-            if panel is not None and panel.calls.size + target.calls.size <= SMALL:
-                flags.append("-XX:TieredStopAtLevel=1")
+            n_genotypes = target.calls.size * PHASING_COSTS if panel is None else target.calls.size + panel.calls.size
+            if n_genotypes <= SMALL:
+                flags += ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
             self._run_java(flags, [f"{key}={_spelled(value)}" for key, value in arguments.items()], folder)
             return _read_output(folder / "imputed.vcf.gz", target)
 
