@@ -54,7 +54,7 @@ simpute: setup ## Simpute against the classical methods, in its paper's regimes:
 
 mosaic: setup ## Mosaic against the others, on data that it was not designed on: eight hours; goes on where it was
 	$(BIN)/snpimpute experiment experiments/mosaic.toml
-	$(BIN)/python benchmarks/mosaic_cost.py
+	$(BIN)/python benchmarks/mosaic_curve.py
 	$(BIN)/python scripts/mosaic_results.py
 
 fuzz: setup ## 5,000 damaged files (the suite tries 200) through check, prepare, concordance and impute

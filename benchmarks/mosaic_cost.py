@@ -1,164 +1,122 @@
-"""Measure macro-F1 of mosaic and of Beagle against the processor seconds of imputing.
+"""Measure what `fit` and `impute` with mosaic cost beside Beagle, on arrays over real and simulated panels, in one run.
 
-    python benchmarks/mosaic_cost.py [--runs runs] [--levels 30 60 90] [--to docs/results]
+    python benchmarks/mosaic_cost.py [--only human cattle small large] [--threads 1] [--work FOLDER] [--to FILE]
 
-On the development data of experiments/mosaic.toml (needs SNPIMPUTE_PANELS): mosaic with fewer and more states, Beagle with
-the experiment's settings and one, three and ten phasings averaged, Minimac4. Each row is fitted once and imputes each mask,
-on one thread, in a process of its own. Seconds are processor seconds, with those of the programs that it runs, and are valid
-on a busy machine too; memory is the largest of the process or of a program. Writes mosaic-cost.csv and mosaic-cost.png.
+Arrays with a tenth of the sites, chosen at random: 500 people of kg15 over the other 2,004 (10,000 sites; needs
+SNPIMPUTE_PANELS), 100 bulls over the other 400 (7,250 sites, an unphased panel), and 100 simulated people over panels of
+1,000 and of 10,000 (msprime; 5,000 sites), which are 2,000 and 20,000 haplotypes. Each command is a process of its own:
+`snpimpute fit` (its phasing of the panel too), `snpimpute impute` from the fitted model, Beagle's phasing of an unphased
+panel, and Beagle's imputing from the phased one, with the same number of threads. Written are processor seconds, which are
+valid on a busy machine too, their ratio to Beagle's, and the largest memory of the command with all its processes.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
-from dataclasses import dataclass
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
-from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
+import psutil
+from scale import simulate
+from watched import watched
 
-from snpimpute import imputers
 from snpimpute.base.files import write_text
-from snpimpute.base.provenance import peak_memory_mb
-from snpimpute.dataset.prepared import dataset_in
-from snpimpute.dataset.scenarios import at_hidden
-from snpimpute.experiment.pipeline import prepare
-from snpimpute.experiment.settings import ExperimentSettings, read
-from snpimpute.experiment.workspace import Workspace
-from snpimpute.metrics.scores import f1_macro
-from snpimpute.report.tree import COLOURS
+from snpimpute.base.processes import QUIET
+from snpimpute.base.programs import beagle_jar
 
-ROOT = Path(__file__).parents[1]
-EXPERIMENT = ROOT / "experiments" / "mosaic.toml"
-TUNED = {"kg15-500": "human", "cattle-chr1": "breed"}  # variant of Beagle that is tuned for the dataset
-STATES = (40, 70, 100, 150, 200)
-PHASINGS = (1, 3, 10)
-
-
-@dataclass(frozen=True)
-class Case:
-    """One row: `name` of an imputer, and its `curve` and the label `at` its point in the report."""
-
-    name: str
-    params: dict[str, Any]
-    curve: str
-    at: str
+EVERY = 10  # one site of so many is typed
+SEED = 1
+REAL = {"human": ("kg15/kg15.vcf.gz", 500), "cattle": ("cattle/cattle.vcf.gz", 100)}  # file, samples of the target
+SIMULATED = {"small": 1_000, "large": 10_000}  # samples of the panel
+N_TARGET, N_SITES = 100, 5_000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs")
-    parser.add_argument("--levels", type=float, nargs="+", default=[30.0, 60.0, 90.0])
-    parser.add_argument("--to", type=Path, default=ROOT / "docs" / "results")
+    parser.add_argument("--only", nargs="+", default=[*REAL, *SIMULATED], choices=[*REAL, *SIMULATED])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--work", type=Path)
+    parser.add_argument("--to", type=Path, help="CSV")
     arguments = parser.parse_args()
-    settings = read(EXPERIMENT)
-    rows: list[dict[str, Any]] = []
-    for name in TUNED:
-        folder = prepare(settings, name, Workspace(arguments.runs))
-        for case in cases(settings, name, folder):
-            found = in_own_process(measure, folder, case, arguments.levels, settings.seed)
-            rows += [{"dataset": name, "curve": case.curve, "at": case.at, **row} for row in found]
-            print(pd.DataFrame(rows[-len(found) :]).to_string(index=False, header=len(rows) == len(found)), flush=True)
-    table = pd.DataFrame(rows)
-    write_text(arguments.to / "mosaic-cost.csv", table.round(4).to_csv(index=False))
-    draw(table, arguments.to / "mosaic-cost.png")
+    os.environ.update(QUIET)
+    rows: list[dict[str, object]] = []
+    with tempfile.TemporaryDirectory() as name:
+        for case in arguments.only:
+            folder = (arguments.work or Path(name)) / case
+            if not (folder / "target.vcf.gz").exists():
+                make(case, folder)
+            rows += measure(case, folder, arguments.threads)
+            print(pd.DataFrame(rows).round(2).to_string(index=False), flush=True)
+    if arguments.to:
+        write_text(arguments.to, pd.DataFrame(rows).round(3).to_csv(index=False))
 
 
-def cases(settings: ExperimentSettings, name: str, folder: Path) -> list[Case]:
-    switch = in_own_process(chosen_switch, folder, settings.seed)
-    tuned = settings.variants["beagle"][TUNED[name]].params
-    minimac4 = settings.data[name].params.get("minimac4", {})
-    return [
-        *(Case("mosaic", {"switch": switch, "states": k}, "mosaic", f"{k} states") for k in STATES),
-        *(Case("beagle", {**tuned, "phasings": n}, "beagle, tuned", f"{n} phasing{'s' * (n > 1)}") for n in PHASINGS),
-        Case("minimac4", minimac4, "minimac4", "phased once"),
-    ]
+def make(case: str, folder: Path) -> None:
+    """Write panel.vcf.gz and target.vcf.gz, which has the typed sites alone and no phase."""
+    if case in SIMULATED:
+        simulate(folder, N_SITES, SIMULATED[case], N_TARGET, EVERY)
+        return
+    if not os.environ.get("SNPIMPUTE_PANELS"):
+        sys.exit("set SNPIMPUTE_PANELS to the folder of the panels")
+    file, n_target = REAL[case]
+    whole = Path(os.environ["SNPIMPUTE_PANELS"]) / file
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(SEED)
+    names = np.array(bcftools("query", "-l", whole).split())
+    target = np.zeros(len(names), dtype=bool)
+    target[rng.permutation(len(names))[:n_target]] = True
+    sites = bcftools("query", "-f", "%CHROM\t%POS\n", whole).splitlines()
+    typed = np.sort(rng.permutation(len(sites))[: len(sites) // EVERY])
+    (folder / "panel.txt").write_text("\n".join(names[~target]) + "\n")
+    (folder / "target.txt").write_text("\n".join(names[target]) + "\n")
+    (folder / "typed.tsv").write_text("\n".join(sites[i] for i in typed) + "\n")
+    bcftools("view", "-S", folder / "panel.txt", "-Oz", "-o", folder / "panel.vcf.gz", whole)
+    typed_sites = ["-T", folder / "typed.tsv"]
+    bcftools("view", "-S", folder / "target.txt", *typed_sites, "-Oz", "-o", folder / "phased.vcf.gz", whole)
+    unphased = bcftools("view", folder / "phased.vcf.gz").replace("0|1", "0/1").replace("1|0", "0/1").replace("|", "/")
+    subprocess.run(["bgzip", "-c"], input=unphased.encode(), stdout=(folder / "part").open("wb"), check=True)
+    (folder / "part").rename(folder / "target.vcf.gz")
+    for part in ("panel", "target"):
+        bcftools("index", "-f", "-t", folder / f"{part}.vcf.gz")
 
 
-def in_own_process(function: Any, *arguments: Any) -> Any:
-    """Return the result of a function that runs in a new process, so that its memory and seconds are its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
+def bcftools(*arguments: str | Path) -> str:
+    """Return what bcftools prints."""
+    return subprocess.run(["bcftools", *map(str, arguments)], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def chosen_switch(folder: Path, seed: int) -> float:
-    """Return the rate of haplotype switches that mosaic chooses on the panel; all its rows use it."""
-    cls = imputers.load("mosaic")
-    return cls(seed=seed, threads=1).fit(dataset_in(folder).train).refit_params().switch  # type: ignore[attr-defined]
-
-
-def measure(folder: Path, case: Case, levels: list[float], seed: int) -> list[dict[str, Any]]:
-    """Return macro-F1, wrong calls, processor seconds and memory at the first mask of each level."""
-    dataset = dataset_in(folder)
-    cls = imputers.load(case.name)
-    model = cls(cls.parse_params(case.params), seed=seed, threads=1)
-    model.fit(dataset.train)
-    rows = []
-    for scenario in dataset.test_scenarios():
-        if scenario.level not in levels or scenario.repeat > 0:
-            continue
-        target = dataset.test.hide(scenario.hidden)
-        started = processor_seconds()
-        posterior = model.posterior(target)
-        seconds = processor_seconds() - started
-        truth = at_hidden(dataset.test.calls, scenario.hidden)
-        calls = at_hidden(posterior, scenario.hidden).argmax(axis=-1)
-        rows.append(
-            {
-                "level": scenario.level,
-                "f1_macro": f1_macro(truth, calls),
-                "wrong": int(((calls != truth) & (truth >= 0)).sum()),
-                "seconds": seconds,
-                "memory_mb": peak_memory_mb(),
-            }
-        )
+def measure(case: str, folder: Path, threads: int) -> list[dict[str, object]]:
+    """Return a row a command: processor seconds, their ratio to Beagle's of the same task, memory."""
+    panel, target, phased = folder / "panel.vcf.gz", folder / "target.vcf.gz", folder / "beagle-panel.vcf.gz"
+    memory = f"-Xmx{psutil.virtual_memory().total * 3 // 4 >> 20}m"
+    beagle = ["java", memory, "-jar", str(beagle_jar()), f"nthreads={threads}", f"seed={SEED}"]
+    # kg15 and the simulated panels are phased: what phasing would cost is measured on their calls without the phase.
+    unphased = folder / "unphased.vcf.gz"
+    subprocess.run(f"bcftools view {panel} | sed '/^#/!s/|/\\//g' | bgzip -c > {unphased}", shell=True, check=True)
+    ours = [sys.executable, "-m", "snpimpute"]
+    shared = ["--runs", str(folder / "runs"), "--threads", str(threads)]
+    fit = [*ours, "fit", str(unphased), "--imputer", "mosaic", "--name", case, "--holdout", "0%", *shared]
+    fit += ["--typed-sites", str(target)]
+    impute = [*ours, "impute", str(target), "-o", str(folder / "ours.vcf.gz"), "--model", case, *shared]
+    commands = {
+        ("Beagle", "phase the panel"): [*beagle, f"gt={unphased}", f"out={phased.with_suffix('').with_suffix('')}"],
+        ("mosaic", "fit"): fit,
+        ("Beagle", "impute"): [*beagle, f"gt={target}", f"ref={phased}", "gp=true", f"out={folder / 'beagle'}"],
+        ("mosaic", "impute"): impute,
+    }
+    rows: list[dict[str, object]] = []
+    of_beagle = np.nan
+    for (program, task), command in commands.items():
+        passed, used, memory_mb = watched(command)
+        of_beagle = used if program == "Beagle" else of_beagle
+        row = {"panel": case, "program": program, "task": task, "processor_s": used, "of_beagle": used / of_beagle}
+        rows.append(row | {"elapsed_s": passed, "memory_mb": memory_mb})
     return rows
-
-
-def processor_seconds() -> float:
-    """Return the processor seconds of this process and of the programs that it has run."""
-    return sum(os.times()[:4])
-
-
-def draw(table: pd.DataFrame, path: Path) -> None:
-    """Draw macro-F1 against time in units of one run of tuned Beagle, a panel for each dataset and level."""
-    datasets, levels = table["dataset"].unique(), sorted(table["level"].unique())
-    figure, axes = plt.subplots(
-        len(datasets),
-        len(levels),
-        figsize=(3.6 * len(levels), 3.2 * len(datasets)),
-        layout="constrained",
-        squeeze=False,
-    )
-    for line, dataset in zip(axes, datasets, strict=True):
-        for ax, level in zip(line, levels, strict=True):
-            part = table[(table["dataset"] == dataset) & (table["level"] == level)]
-            one_run = part.loc[part["at"] == "1 phasing", "seconds"].item()
-            for (curve, points), colour, marker in zip(part.groupby("curve", sort=False), COLOURS, "osD", strict=False):
-                ax.plot(
-                    points["seconds"] / one_run,
-                    points["f1_macro"],
-                    color=colour,
-                    marker=marker,
-                    markersize=4,
-                    label=curve,
-                )
-            ax.set(xscale="log", title=f"{dataset}, {level:g}% missing")
-            ax.set_xticks([0.3, 1, 3, 10], ["0.3", "1", "3", "10"])
-            ax.minorticks_off()
-            ax.grid(alpha=0.3)
-    figure.supxlabel("processor time to impute, in runs of tuned Beagle")
-    figure.supylabel("macro-F1 (0 to 1)")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 if __name__ == "__main__":

@@ -482,7 +482,7 @@ def with_offsets(scores: Scores) -> list[str]:
 
 
 def costs(table: pd.DataFrame) -> list[str]:
-    """Return the section with the table of benchmarks/mosaic_cost.py."""
+    """Return the section with the table of benchmarks/mosaic_curve.py."""
     rows = []
     for (dataset, curve, at), part in table.groupby(["dataset", "curve", "at"], sort=False):
         cells = [f"{row.f1_macro:.3f}, {brief(row.seconds)}" for row in part.itertuples()]
@@ -491,7 +491,7 @@ def costs(table: pd.DataFrame) -> list[str]:
     return [
         "## What accuracy costs",
         "Macro-F1 and processor seconds to impute a mask on the development data, one thread (`python "
-        "benchmarks/mosaic_cost.py`); mosaic with fewer and more states, Beagle with one, three and ten phasings averaged.",
+        "benchmarks/mosaic_curve.py`); mosaic with fewer and more states, Beagle with one, three and ten phasings averaged.",
         "![macro-F1 against processor time in runs of Beagle](mosaic-cost.png)",
         table_of(["data", "imputer", "with", *levels, "memory"], rows),
     ]

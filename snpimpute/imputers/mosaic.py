@@ -224,13 +224,13 @@ class Mosaic(Imputer):
             return USUAL_SWITCH
         p: MosaicParams = self.params
         typed = np.ones(panel.n_sites, dtype=bool) if mask.sites is None else ~mask.sites
-        middle = _middle(typed, CHOSEN_SITES)
-        part = panel.take_sites(middle)
+        used = middle(typed, CHOSEN_SITES)
+        part = panel.take_sites(used)
         known = "family" in panel.samples and (panel.samples["family"] != "").any()
         by = "family" if known and len(np.unique(unit_labels(panel.samples, "family"))) > 1 else "random"
         aside = split_samples(panel.samples, min(CHOSEN_ON, panel.n_samples // 5), by, self.seed)
-        haplotypes = Haplotypes.of(alleles[np.repeat(~aside, 2), middle], contig_slices(part.sites))
-        masks = [mask.sites[middle]] if mask.sites is not None else []
+        haplotypes = Haplotypes.of(alleles[np.repeat(~aside, 2), used], contig_slices(part.sites))
+        masks = [mask.sites[used]] if mask.sites is not None else []
         if not any(hidden.any() and not hidden.all() for hidden in masks):
             masks = list(site_masks(part.n_sites, CHOSEN_AT, 1, "independent", self.seed).values())
         scored = part.take_samples(aside)
@@ -302,7 +302,7 @@ class Mosaic(Imputer):
         self.switch = json.loads((folder / "chosen.json").read_text())["switch"]
 
 
-def _middle(counted: np.ndarray, n: int) -> slice:
+def middle(counted: np.ndarray, n: int) -> slice:
     """Return the sites in the middle that hold n of those counted, or all sites if they are fewer; bool (n_sites,)."""
     numbers = np.flatnonzero(counted)
     if len(numbers) <= n:

@@ -13,11 +13,12 @@ import pytest
 
 from snpimpute.base.errors import InputError
 from snpimpute.dataset.site_lists import read_masked_sites
+from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers._copying import Copying, Haplotypes
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import Imputer
-from snpimpute.imputers.mosaic import SWITCHES, Mosaic, log_loss, places, voted
+from snpimpute.imputers.mosaic import SWITCHES, Mosaic, log_loss, middle, places, voted
 from snpimpute.imputers.softmax_regression import SoftmaxRegression
 from snpimpute.imputers.testing import ImputerContract, small_panel
 from snpimpute.io.matrix import read_matrix
@@ -144,6 +145,50 @@ def test_posterior_is_the_sum_over_all_paths() -> None:
         found = copying._sum_over_pairs(np.array(calls, dtype=np.int8), haplotypes.T.astype(np.uint8), np.array(start))
         expected /= expected.sum(axis=1, keepdims=True)
         np.testing.assert_allclose(found, np.where(np.array(calls)[:, None] < 0, expected, np.eye(3)[calls]), atol=1e-5)
+
+
+def test_haplotypes_are_kept_by_bits_and_contigs_share_no_byte() -> None:
+    alleles = (np.random.default_rng(1).random((5, 18)) < 0.4).astype(np.int8)
+    kept = Haplotypes.of(alleles, [slice(0, 13), slice(13, 18)])
+    assert kept.bits.shape == (3, 5) and kept.n_haplotypes == 5
+    np.testing.assert_array_equal(kept.alleles(np.array([3, 0])), alleles[[3, 0]].T)
+    for begin, end in ((0, 13), (9, 12), (13, 18), (15, 16)):
+        part = kept.between(begin, end)
+        np.testing.assert_array_equal(part.alleles(np.arange(5)), alleles[:, begin:end].T)
+        np.testing.assert_allclose(part.frequencies, alleles[:, begin:end].mean(axis=0))
+
+
+def test_a_pass_over_the_panel_sums_over_all_paths_of_one_copy() -> None:
+    """Three observed sites in bytes of their own, which are blocks of their own: all 27 paths, weighed one by one."""
+    alleles = (np.random.default_rng(2).random((3, 24)) < 0.5).astype(np.int8)
+    observed, switch = np.array([0, 9, 17]), 0.05
+    likelihood = np.array([[0.9, 0.2], [0.3, 0.8], [0.6, 0.1]], dtype=np.float32)
+    copying = Copying(whole(alleles), np.arange(24.0), switch, Mosaic.Params(), seed=1)
+    chance = np.zeros((3, 3))  # of each haplotype at each observed site
+    for path in itertools.product(range(3), repeat=3):
+        p = 1 / 3
+        for j, (haplotype, site) in enumerate(zip(path, observed, strict=True)):
+            p *= likelihood[j, alleles[haplotype, site]]
+            if j:
+                stays = (1 - switch) ** (site - observed[j - 1])
+                p *= stays * (haplotype == path[j - 1]) + (1 - stays) / 3
+        chance[path, range(3)] += p
+    chance /= chance.sum(axis=0)
+    mean, largest = copying._usage(likelihood, observed)
+    np.testing.assert_allclose(mean, chance.mean(axis=1), atol=1e-6)
+    np.testing.assert_allclose(largest, chance.max(axis=1), atol=1e-6)
+
+
+def test_blocks_of_a_pass_hold_eight_observed_sites_where_many_are_observed() -> None:
+    """A haplotype that differs at one site of a block is copied nowhere in it, however many sites fit beside that one."""
+    alleles = np.zeros((2, 1024), dtype=np.int8)
+    alleles[1, 100] = 1
+    copying = Copying(whole(alleles), np.arange(1024.0), 0.4, Mosaic.Params(), seed=1)
+    likelihood = np.repeat(np.array([[0.999, 0.001]], dtype=np.float32), 1024, axis=0)
+    mean, largest = copying._usage(likelihood, np.arange(1024))
+    blocks = 1024 / 8
+    assert mean[1] == pytest.approx((0.5 * (blocks - 1) + 0.001) / blocks, abs=1e-3) and largest[1] < 0.51
+    assert mean.sum() == pytest.approx(1, abs=1e-5)
 
 
 def test_drawn_haplotypes_add_up_to_the_calls_and_are_as_frequent_as_the_model_says() -> None:
@@ -306,6 +351,31 @@ def test_fit_chooses_whatever_families_there_are(families: list[str]) -> None:
     panel = phased(60, 20)
     panel = replace(panel, samples=panel.samples.assign(family=families))
     assert Mosaic(Mosaic.Params(states=10)).fit(panel).switch in SWITCHES
+
+
+def test_the_switch_is_chosen_where_targets_lack_calls_if_that_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search goes from the usual switch downhill on both sides, and ends where the loss rises."""
+    panel, asked = phased(60, 90), []
+
+    def noted(model: Mosaic, matrix: GenotypeMatrix, hidden: np.ndarray) -> float:
+        asked.append((model.switch, hidden))
+        return abs(np.log(model.switch / 0.0011))
+
+    monkeypatch.setattr("snpimpute.imputers.mosaic.log_loss", noted)
+    lacking = np.arange(90) % 4 > 0
+    model = Mosaic(Mosaic.Params(states=10)).fit(panel, mask=TrainingMask("fixed", sites=lacking))
+    assert model.switch == 0.001
+    assert [switch for switch, _ in asked] == [0.003, 0.002, 0.001, 0.0006, 0.006]
+    for _, hidden in asked:
+        np.testing.assert_array_equal(hidden, lacking)
+    asked.clear()
+    Mosaic(Mosaic.Params(states=10)).fit(panel)
+    assert sorted({int(100 * hidden.mean()) for _, hidden in asked}) == [60, 90]
+
+
+def test_the_middle_of_a_panel_holds_so_many_of_the_sites_that_count() -> None:
+    typed = np.arange(30) % 3 == 0
+    assert middle(typed, 4) == slice(9, 19) and middle(typed, 10) == slice(0, 30)
 
 
 def test_a_wrong_phasing_is_refused_in_one_line() -> None:
