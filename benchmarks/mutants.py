@@ -164,7 +164,7 @@ def main() -> None:
     )
     asked.add_argument("--only", default="", help="only faults in files whose name contains this")
     settings = asked.parse_args()
-    copy = settings.into / "project"
+    copy = settings.into.resolve() / "project"  # each test runs in it
     if copy.exists():
         shutil.rmtree(copy)
     kept = shutil.ignore_patterns(".git", ".venv", "runs", "build", "__pycache__", ".mypy_cache", ".ruff_cache", "site")
