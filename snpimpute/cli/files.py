@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -196,9 +197,8 @@ def fit(
         min_call_rate=FitSettings.min_call_rate if min_call_rate is None else call_rate_of(min_call_rate),
     )
     with watch() as watching:
-        fitted = fit_panel(
-            settings, runs, open_store(runs, watching, wait) if is_installed("mlflow") else None, watching
-        )
+        opened = functools.partial(open_store, runs, watching, wait) if is_installed("mlflow") else None
+        fitted = fit_panel(settings, runs, opened, watching)
     if as_json:
         result = {"model": str(fitted.folder), "registered": fitted.registered}
         typer.echo(json.dumps({**result, "scores": json.loads(fitted.scores.to_json(orient="records"))}, indent=1))

@@ -59,7 +59,7 @@ Datasets = Annotated[
 ]
 Registered = Annotated[bool, typer.Option("--registered", help="Score the registered models, and train nothing.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of every random choice (1 if not given).")]
-Threads = Annotated[int | None, typer.Option(help="Number of processor threads (all if not given).")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Number of processor threads (all if not given).")]
 Trust = Annotated[
     bool,
     typer.Option("--trust", help="Run the commands of the program's description that a model from elsewhere brings."),

@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,13 +150,19 @@ class Fitted:
     registered: str = ""
 
 
-def fit(settings: FitSettings, runs: Path, tracker: Tracker | None = None, watch: Watch | None = None) -> Fitted:
+def fit(
+    settings: FitSettings,
+    runs: Path,
+    open_tracker: Callable[[], Tracker] | None = None,
+    watch: Watch | None = None,
+) -> Fitted:
     """Fit an imputer to a panel, window by window, in parallel processes; a killed fit is resumed.
 
     Args:
         settings: see FitSettings.
         runs: folder for all results.
-        tracker: tracking.Tracker that logs and registers the model; None registers nothing.
+        open_tracker: opens the tracking.Tracker that logs and registers the model, once the panel has been read and
+            before anything is fitted: bad input leaves no store behind. None registers nothing.
         watch: receives the progress.
 
     Raises:
@@ -169,18 +175,22 @@ def fit(settings: FitSettings, runs: Path, tracker: Tracker | None = None, watch
     if settings.trials:
         require_package("optuna", "a study (--trials)")
     home = runs / "models" / f"{settings.name}-{settings.imputer}-panel-{settings.digest()[:10]}"
+    tracker_once = functools.cache(open_tracker or (lambda: None))
     with made_alone(home, watch):
         if not (home / "fit.json").exists():
-            _fit(settings, cls, home, watch)
+            _fit(settings, cls, home, watch, tracker_once)
         model = WindowedModel(home / "model")
         measured = pd.read_csv(
             home / "measured.csv", keep_default_na=False, na_values={key: [""] for key in ("value", "low", "high")}
         )
+        tracker = tracker_once()
         registered = "" if tracker is None else _register(settings, home, model, measured, tracker)
     return Fitted(home / "model", measured, registered)
 
 
-def _fit(settings: FitSettings, cls: type[Imputer], home: Path, watch: Watch) -> None:
+def _fit(
+    settings: FitSettings, cls: type[Imputer], home: Path, watch: Watch, open_tracker: Callable[[], object]
+) -> None:
     started = time.monotonic()
     genetic_map = None if settings.genetic_map is None else GeneticMap.read(settings.genetic_map)
     of_imputer = _params_with_map(settings, cls).get("map")
@@ -206,6 +216,7 @@ def _fit(settings: FitSettings, cls: type[Imputer], home: Path, watch: Watch) ->
     write_text(home / "plan.json", json.dumps(plan) + "\n")
     if settings.typed is not None:
         save_array(home / "typed.npy", _missing_shares(settings.typed, panel.sites))
+    open_tracker()
 
     if settings.trials and cls.tunable():
         judged_in = _spread_windows(len(windows), TUNING_WINDOWS)

@@ -67,7 +67,7 @@ def store(calves, panel, tmp_path_factory):
     return (
         runs,
         tracker,
-        *(fit(settings(panel, name, **asked), runs, tracker) for name in ("mode", "softmax_regression")),
+        *(fit(settings(panel, name, **asked), runs, lambda: tracker) for name in ("mode", "softmax_regression")),
     )
 
 
