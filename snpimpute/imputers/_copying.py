@@ -89,7 +89,7 @@ class Copying:
         """
         observed = np.flatnonzero(calls != MISSING)
         chosen, copied_share = self._choose_haplotypes(calls[observed], observed)
-        weight = copied_share[chosen] + self.params.uniform / self.haplotypes.n_haplotypes
+        weight = copied_share[chosen] + self.params.uniform / len(chosen)
         return self._sum_over_pairs(calls, self.haplotypes.alleles(chosen), weight / weight.sum())
 
     def pairs(self, calls: np.ndarray) -> np.ndarray:
