@@ -71,14 +71,15 @@ class PanelSites:
 
     @classmethod
     def of_file(cls, path: Path) -> PanelSites:
-        """Read the biallelic SNPs of a VCF, BCF or PLINK 1 file, one at each position: the first that varies, else the first.
+        """Read the biallelic SNPs of a VCF, BCF or PLINK file; of those with the same alleles the first that varies, else the first.
 
         Raises:
             InputError: the file cannot be read (see io.stream.streamed), or has no such site.
         """
         rows: list[tuple[str, int, str, str, str]] = []
         frequency = array("d")
-        last = ("", 0)
+        place = ("", 0)
+        here: dict[tuple[str, ...], int] = {}  # rows at this place, by REF and ALT
         with streamed(path) as (panel,):
             for record in panel.records:
                 if not is_snp(record) or not record.alts:
@@ -88,12 +89,14 @@ class PanelSites:
                 n = int(known.sum())
                 share = float(calls[known].sum(dtype=np.int64)) / (2 * n) if n else np.nan
                 row = (record.contig, record.pos, record.id, record.ref, record.alts[0])
-                if (record.contig, record.pos) != last:
+                if (record.contig, record.pos) != place:
+                    place, here = (record.contig, record.pos), {}
+                before = here.setdefault(row[3:], len(rows))
+                if before == len(rows):
                     rows.append(row)
                     frequency.append(share)
-                elif 0 < share < 1 and not 0 < frequency[-1] < 1:  # a split multi-allelic record
-                    rows[-1], frequency[-1] = row, share
-                last = (record.contig, record.pos)
+                elif 0 < share < 1 and not 0 < frequency[before] < 1:
+                    rows[before], frequency[before] = row, share
         if not rows:
             raise InputError(f"{panel.name} has no biallelic SNP: a panel needs some")
         sites = pd.DataFrame(rows, columns=list(SITE_COLUMNS)).astype({"pos": np.int64})

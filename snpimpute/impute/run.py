@@ -16,7 +16,7 @@ from snpimpute import __version__, imputers
 from snpimpute.base.alone import made_alone
 from snpimpute.base.digests import digest, file_digest
 from snpimpute.base.errors import InputError
-from snpimpute.base.files import write_text, written_beside
+from snpimpute.base.files import save_array, write_text, written_beside
 from snpimpute.base.processes import in_shares
 from snpimpute.base.progress import Watch
 from snpimpute.base.sources import source_digest
@@ -24,7 +24,8 @@ from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS
 from snpimpute.impute.check import check_target
 from snpimpute.impute.findings import TargetCheck
 from snpimpute.impute.matching import ALLELES, INDEL, MULTIALLELIC, NOT_DIPLOID, OUTSIDE, SWAPPED, PanelSites
-from snpimpute.impute.steps import WINDOWS_IMPUTED, impute_windows, imputed_file, load_window_posterior
+from snpimpute.impute.rows import Rows
+from snpimpute.impute.steps import VARYING_FILE, WINDOWS_IMPUTED, impute_windows, imputed_file, load_window_posterior
 from snpimpute.impute.windows import Window, WindowedModel, cut_by_sites, weights_in
 from snpimpute.io.imputed import ImputedSites, ImputedWriter
 from snpimpute.io.output import require_plink_names
@@ -34,7 +35,6 @@ from snpimpute.io.stream import files_of, streamed
 NO_PANEL = "NOPANEL"
 KEPT = {OUTSIDE: NO_PANEL, ALLELES: NO_PANEL, MULTIALLELIC: "", INDEL: "", NOT_DIPLOID: ""}  # kind → INFO flag
 STAND_FOR_THE_SITE = (NOT_DIPLOID, MULTIALLELIC, INDEL)  # kinds of records that are kept in place of the panel's site
-SITES_AT_ONCE = 200  # that are written
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,12 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
     if model is None:
         _require_no_panel(settings)
         panel = PanelSites.of_file(settings.target)
+        varying, n_panel = np.arange(len(panel.sites)), 0
     else:
-        columns = model.sites[list(SITE_COLUMNS)]
-        panel = PanelSites(columns, model.sites["alt_frequency"].to_numpy(float), f"model {model.about['name']}")
+        of_model, table = f"model {model.about['name']}", model.table
+        panel = PanelSites(table[list(SITE_COLUMNS)], table["alt_frequency"].to_numpy(float), of_model)
+        varying, n_panel = np.flatnonzero(table["varies"]), int(model.about.get("n_samples", 0))
+    rows = Rows(panel.sites, varying, panel.alt_frequency, n_panel)
     watch.stage(f"check {settings.target.name}")
     check = check_target(settings.target, panel)
     check.require_imputable()
@@ -145,9 +148,9 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
     windows = cut_by_sites(panel.sites, settings.window) if model is None else model.windows
     work = runs / "impute" / _work_digest(settings, model)[:16]
     with made_alone(work, watch):
-        numbers = _lay_out_target(settings, model, check, panel, windows, work)
-        usable = check.sites["panel_index"].to_numpy()
-        if empty := sum(not ((w.start <= usable) & (usable < w.stop)).any() for w in (windows[n] for n in numbers)):
+        numbers = _lay_out_target(settings, model, check, rows, windows, work)
+        typed = np.isin(rows.varying, check.sites["panel_index"])
+        if empty := sum(not typed[windows[n].sites].any() for n in numbers):
             watch.warn(
                 f"no site of the target in {empty} of {len(numbers)} windows: their sites get the panel's frequencies, with a DR2 near 0"
             )
@@ -163,7 +166,7 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
             most=WINDOWS_IMPUTED,
         )
         watch.stage("write")
-        outcome = _write(settings, model, check, windows, work, watch)
+        outcome = _write(settings, model, check, rows, windows, work, watch)
         if outcome.n_left_out and settings.output is not None:
             listed = settings.output.with_name(f"{settings.output.name}.left-out.tsv")
             excluded = check.excluded[~check.excluded["reason"].isin(KEPT)]
@@ -198,7 +201,7 @@ def _lay_out_target(
     settings: ImputeSettings,
     model: WindowedModel | None,
     check: TargetCheck,
-    panel: PanelSites,
+    rows: Rows,
     windows: list[Window],
     work: Path,
 ) -> list[int]:
@@ -206,7 +209,8 @@ def _lay_out_target(
     if not (work / "target").exists():
         with written_beside(work / "target") as beside:
             beside.mkdir()
-            calls = empty_spool(beside, pd.DataFrame({"sample": check.samples["sample"]}), panel.sites)
+            calls = empty_spool(beside, pd.DataFrame({"sample": check.samples["sample"]}), rows.sites)
+            save_array(beside / VARYING_FILE, rows.varying)
             usable = check.sites["panel_index"].to_numpy()
             swapped = (check.sites["kind"] == SWAPPED).to_numpy()
             with streamed(settings.target) as (stream,):
@@ -258,6 +262,7 @@ def _write(
     settings: ImputeSettings,
     model: WindowedModel | None,
     check: TargetCheck,
+    rows: Rows,
     windows: list[Window],
     work: Path,
     watch: Watch,
@@ -292,35 +297,36 @@ def _write(
             fam=stream.fam,
         )
         with writer:
-            rows = zip(check.sites.itertuples(), stream.records, strict=True)
-            waiting = next(rows, None)
+            found_records = zip(check.sites.itertuples(), stream.records, strict=True)
+            waiting = next(found_records, None)
             written = 0
             for contig in contigs:
-                blocks = blend_windows(windows, check.contigs[contig], work) if contig in check.contigs else iter(())
-                for first, posterior in blocks:
-                    for at in range(0, posterior.shape[1], SITES_AT_ONCE):
-                        part = slice(first + at, min(first + at + SITES_AT_ONCE, first + posterior.shape[1]))
-                        piece = target.take_sites(part)
-                        last = int(piece.sites["pos"].iloc[-1])
-                        lines: dict[int, tuple[str, bool]] = {}
-                        passed: list[tuple[int, str, str]] = []
-                        while waiting is not None and waiting[0].contig == contig and waiting[0].pos <= last:
-                            found, record = waiting
-                            if found.panel_index >= 0:
-                                lines[found.panel_index - part.start] = (record.line, found.kind == SWAPPED)
-                            elif found.kind in KEPT:
-                                passed.append((found.pos, record.line, KEPT[found.kind]))
-                            else:
-                                n_left_out += 1
-                            waiting = next(rows, None)
-                        n_passed += len(passed)
-                        n_holes += int((piece.calls[:, sorted(lines)] == MISSING).sum())
-                        block = _block(piece, contig, posterior[:, at : at + SITES_AT_ONCE], lines)
-                        if passed_through[part].any():
-                            block = _take_sites(block, np.flatnonzero(~passed_through[part]))
-                        _write_merged(writer, block, passed)
-                        written += len(block.sites)
-                        watch.progress(written, n_sites)
+                there = check.contigs.get(contig)
+                blended = () if there is None else blend_windows(windows, there, work)
+                parts = () if there is None else rows.parts(there, blended, target.n_samples)
+                for part, of_varying in parts:
+                    piece = target.take_sites(part)
+                    posterior = rows.posterior(part, of_varying, piece.calls.T)
+                    last = int(piece.sites["pos"].iloc[-1])
+                    lines: dict[int, tuple[str, bool]] = {}
+                    passed: list[tuple[int, str, str]] = []
+                    while waiting is not None and waiting[0].contig == contig and waiting[0].pos <= last:
+                        found, record = waiting
+                        if found.panel_index >= 0:
+                            lines[found.panel_index - part.start] = (record.line, found.kind == SWAPPED)
+                        elif found.kind in KEPT:
+                            passed.append((found.pos, record.line, KEPT[found.kind]))
+                        else:
+                            n_left_out += 1
+                        waiting = next(found_records, None)
+                    n_passed += len(passed)
+                    n_holes += int((piece.calls[:, sorted(lines)] == MISSING).sum())
+                    block = _block(piece, contig, posterior, lines)
+                    if passed_through[part].any():
+                        block = _take_sites(block, np.flatnonzero(~passed_through[part]))
+                    _write_merged(writer, block, passed)
+                    written += len(block.sites)
+                    watch.progress(written, n_sites)
                 while waiting is not None and waiting[0].contig == contig:
                     found, record = waiting
                     if found.kind in KEPT:
@@ -328,7 +334,7 @@ def _write(
                         n_passed += 1
                     else:
                         n_left_out += 1
-                    waiting = next(rows, None)
+                    waiting = next(found_records, None)
     return Outcome(case, check, target.n_samples, n_sites, n_sites - n_usable, n_holes, n_passed, n_left_out)
 
 

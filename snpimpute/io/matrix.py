@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from snpimpute.io.records import HAPLOID, PHASED, POLYPLOID, UNPHASED, Record, S
 from snpimpute.io.stream import streamed
 
 CALLS_FILE, HAPLOTYPES_FILE = "calls.i8", "haplotypes.i8"  # files of a spool: int8, site after site
+RECORDS_FILE = "records.tsv"  # of a spool: all sites that pass, those that do not vary included
 MIN_SITES = 10
 MIN_SAMPLES = 2
 # What changes a filter that leaves too few sites, by the reason that it counts.
@@ -113,14 +115,31 @@ def require_enough_sites(matrix: GenotypeMatrix, left_out: pd.DataFrame, source:
     )
 
 
+class _Row(NamedTuple):
+    """A site that passes the filter, or would if it varied.
+
+    Attributes:
+        site: the site.
+        varies: whether its calls vary.
+        frequency: of a site that does not vary, the alternate allele's frequency, 0 or 1.
+        record: number of its record among those accepted.
+    """
+
+    site: Site
+    varies: bool
+    frequency: float
+    record: int
+
+
 class _SiteCollector:
     """Collects the sites that pass while a file is read, and ends the reading when there are too many.
 
-    A record is counted under the first reason that holds, in the order of REASONS. Of SNPs at the same position the
-    first one is kept; the others are duplicates.
+    A record is counted under the first reason that holds, in the order of REASONS. Of records with the same alleles at the
+    same position the first that varies is kept; the others are duplicates.
 
     With a folder `spool`, calls and haplotypes are written there, site after site, and the matrix consists of arrays
-    mapped from these files: only the parts in use are in memory.
+    mapped from these files: only the parts in use are in memory. Beside them a table has all sites that pass, those that do
+    not vary included (see `spool.spooled_records`).
     """
 
     def __init__(
@@ -137,7 +156,10 @@ class _SiteCollector:
         self._max_sites = max_sites
         self._read = 0
         self._left_out: Counter[str] = Counter()
-        self._last: tuple[str, int] = ("", 0)
+        self._number = -1  # of the last accepted record
+        self._place: tuple[str, int] = ("", 0)
+        self._here: dict[tuple[str, str], _Row] = {}  # the sites used at this place, by REF and ALT
+        self._rows: list[_Row] = []
         self._sites: list[Site] = []
         self._calls: list[np.ndarray] = []
         self._haplotypes: list[np.ndarray] | None = []
@@ -184,6 +206,7 @@ class _SiteCollector:
 
     def _add_block(self, records: list[Record]) -> None:
         """Add the calls of accepted records."""
+        self._number += len(records)
         sites = [Site(record.contig, record.pos, record.id, record.ref, record.alts[0]) for record in records]
         alleles = np.stack([record.alleles for record in records], axis=1)
         kinds = np.stack([record.kinds for record in records], axis=1)
@@ -202,13 +225,22 @@ class _SiteCollector:
             haplotypes: int8 (n_samples, n, 2), alleles 0/1, below 0 where a call is missing or not phased; None if no
                 call is phased.
         """
+        first_number = self._number + 1 - len(sites)
+        constant = np.zeros(len(sites), dtype=bool)
         if self._filter is None:
             kept = np.ones(len(sites), dtype=bool)
         else:
             reasons = genotype_reasons(calls, self._filter)
             kept = reasons == ""
             self._left_out.update(reasons[~kept].tolist())
-        kept &= self._first_at_place(sites, kept)
+            if self._spool is not None:
+                constant = reasons == "monomorphic"
+                called = (calls[:, constant] != MISSING).sum(axis=0)
+                constant[constant] = (called > 0) & (called >= self._filter.min_call_rate * len(calls) - 1e-9)
+        for number in np.flatnonzero(kept | constant):
+            frequency = np.nan if kept[number] else float(calls[:, number].max() > 0)
+            row = _Row(sites[number], bool(kept[number]), frequency, first_number + int(number))
+            kept[number] &= self._is_first(row)
         self._sites += [site for site, keep in zip(sites, kept, strict=True) if keep]
         self._store(self._calls, CALLS_FILE, calls[:, kept])
         if haplotypes is None or (haplotypes[:, kept] < 0).any():
@@ -218,18 +250,20 @@ class _SiteCollector:
         if self._max_sites is not None:
             self._require_at_most(self._max_sites)
 
-    def _first_at_place(self, sites: list[Site], kept: np.ndarray) -> np.ndarray:
-        """Return bool (n,): False for sites that repeat the position of a kept one, which are counted as duplicates.
-
-        Of split multi-allelic records the first that passes is kept: the polymorphic one, where others do not vary.
-        """
-        first = np.ones(len(sites), dtype=bool)
-        for number in np.flatnonzero(kept):
-            place = (sites[number].contig, sites[number].pos)
-            first[number] = place != self._last
-            self._last = place
-        self._left_out["duplicate"] += int((kept & ~first).sum())
-        return first
+    def _is_first(self, row: _Row) -> bool:
+        """Return whether a site that passes is the first of its place and alleles, or the first of them that varies."""
+        if (row.site.contig, row.site.pos) != self._place:
+            self._place, self._here = (row.site.contig, row.site.pos), {}
+        alleles = (row.site.ref, row.site.alt)
+        before = self._here.get(alleles)
+        if before is not None and (before.varies or not row.varies):
+            self._left_out["duplicate"] += row.varies
+            return False
+        if before is not None:
+            del self._rows[self._rows.index(before, len(self._rows) - len(self._here))]
+        self._here[alleles] = row
+        self._rows.append(row)
+        return True
 
     def _store(self, blocks: list[np.ndarray], name: str, block: np.ndarray) -> None:
         """Store a block (n_samples, n, ...) in memory, or append it to a file of the spool."""
@@ -263,6 +297,10 @@ class _SiteCollector:
         calls = self._joined([np.empty((self.n_samples, 0), dtype=np.int8), *self._calls], CALLS_FILE)
         haplotypes = self._joined(self._haplotypes, HAPLOTYPES_FILE) if self._haplotypes else None
         table = left_out_table(self._read, self._left_out, len(sites))
+        if self._spool is not None:
+            rows = [(*row.site, row.frequency, int(row.varies), row.record) for row in self._rows]
+            columns = [*SITE_COLUMNS, "alt_frequency", "varies", "record"]
+            pd.DataFrame(rows, columns=columns).to_csv(self._spool / RECORDS_FILE, sep="\t", index=False)
         return GenotypeMatrix(calls, samples, sites, haplotypes), table
 
 

@@ -169,6 +169,7 @@ def test_what_is_left_out_is_counted_under_the_first_reason(tmp_path: Path) -> N
         record(40, varied, passed="q10"),
         record(40, varied, alt="G"),
         record(40, varied, alt="T"),
+        record(40, varied, alt="G"),
         record(50, varied, passed="."),
         record(60, ["0/0"] * 20),
         record(61, ["1/1"] * 20),
@@ -181,9 +182,9 @@ def test_what_is_left_out_is_counted_under_the_first_reason(tmp_path: Path) -> N
     ]
     path = write(tmp_path / "some.vcf", vcf_text(records, names))
     matrix, left_out = read_matrix(path, site_filter=SiteFilter(min_maf=0.05))
-    assert matrix.site_keys() == ["1:10:A:C", "1:40:A:G", "1:50:A:C", "1:71:A:C", "1:90:G:T"]
+    assert matrix.site_keys() == ["1:10:A:C", "1:40:A:G", "1:40:A:T", "1:50:A:C", "1:71:A:C", "1:90:G:T"]
     assert dict(zip(left_out.reason, left_out.n, strict=True)) == {
-        "read": 19,
+        "read": 20,
         "multi-allelic": 1,
         "indel": 5,
         "FILTER": 1,
@@ -191,13 +192,13 @@ def test_what_is_left_out_is_counted_under_the_first_reason(tmp_path: Path) -> N
         "monomorphic": 4,
         "call rate": 1,
         "MAF": 1,
-        "kept": 5,
+        "kept": 6,
     }
     everything, _ = read_matrix(path, site_filter=SiteFilter(min_call_rate=0.0, pass_only=False))
     assert everything.site_keys() == [
-        *["1:10:A:C", "1:40:A:C", "1:50:A:C", "1:70:A:C", "1:71:A:C", "1:80:A:C", "1:90:G:T"],
+        *["1:10:A:C", "1:40:A:C", "1:40:A:G", "1:40:A:T", "1:50:A:C", "1:70:A:C", "1:71:A:C", "1:80:A:C", "1:90:G:T"],
     ]
-    assert read_matrix(path)[0].sites.pos.tolist() == [10, 40, 50, 60, 61, 62, 70, 71, 80, 90]
+    assert read_matrix(path)[0].sites.pos.tolist() == [10, 40, 40, 40, 50, 60, 61, 62, 70, 71, 80, 90]
 
 
 def test_filters_look_at_the_samples_wanted(tmp_path: Path) -> None:
