@@ -16,7 +16,7 @@ from snpimpute.impute.findings import TargetCheck, conclude_check
 from snpimpute.impute.matching import (
     PanelSites,
     classify_records,
-    is_snp,
+    is_site,
     matching_contigs,
 )
 from snpimpute.io.builds import plain_contig
@@ -76,7 +76,7 @@ class _Tally:
         calls = record.calls
         seen = calls != MISSING
         compared = conflicts = 0
-        if is_snp(record):
+        if is_site(record):
             self._of_samples[np.arange(len(self._names)), record.kinds] += 1
             self._heterozygous += calls == 1
             self._fingerprint = self._fingerprint * np.uint64(1099511628211) + (calls + 2).astype(np.uint64)
@@ -95,7 +95,7 @@ class _Tally:
         copies, compared, conflicts, passed = numbers[:, :4].T
         kinds = numbers[:, 4:]
         called = kinds[:, UNPHASED] + kinds[:, PHASED]
-        single = (sites.alt.str.len() <= 1).to_numpy()
+        single = ~sites.alt.str.contains(",").to_numpy(dtype=bool)
         with np.errstate(invalid="ignore"):
             frequency = np.where(single, copies / (2 * called), np.nan)
         return sites.assign(

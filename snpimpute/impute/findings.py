@@ -45,7 +45,7 @@ class TargetCheck:
             `half` (calls), `trios`, `conflicts` (trios with enough calls, and those that contradict inheritance),
             `passed` (FILTER).
         samples: a row per sample: `sample`, `group` (if the sample table has it), `call_rate` and `heterozygosity`
-            (at biallelic SNPs; NaN without calls), `phased` (share of the calls), `haploid`, `half` (calls).
+            (at sites with one ALT; NaN without calls), `phased` (share of the calls), `haploid`, `half` (calls).
         trios: a row per sample with a genotyped parent: `sample`, `sire`, `dam` (empty = not in the target), `sites`
             (compared), `conflicts`, `sire_conflicts`, `dam_conflicts` (opposite homozygotes of one parent).
         contigs: the target's contig → the panel's contig, for those that both have.
@@ -204,7 +204,7 @@ def _warnings(
     if absent := [contig for contig in dict.fromkeys(sites.contig) if contig not in contigs]:
         n = int(sites.contig.isin(absent).sum())
         found.append(f"contigs that the panel lacks, passed through: {shortened(absent)} ({_n(n, 'record')})")
-    haploid = f"{_n(counts['not_diploid'], 'SNP')} ({_n(counts['haploid_calls'], 'haploid call')}"
+    haploid = f"{_n(counts['not_diploid'], 'site')} ({_n(counts['haploid_calls'], 'haploid call')}"
     haploid += f", {counts['polyploid_calls']:,} of more than two alleles)" if counts["polyploid_calls"] else ")"
     counted = {
         "swapped": f"REF and ALT exchanged, the calls turned round: {_n(counts['swapped'], 'site')}",

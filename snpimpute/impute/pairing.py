@@ -8,11 +8,8 @@ from pathlib import Path
 
 from snpimpute.base.errors import InputError
 from snpimpute.io.builds import plain_contig
-from snpimpute.io.filters import BASES
 from snpimpute.io.records import Record, Stream
 from snpimpute.io.stream import contigs_in_order, streamed
-
-UNSTATED = {"<NON_REF>", "<*>", "."}  # ALTs that name no allele
 
 Place = tuple[int, int]  # number of the contig, position
 Alleles = tuple[str, tuple[str, ...]]
@@ -34,10 +31,6 @@ class Pair:
     alt: str
     truth_turned: bool
     imputed_turned: bool
-
-    @property
-    def is_snp(self) -> bool:
-        return self.ref in BASES and self.alt in BASES
 
 
 def contig_ranks(paths: Sequence[Path]) -> dict[str, int]:
@@ -88,8 +81,7 @@ def _by_position(stream: Stream, rank: Mapping[str, int]) -> Iterator[tuple[Plac
             if place is not None:
                 yield place, records
             place, records = at, {}
-        alts = () if set(record.alts) <= UNSTATED else record.alts
-        records.setdefault((record.ref, alts), []).append(record)
+        records.setdefault((record.ref, record.alts), []).append(record)
     if place is not None:
         yield place, records
 

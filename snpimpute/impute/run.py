@@ -23,7 +23,7 @@ from snpimpute.base.sources import source_digest
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS
 from snpimpute.impute.check import check_target
 from snpimpute.impute.findings import TargetCheck
-from snpimpute.impute.matching import ALLELES, INDEL, MULTIALLELIC, NOT_DIPLOID, OUTSIDE, SWAPPED, PanelSites
+from snpimpute.impute.matching import ALLELES, MULTIALLELIC, NOT_DIPLOID, OUTSIDE, SWAPPED, UNKNOWN, PanelSites
 from snpimpute.impute.rows import Rows
 from snpimpute.impute.steps import VARYING_FILE, WINDOWS_IMPUTED, impute_windows, imputed_file, load_window_posterior
 from snpimpute.impute.windows import Window, WindowedModel, cut_by_sites, weights_in
@@ -33,8 +33,8 @@ from snpimpute.io.spool import empty_spool, spooled
 from snpimpute.io.stream import files_of, streamed
 
 NO_PANEL = "NOPANEL"
-KEPT = {OUTSIDE: NO_PANEL, ALLELES: NO_PANEL, MULTIALLELIC: "", INDEL: "", NOT_DIPLOID: ""}  # kind → INFO flag
-STAND_FOR_THE_SITE = (NOT_DIPLOID, MULTIALLELIC, INDEL)  # kinds of records that are kept in place of the panel's site
+KEPT = {OUTSIDE: NO_PANEL, ALLELES: NO_PANEL, MULTIALLELIC: "", UNKNOWN: "", NOT_DIPLOID: ""}  # kind → INFO flag
+STAND_FOR_THE_SITE = (NOT_DIPLOID, MULTIALLELIC, UNKNOWN)  # kinds of records that are kept in place of the panel's site
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Outcome:
             lines.append(f"{swapped} sites had REF and ALT exchanged: repaired")
         if self.n_passed:
             lines.append(
-                f"{self.n_passed} records kept unchanged: not a site of the panel, not a biallelic SNP, or not diploid"
+                f"{self.n_passed} records kept unchanged: not a site of the panel, with several ALTs, or not diploid"
             )
         if self.n_left_out:
             where = f", listed in {self.left_out_list}" if self.left_out_list else ""

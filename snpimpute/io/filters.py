@@ -14,8 +14,7 @@ import pandas as pd
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 
-REASONS = ("multi-allelic", "indel", "FILTER", "duplicate", "monomorphic", "call rate", "MAF")
-BASES = frozenset("ACGT")
+REASONS = ("multi-allelic", "unknown alleles", "FILTER", "duplicate", "monomorphic", "call rate", "MAF")
 CALLS_PER_BLOCK = 2_000_000
 
 
@@ -138,7 +137,7 @@ def apply_filter(
     """Keep the sites of a matrix whose calls pass the filter.
 
     Args:
-        matrix: calls at biallelic SNPs.
+        matrix: calls at biallelic sites.
         site_filter: the thresholds; `pass_only` has no effect here.
         left_out: counts so far, whose `kept` are the sites of `matrix`; None if nothing was left out before.
 

@@ -18,6 +18,7 @@ import pandas as pd
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS
 from snpimpute.io.bcf import Field, encoded_genotypes
 from snpimpute.io.output import PLINK_FILES, Output, require_plink_names, suffix_of, vcf_output
+from snpimpute.io.records import UNSTATED, spelled_allele
 
 logger = logging.getLogger(__name__)
 
@@ -292,8 +293,11 @@ class _Record:
 
     def require_at(self, contig: str, pos: int, alleles: tuple[str, str]) -> None:
         """ValueError unless the line is of this site."""
-        ref, alt = self.ref.upper(), self.alt.upper()
-        stated = (ref, alleles[1] if alt == "." else alt)  # an ALT that is not stated is the site's other allele
+        ref, alt = spelled_allele(self.ref), spelled_allele(self.alt)
+        stated = (
+            ref,
+            alleles[1] if alt in {".", *UNSTATED} else alt,
+        )  # an ALT that is not stated is the site's other allele
         if (self.contig, self.pos) != (contig, str(pos)) or stated != alleles:
             found = f"{self.contig}:{self.pos}:{self.ref}:{self.alt}"
             raise ValueError(f"the record of {contig}:{pos}:{':'.join(alleles)} is that of {found}")

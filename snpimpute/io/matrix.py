@@ -12,8 +12,8 @@ import pandas as pd
 
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS, GenotypeMatrix
-from snpimpute.io.filters import BASES, CALLS_PER_BLOCK, REASONS, SiteFilter, genotype_reasons, left_out_table
-from snpimpute.io.records import HAPLOID, PHASED, POLYPLOID, UNPHASED, Record, Site, Stream
+from snpimpute.io.filters import CALLS_PER_BLOCK, REASONS, SiteFilter, genotype_reasons, left_out_table
+from snpimpute.io.records import HAPLOID, PHASED, POLYPLOID, UNPHASED, Record, Site, Stream, is_allele
 from snpimpute.io.stream import streamed
 
 CALLS_FILE, HAPLOTYPES_FILE = "calls.i8", "haplotypes.i8"  # files of a spool: int8, site after site
@@ -38,14 +38,14 @@ def read_matrix(
     min_samples: int = 1,
     spool: Path | None = None,
 ) -> tuple[GenotypeMatrix, pd.DataFrame]:
-    """Read the biallelic SNPs of a VCF, BCF or PLINK file; the end of its name decides the format.
+    """Read the sites with one ALT of a VCF, BCF or PLINK file; the end of its name decides the format.
 
     A half call (`0/.`) is missing. The matrix has haplotypes if every kept call is phased and none is missing.
 
     Args:
         path: a file ending in .vcf, .vcf.gz, .bcf, .bed or .pgen, the latter two with PLINK's other files beside them.
         region, samples: see `stream.streamed`.
-        site_filter: conditions that a site must meet; None keeps every biallelic SNP.
+        site_filter: conditions that a site must meet; None keeps every site with one ALT.
         max_sites: most sites to keep; more are refused. None = any number.
         min_samples: least number of samples.
         spool: an empty folder to keep the calls in, for files larger than memory; None = in memory.
@@ -165,7 +165,7 @@ class _SiteCollector:
         self._haplotypes: list[np.ndarray] | None = []
 
     def accepts(self, contig: str, pos: int, ref: str, alts: Sequence[str], passed: bool) -> bool:
-        """Count a record, and tell whether it is a biallelic SNP whose calls are to be read.
+        """Count a record, and tell whether it is a site with one ALT whose calls are to be read.
 
         Args:
             contig, pos, ref, alts: of the record; `alts` is empty if it has no alternate allele.
@@ -183,8 +183,8 @@ class _SiteCollector:
             return "multi-allelic"
         if not alts:
             return "monomorphic"
-        if ref not in BASES or alts[0] not in BASES:
-            return "indel"
+        if not (is_allele(ref) and is_allele(alts[0])):
+            return "unknown alleles"
         if not passed and self._filter is not None and self._filter.pass_only:
             return "FILTER"
         return ""

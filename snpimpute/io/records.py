@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +18,14 @@ LAST_POSITION = 2**31 - 1
 # Kinds of calls: the codes in Record.kinds.
 NO_CALL, HALF, HAPLOID, POLYPLOID, UNPHASED, PHASED = range(6)
 N_KINDS = 6
+UNSTATED = frozenset({"<NON_REF>", "<*>"})  # ALTs that name no allele
+BASES = frozenset("ACGT")
+ALLELE = re.compile(
+    r"[ACGTN]+|\*|<[^<>\s,]+>|\.[ACGTN]+|[ACGTN]+\.|[ACGTN.]*[\[\]][^\[\]\s,]+[\[\]][ACGTN.]*", re.IGNORECASE
+)
 
-# (contig, position, REF, ALTs, True if FILTER is PASS or `.`) → True if the record's calls are wanted; alleles in
-# capitals
+# (contig, position, REF, ALTs, True if FILTER is PASS or `.`) → True if the record's calls are wanted; alleles as in
+# Record
 Accept = Callable[[str, int, str, Sequence[str], bool], bool]
 
 
@@ -39,7 +45,7 @@ class Record:
 
     Attributes:
         contig, pos, id, ref: as in the file; pos 1-based, id empty if it is `.`, ref in capitals.
-        alts: alternate alleles in capitals, none if the file has `.`.
+        alts: alternate alleles, bases in capitals; none if the file has `.` or only ALTs that name no allele (UNSTATED).
         passed: whether FILTER is PASS or `.`.
         alleles: int8 (n_samples, 2), the first two alleles of each call: 0 = REF, 1 and more = ALTs, below 0 = missing
             or absent.
@@ -102,6 +108,16 @@ class Stream:
     def names(self) -> list[str]:
         """Sample names, in order."""
         return self.samples["sample"].tolist()
+
+
+def spelled_allele(text: str) -> str:
+    """Return bases in capitals, and other alleles (`<DEL>`, breakends) as they are: names in them may have small letters."""
+    return text.upper() if text.isalpha() else text
+
+
+def is_allele(text: str) -> bool:
+    """Return whether an allele is one of VCF: bases, `*`, a name in angle brackets, a breakend; not 1, B, I, D or -."""
+    return text in BASES or ALLELE.fullmatch(text) is not None
 
 
 def require_position(contig: str, pos: int, source: str) -> None:

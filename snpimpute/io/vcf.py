@@ -27,11 +27,13 @@ from snpimpute.io.records import (
     PHASED,
     POLYPLOID,
     UNPHASED,
+    UNSTATED,
     Accept,
     Record,
     Stream,
     in_order,
     require_position,
+    spelled_allele,
 )
 
 VCF_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
@@ -109,7 +111,8 @@ def _decoded_records(
     for record in records:
         try:
             contig, pos, ref = contigs.get(record.CHROM, record.CHROM), record.start + 1, (record.REF or "").upper()
-            alts = tuple(alt.upper() for alt in record.ALT)
+            alts = tuple(map(spelled_allele, record.ALT))
+            alts = () if UNSTATED.issuperset(alts) else alts
             passed, formats, name = record.FILTER is None, record.FORMAT, record.ID or ""
         except Exception as error:  # text that is no text, or a record that lacks a column
             raise InputError(f"{source} is broken ({error}): make or fetch it again") from None

@@ -103,3 +103,68 @@ def test_beagle_has_the_same_sites(with_constant: Folder) -> None:
 def test_check_counts_a_site_that_does_not_vary_as_shared(with_constant: Folder) -> None:
     said = with_constant.ok("check", "target.vcf", "--panel", "panel.vcf")
     assert "22 of its 22 records are sites of the panel, which has 44" in said
+
+
+# ---------------------------------------------------------------------- variants with one ALT
+
+VARIANTS = {
+    5: ("A", "ATTG"),
+    6: ("ACGT", "A"),
+    7: ("A", "<DUP:me>"),
+    8: ("AC", "GT"),
+    9: ("A", "*"),
+    11: ("G", "G]7:2000]"),
+}
+
+
+@pytest.fixture(scope="module")
+def variants(tmp_path_factory: pytest.TempPathFactory) -> tuple[Folder, dict[tuple[str, ...], np.ndarray]]:
+    """A panel in which every kind of variant has a site, and an insertion and a deletion one position; the truth by site."""
+    folder = Folder(tmp_path_factory.mktemp("variants"))
+    alleles = haplotypes(40)
+    sites = [(1000 * (i + 1), *VARIANTS.get(i, ("A", "C"))) for i in range(40)]
+    order = [*range(21), 20, *range(21, 40)]
+    sites[20:21] = [(21000, "AT", "A"), (21000, "A", "AT")]
+    turned = [alleles[:, i] ^ (n == 21) for n, i in enumerate(order)]
+    for name, part, mark, n, columns in (
+        ("panel.vcf", 0, "|", N_PANEL, range(41)),
+        ("target.vcf", 1, "/", N_TARGET, [*range(0, 8, 2), 9, *range(12, 41, 2)]),
+        ("truth.vcf", 1, "|", N_TARGET, range(41)),
+    ):
+        lines = [record(sites[c][0], spelled(split_samples(turned[c])[part], mark), *sites[c][1:]) for c in columns]
+        write(folder.path / name, lines, n, name[0])
+    settings = FitSettings(folder.path / "panel.vcf", "panel", "softmax_regression", holdout=0.0, threads=1)
+    fit(settings, folder.path / "runs")
+    model = next((folder.path / "runs" / "models").glob("panel-softmax*")) / "model"
+    for name in ("out.vcf", "out.bcf", "out.pgen"):
+        folder.ok("impute", "target.vcf", "-o", name, "--model", str(model), "--threads", "1")
+    return folder, {
+        (str(site[0]), *site[1:]): split_samples(column)[1] for site, column in zip(sites, turned, strict=True)
+    }
+
+
+def test_variants_with_one_alt_are_sites(variants: tuple[Folder, dict[tuple[str, ...], np.ndarray]]) -> None:
+    folder, truth = variants
+    out = {(row[1], *row[3:5]): row for row in folder.records("out.vcf")}
+    assert list(out) == [(row[1], *row[3:5]) for row in folder.records("panel.vcf")]
+    typed = {(row[1], *row[3:5]) for row in folder.records("target.vcf")}
+    assert ("10000", "A", "*") in typed and ("8000", "A", "<DUP:me>") not in typed
+    wrong = 0
+    for site, row in out.items():
+        calls = np.array([call.count("1") for call in fields(row, "GT")])
+        differ = int((calls != truth[site].reshape(-1, 2).sum(axis=1)).sum())
+        assert not (site in typed and differ)
+        wrong += differ
+    assert wrong <= 0.25 * N_TARGET * (len(out) - len(typed))
+    accepted(folder.path / "out.vcf")
+    accepted(folder.path / "out.bcf")
+    assert [line.split()[3:5] for line in (folder.path / "out.pvar").read_text().splitlines() if line[0] != "#"] == [
+        row[3:5] for row in folder.records("panel.vcf")
+    ]
+
+
+def test_they_are_compared_and_checked_as_sites(variants: tuple[Folder, dict[tuple[str, ...], np.ndarray]]) -> None:
+    folder, _ = variants
+    found = folder.concordance("truth.vcf", "out.vcf", "--typed", "target.vcf")
+    assert found["sites"] == 41 and found["not_scored_several_alts"] == 0 and found["concordance"] > 0.75
+    assert "20 of its 20 records are sites" in folder.ok("check", "target.vcf", "--panel", "panel.vcf")
