@@ -85,7 +85,7 @@ def compare_files(
     """Compare an imputed file with the truth; memory grows with the number of sites and samples, not their product.
 
     Sites are the same where contig (but for `chr`), position and alleles are, whichever of these is REF; a record without ALT
-    fits where its REF is one of the two. Samples are the same where their names are. Sites with one ALT are scored. The hard call is
+    fits where its REF is one of the two. Samples are the same where their names are. A record with several ALTs is a site for each. The hard call is
     GT, or the genotype of the largest posterior in a record that has no GT; the dosage is DS, else the mean of GP, else the hard
     call; the posterior is GP, else it lies on the two genotypes next to the dosage. A call whose GT is missing and whose DS or GP is
     there counts for dosage r², IQS and the correlation, and not for the scores of hard calls.
@@ -178,7 +178,7 @@ class _Comparison:
         self.counts["same_position_other_alleles"] += min(only.values())
         self.counts["repeated"] += sum(map(len, truth.values())) + sum(map(len, imputed.values()))
         self.counts["repeated"] -= len(truth) + len(imputed)
-        self.counts["not_scored_several_alts"] += len(others)
+        self.counts["not_scored_no_alt"] += len(others)
         for pair in pairs:
             self._block.append((pair, *self._known_before(pair, typed or {})))
             if len(self._block) == self._block_size:
@@ -337,7 +337,7 @@ class _Comparison:
             "records_only_in_truth",
             "records_only_in_imputed",
         ]
-        names += ["same_position_other_alleles", "not_scored_several_alts", "repeated"]
+        names += ["same_position_other_alleles", "not_scored_no_alt", "repeated"]
         return Concordance(
             truth=self._truth.name, imputed=self._imputed.name,
             fields=", ".join(sorted(self._fields, key=FIELDS.index)),
@@ -405,7 +405,7 @@ def _mean(values: pd.Series) -> float:
 
 def _why_no_site(truth: str, imputed: str, counts: Mapping[str, int]) -> str:
     return (
-        f"{truth} and {imputed} have no site with one ALT in common ({counts['records_only_in_truth']:,} records are only in the "
+        f"{truth} and {imputed} have no site in common ({counts['records_only_in_truth']:,} records are only in the "
         f"first, {counts['records_only_in_imputed']:,} only in the second, {counts['same_position_other_alleles']:,} of them at "
         f"the same position with other alleles): are they of the same region and genome build?"
     )

@@ -36,8 +36,9 @@ class TargetCheck:
 
     Attributes:
         target, panel: names of the two files.
-        sites: a row per record of the target, in its order: contig, pos, id, ref, alt (as in the target; several
-            alternate alleles joined by commas, empty for none), `kind` (a key of KINDS), `panel_index` (the row of the
+        sites: a row per site of the target, in its order, a record with several ALTs having one for each: contig, pos, id, ref,
+            alt (as in the target; empty for none), `record` (its number), `allele` (number of the ALT in the record), `n_alts` (of
+            the record), `kind` (a key of KINDS), `panel_index` (the row of the
             panel's site, -1 if the calls cannot be used), `panel_site` (the same, but also set if the calls cannot be
             used, such as haploid calls; -1 if the panel has no site with these alleles), `palindromic` (bool),
             `call_rate` (share of the samples with two known alleles), `alt_frequency` (of the target's ALT; of the
@@ -71,7 +72,7 @@ class TargetCheck:
 
     @property
     def usable(self) -> np.ndarray:
-        """Bool (n_records,): whether the calls of a record can be used."""
+        """Bool (n_sites,): whether the calls of a site can be used."""
         return self.sites.kind.isin(USABLE).to_numpy()
 
     @property

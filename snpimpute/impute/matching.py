@@ -13,7 +13,7 @@ import pandas as pd
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS, GenotypeMatrix
 from snpimpute.io.builds import plain_contig
-from snpimpute.io.records import Record, is_allele
+from snpimpute.io.records import UNSTATED, Record, is_allele, split
 from snpimpute.io.stream import streamed
 
 # Kinds of match between a record of the target and the panel. Only the calls of the first two can be used.
@@ -35,7 +35,7 @@ KINDS = {
     PALINDROMIC: "A/T or C/G, and its strand cannot be determined",
     ALLELES: "the panel has other bases at this position",
     OUTSIDE: "the panel has no such site",
-    MULTIALLELIC: "more than one alternate allele",
+    MULTIALLELIC: "several alternate alleles, and REF is one of the panel's alternate alleles",
     UNKNOWN: "an allele that VCF does not know (1, B, I, D, -)",
     NOT_DIPLOID: "has haploid calls (X, Y, MT) or calls of more than two alleles",
     DUPLICATE: "the same site as an earlier record",
@@ -58,12 +58,14 @@ class PanelSites:
         alt_frequency: float64 (n_sites,), NaN if not known.
         name: name of the panel, for messages.
         contig_lengths: contig → length in bases, as far as known.
+        record: int64 (n_sites,), the same number for sites of one record; None if each is a record of its own.
     """
 
     sites: pd.DataFrame
     alt_frequency: np.ndarray
     name: str = "the panel"
     contig_lengths: dict[str, int] = field(default_factory=dict)
+    record: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.alt_frequency.shape != (len(self.sites),):
@@ -71,7 +73,7 @@ class PanelSites:
 
     @classmethod
     def of_file(cls, path: Path) -> PanelSites:
-        """Read the sites with one ALT of a VCF, BCF or PLINK file; of those with the same alleles the first that varies, else the first.
+        """Read the sites of a VCF, BCF or PLINK file, one for each ALT; of those with the same alleles the first that varies, else the first.
 
         Raises:
             InputError: the file cannot be read (see io.stream.streamed), or has no such site.
@@ -80,9 +82,10 @@ class PanelSites:
         frequency = array("d")
         place = ("", 0)
         here: dict[tuple[str, ...], int] = {}  # rows at this place, by REF and ALT
+        numbers = array("q")
         with streamed(path) as (panel,):
-            for record in panel.records:
-                if not is_site(record) or not record.alts:
+            for number, record in ((n, part) for n, whole in enumerate(panel.records) for part in split(whole)):
+                if not is_site(record) or not record.alts or record.alts[0] in UNSTATED:
                     continue
                 calls = record.calls
                 known = calls != MISSING
@@ -95,12 +98,13 @@ class PanelSites:
                 if before == len(rows):
                     rows.append(row)
                     frequency.append(share)
+                    numbers.append(number)
                 elif 0 < share < 1 and not 0 < frequency[before] < 1:
-                    rows[before], frequency[before] = row, share
+                    rows[before], frequency[before], numbers[before] = row, share, number
         if not rows:
-            raise InputError(f"{panel.name} has no site with one ALT: a panel needs some")
+            raise InputError(f"{panel.name} has no site with an ALT: a panel needs some")
         sites = pd.DataFrame(rows, columns=list(SITE_COLUMNS)).astype({"pos": np.int64})
-        return cls(sites, np.array(frequency), panel.name, panel.contig_lengths)
+        return cls(sites, np.array(frequency), panel.name, panel.contig_lengths, np.array(numbers, dtype=np.int64))
 
     @classmethod
     def of_matrix(cls, matrix: GenotypeMatrix, name: str = "the panel") -> PanelSites:
@@ -134,7 +138,7 @@ def classify_records(sites: pd.DataFrame, panel: PanelSites, contigs: dict[str, 
     """Add to each record of a target its match to the panel.
 
     Args:
-        sites: a row per record of the target (see `check_target`).
+        sites: a row per site of the target, a record with several ALTs having one for each (see `check_target`).
         panel: sites to match with.
         contigs: the target's contig → the panel's contig.
 
@@ -143,7 +147,7 @@ def classify_records(sites: pd.DataFrame, panel: PanelSites, contigs: dict[str, 
         alt_frequency of usable records is that of the panel's ALT.
     """
     no_alt = (sites.alt == "").to_numpy()
-    multiallelic = sites.alt.str.contains(",").to_numpy(dtype=bool)
+    several = (sites.n_alts > 1).to_numpy()
     not_diploid = (sites.haploid + sites.polyploid > 0).to_numpy()
     pairs, panel_pairs = _allele_numbers(sites, panel.sites)
     ref, alt, panel_ref, panel_alt = *pairs.T, *panel_pairs.T
@@ -151,7 +155,7 @@ def classify_records(sites: pd.DataFrame, panel: PanelSites, contigs: dict[str, 
         column.map({text: is_allele(text) for text in column.unique()}).to_numpy(dtype=bool)
         for column in (sites.ref, sites.alt)
     )
-    site = ~multiallelic & ref_known & (alt_known | no_alt)
+    site = ref_known & (alt_known | no_alt)
 
     places, panel_places = _place_numbers(sites, panel.sites, contigs)
     at_place = _first_rows(panel_places, places)
@@ -184,20 +188,18 @@ def classify_records(sites: pd.DataFrame, panel: PanelSites, contigs: dict[str, 
     again |= pd.Index(np.where(site & (same >= 0) & ~not_diploid & ~again, same, own_number)).duplicated()
     kind = np.select(
         [
-            multiallelic,
             ~site,
             not_diploid,
             again,
             (same >= 0) & (ref == panel_ref[same]),
+            (same >= 0) & several,
             same >= 0,
             other_strand >= 0,
             (at_place >= 0) & (single | no_alt),
         ],
-        [MULTIALLELIC, UNKNOWN, NOT_DIPLOID, DUPLICATE, SHARED, SWAPPED, FLIPPED, ALLELES],
+        [UNKNOWN, NOT_DIPLOID, DUPLICATE, SHARED, MULTIALLELIC, SWAPPED, FLIPPED, ALLELES],
         OUTSIDE,
     ).astype(object)
-    # A record that cannot be used and is kept stands for the panel's site at its place, if it begins with one of its alleles.
-    stands_for = np.where((kind == MULTIALLELIC) & _has_allele(panel_ref, panel_alt, at_place, ref), at_place, same)
     matched = np.isin(kind, USABLE)
     frequency = np.where(kind == SWAPPED, 1 - sites.alt_frequency, sites.alt_frequency)
     expected = np.where(matched, panel.alt_frequency[same], np.nan)
@@ -209,11 +211,16 @@ def classify_records(sites: pd.DataFrame, panel: PanelSites, contigs: dict[str, 
     nearer_flipped = np.abs(frequency - expected) > np.abs(1 - frequency - expected) + PALINDROMIC_MARGIN
     unsure = palindromic & (mixed_strands | (nearer_flipped & (sites.called >= MIN_CALLS_FOR_FREQUENCY)))
     kind[unsure] = PALINDROMIC
-    usable = matched & ~unsure
+    # One ALT of a record that is the panel's tells the strand of the others, and that REF is the same.
+    told = several & np.isin(sites.record, sites.record[several & (kind == SHARED)])
+    kind[told & (kind == PALINDROMIC)] = SHARED
+    kept = several & np.isin(sites.record, sites.record[kind == MULTIALLELIC])
+    kind[(told | kept) & (kind == ALLELES)] = OUTSIDE
+    usable = np.isin(kind, USABLE)
     return sites.assign(
         kind=kind,
         panel_index=np.where(usable, same, -1),
-        panel_site=stands_for,
+        panel_site=same,
         palindromic=palindromic,
         alt_frequency=np.where(usable, frequency, sites.alt_frequency),
         panel_frequency=np.where(usable, expected, np.nan),
@@ -267,8 +274,3 @@ def _first_rows(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     first = np.flatnonzero(~pd.Index(keys).duplicated())
     found = pd.Index(keys[first]).get_indexer(wanted)
     return np.where(found >= 0, first[found], -1)
-
-
-def _has_allele(ref: np.ndarray, alt: np.ndarray, rows: np.ndarray, allele: np.ndarray) -> np.ndarray:
-    """Return bool: whether the panel's site at `rows` (-1 = none) has the allele."""
-    return (rows >= 0) & ((ref[rows] == allele) | (alt[rows] == allele))

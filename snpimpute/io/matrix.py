@@ -13,7 +13,7 @@ import pandas as pd
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS, GenotypeMatrix
 from snpimpute.io.filters import CALLS_PER_BLOCK, REASONS, SiteFilter, genotype_reasons, left_out_table
-from snpimpute.io.records import HAPLOID, PHASED, POLYPLOID, UNPHASED, Record, Site, Stream, is_allele
+from snpimpute.io.records import HAPLOID, PHASED, POLYPLOID, UNPHASED, UNSTATED, Record, Site, Stream, is_allele, split
 from snpimpute.io.stream import streamed
 
 CALLS_FILE, HAPLOTYPES_FILE = "calls.i8", "haplotypes.i8"  # files of a spool: int8, site after site
@@ -38,14 +38,15 @@ def read_matrix(
     min_samples: int = 1,
     spool: Path | None = None,
 ) -> tuple[GenotypeMatrix, pd.DataFrame]:
-    """Read the sites with one ALT of a VCF, BCF or PLINK file; the end of its name decides the format.
+    """Read the sites of a VCF, BCF or PLINK file; the end of its name decides the format.
 
-    A half call (`0/.`) is missing. The matrix has haplotypes if every kept call is phased and none is missing.
+    A record with several ALTs is a site for each, at which the calls count the copies of that ALT. A half call (`0/.`) is
+    missing. The matrix has haplotypes if every kept call is phased and none is missing.
 
     Args:
         path: a file ending in .vcf, .vcf.gz, .bcf, .bed or .pgen, the latter two with PLINK's other files beside them.
         region, samples: see `stream.streamed`.
-        site_filter: conditions that a site must meet; None keeps every site with one ALT.
+        site_filter: conditions that a site must meet; None keeps every site.
         max_sites: most sites to keep; more are refused. None = any number.
         min_samples: least number of samples.
         spool: an empty folder to keep the calls in, for files larger than memory; None = in memory.
@@ -165,25 +166,24 @@ class _SiteCollector:
         self._haplotypes: list[np.ndarray] | None = []
 
     def accepts(self, contig: str, pos: int, ref: str, alts: Sequence[str], passed: bool) -> bool:
-        """Count a record, and tell whether it is a site with one ALT whose calls are to be read.
+        """Count the sites of a record, one for each ALT, and tell whether its calls are to be read.
 
         Args:
             contig, pos, ref, alts: of the record; `alts` is empty if it has no alternate allele.
             passed: whether its FILTER is PASS or `.`.
         """
-        self._read += 1
-        reason = self._record_reason(contig, pos, ref, alts, passed)
+        named = [alt for alt in alts if alt not in UNSTATED]
+        self._read += max(len(named), 1)
+        reason = self._record_reason(ref, named, passed)
         if reason:
-            self._left_out[reason] += 1
+            self._left_out[reason] += max(len(named), 1)
         return not reason
 
-    def _record_reason(self, contig: str, pos: int, ref: str, alts: Sequence[str], passed: bool) -> str:
+    def _record_reason(self, ref: str, alts: Sequence[str], passed: bool) -> str:
         """Return the reason for leaving out a record, judged without its calls; empty if there is none."""
-        if len(alts) > 1:
-            return "multi-allelic"
         if not alts:
             return "monomorphic"
-        if not (is_allele(ref) and is_allele(alts[0])):
+        if not all(map(is_allele, (ref, *alts))):
             return "unknown alleles"
         if not passed and self._filter is not None and self._filter.pass_only:
             return "FILTER"
@@ -206,7 +206,14 @@ class _SiteCollector:
 
     def _add_block(self, records: list[Record]) -> None:
         """Add the calls of accepted records."""
-        self._number += len(records)
+        numbers = []
+        parts = []
+        for record in records:
+            self._number += 1
+            named = [part for part in split(record) if part.alts[0] not in UNSTATED]
+            parts += named
+            numbers += [self._number] * len(named)
+        records = parts
         sites = [Site(record.contig, record.pos, record.id, record.ref, record.alts[0]) for record in records]
         alleles = np.stack([record.alleles for record in records], axis=1)
         kinds = np.stack([record.kinds for record in records], axis=1)
@@ -214,18 +221,20 @@ class _SiteCollector:
         calls = np.where(missing, np.int8(MISSING), alleles.sum(axis=2, dtype=np.int8))
         phased = kinds == PHASED
         haplotypes = np.where(phased[:, :, None], alleles, np.int8(MISSING)) if phased.any() else None
-        self._add_passing(sites, calls, haplotypes)
+        self._add_passing(sites, numbers, calls, haplotypes)
 
-    def _add_passing(self, sites: list[Site], calls: np.ndarray, haplotypes: np.ndarray | None) -> None:
+    def _add_passing(
+        self, sites: list[Site], records: list[int], calls: np.ndarray, haplotypes: np.ndarray | None
+    ) -> None:
         """Add the calls of accepted sites that pass the filter.
 
         Args:
             sites: the n sites.
+            records: the numbers of their records.
             calls: int8 (n_samples, n), -1 = missing.
             haplotypes: int8 (n_samples, n, 2), alleles 0/1, below 0 where a call is missing or not phased; None if no
                 call is phased.
         """
-        first_number = self._number + 1 - len(sites)
         constant = np.zeros(len(sites), dtype=bool)
         if self._filter is None:
             kept = np.ones(len(sites), dtype=bool)
@@ -239,7 +248,7 @@ class _SiteCollector:
                 constant[constant] = (called > 0) & (called >= self._filter.min_call_rate * len(calls) - 1e-9)
         for number in np.flatnonzero(kept | constant):
             frequency = np.nan if kept[number] else float(calls[:, number].max() > 0)
-            row = _Row(sites[number], bool(kept[number]), frequency, first_number + int(number))
+            row = _Row(sites[number], bool(kept[number]), frequency, records[number])
             kept[number] &= self._is_first(row)
         self._sites += [site for site, keep in zip(sites, kept, strict=True) if keep]
         self._store(self._calls, CALLS_FILE, calls[:, kept])

@@ -100,7 +100,7 @@ def summary(found: Concordance) -> list[str]:
         "records_only_in_truth": "records are only in the truth",
         "records_only_in_imputed": "records are only in the imputed file",
         "same_position_other_alleles": "of these are at the same position with other alleles",
-        "not_scored_several_alts": "records in both files have several ALTs and are not scored",
+        "not_scored_no_alt": "records have no ALT in both files and are not scored",
         "repeated": "records repeat a site and are not scored",
         "calls_not_imputed": "known calls are missing in the imputed file",
         "calls_without_hard_call": "known calls have a dosage and no GT in the imputed file: scored by dosage alone",

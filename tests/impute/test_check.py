@@ -132,7 +132,7 @@ ODD = [
     record(500, ["0/0", "0/1"], "A", "C"),  # outside
     record(1000, ["0/1", "1/1"], "A", "C"),  # shared
     record(1000, ["0/1", "1/1"], "A", "C"),  # duplicate
-    record(2000, ["1/2", "0/0"], "A", "G,T"),  # multi-allelic
+    record(2000, ["1/2", "0/0"], "A", "G,T"),  # shared, and an ALT that the panel has not
     record(3000, ["0/1", "0/0"], "CA", "C"),  # an indel that the panel has not
     record(3000, ["0/1", "0/0"], "C", "<DEL>"),  # the same
     record(3000, ["0/.", "./."], "C", "T"),  # shared, a half call
@@ -149,7 +149,8 @@ EXPECTED = [
     "outside",
     "shared",
     "duplicate",
-    "multi-allelic",
+    "shared",
+    "outside",
     "outside",
     "outside",
     "shared",
@@ -169,11 +170,11 @@ def test_every_kind_of_record(tmp_path, suffix):
         path = made
     found = check_target(path, PanelSites.of_matrix(PANEL))
     assert found.sites.kind.tolist() == EXPECTED
-    assert found.sites.panel_index.tolist() == [-1, 0, -1, -1, -1, -1, 2, 3, 4, -1, -1, -1, -1, 9, -1]
+    assert found.sites.panel_index.tolist() == [-1, 0, -1, 1, -1, -1, -1, 2, 3, 4, -1, -1, -1, -1, 9, -1]
     assert found.counts["half_calls"] == 1 and found.counts["haploid_calls"] == 1
     assert found.counts["polyploid_calls"] == 2 and found.counts["without_alt"] == 2
-    assert found.sites.call_rate.tolist()[5:8] == [1.0, 0.0, 1.0]
-    assert found.sites.alt_frequency.tolist()[7:9] == [0.0, 1.0]
+    assert found.sites.call_rate.tolist()[6:9] == [1.0, 0.0, 1.0]
+    assert found.sites.alt_frequency.tolist()[8:10] == [0.0, 1.0]
     assert len(found.excluded) == 10 and "no such site" in found.excluded.explanation[0]
     lines = " ".join(found.warnings)
     for words in (
@@ -300,7 +301,7 @@ def test_the_panel_from_a_file_is_that_of_the_matrix(tmp_path):
 
 def test_a_panel_without_sites(tmp_path):
     write(tmp_path / "p.vcf", vcf_text([record(1, ["0/0"], "AC", "."), record(2, ["0/1"], "A", "<*>")], ["a"]))
-    with pytest.raises(InputError, match="no site with one ALT"):
+    with pytest.raises(InputError, match="no site with an ALT"):
         PanelSites.of_file(tmp_path / "p.vcf")
 
 
