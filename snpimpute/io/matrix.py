@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS, GenotypeMatrix
 from snpimpute.io.filters import CALLS_PER_BLOCK, REASONS, SiteFilter, genotype_reasons, left_out_table
 from snpimpute.io.records import HAPLOID, PHASED, POLYPLOID, UNPHASED, UNSTATED, Record, Site, Stream, is_allele, split
 from snpimpute.io.stream import streamed
+
+logger = logging.getLogger(__name__)
 
 CALLS_FILE, HAPLOTYPES_FILE = "calls.i8", "haplotypes.i8"  # files of a spool: int8, site after site
 RECORDS_FILE = "records.tsv"  # of a spool: all sites that pass, those that do not vary included
@@ -41,7 +44,7 @@ def read_matrix(
     """Read the sites of a VCF, BCF or PLINK file; the end of its name decides the format.
 
     A record with several ALTs is a site for each, at which the calls count the copies of that ALT. A half call (`0/.`) is
-    missing. The matrix has haplotypes if every kept call is phased and none is missing.
+    missing. The matrix has haplotypes if every kept call is phased, not within sets (PS) alone, and none is missing.
 
     Args:
         path: a file ending in .vcf, .vcf.gz, .bcf, .bed or .pgen, the latter two with PLINK's other files beside them.
@@ -164,6 +167,7 @@ class _SiteCollector:
         self._sites: list[Site] = []
         self._calls: list[np.ndarray] = []
         self._haplotypes: list[np.ndarray] | None = []
+        self._in_sets = False  # whether phased calls are phased within sets alone
 
     def accepts(self, contig: str, pos: int, ref: str, alts: Sequence[str], passed: bool) -> bool:
         """Count the sites of a record, one for each ALT, and tell whether its calls are to be read.
@@ -219,7 +223,9 @@ class _SiteCollector:
         kinds = np.stack([record.kinds for record in records], axis=1)
         missing = kinds < UNPHASED
         calls = np.where(missing, np.int8(MISSING), alleles.sum(axis=2, dtype=np.int8))
-        phased = kinds == PHASED
+        in_sets = np.array([record.phase_sets for record in records])
+        phased = (kinds == PHASED) & ~in_sets
+        self._in_sets |= bool((kinds == PHASED).any() and in_sets.any())
         haplotypes = np.where(phased[:, :, None], alleles, np.int8(MISSING)) if phased.any() else None
         self._add_passing(sites, numbers, calls, haplotypes)
 
@@ -302,6 +308,8 @@ class _SiteCollector:
 
     def _finish(self, samples: pd.DataFrame) -> tuple[GenotypeMatrix, pd.DataFrame]:
         """Return the matrix of the kept sites, and the counts of left-out records."""
+        if self._in_sets:
+            logger.warning("%s is phased within sets (PS) alone: its calls are taken as unphased", self._source)
         sites = pd.DataFrame(self._sites, columns=list(SITE_COLUMNS)).astype({"pos": np.int64})
         calls = self._joined([np.empty((self.n_samples, 0), dtype=np.int8), *self._calls], CALLS_FILE)
         haplotypes = self._joined(self._haplotypes, HAPLOTYPES_FILE) if self._haplotypes else None

@@ -59,6 +59,7 @@ class Record:
         has_calls: whether the record has GT at all.
         quality_key: INFO key that `quality` stands under; empty where there is none.
         qualities: of each ALT, where each has its own.
+        phase_sets: whether the record has PS: calls are phased within sets alone.
         allele: number of the ALT among those of the file's record, of a part of a record (see `split`).
     """
 
@@ -77,6 +78,7 @@ class Record:
     has_calls: bool = True
     quality_key: str = ""
     qualities: tuple[float, ...] = ()
+    phase_sets: bool = False
     allele: int = 1
 
     @property

@@ -155,6 +155,7 @@ def _decoded_records(
             has_calls="GT" in formats,
             quality_key=quality_key,
             qualities=qualities,
+            phase_sets="PS" in formats,
         )
     if any_record and not any_calls:
         raise InputError(f"{source} has no genotypes: its records have no GT")

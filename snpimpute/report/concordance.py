@@ -65,6 +65,7 @@ def as_dict(found: Concordance) -> dict[str, Any]:
         **_plain({"overall": found.overall, "typed": found.typed}),
         **{name: _plain(getattr(found, name).to_dict(orient="records")) for name in ("bins", "groups", "thresholds")},
         "quality": _plain(found.quality),
+        "phase": _plain(found.phase),
         "filters": {str(wanted): at_least for wanted, at_least in found.filters.items()},
     }
 
@@ -93,6 +94,11 @@ def summary(found: Concordance) -> list[str]:
     if found.typed:
         lines.append(
             f"{counts['calls_typed']:,} typed calls are not scored; concordance of these {number(found.typed['concordance'])}"
+        )
+    if found.phase:
+        lines.append(
+            f"phase: {found.phase['switches']:,} switches in {found.phase['pairs']:,} pairs of heterozygous calls that follow each "
+            f"other, a switch error rate of {found.phase['switch_error']:.2%}"
         )
     sentences = {
         "samples_only_in_truth": "samples are only in the truth",

@@ -309,3 +309,63 @@ def test_the_joint_posterior_is_a_product_over_what_two_alleles_can_be() -> None
     np.testing.assert_allclose(joint_posterior(alone)[0], weights / weights.sum(), rtol=1e-5)
     certain = np.array([[[0], [0], [1]], [[0], [0], [1]]], dtype=np.float32)
     assert np.isfinite(joint_posterior(certain)).all()
+
+
+# ---------------------------------------------------------------------- phase
+
+
+def flipped(calls: list[str]) -> list[str]:
+    return [f"{call[2]}|{call[0]}" for call in calls]
+
+
+def test_switches_are_counted_from_one_heterozygote_to_the_next(tmp_path: Path) -> None:
+    """Whole chromosomes turned round are no error; a turn in between is one, a call turned by itself two."""
+    folder = Folder(tmp_path)
+    rng = np.random.default_rng(5)
+    truth, other = [], []
+    expected = {"pairs": 0, "switches": 0}
+    for contig in ("1", "2"):
+        for i in range(30):
+            calls = ["0|1" if rng.random() < 0.5 else "1|0", "0|1" if i % 3 == 0 else "1|1", "0/1" if i % 2 else "0|1"]
+            turned = flipped(calls) if contig == "2" else list(calls)
+            turned[2] = calls[2]
+            if contig == "1" and i >= 10:
+                turned[0] = flipped([calls[0]])[0]
+            if contig == "1" and i == 15:
+                turned[1] = flipped([calls[1]])[0]
+            truth.append(record(100 * (i + 1), calls, contig=contig))
+            exchanged = [call.translate(str.maketrans("01", "10")) for call in turned]
+            other.append(
+                record(100 * (i + 1), exchanged, "C", "A", contig=contig)
+                if i % 5 == 0
+                else record(100 * (i + 1), turned, contig=contig)
+            )
+        expected["pairs"] += 29 + 9 + 14
+    expected["switches"] = 1 + 2
+    write(tmp_path / "truth.vcf", truth, 3, "s")
+    write(tmp_path / "other.vcf", other, 3, "s")
+    told = json.loads(folder.ok("concordance", "truth.vcf", "other.vcf", "-o", "compared", "--json"))
+    assert told["phase"] == {**expected, "switch_error": 3 / expected["pairs"]}
+    rows = (tmp_path / "compared" / "samples.tsv").read_text().splitlines()
+    assert [float(row.split("\t")[-1]) for row in rows[1:]] == pytest.approx([1 / 58, 2 / 18, 0], abs=1e-5)
+    assert "3 switches in 104 pairs" in folder.ok("concordance", "truth.vcf", "other.vcf")
+    unphased = (tmp_path / "other.vcf").read_text().replace("|", "/")
+    (tmp_path / "unphased.vcf").write_text(unphased)
+    assert json.loads(folder.ok("concordance", "truth.vcf", "unphased.vcf", "--json"))["phase"] == {}
+
+
+def test_calls_that_are_phased_within_sets_are_taken_as_unphased(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    text = [
+        record(100 * (i + 1), [f"{call}:{1 + i // 7}" for call in ("0|1", "1|0", "1|1")], fmt="GT:PS")
+        for i in range(20)
+    ]
+    write(tmp_path / "panel.vcf", text, 3, "s")
+    header = '##FORMAT=<ID=PS,Number=1,Type=Integer,Description="Phase set">\n'
+    (tmp_path / "panel.vcf").write_text(
+        (tmp_path / "panel.vcf").read_text().replace("##FORMAT", header + "##FORMAT", 1)
+    )
+    done = folder.run("fit", "panel.vcf", "--imputer", "mode", "--holdout", "0%", "--threads", "1")
+    assert done.returncode == 0
+    assert "panel.vcf is phased within sets (PS) alone: its calls are taken as unphased" in done.stderr
+    assert json.loads(folder.ok("concordance", "panel.vcf", "panel.vcf", "--json"))["phase"] == {}
