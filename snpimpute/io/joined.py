@@ -12,6 +12,7 @@ from snpimpute.io.records import copies_of, genotypes_of
 from snpimpute.io.target_line import COUNTED, PER_ALLELE, TargetLine
 
 LEAST = 1e-9  # of a probability, so that sites that contradict each other have a genotype
+NOTHING = 1e-6  # less is rounding error
 OWN_INFO, OWN_FORMAT = {"AF", "DR2", "IMP"}, {"GT", "DS", "GP", "IC"}
 
 
@@ -53,6 +54,8 @@ def joint_posterior(posterior: np.ndarray) -> np.ndarray:
     joint = np.ones((posterior.shape[2], len(genotypes_of(n_alts))))
     for number, of_alt in enumerate(posterior, start=1):
         joint *= np.maximum(of_alt.T.astype(np.float64), LEAST) @ copies_of(number, n_alts).T
+    joint /= joint.sum(axis=1, keepdims=True)
+    joint[joint < NOTHING] = 0
     return joint / joint.sum(axis=1, keepdims=True)
 
 
