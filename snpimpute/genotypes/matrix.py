@@ -27,7 +27,8 @@ class GenotypeMatrix:
         calls: int8 (n_samples, n_sites), number of alternate alleles (0, 1, 2), -1 = missing.
         samples: one row per sample; always `sample` (unique name), and where known `group`, `family`,
             `sex`, `birth_order` (strings; birth_order float; empty string or NaN = unknown).
-        sites: one row per site: `contig` (str), `pos` (1-based int), `id`, `ref`, `alt` (str); unique, in file order.
+        sites: one row per site: `contig` (str), `pos` (1-based int), `id`, `ref`, `alt` (str); unique, in file order. Several
+            may be at one position, as those of a record with several ALTs.
         haplotypes: int8 (n_samples, n_sites, 2) alleles 0/1 when every call is phased and none is missing, else None.
     """
 

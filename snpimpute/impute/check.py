@@ -16,12 +16,12 @@ from snpimpute.impute.findings import TargetCheck, conclude_check
 from snpimpute.impute.matching import (
     PanelSites,
     classify_records,
-    is_snp,
+    is_site,
     matching_contigs,
 )
 from snpimpute.io.builds import plain_contig
 from snpimpute.io.filters import shortened
-from snpimpute.io.records import HALF, HAPLOID, N_KINDS, PHASED, POLYPLOID, UNPHASED, Record, Stream
+from snpimpute.io.records import HALF, HAPLOID, N_KINDS, PHASED, POLYPLOID, UNPHASED, Record, Stream, split
 from snpimpute.io.stream import streamed
 
 SEX_CONTIGS = ("X", "Y", "XY", "MT", "Z", "W")  # inheritance of autosomes does not apply there
@@ -64,44 +64,51 @@ class _Tally:
         self._names = list(names)
         self._rows: list[tuple[str, str, str, str]] = []
         self._pos = array("q")
-        # per record: alternate copies, trios, conflicts, passed, then a count per kind of call
+        self._n_records = 0
+        # per site: alternate copies, trios, conflicts, passed, record, allele, ALTs of the record, then a count per kind of call
         self._numbers = array("q")
         self._of_samples = np.zeros((len(names), N_KINDS), dtype=np.int64)
         self._heterozygous = np.zeros(len(names), dtype=np.int64)
         self._fingerprint = np.zeros(len(names), dtype=np.uint64)
 
     def add(self, record: Record) -> None:
-        """Add the calls of a record to the counts."""
+        """Add the calls of a record to the counts, at a site for each ALT."""
+        for part in split(record):
+            self._add(part, len(record.alts))
+        self._n_records += 1
+
+    def _add(self, record: Record, n_alts: int) -> None:
+        """Add the calls of a site, whose record has so many ALTs."""
         kinds = np.bincount(record.kinds, minlength=N_KINDS)
         calls = record.calls
         seen = calls != MISSING
         compared = conflicts = 0
-        if is_snp(record):
+        if is_site(record):
             self._of_samples[np.arange(len(self._names)), record.kinds] += 1
             self._heterozygous += calls == 1
             self._fingerprint = self._fingerprint * np.uint64(1099511628211) + (calls + 2).astype(np.uint64)
             if plain_contig(record.contig) not in SEX_CONTIGS:
                 compared, conflicts = self.trios.add(calls)
-        self._rows.append((record.contig, record.id, record.ref, ",".join(record.alts)))
+        self._rows.append((record.contig, record.id, record.ref, "".join(record.alts)))
         self._pos.append(record.pos)
         copies = int(calls[seen].sum(dtype=np.int64))
-        self._numbers.extend([copies, compared, conflicts, int(record.passed), *kinds.tolist()])
+        self._numbers.extend([copies, compared, conflicts, int(record.passed)])
+        self._numbers.extend([self._n_records, record.allele, n_alts, *kinds.tolist()])
 
     def sites(self) -> pd.DataFrame:
-        """Return a row per record, not yet compared with the panel; alt_frequency is that of the target's own ALT."""
+        """Return a row per site, not yet compared with the panel; alt_frequency is that of the target's own ALT."""
         sites = pd.DataFrame(self._rows, columns=["contig", "id", "ref", "alt"])
         sites.insert(1, "pos", np.array(self._pos, dtype=np.int64))
-        numbers = np.array(self._numbers, dtype=np.int64).reshape(len(sites), 4 + N_KINDS)
-        copies, compared, conflicts, passed = numbers[:, :4].T
-        kinds = numbers[:, 4:]
+        numbers = np.array(self._numbers, dtype=np.int64).reshape(len(sites), 7 + N_KINDS)
+        copies, compared, conflicts, passed, record, allele, n_alts = numbers[:, :7].T
+        kinds = numbers[:, 7:]
         called = kinds[:, UNPHASED] + kinds[:, PHASED]
-        single = (sites.alt.str.len() <= 1).to_numpy()
         with np.errstate(invalid="ignore"):
-            frequency = np.where(single, copies / (2 * called), np.nan)
+            frequency = copies / (2 * called)
         return sites.assign(
             call_rate=called / len(self._names), alt_frequency=frequency, haploid=kinds[:, HAPLOID], half=kinds[:, HALF],
             polyploid=kinds[:, POLYPLOID], called=called, phased=kinds[:, PHASED], trios=compared, conflicts=conflicts,
-            passed=passed.astype(bool),
+            passed=passed.astype(bool), record=record, allele=allele, n_alts=n_alts,
         )  # fmt: skip
 
     def samples(self, table: pd.DataFrame | None) -> pd.DataFrame:

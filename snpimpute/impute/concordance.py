@@ -9,7 +9,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ import pandas as pd
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING
 from snpimpute.impute.pairing import Alleles, Pair, contig_ranks, merge_by_position, paired
+from snpimpute.impute.phase import Switches
 from snpimpute.io.filters import shortened
 from snpimpute.io.plink import BED_MAGIC
 from snpimpute.io.records import HALF, NO_CALL, Record, Stream
@@ -60,6 +61,8 @@ class Concordance:
             true r² of the kept sites), `concordance` (of their calls), `good_lost` (share of the sites with a true r² of
             0.8 or more that are dropped), `poor_kept` (share of the kept sites with a lower true r²).
         filters: wanted mean true r² → the lowest DR2 threshold that gives it, None if none does.
+        phase: where both files are phased, of all samples `pairs` (of heterozygous calls that follow each other), `switches` and
+            `switch_error`; samples have `switch_error` too. Empty elsewhere. See phase.Switches.
         notes: what was noticed of the files, as a GP that is phred-scaled.
     """
 
@@ -77,6 +80,7 @@ class Concordance:
     thresholds: pd.DataFrame
     filters: dict[float, float | None]
     notes: tuple[str, ...] = ()
+    phase: dict[str, float] = field(default_factory=dict)
 
 
 def compare_files(
@@ -85,7 +89,7 @@ def compare_files(
     """Compare an imputed file with the truth; memory grows with the number of sites and samples, not their product.
 
     Sites are the same where contig (but for `chr`), position and alleles are, whichever of these is REF; a record without ALT
-    fits where its REF is one of the two. Samples are the same where their names are. Biallelic SNPs are scored. The hard call is
+    fits where its REF is one of the two. Samples are the same where their names are. A record with several ALTs is a site for each. The hard call is
     GT, or the genotype of the largest posterior in a record that has no GT; the dosage is DS, else the mean of GP, else the hard
     call; the posterior is GP, else it lies on the two genotypes next to the dosage. A call whose GT is missing and whose DS or GP is
     there counts for dosage r², IQS and the correlation, and not for the scores of hard calls.
@@ -151,6 +155,7 @@ class _Comparison:
         self._listed, self._typed = listed, typed
         self._n_typed = 0  # compared sites that the list or the file of typed calls has
         n = len(self.names)
+        self._switches = Switches(self._truth_rows, self._imputed_rows)
         self._block_size = max(1, CALLS_PER_BLOCK // n)
         self._block: list[tuple[Pair, np.ndarray, np.ndarray]] = []
         self.counts: Counter[str] = Counter()
@@ -178,11 +183,9 @@ class _Comparison:
         self.counts["same_position_other_alleles"] += min(only.values())
         self.counts["repeated"] += sum(map(len, truth.values())) + sum(map(len, imputed.values()))
         self.counts["repeated"] -= len(truth) + len(imputed)
-        self.counts["not_scored_no_biallelic_snp"] += len(others)
+        self.counts["not_scored_no_alt"] += len(others)
         for pair in pairs:
-            if not pair.is_snp:
-                self.counts["not_scored_no_biallelic_snp"] += 1
-                continue
+            self._switches.add(pair)
             self._block.append((pair, *self._known_before(pair, typed or {})))
             if len(self._block) == self._block_size:
                 self._add_block()
@@ -310,6 +313,8 @@ class _Comparison:
         sites = sites.astype({"calls": np.int64, "scored": np.int64})
         samples = pd.DataFrame({"sample": self.names, "calls": _calls(self._by_sample), **_scores(self._by_sample)})
         samples["correlation"] = correlation(self._centred)
+        if phase := self._switches.total():
+            samples["switch_error"] = self._switches.rates()
         groups = pd.DataFrame(columns=["group"])
         if table is not None and "group" in table:
             of_sample = samples["sample"].map(table.set_index("sample").group).fillna("")
@@ -340,13 +345,14 @@ class _Comparison:
             "records_only_in_truth",
             "records_only_in_imputed",
         ]
-        names += ["same_position_other_alleles", "not_scored_no_biallelic_snp", "repeated"]
+        names += ["same_position_other_alleles", "not_scored_no_alt", "repeated"]
         return Concordance(
             truth=self._truth.name, imputed=self._imputed.name,
             fields=", ".join(sorted(self._fields, key=FIELDS.index)),
             counts=counts | {name: self.counts[name] for name in names}, overall=overall, typed=typed,
             samples=samples, sites=sites.drop(columns=["bin", "scored"]), bins=self._bins(sites), groups=groups,
             quality=quality, thresholds=thresholds, filters=filters,
+            phase=phase,
             notes=(
                 *(f"{stream.name}: {note}" for stream in self._streams for note in sorted(stream.notes)),
                 *([] if self._listed is None else [f"{self._n_typed:,} of the {len(sites):,} compared sites are in {self._typed}"]),
@@ -408,7 +414,7 @@ def _mean(values: pd.Series) -> float:
 
 def _why_no_site(truth: str, imputed: str, counts: Mapping[str, int]) -> str:
     return (
-        f"{truth} and {imputed} have no biallelic SNP in common ({counts['records_only_in_truth']:,} records are only in the "
+        f"{truth} and {imputed} have no site in common ({counts['records_only_in_truth']:,} records are only in the "
         f"first, {counts['records_only_in_imputed']:,} only in the second, {counts['same_position_other_alleles']:,} of them at "
         f"the same position with other alleles): are they of the same region and genome build?"
     )

@@ -36,8 +36,9 @@ class TargetCheck:
 
     Attributes:
         target, panel: names of the two files.
-        sites: a row per record of the target, in its order: contig, pos, id, ref, alt (as in the target; several
-            alternate alleles joined by commas, empty for none), `kind` (a key of KINDS), `panel_index` (the row of the
+        sites: a row per site of the target, in its order, a record with several ALTs having one for each: contig, pos, id, ref,
+            alt (as in the target; empty for none), `record` (its number), `allele` (number of the ALT in the record), `n_alts` (of
+            the record), `kind` (a key of KINDS), `panel_index` (the row of the
             panel's site, -1 if the calls cannot be used), `panel_site` (the same, but also set if the calls cannot be
             used, such as haploid calls; -1 if the panel has no site with these alleles), `palindromic` (bool),
             `call_rate` (share of the samples with two known alleles), `alt_frequency` (of the target's ALT; of the
@@ -45,7 +46,7 @@ class TargetCheck:
             `half` (calls), `trios`, `conflicts` (trios with enough calls, and those that contradict inheritance),
             `passed` (FILTER).
         samples: a row per sample: `sample`, `group` (if the sample table has it), `call_rate` and `heterozygosity`
-            (at biallelic SNPs; NaN without calls), `phased` (share of the calls), `haploid`, `half` (calls).
+            (at sites with one ALT; NaN without calls), `phased` (share of the calls), `haploid`, `half` (calls).
         trios: a row per sample with a genotyped parent: `sample`, `sire`, `dam` (empty = not in the target), `sites`
             (compared), `conflicts`, `sire_conflicts`, `dam_conflicts` (opposite homozygotes of one parent).
         contigs: the target's contig → the panel's contig, for those that both have.
@@ -71,7 +72,7 @@ class TargetCheck:
 
     @property
     def usable(self) -> np.ndarray:
-        """Bool (n_records,): whether the calls of a record can be used."""
+        """Bool (n_sites,): whether the calls of a site can be used."""
         return self.sites.kind.isin(USABLE).to_numpy()
 
     @property
@@ -204,7 +205,7 @@ def _warnings(
     if absent := [contig for contig in dict.fromkeys(sites.contig) if contig not in contigs]:
         n = int(sites.contig.isin(absent).sum())
         found.append(f"contigs that the panel lacks, passed through: {shortened(absent)} ({_n(n, 'record')})")
-    haploid = f"{_n(counts['not_diploid'], 'SNP')} ({_n(counts['haploid_calls'], 'haploid call')}"
+    haploid = f"{_n(counts['not_diploid'], 'site')} ({_n(counts['haploid_calls'], 'haploid call')}"
     haploid += f", {counts['polyploid_calls']:,} of more than two alleles)" if counts["polyploid_calls"] else ")"
     counted = {
         "swapped": f"REF and ALT exchanged, the calls turned round: {_n(counts['swapped'], 'site')}",

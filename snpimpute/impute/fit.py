@@ -47,7 +47,7 @@ from snpimpute.imputers.contract import Imputer, Report
 from snpimpute.io.filters import SiteFilter
 from snpimpute.io.maps import GeneticMap
 from snpimpute.io.samples import attach_samples, read_samples
-from snpimpute.io.spool import spool_genotypes
+from snpimpute.io.spool import spool_genotypes, spooled_records
 from snpimpute.io.stream import GENOTYPE_SUFFIXES, files_of
 from snpimpute.metrics.intervals import interval, resample, resampling_weights
 from snpimpute.metrics.registry import METRICS
@@ -258,7 +258,8 @@ def _fit(
     }
     table = _scores(home, pilots, panel, held, settings)
     write_text(home / "measured.csv", table.to_csv(index=False))
-    sites = panel.sites[list(SITE_COLUMNS)].assign(alt_frequency=frequency)
+    sites = spooled_records(home / "panel")
+    sites.loc[sites["varies"], "alt_frequency"] = frequency
     write_model(home / "model", about, sites, windows)
     write_text(
         home / "fit.json",
@@ -287,10 +288,12 @@ def write_model(folder: Path, about: dict[str, Any], sites: pd.DataFrame, window
     Args:
         folder: folder of the model, with an imputer saved for each window at `WindowedModel.place`.
         about: further content of model.json: `name` and `imputer` at least.
-        sites: the sites table with the column `alt_frequency`.
+        sites: the sites table with the column `alt_frequency`, and `varies` and `record` as `WindowedModel.table` has them
+            (without them every site varies and is a record of its own).
         windows: the windows, in order.
     """
-    write_text(folder / "sites.tsv", sites.to_csv(sep="\t", index=False, float_format="%.6g"))
+    table = sites if "record" in sites else sites.assign(varies=True, record=range(len(sites)))
+    write_text(folder / "sites.tsv", table.astype({"varies": int}).to_csv(sep="\t", index=False, float_format="%.6g"))
     text = {**about, "windows": [astuple(window) for window in windows]}
     write_text(folder / ABOUT, json.dumps(text, indent=1) + "\n")
     write_checksums(folder)

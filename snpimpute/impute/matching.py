@@ -13,8 +13,7 @@ import pandas as pd
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS, GenotypeMatrix
 from snpimpute.io.builds import plain_contig
-from snpimpute.io.filters import BASES
-from snpimpute.io.records import Record
+from snpimpute.io.records import UNSTATED, Record, is_allele, split
 from snpimpute.io.stream import streamed
 
 # Kinds of match between a record of the target and the panel. Only the calls of the first two can be used.
@@ -25,7 +24,7 @@ PALINDROMIC = "palindromic"
 ALLELES = "other alleles"
 OUTSIDE = "outside"
 MULTIALLELIC = "multi-allelic"
-INDEL = "indel"
+UNKNOWN = "unknown alleles"
 NOT_DIPLOID = "not diploid"
 DUPLICATE = "duplicate"
 USABLE = (SHARED, SWAPPED)
@@ -34,10 +33,10 @@ KINDS = {
     SWAPPED: "the panel's site with REF and ALT exchanged; the calls are turned round",
     FLIPPED: "the panel has the alleles of the other strand",
     PALINDROMIC: "A/T or C/G, and its strand cannot be determined",
-    ALLELES: "the panel has other alleles at this position",
-    OUTSIDE: "the panel has no site at this position",
-    MULTIALLELIC: "more than one alternate allele",
-    INDEL: "not a single base for another (indel, symbolic allele)",
+    ALLELES: "the panel has other bases at this position",
+    OUTSIDE: "the panel has no such site",
+    MULTIALLELIC: "several alternate alleles, and REF is one of the panel's alternate alleles",
+    UNKNOWN: "an allele that VCF does not know (1, B, I, D, -)",
     NOT_DIPLOID: "has haploid calls (X, Y, MT) or calls of more than two alleles",
     DUPLICATE: "the same site as an earlier record",
 }
@@ -46,6 +45,7 @@ MAX_STRAND_FLIPS = 0.01  # above this share of the matched sites the file mixes 
 MAX_FREQUENCY_DIFFERENCE = 0.3
 PALINDROMIC_MARGIN = 0.2  # an A/T or C/G site whose frequency fits the other strand better by this much is not used
 MIN_CALLS_FOR_FREQUENCY = 20
+EXCHANGED_MARGIN = 0.2  # alleles of other lengths count as exchanged if their frequency fits better so by this much
 BASE_CODES = {"A": 0, "C": 1, "G": 2, "T": 3}  # the complement of a base is 3 minus its code
 
 
@@ -54,16 +54,18 @@ class PanelSites:
     """Sites of a panel, or of a model fitted on one, that a target is compared with.
 
     Attributes:
-        sites: contig, pos, id, ref, alt (genotypes.SITE_COLUMNS), biallelic SNPs.
+        sites: contig, pos, id, ref, alt (genotypes.SITE_COLUMNS), one ALT each.
         alt_frequency: float64 (n_sites,), NaN if not known.
         name: name of the panel, for messages.
         contig_lengths: contig → length in bases, as far as known.
+        record: int64 (n_sites,), the same number for sites of one record; None if each is a record of its own.
     """
 
     sites: pd.DataFrame
     alt_frequency: np.ndarray
     name: str = "the panel"
     contig_lengths: dict[str, int] = field(default_factory=dict)
+    record: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.alt_frequency.shape != (len(self.sites),):
@@ -71,33 +73,38 @@ class PanelSites:
 
     @classmethod
     def of_file(cls, path: Path) -> PanelSites:
-        """Read the biallelic SNPs of a VCF, BCF or PLINK 1 file, one at each position: the first that varies, else the first.
+        """Read the sites of a VCF, BCF or PLINK file, one for each ALT; of those with the same alleles the first that varies, else the first.
 
         Raises:
             InputError: the file cannot be read (see io.stream.streamed), or has no such site.
         """
         rows: list[tuple[str, int, str, str, str]] = []
         frequency = array("d")
-        last = ("", 0)
+        place = ("", 0)
+        here: dict[tuple[str, ...], int] = {}  # rows at this place, by REF and ALT
+        numbers = array("q")
         with streamed(path) as (panel,):
-            for record in panel.records:
-                if not is_snp(record) or not record.alts:
+            for number, record in ((n, part) for n, whole in enumerate(panel.records) for part in split(whole)):
+                if not is_site(record) or not record.alts or record.alts[0] in UNSTATED:
                     continue
                 calls = record.calls
                 known = calls != MISSING
                 n = int(known.sum())
                 share = float(calls[known].sum(dtype=np.int64)) / (2 * n) if n else np.nan
                 row = (record.contig, record.pos, record.id, record.ref, record.alts[0])
-                if (record.contig, record.pos) != last:
+                if (record.contig, record.pos) != place:
+                    place, here = (record.contig, record.pos), {}
+                before = here.setdefault(row[3:], len(rows))
+                if before == len(rows):
                     rows.append(row)
                     frequency.append(share)
-                elif 0 < share < 1 and not 0 < frequency[-1] < 1:  # a split multi-allelic record
-                    rows[-1], frequency[-1] = row, share
-                last = (record.contig, record.pos)
+                    numbers.append(number)
+                elif 0 < share < 1 and not 0 < frequency[before] < 1:
+                    rows[before], frequency[before], numbers[before] = row, share, number
         if not rows:
-            raise InputError(f"{panel.name} has no biallelic SNP: a panel needs some")
+            raise InputError(f"{panel.name} has no site with an ALT: a panel needs some")
         sites = pd.DataFrame(rows, columns=list(SITE_COLUMNS)).astype({"pos": np.int64})
-        return cls(sites, np.array(frequency), panel.name, panel.contig_lengths)
+        return cls(sites, np.array(frequency), panel.name, panel.contig_lengths, np.array(numbers, dtype=np.int64))
 
     @classmethod
     def of_matrix(cls, matrix: GenotypeMatrix, name: str = "the panel") -> PanelSites:
@@ -105,9 +112,9 @@ class PanelSites:
         return cls(matrix.sites, matrix.alt_frequency(), name)
 
 
-def is_snp(record: Record) -> bool:
-    """Return whether a record has a single base as REF, and a single base or nothing as ALT."""
-    return len(record.alts) <= 1 and record.ref in BASES and all(alt in BASES for alt in record.alts)
+def is_site(record: Record) -> bool:
+    """Return whether a record has one ALT or none, and alleles that VCF knows."""
+    return len(record.alts) <= 1 and all(map(is_allele, (record.ref, *record.alts)))
 
 
 def matching_contigs(target: Sequence[str], panel: Sequence[str]) -> dict[str, str]:
@@ -131,7 +138,7 @@ def classify_records(sites: pd.DataFrame, panel: PanelSites, contigs: dict[str, 
     """Add to each record of a target its match to the panel.
 
     Args:
-        sites: a row per record of the target (see `check_target`).
+        sites: a row per site of the target, a record with several ALTs having one for each (see `check_target`).
         panel: sites to match with.
         contigs: the target's contig → the panel's contig.
 
@@ -139,77 +146,114 @@ def classify_records(sites: pd.DataFrame, panel: PanelSites, contigs: dict[str, 
         The table with the columns kind, panel_index, panel_site, palindromic and panel_frequency (see `TargetCheck`).
         alt_frequency of usable records is that of the panel's ALT.
     """
-    ref, alt = _base_codes(sites.ref), _base_codes(sites.alt)
     no_alt = (sites.alt == "").to_numpy()
-    multiallelic = sites.alt.str.contains(",").to_numpy(dtype=bool)
-    snp = ~multiallelic & (ref >= 0) & ((alt >= 0) | no_alt)
+    several = (sites.n_alts > 1).to_numpy()
     not_diploid = (sites.haploid + sites.polyploid > 0).to_numpy()
+    pairs, panel_pairs = _allele_numbers(sites, panel.sites)
+    ref, alt, panel_ref, panel_alt = *pairs.T, *panel_pairs.T
+    ref_known, alt_known = (
+        column.map({text: is_allele(text) for text in column.unique()}).to_numpy(dtype=bool)
+        for column in (sites.ref, sites.alt)
+    )
+    site = ref_known & (alt_known | no_alt)
 
-    panel_ref, panel_alt = _base_codes(panel.sites.ref), _base_codes(panel.sites.alt)
     places, panel_places = _place_numbers(sites, panel.sites, contigs)
     at_place = _first_rows(panel_places, places)
-    panel_keys = panel_places * 16 + _allele_pair(panel_ref, panel_alt)
-    same = _first_rows(panel_keys, places * 16 + _allele_pair(ref, alt))
-    other_strand = _first_rows(panel_keys, places * 16 + _allele_pair(3 - ref, 3 - alt))
+    keys = _Keys(places, panel_places, max(pairs.max(initial=0), panel_pairs.max(initial=0)) + 1)
+    same = keys.rows((panel_ref, panel_alt), (ref, alt))
+    exchanged = keys.rows((panel_alt, panel_ref), (ref, alt))
+    single = (np.maximum(ref, alt) < len(BASE_CODES)) & (np.minimum(ref, alt) >= 0)
+    # Of an insertion and the deletion at its place the alleles are exchanged too, and REF is the reference's in both: they
+    # are taken for one variant only if the frequency tells so.
+    apart = np.abs(sites.alt_frequency - panel.alt_frequency[exchanged])
+    turned = np.abs(1 - sites.alt_frequency - panel.alt_frequency[exchanged])
+    exchanged[~single & ~((apart > turned + EXCHANGED_MARGIN) & (sites.called >= MIN_CALLS_FOR_FREQUENCY))] = -1
+    same = np.where(same >= 0, same, exchanged)
+    complement = lambda codes: np.where(single, 3 - codes, -1)  # noqa: E731
+    other_strand = keys.rows((panel_ref, panel_alt), (complement(ref), complement(alt)))
+    back = keys.rows((panel_alt, panel_ref), (complement(ref), complement(alt)))
+    other_strand = np.where(other_strand >= 0, other_strand, back)
     # A record without ALT (all calls are REF) fits if REF is one of the two alleles.
-    same[no_alt] = np.where(_has_allele(panel_ref, panel_alt, at_place, ref), at_place, -1)[no_alt]
-    other_strand[no_alt] = np.where(_has_allele(panel_ref, panel_alt, at_place, 3 - ref), at_place, -1)[no_alt]
+    one = np.zeros(len(ref), dtype=np.int64)
+    with_ref, with_alt = (keys.rows((own, 0 * own), (ref, one)) for own in (panel_ref, panel_alt))
+    same[no_alt] = np.where(with_ref >= 0, with_ref, with_alt)[no_alt]
+    is_base = (ref >= 0) & (ref < len(BASE_CODES))
+    turned_ref = np.where(is_base, 3 - ref, -1)
+    with_ref, with_alt = (keys.rows((own, 0 * own), (turned_ref, one)) for own in (panel_ref, panel_alt))
+    other_strand[no_alt] = np.where(with_ref >= 0, with_ref, with_alt)[no_alt]
 
     own_number = -1 - np.arange(len(sites))  # unique numbers for records that are not tested for repeats
-    site = places * 16 + _allele_pair(ref, np.where(no_alt, ref, alt))
-    again = pd.Index(np.where(snp, site, own_number)).duplicated()
-    again |= pd.Index(np.where(snp & (same >= 0) & ~not_diploid & ~again, same, own_number)).duplicated()
+    alleles = pd.MultiIndex.from_arrays([places, ref, alt, np.where(site, 0, own_number)])
+    again = site & alleles.duplicated()
+    again |= pd.Index(np.where(site & (same >= 0) & ~not_diploid & ~again, same, own_number)).duplicated()
     kind = np.select(
         [
-            multiallelic,
-            ~snp,
+            ~site,
             not_diploid,
             again,
             (same >= 0) & (ref == panel_ref[same]),
+            (same >= 0) & several,
             same >= 0,
             other_strand >= 0,
-            at_place >= 0,
+            (at_place >= 0) & (single | no_alt),
         ],
-        [MULTIALLELIC, INDEL, NOT_DIPLOID, DUPLICATE, SHARED, SWAPPED, FLIPPED, ALLELES],
+        [UNKNOWN, NOT_DIPLOID, DUPLICATE, SHARED, MULTIALLELIC, SWAPPED, FLIPPED, ALLELES],
         OUTSIDE,
     ).astype(object)
-    # A record that cannot be used and is kept stands for the panel's site at its place, if it begins with one of its alleles.
-    unread = np.isin(kind, [MULTIALLELIC, INDEL]) & sites.alt.str.contains(r"[*<,]").to_numpy(dtype=bool)
-    stands_for = np.where(unread & _has_allele(panel_ref, panel_alt, at_place, ref), at_place, same)
     matched = np.isin(kind, USABLE)
     frequency = np.where(kind == SWAPPED, 1 - sites.alt_frequency, sites.alt_frequency)
     expected = np.where(matched, panel.alt_frequency[same], np.nan)
 
-    palindromic = matched & (panel_ref[same] + panel_alt[same] == 3)
+    bases = np.maximum(panel_ref, panel_alt) < len(BASE_CODES)
+    palindromic = matched & (bases & (panel_ref + panel_alt == 3))[same]
     n_flipped = int((kind == FLIPPED).sum())
     mixed_strands = n_flipped > MAX_STRAND_FLIPS * (n_flipped + int((matched & ~palindromic).sum()))
     nearer_flipped = np.abs(frequency - expected) > np.abs(1 - frequency - expected) + PALINDROMIC_MARGIN
     unsure = palindromic & (mixed_strands | (nearer_flipped & (sites.called >= MIN_CALLS_FOR_FREQUENCY)))
     kind[unsure] = PALINDROMIC
-    usable = matched & ~unsure
+    # One ALT of a record that is the panel's tells the strand of the others, and that REF is the same.
+    told = several & np.isin(sites.record, sites.record[several & (kind == SHARED)])
+    kind[told & (kind == PALINDROMIC)] = SHARED
+    kept = several & np.isin(sites.record, sites.record[kind == MULTIALLELIC])
+    kind[(told | kept) & (kind == ALLELES)] = OUTSIDE
+    usable = np.isin(kind, USABLE)
     return sites.assign(
         kind=kind,
         panel_index=np.where(usable, same, -1),
-        panel_site=stands_for,
+        panel_site=same,
         palindromic=palindromic,
         alt_frequency=np.where(usable, frequency, sites.alt_frequency),
         panel_frequency=np.where(usable, expected, np.nan),
     )
 
 
-def _base_codes(alleles: pd.Series) -> np.ndarray:
-    """Return int64: 0 to 3 for A, C, G, T, -1 for anything else."""
-    return alleles.map(BASE_CODES).fillna(-1).to_numpy(dtype=np.int64)
+def _allele_numbers(*tables: pd.DataFrame) -> list[np.ndarray]:
+    """Return int64 (n, 2) for each sites table: numbers of REF and ALT, 0 to 3 for A, C, G, T; -1 for no allele."""
+    columns = [table[name] for table in tables for name in ("ref", "alt")]
+    number = {"": -1} | BASE_CODES
+    for text in pd.unique(pd.concat(columns)):
+        number.setdefault(text, len(number) - 1)
+    return [
+        np.stack([table[name].map(number).to_numpy(dtype=np.int64) for name in ("ref", "alt")], axis=1)
+        for table in tables
+    ]
 
 
-def _allele_pair(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return int64, 0 to 15: a number for two alleles in any order.
+class _Keys:
+    """Search for sites of a panel by place and two numbers of alleles."""
 
-    It is 15 (T and T, which no site has) if one of them is not a base.
-    """
-    pair = 4 * np.minimum(one, other) + np.maximum(one, other)
-    bases = (np.minimum(one, other) >= 0) & (np.maximum(one, other) <= 3)
-    return np.where(bases, pair, 15)
+    def __init__(self, places: np.ndarray, panel_places: np.ndarray, n_alleles: int) -> None:
+        numbers, _ = pd.factorize(np.concatenate([panel_places, places]))
+        self._of_panel, self._of_target = numbers[: len(panel_places)], numbers[len(panel_places) :]
+        self._n = n_alleles
+
+    def rows(self, panel: tuple[np.ndarray, np.ndarray], wanted: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Return int64: the first of the panel's sites at the place of each record that has its two numbers, -1 = none."""
+        pairs, _ = pd.factorize(np.concatenate([first * self._n + second for first, second in (panel, wanted)]))
+        n_panel, n_pairs = len(panel[0]), int(pairs.max(initial=0)) + 1
+        keys = self._of_panel * n_pairs + pairs[:n_panel]
+        own = np.where(np.minimum(*wanted) >= 0, self._of_target * n_pairs + pairs[n_panel:], -1)
+        return _first_rows(keys, own)
 
 
 def _place_numbers(sites: pd.DataFrame, panel: pd.DataFrame, contigs: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
@@ -230,8 +274,3 @@ def _first_rows(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     first = np.flatnonzero(~pd.Index(keys).duplicated())
     found = pd.Index(keys[first]).get_indexer(wanted)
     return np.where(found >= 0, first[found], -1)
-
-
-def _has_allele(ref: np.ndarray, alt: np.ndarray, rows: np.ndarray, allele: np.ndarray) -> np.ndarray:
-    """Return bool: whether the panel's site at `rows` (-1 = none) has the allele."""
-    return (rows >= 0) & ((ref[rows] == allele) | (alt[rows] == allele))

@@ -8,11 +8,8 @@ from pathlib import Path
 
 from snpimpute.base.errors import InputError
 from snpimpute.io.builds import plain_contig
-from snpimpute.io.filters import BASES
-from snpimpute.io.records import Record, Stream
+from snpimpute.io.records import Record, Stream, split
 from snpimpute.io.stream import contigs_in_order, streamed
-
-UNSTATED = {"<NON_REF>", "<*>", "."}  # ALTs that name no allele
 
 Place = tuple[int, int]  # number of the contig, position
 Alleles = tuple[str, tuple[str, ...]]
@@ -34,10 +31,6 @@ class Pair:
     alt: str
     truth_turned: bool
     imputed_turned: bool
-
-    @property
-    def is_snp(self) -> bool:
-        return self.ref in BASES and self.alt in BASES
 
 
 def contig_ranks(paths: Sequence[Path]) -> dict[str, int]:
@@ -79,17 +72,16 @@ def merge_by_position(
 
 
 def _by_position(stream: Stream, rank: Mapping[str, int]) -> Iterator[tuple[Place, dict[Alleles, list[Record]]]]:
-    """Yield each position of a file with its records there, by alleles; an unstated ALT is none."""
+    """Yield each position of a file with its sites there, by alleles; a record with several ALTs is a site for each."""
     place: Place | None = None
     records: dict[Alleles, list[Record]] = {}
-    for record in stream.records:
+    for record in (part for whole in stream.records for part in split(whole)):
         at = (rank[plain_contig(record.contig)], record.pos)
         if at != place:
             if place is not None:
                 yield place, records
             place, records = at, {}
-        alts = () if set(record.alts) <= UNSTATED else record.alts
-        records.setdefault((record.ref, alts), []).append(record)
+        records.setdefault((record.ref, record.alts), []).append(record)
     if place is not None:
         yield place, records
 
@@ -99,7 +91,7 @@ def paired(
 ) -> tuple[list[Pair], list[tuple[Alleles, Alleles]]]:
     """Pair the records of one position.
 
-    Each imputed record takes the truth's record with the same REF and ALT; else with REF and ALT exchanged; else without ALT,
+    Each imputed record takes the truth's record with the same REF and ALT; else with REF and ALT exchanged, if both are as long; else without ALT,
     where REF is one of its alleles; and one without ALT takes the truth's record that has its REF among two alleles. Each
     record is taken once; of records that repeat each other the first.
 
@@ -107,7 +99,7 @@ def paired(
         truth, imputed: the records by REF and ALTs.
 
     Returns:
-        The pairs with two alleles, and the alleles of those that have other numbers of them.
+        The pairs, and the alleles of those that have an ALT in neither.
     """
     left = dict(truth)
     pairs: list[Pair] = []
@@ -118,7 +110,7 @@ def paired(
             continue
         first, second = left.pop(match)[0], imputed[alleles][0]
         stated = alleles if alleles[1] else match
-        if len(stated[1]) != 1:
+        if not stated[1]:
             others.append((match, alleles))
             continue
         ref, alt = stated[0], stated[1][0]
@@ -131,7 +123,9 @@ def _match(alleles: Alleles, truth: Mapping[Alleles, Sequence[Record]]) -> Allel
     if alleles in truth:
         return alleles
     if len(alts) == 1:
-        candidates = [(alts[0], (ref,)), (ref, ()), (alts[0], ())]
+        # an insertion and the deletion at its place have the same alleles exchanged, and are two variants
+        turned = [(alts[0], (ref,))] if len(ref) == len(alts[0]) else []
+        candidates = [*turned, (ref, ()), (alts[0], ())]
         return next((candidate for candidate in candidates if candidate in truth), None)
     if not alts:
         return next((key for key in sorted(truth) if len(key[1]) == 1 and ref in (key[0], *key[1])), None)

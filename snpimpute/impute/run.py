@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +18,27 @@ from snpimpute import __version__, imputers
 from snpimpute.base.alone import made_alone
 from snpimpute.base.digests import digest, file_digest
 from snpimpute.base.errors import InputError
-from snpimpute.base.files import write_text, written_beside
+from snpimpute.base.files import save_array, write_text, written_beside
 from snpimpute.base.processes import in_shares
 from snpimpute.base.progress import Watch
 from snpimpute.base.sources import source_digest
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS
 from snpimpute.impute.check import check_target
 from snpimpute.impute.findings import TargetCheck
-from snpimpute.impute.matching import ALLELES, INDEL, MULTIALLELIC, NOT_DIPLOID, OUTSIDE, SWAPPED, PanelSites
-from snpimpute.impute.steps import WINDOWS_IMPUTED, impute_windows, imputed_file, load_window_posterior
+from snpimpute.impute.matching import ALLELES, MULTIALLELIC, NOT_DIPLOID, OUTSIDE, SWAPPED, UNKNOWN, USABLE, PanelSites
+from snpimpute.impute.rows import Rows
+from snpimpute.impute.steps import VARYING_FILE, WINDOWS_IMPUTED, impute_windows, imputed_file, load_window_posterior
 from snpimpute.impute.windows import Window, WindowedModel, cut_by_sites, weights_in
 from snpimpute.io.imputed import ImputedSites, ImputedWriter
+from snpimpute.io.joined import JoinedSite, joined_line
 from snpimpute.io.output import require_plink_names
+from snpimpute.io.records import PHASED, UNPHASED, Record, split
 from snpimpute.io.spool import empty_spool, spooled
 from snpimpute.io.stream import files_of, streamed
 
 NO_PANEL = "NOPANEL"
-KEPT = {OUTSIDE: NO_PANEL, ALLELES: NO_PANEL, MULTIALLELIC: "", INDEL: "", NOT_DIPLOID: ""}  # kind → INFO flag
-STAND_FOR_THE_SITE = (NOT_DIPLOID, MULTIALLELIC, INDEL)  # kinds of records that are kept in place of the panel's site
-SITES_AT_ONCE = 200  # that are written
+KEPT = {OUTSIDE: NO_PANEL, ALLELES: NO_PANEL, MULTIALLELIC: "", UNKNOWN: "", NOT_DIPLOID: ""}  # kind → INFO flag
+STAND_FOR_THE_SITE = (NOT_DIPLOID, MULTIALLELIC)  # kinds of records that are kept in place of the panel's site
 
 
 @dataclass(frozen=True)
@@ -105,9 +109,7 @@ class Outcome:
         if swapped := self.check.counts.get("swapped", int((self.check.sites.kind == SWAPPED).sum())):
             lines.append(f"{swapped} sites had REF and ALT exchanged: repaired")
         if self.n_passed:
-            lines.append(
-                f"{self.n_passed} records kept unchanged: not a site of the panel, not a biallelic SNP, or not diploid"
-            )
+            lines.append(f"{self.n_passed} records kept unchanged: not a site of the panel, or not diploid")
         if self.n_left_out:
             where = f", listed in {self.left_out_list}" if self.left_out_list else ""
             lines.append(f"{self.n_left_out} records left out: on the other strand, or repeating a site{where}")
@@ -133,21 +135,25 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
     if model is None:
         _require_no_panel(settings)
         panel = PanelSites.of_file(settings.target)
+        varying, n_panel = np.arange(len(panel.sites)), 0
     else:
-        columns = model.sites[list(SITE_COLUMNS)]
-        panel = PanelSites(columns, model.sites["alt_frequency"].to_numpy(float), f"model {model.about['name']}")
+        of_model, table = f"model {model.about['name']}", model.table
+        frequency, record = table["alt_frequency"].to_numpy(float), table["record"].to_numpy()
+        panel = PanelSites(table[list(SITE_COLUMNS)], frequency, of_model, record=record)
+        varying, n_panel = np.flatnonzero(table["varies"]), int(model.about.get("n_samples", 0))
     watch.stage(f"check {settings.target.name}")
     check = check_target(settings.target, panel)
     check.require_imputable()
+    rows = Rows.of(panel, check, varying, n_panel)
     require_plink_names(settings.output, check.samples["sample"].tolist())
     for warning in check.warnings:
         watch.warn(warning)
     windows = cut_by_sites(panel.sites, settings.window) if model is None else model.windows
     work = runs / "impute" / _work_digest(settings, model)[:16]
     with made_alone(work, watch):
-        numbers = _lay_out_target(settings, model, check, panel, windows, work)
-        usable = check.sites["panel_index"].to_numpy()
-        if empty := sum(not ((w.start <= usable) & (usable < w.stop)).any() for w in (windows[n] for n in numbers)):
+        numbers = _lay_out_target(settings, model, check, rows, windows, work)
+        typed = np.isin(rows.varying, rows.of_target)
+        if empty := sum(not typed[windows[n].sites].any() for n in numbers):
             watch.warn(
                 f"no site of the target in {empty} of {len(numbers)} windows: their sites get the panel's frequencies, with a DR2 near 0"
             )
@@ -163,10 +169,11 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
             most=WINDOWS_IMPUTED,
         )
         watch.stage("write")
-        outcome = _write(settings, model, check, windows, work, watch)
+        outcome = _write(settings, model, check, rows, windows, work, watch)
         if outcome.n_left_out and settings.output is not None:
             listed = settings.output.with_name(f"{settings.output.name}.left-out.tsv")
-            excluded = check.excluded[~check.excluded["reason"].isin(KEPT)]
+            left_out = (rows.of_target < 0) & ~check.sites["kind"].isin(KEPT).to_numpy()
+            excluded = check.excluded[left_out[~check.usable]]
             write_text(listed, excluded.to_csv(sep="\t", index=False))
             outcome = replace(outcome, left_out_list=listed)
         shutil.rmtree(work)
@@ -198,7 +205,7 @@ def _lay_out_target(
     settings: ImputeSettings,
     model: WindowedModel | None,
     check: TargetCheck,
-    panel: PanelSites,
+    rows: Rows,
     windows: list[Window],
     work: Path,
 ) -> list[int]:
@@ -206,15 +213,20 @@ def _lay_out_target(
     if not (work / "target").exists():
         with written_beside(work / "target") as beside:
             beside.mkdir()
-            calls = empty_spool(beside, pd.DataFrame({"sample": check.samples["sample"]}), panel.sites)
-            usable = check.sites["panel_index"].to_numpy()
+            calls = empty_spool(beside, pd.DataFrame({"sample": check.samples["sample"]}), rows.sites)
+            save_array(beside / VARYING_FILE, rows.varying)
             swapped = (check.sites["kind"] == SWAPPED).to_numpy()
+            site = 0
             with streamed(settings.target) as (stream,):
                 for number, record in enumerate(stream.records):
-                    if usable[number] >= 0:
-                        observed = record.calls
-                        turned = np.where(observed != MISSING, 2 - observed, observed) if swapped[number] else observed
-                        calls[usable[number]] = turned
+                    for row in rows.groups[rows.group_of[number]] if number in rows.group_of else ():
+                        calls[row] = np.where(record.kinds >= UNPHASED, 0, MISSING)  # ALTs that the record lacks
+                    for part in split(record):
+                        if rows.of_target[site] >= 0:
+                            observed = part.calls
+                            turned = np.where(observed != MISSING, 2 - observed, observed)
+                            calls[rows.of_target[site]] = turned if swapped[site] else observed
+                        site += 1
             calls.flush()
     plan = {
         "model": None if model is None else str(model.folder.absolute()),
@@ -258,6 +270,7 @@ def _write(
     settings: ImputeSettings,
     model: WindowedModel | None,
     check: TargetCheck,
+    rows: Rows,
     windows: list[Window],
     work: Path,
     watch: Watch,
@@ -266,9 +279,12 @@ def _write(
     contigs = list(dict.fromkeys(check.sites["contig"]))
     wanted = {check.contigs[contig] for contig in contigs if contig in check.contigs}
     on_wanted = target.sites["contig"].isin(wanted).to_numpy()
-    n_usable = int((check.sites["panel_index"] >= 0).sum())
-    passed_through = _passed_through_sites(check, target.n_sites)
-    n_sites = int((on_wanted & ~passed_through).sum())
+    own = _own_records(check, rows)
+    n_usable = int(own["used"].sum())
+    passed_through = _passed_through_sites(check, rows)
+    written_rows = on_wanted & ~passed_through
+    n_groups = sum(bool(written_rows[members[0]]) for members in rows.groups)
+    n_sites = int((written_rows & (rows.group < 0)).sum()) + n_groups
     case = "array to sequence" if n_sites > n_usable else "sporadic"
     version = f" version {settings.version}" if settings.version else ""
     about = {
@@ -292,35 +308,49 @@ def _write(
             fam=stream.fam,
         )
         with writer:
-            rows = zip(check.sites.itertuples(), stream.records, strict=True)
-            waiting = next(rows, None)
+            found_records = zip(own.itertuples(), stream.records, strict=True)
+            waiting = next(found_records, None)
             written = 0
             for contig in contigs:
-                blocks = blend_windows(windows, check.contigs[contig], work) if contig in check.contigs else iter(())
-                for first, posterior in blocks:
-                    for at in range(0, posterior.shape[1], SITES_AT_ONCE):
-                        part = slice(first + at, min(first + at + SITES_AT_ONCE, first + posterior.shape[1]))
-                        piece = target.take_sites(part)
-                        last = int(piece.sites["pos"].iloc[-1])
-                        lines: dict[int, tuple[str, bool]] = {}
-                        passed: list[tuple[int, str, str]] = []
-                        while waiting is not None and waiting[0].contig == contig and waiting[0].pos <= last:
-                            found, record = waiting
-                            if found.panel_index >= 0:
-                                lines[found.panel_index - part.start] = (record.line, found.kind == SWAPPED)
-                            elif found.kind in KEPT:
-                                passed.append((found.pos, record.line, KEPT[found.kind]))
-                            else:
-                                n_left_out += 1
-                            waiting = next(rows, None)
-                        n_passed += len(passed)
-                        n_holes += int((piece.calls[:, sorted(lines)] == MISSING).sum())
-                        block = _block(piece, contig, posterior[:, at : at + SITES_AT_ONCE], lines)
-                        if passed_through[part].any():
-                            block = _take_sites(block, np.flatnonzero(~passed_through[part]))
-                        _write_merged(writer, block, passed)
-                        written += len(block.sites)
-                        watch.progress(written, n_sites)
+                there = check.contigs.get(contig)
+                blended = () if there is None else blend_windows(windows, there, work)
+                parts = () if there is None else rows.parts(there, blended, target.n_samples)
+                for part, of_varying in parts:
+                    piece = target.take_sites(part)
+                    posterior = rows.posterior(part, of_varying, piece.calls.T)
+                    last = int(piece.sites["pos"].iloc[-1])
+                    lines: dict[int, tuple[str, bool]] = {}
+                    passed: list[tuple[int, str, str]] = []
+                    own_groups: dict[int, Record] = {}
+                    while waiting is not None and waiting[0].contig == contig and waiting[0].pos <= last:
+                        found, record = waiting
+                        if found.Index in rows.group_of:
+                            own_groups[rows.group_of[found.Index]] = record
+                        elif found.used:
+                            lines[found.row - part.start] = (record.line, found.kind == SWAPPED)
+                        elif found.kind in KEPT:
+                            passed.append((found.pos, record.line, KEPT[found.kind]))
+                        else:
+                            n_left_out += 1
+                        waiting = next(found_records, None)
+                    n_passed += len(passed)
+                    typed = [*sorted(lines), *(rows.groups[each][0] - part.start for each in own_groups)]
+                    n_holes += int((piece.calls[:, typed] == MISSING).sum())
+                    block = _block(piece, contig, posterior, lines)
+                    alone = np.flatnonzero(~passed_through[part] & (rows.group[part] < 0))
+                    others = [(pos, partial(writer.pass_through, line, flag)) for pos, line, flag in passed]
+                    for each in dict.fromkeys(
+                        rows.group[part][~passed_through[part] & (rows.group[part] >= 0)].tolist()
+                    ):
+                        members = np.array(rows.groups[each]) - part.start
+                        joined = join_rows(_take_sites(block, members), own_groups.get(each))
+                        line = joined_line(joined, settings.keep_fields)
+                        others.append((joined.pos, partial(writer.pass_through, line)))
+                        written += 1
+                    block = block if len(alone) == len(block.sites) else _take_sites(block, alone)
+                    _write_merged(writer, block, sorted(others, key=itemgetter(0)))
+                    written += len(block.sites)
+                    watch.progress(written, n_sites)
                 while waiting is not None and waiting[0].contig == contig:
                     found, record = waiting
                     if found.kind in KEPT:
@@ -328,19 +358,31 @@ def _write(
                         n_passed += 1
                     else:
                         n_left_out += 1
-                    waiting = next(rows, None)
+                    waiting = next(found_records, None)
     return Outcome(case, check, target.n_samples, n_sites, n_sites - n_usable, n_holes, n_passed, n_left_out)
 
 
-def _passed_through_sites(check: TargetCheck, n_sites: int) -> np.ndarray:
-    """Return bool (n_sites,): sites of the model whose record in the target cannot be used (not diploid, several ALTs).
+def _own_records(check: TargetCheck, rows: Rows) -> pd.DataFrame:
+    """Return a row per record of the target: contig, pos, `used`, and of its first site that is used, or else kept, kind and row."""
+    sites = check.sites[["contig", "pos", "record", "kind"]].assign(row=rows.of_target)
+    preferred = np.select([sites["kind"].isin(USABLE), sites["row"] >= 0, sites["kind"].isin(KEPT)], [0, 1, 2], 3)
+    first = sites.iloc[np.lexsort([preferred, sites["record"]])].drop_duplicates("record").set_index("record")
+    return first.assign(used=first["row"] >= 0)
+
+
+def _passed_through_sites(check: TargetCheck, rows: Rows) -> np.ndarray:
+    """Return bool (n_rows,): sites of the model whose record in the target cannot be used (not diploid, REF and ALTs exchanged).
 
     That record is passed through, so no second record of the site may be written.
     """
-    passed_through = np.zeros(n_sites, dtype=bool)
+    passed_through = np.zeros(len(rows.sites), dtype=bool)
     sites = check.sites
-    passed_through[sites["panel_site"][sites["kind"].isin(STAND_FOR_THE_SITE) & (sites["panel_site"] >= 0)]] = True
-    passed_through[sites["panel_index"][sites["panel_index"] >= 0]] = False
+    stands = sites["kind"].isin(STAND_FOR_THE_SITE) & (sites["panel_site"] >= 0)
+    passed_through[rows.of_panel[sites["panel_site"][stands]]] = True
+    passed_through[rows.of_target[rows.of_target >= 0]] = False
+    for members in rows.groups:
+        passed_through[members] = passed_through[members].any()
+    passed_through[np.isin(rows.group, list(rows.group_of.values()))] = False
     return passed_through
 
 
@@ -360,18 +402,41 @@ def _block(piece: Any, contig: str, posterior: np.ndarray, lines: dict[int, tupl
     )
 
 
-def _write_merged(writer: ImputedWriter, block: ImputedSites, passed: list[tuple[int, str, str]]) -> None:
-    """Write a block's sites and the records that are passed through, in order of position."""
+def _write_merged(writer: ImputedWriter, block: ImputedSites, others: list[tuple[int, Callable[[], None]]]) -> None:
+    """Write a block's sites and other records, each by its position and what writes it, in order of position."""
     pos = block.sites["pos"].to_numpy()
     start = 0
-    for at, line, flag in passed:
+    for at, write_other in others:
         stop = int(np.searchsorted(pos, at, side="right"))
         if stop > start:
             writer.write(_take_sites(block, slice(start, stop)))
             start = stop
-        writer.pass_through(line, flag)
+        write_other()
     if start < len(pos):
         writer.write(_take_sites(block, slice(start, len(pos))))
+
+
+def join_rows(rows: ImputedSites, record: Record | None) -> JoinedSite:
+    """Return a record with several ALTs.
+
+    Args:
+        rows: the sites of its ALTs, in order.
+        record: the target's record, None = it has none.
+    """
+    ref, alts = str(rows.sites["ref"].iloc[0]), rows.sites["alt"].tolist()
+    n_samples = len(rows.observed)
+    alleles, phased, same = np.full((n_samples, 2), MISSING, dtype=np.int8), np.zeros(n_samples, dtype=bool), False
+    if record is not None:
+        own = [record.ref, *record.alts]
+        numbers = np.array([[ref, *alts].index(text) if text in (ref, *alts) else MISSING for text in own])
+        known = record.kinds >= UNPHASED
+        alleles[known] = numbers[record.alleles[known]]
+        phased, same = record.kinds == PHASED, own == [ref, *alts]
+    first = rows.sites.iloc[0]
+    return JoinedSite(
+        str(first.contig), int(first.pos), str(first.id), ref, alts, rows.posterior.transpose(1, 2, 0),
+        alleles, phased, None if record is None else record.line, same,
+    )  # fmt: skip
 
 
 def _take_sites(block: ImputedSites, part: slice | np.ndarray) -> ImputedSites:

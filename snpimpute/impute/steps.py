@@ -27,6 +27,7 @@ from snpimpute.metrics.sums import N_SUMS, site_sums
 WINDOWS_FITTED = 4
 WINDOWS_IMPUTED = 40
 TYPED, ARRAY = "typed", "array-90"  # patterns in which calls of the held-out samples are hidden
+VARYING_FILE = "varying.npy"  # beside a target's spool: the sites of it that the windows have
 _PROBABILITY_ONE = np.iinfo(np.uint16).max  # the number that stands for probability 1 in a saved posterior
 VALIDATION_SHARE = 0.2  # share of the samples that are not held out, for the epochs and the calibration of networks
 
@@ -192,10 +193,11 @@ def impute_windows(home: str, numbers: list[int]) -> None:
     """Impute a target in windows, by a model or by an imputer that needs no panel, and save the posteriors."""
     place, plan = Path(home), _read_plan(home)
     target = spooled(place / "target")
+    varying = np.load(place / "target" / VARYING_FILE, allow_pickle=False)
     windows = [Window(*window) for window in plan["windows"]]
     model = None if plan["model"] is None else WindowedModel(Path(plan["model"]), trust=plan["trust"])
     for number in numbers:
-        part = target.take_sites(windows[number].sites)
+        part = target.take_sites(varying[windows[number].sites])
         if model is not None:
             posterior = window_posterior(model, number, part)
         else:

@@ -178,8 +178,10 @@ class WindowedModel:
         folder: the model's folder: `model.json`, `sites.tsv`, a saved imputer for each window in `windows/`, and a table
             of checksums of all of them.
         about: content of model.json: name, imputer, params, panel, and records of the fit.
-        sites: the panel's sites table, with the panel's alternate-allele frequency in the column `alt_frequency`.
-        windows: the windows, in order.
+        table: the panel's sites table, with the panel's alternate-allele frequency in the column `alt_frequency`, whether
+            the site varies in the panel (`varies`, bool), and the number of its record (`record`, int).
+        sites: the part of `table` that varies: the sites that the imputers know.
+        windows: the windows, in order, as parts of `sites`.
     """
 
     def __init__(self, folder: Path, keep_loaded: int = 0, trust: bool = False) -> None:
@@ -200,7 +202,9 @@ class WindowedModel:
         try:
             self.about: dict[str, Any] = json.loads((self.folder / ABOUT).read_text())
             types = {"contig": str, "id": str, "ref": str, "alt": str}
-            self.sites = pd.read_csv(self.folder / "sites.tsv", sep="\t", dtype=types, keep_default_na=False)
+            table = pd.read_csv(self.folder / "sites.tsv", sep="\t", dtype=types, keep_default_na=False)
+            self.table = table.astype({"varies": bool, "record": int})
+            self.sites = self.table[self.table["varies"]].reset_index(drop=True)
             written = [self.about[key] for key in ("name", "imputer")] + [self.about.get("panel_digest", "none")]
             self.windows = [Window(*window) for window in self.about["windows"]]
         except (OSError, LookupError, TypeError, ValueError):

@@ -14,8 +14,7 @@ import pandas as pd
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 
-REASONS = ("multi-allelic", "indel", "FILTER", "duplicate", "monomorphic", "call rate", "MAF")
-BASES = frozenset("ACGT")
+REASONS = ("unknown alleles", "FILTER", "duplicate", "monomorphic", "call rate", "MAF")
 CALLS_PER_BLOCK = 2_000_000
 
 
@@ -123,7 +122,7 @@ def genotype_reasons(calls: np.ndarray, site_filter: SiteFilter) -> np.ndarray:
 
 
 def left_out_table(read: int, left_out: Counter[str], kept: int) -> pd.DataFrame:
-    """Return the counts of records: read, left out for each reason, and kept.
+    """Return the counts of sites: read, left out for each reason, and kept; a record with several ALTs has a site for each.
 
     Returns:
         Columns `reason`, `n`; the count of "read" is the sum of all others.
@@ -138,7 +137,7 @@ def apply_filter(
     """Keep the sites of a matrix whose calls pass the filter.
 
     Args:
-        matrix: calls at biallelic SNPs.
+        matrix: calls at biallelic sites.
         site_filter: the thresholds; `pass_only` has no effect here.
         left_out: counts so far, whose `kept` are the sites of `matrix`; None if nothing was left out before.
 

@@ -18,6 +18,7 @@ import pandas as pd
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS
 from snpimpute.io.bcf import Field, encoded_genotypes
 from snpimpute.io.output import PLINK_FILES, Output, require_plink_names, suffix_of, vcf_output
+from snpimpute.io.target_line import COUNTED, PER_ALLELE, TargetLine
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +40,6 @@ FORMAT_LINES = {
 }
 IC_LINE = '##FORMAT=<ID=IC,Number=1,Type=Integer,Description="Imputed call: 1 imputed, 0 observed">'
 OWN_FORMAT = {*FORMAT_LINES, "IC"}
-# INFO keys that count the calls of a file, as bcftools writes them: wrong once missing calls are filled.
-COUNTED = {"AC", "AN", "AC_Hom", "AC_Het", "AC_Hemi", "MAF", "NS", "HWE", "ExcHet", "F_MISSING"}
-# FORMAT keys with one value per allele or genotype, whatever the header says (`Number=.` is common): wrong where REF
-# and ALT are exchanged.
-PER_ALLELE = {"AD", "ADF", "ADR", "PL", "GL", "PP"}
 DEFINED = re.compile(r"##(\w+)=<(?:.*?,)??ID=([^,>]+)")
 NUMBER = re.compile(r"[<,]Number=([^,>]+)")
 
@@ -64,7 +60,6 @@ _SHIFT = -99 * _SUM_STEP + 2 * _DOSE_STEP
 _CERTAIN = np.array([100 * w + _DOSE_STEP * 100 * g + g + _SHIFT for g, w in enumerate(_WEIGHTS.astype(int))], np.int32)
 # GT of observed calls, at index 4 × first allele + 2 × second + 1 if phased.
 CALLS = tuple(f"{first}{mark}{second}" for first in "01" for second in "01" for mark in "/|")
-TAB = ord("\t")
 _WORDS = np.frombuffer("".join(f"{text}\t" for text in CALLS).encode(), dtype="<u4")
 _UNPHASED = np.array([CALLS.index(text) for text in ("0/0", "0/1", "1/1")], dtype=np.uint8)
 _COUNTS = np.array([text.count("1") for text in CALLS], dtype=np.int8)
@@ -253,7 +248,7 @@ class ImputedWriter:
             lines, swapped: `records` and `swapped` of ImputedSites.
         """
         codes = _imputed_codes(posterior)
-        records = [None if line is None else _Record(line, len(self._samples)) for line in lines]
+        records = [None if line is None else TargetLine(line, len(self._samples)) for line in lines]
         typed = (observed != MISSING).any(axis=1)
         if typed.any():
             codes = _with_observed(codes, observed, records, swapped)
@@ -279,59 +274,6 @@ class ImputedWriter:
                 format_keys = f"{self._format}:{others}"
                 texts = [f"{text}:{value}" for text, value in zip(texts, values, strict=True)]
             self._out.write(("\t".join([fixed, format_keys, *texts]) + "\n").encode())
-
-
-class _Record:
-    """VCF line of the target, split only as far as needed."""
-
-    def __init__(self, line: str, n_samples: int) -> None:
-        fixed = line.rstrip("\n").split("\t", 9)
-        self.contig, self.pos, self.name, self.ref, self.alt, self.quality, self.passed, self.info = fixed[:8]
-        self.format, self.samples = fixed[8:] if len(fixed) == 10 else ("", "\t" * (n_samples - 1))
-        self.n_samples = n_samples
-
-    def require_at(self, contig: str, pos: int, alleles: tuple[str, str]) -> None:
-        """ValueError unless the line is of this site."""
-        ref, alt = self.ref.upper(), self.alt.upper()
-        stated = (ref, alleles[1] if alt == "." else alt)  # an ALT that is not stated is the site's other allele
-        if (self.contig, self.pos) != (contig, str(pos)) or stated != alleles:
-            found = f"{self.contig}:{self.pos}:{self.ref}:{self.alt}"
-            raise ValueError(f"the record of {contig}:{pos}:{':'.join(alleles)} is that of {found}")
-
-    def words(self) -> np.ndarray:
-        """uint32 (n_samples,): the four bytes that each sample's GT begins with, a tab for the colon behind it."""
-        keys = self.format.split(":")
-        samples = self.samples
-        if "GT" in keys[1:]:  # against the specification, but programs read it
-            place = keys.index("GT")
-            parts = [sample.split(":") for sample in samples.split("\t")]
-            samples = "\t".join(part[place] if len(part) > place else "./." for part in parts)
-        text = np.frombuffer(f"{samples}\t\t\t\t".encode(), dtype=np.uint8)
-        words = text[:-3].view("<u4") if len(text) == 4 * self.n_samples + 3 else None
-        if words is not None and (words >> 24 == TAB).all():  # GT alone, diploid
-            return words
-        starts = np.concatenate([[0], np.flatnonzero(text[:-4] == TAB) + 1])
-        if len(starts) != self.n_samples:
-            raise ValueError(f"{self.contig}:{self.pos} has calls of {len(starts)} samples, not {self.n_samples}")
-        first, mark, second, end = (text[starts + i].astype(np.uint32) for i in range(4))
-        return first | mark << 8 | second << 16 | np.where(end == ord(":"), TAB, end) << 24
-
-    def other_info(self, without: set[str]) -> list[str]:
-        """Return the INFO entries whose keys are not in `without`."""
-        return [part for part in self.info.split(";") if part != "." and part.split("=", 1)[0] not in without]
-
-    def other_fields(self, without: set[str]) -> tuple[str, list[str]]:
-        """Return the FORMAT keys not in `without` and each sample's values; "." for values omitted at a sample's end."""
-        keys = self.format.split(":")
-        kept = [i for i, key in enumerate(keys) if key and key not in without]
-        if not kept:
-            return "", []
-        values = []
-        for sample in self.samples.split("\t"):
-            parts = sample.split(":")
-            parts += ["."] * (len(keys) - len(parts))
-            values.append(":".join([parts[i] for i in kept]))
-        return ":".join([keys[i] for i in kept]), values
 
 
 def _decoded(code: Any) -> tuple[Any, Any, tuple[Any, Any, Any]]:
@@ -425,7 +367,7 @@ def _imputed_codes(posterior: np.ndarray) -> np.ndarray:
 
 
 def _with_observed(
-    codes: np.ndarray, observed: np.ndarray, records: Sequence[_Record | None], swapped: np.ndarray
+    codes: np.ndarray, observed: np.ndarray, records: Sequence[TargetLine | None], swapped: np.ndarray
 ) -> np.ndarray:
     """Return the codes (n_sites, n_samples) with those of observed calls; ValueError where the records differ."""
     seen = observed != MISSING

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS, GenotypeMatrix
-from snpimpute.io.filters import BASES, CALLS_PER_BLOCK, REASONS, SiteFilter, genotype_reasons, left_out_table
-from snpimpute.io.records import HAPLOID, PHASED, POLYPLOID, UNPHASED, Record, Site, Stream
+from snpimpute.io.filters import CALLS_PER_BLOCK, REASONS, SiteFilter, genotype_reasons, left_out_table
+from snpimpute.io.records import HAPLOID, PHASED, POLYPLOID, UNPHASED, UNSTATED, Record, Site, Stream, is_allele, split
 from snpimpute.io.stream import streamed
 
+logger = logging.getLogger(__name__)
+
 CALLS_FILE, HAPLOTYPES_FILE = "calls.i8", "haplotypes.i8"  # files of a spool: int8, site after site
+RECORDS_FILE = "records.tsv"  # of a spool: all sites that pass, those that do not vary included
 MIN_SITES = 10
 MIN_SAMPLES = 2
 # What changes a filter that leaves too few sites, by the reason that it counts.
@@ -36,14 +41,15 @@ def read_matrix(
     min_samples: int = 1,
     spool: Path | None = None,
 ) -> tuple[GenotypeMatrix, pd.DataFrame]:
-    """Read the biallelic SNPs of a VCF, BCF or PLINK file; the end of its name decides the format.
+    """Read the sites of a VCF, BCF or PLINK file; the end of its name decides the format.
 
-    A half call (`0/.`) is missing. The matrix has haplotypes if every kept call is phased and none is missing.
+    A record with several ALTs is a site for each, at which the calls count the copies of that ALT. A half call (`0/.`) is
+    missing. The matrix has haplotypes if every kept call is phased, not within sets (PS) alone, and none is missing.
 
     Args:
         path: a file ending in .vcf, .vcf.gz, .bcf, .bed or .pgen, the latter two with PLINK's other files beside them.
         region, samples: see `stream.streamed`.
-        site_filter: conditions that a site must meet; None keeps every biallelic SNP.
+        site_filter: conditions that a site must meet; None keeps every site.
         max_sites: most sites to keep; more are refused. None = any number.
         min_samples: least number of samples.
         spool: an empty folder to keep the calls in, for files larger than memory; None = in memory.
@@ -113,14 +119,31 @@ def require_enough_sites(matrix: GenotypeMatrix, left_out: pd.DataFrame, source:
     )
 
 
+class _Row(NamedTuple):
+    """A site that passes the filter, or would if it varied.
+
+    Attributes:
+        site: the site.
+        varies: whether its calls vary.
+        frequency: of a site that does not vary, the alternate allele's frequency, 0 or 1.
+        record: number of its record among those accepted.
+    """
+
+    site: Site
+    varies: bool
+    frequency: float
+    record: int
+
+
 class _SiteCollector:
     """Collects the sites that pass while a file is read, and ends the reading when there are too many.
 
-    A record is counted under the first reason that holds, in the order of REASONS. Of SNPs at the same position the
-    first one is kept; the others are duplicates.
+    A record is counted under the first reason that holds, in the order of REASONS. Of records with the same alleles at the
+    same position the first that varies is kept; the others are duplicates.
 
     With a folder `spool`, calls and haplotypes are written there, site after site, and the matrix consists of arrays
-    mapped from these files: only the parts in use are in memory.
+    mapped from these files: only the parts in use are in memory. Beside them a table has all sites that pass, those that do
+    not vary included (see `spool.spooled_records`).
     """
 
     def __init__(
@@ -137,32 +160,35 @@ class _SiteCollector:
         self._max_sites = max_sites
         self._read = 0
         self._left_out: Counter[str] = Counter()
-        self._last: tuple[str, int] = ("", 0)
+        self._number = -1  # of the last accepted record
+        self._place: tuple[str, int] = ("", 0)
+        self._here: dict[tuple[str, str], _Row] = {}  # the sites used at this place, by REF and ALT
+        self._rows: list[_Row] = []
         self._sites: list[Site] = []
         self._calls: list[np.ndarray] = []
         self._haplotypes: list[np.ndarray] | None = []
+        self._in_sets = False  # whether phased calls are phased within sets alone
 
     def accepts(self, contig: str, pos: int, ref: str, alts: Sequence[str], passed: bool) -> bool:
-        """Count a record, and tell whether it is a biallelic SNP whose calls are to be read.
+        """Count the sites of a record, one for each ALT, and tell whether its calls are to be read.
 
         Args:
             contig, pos, ref, alts: of the record; `alts` is empty if it has no alternate allele.
             passed: whether its FILTER is PASS or `.`.
         """
-        self._read += 1
-        reason = self._record_reason(contig, pos, ref, alts, passed)
+        named = [alt for alt in alts if alt not in UNSTATED]
+        self._read += max(len(named), 1)
+        reason = self._record_reason(ref, named, passed)
         if reason:
-            self._left_out[reason] += 1
+            self._left_out[reason] += max(len(named), 1)
         return not reason
 
-    def _record_reason(self, contig: str, pos: int, ref: str, alts: Sequence[str], passed: bool) -> str:
+    def _record_reason(self, ref: str, alts: Sequence[str], passed: bool) -> str:
         """Return the reason for leaving out a record, judged without its calls; empty if there is none."""
-        if len(alts) > 1:
-            return "multi-allelic"
         if not alts:
             return "monomorphic"
-        if ref not in BASES or alts[0] not in BASES:
-            return "indel"
+        if not all(map(is_allele, (ref, *alts))):
+            return "unknown alleles"
         if not passed and self._filter is not None and self._filter.pass_only:
             return "FILTER"
         return ""
@@ -184,31 +210,52 @@ class _SiteCollector:
 
     def _add_block(self, records: list[Record]) -> None:
         """Add the calls of accepted records."""
+        numbers = []
+        parts = []
+        for record in records:
+            self._number += 1
+            named = [part for part in split(record) if part.alts[0] not in UNSTATED]
+            parts += named
+            numbers += [self._number] * len(named)
+        records = parts
         sites = [Site(record.contig, record.pos, record.id, record.ref, record.alts[0]) for record in records]
         alleles = np.stack([record.alleles for record in records], axis=1)
         kinds = np.stack([record.kinds for record in records], axis=1)
         missing = kinds < UNPHASED
         calls = np.where(missing, np.int8(MISSING), alleles.sum(axis=2, dtype=np.int8))
-        phased = kinds == PHASED
+        in_sets = np.array([record.phase_sets for record in records])
+        phased = (kinds == PHASED) & ~in_sets
+        self._in_sets |= bool((kinds == PHASED).any() and in_sets.any())
         haplotypes = np.where(phased[:, :, None], alleles, np.int8(MISSING)) if phased.any() else None
-        self._add_passing(sites, calls, haplotypes)
+        self._add_passing(sites, numbers, calls, haplotypes)
 
-    def _add_passing(self, sites: list[Site], calls: np.ndarray, haplotypes: np.ndarray | None) -> None:
+    def _add_passing(
+        self, sites: list[Site], records: list[int], calls: np.ndarray, haplotypes: np.ndarray | None
+    ) -> None:
         """Add the calls of accepted sites that pass the filter.
 
         Args:
             sites: the n sites.
+            records: the numbers of their records.
             calls: int8 (n_samples, n), -1 = missing.
             haplotypes: int8 (n_samples, n, 2), alleles 0/1, below 0 where a call is missing or not phased; None if no
                 call is phased.
         """
+        constant = np.zeros(len(sites), dtype=bool)
         if self._filter is None:
             kept = np.ones(len(sites), dtype=bool)
         else:
             reasons = genotype_reasons(calls, self._filter)
             kept = reasons == ""
             self._left_out.update(reasons[~kept].tolist())
-        kept &= self._first_at_place(sites, kept)
+            if self._spool is not None:
+                constant = reasons == "monomorphic"
+                called = (calls[:, constant] != MISSING).sum(axis=0)
+                constant[constant] = (called > 0) & (called >= self._filter.min_call_rate * len(calls) - 1e-9)
+        for number in np.flatnonzero(kept | constant):
+            frequency = np.nan if kept[number] else float(calls[:, number].max() > 0)
+            row = _Row(sites[number], bool(kept[number]), frequency, records[number])
+            kept[number] &= self._is_first(row)
         self._sites += [site for site, keep in zip(sites, kept, strict=True) if keep]
         self._store(self._calls, CALLS_FILE, calls[:, kept])
         if haplotypes is None or (haplotypes[:, kept] < 0).any():
@@ -218,18 +265,20 @@ class _SiteCollector:
         if self._max_sites is not None:
             self._require_at_most(self._max_sites)
 
-    def _first_at_place(self, sites: list[Site], kept: np.ndarray) -> np.ndarray:
-        """Return bool (n,): False for sites that repeat the position of a kept one, which are counted as duplicates.
-
-        Of split multi-allelic records the first that passes is kept: the polymorphic one, where others do not vary.
-        """
-        first = np.ones(len(sites), dtype=bool)
-        for number in np.flatnonzero(kept):
-            place = (sites[number].contig, sites[number].pos)
-            first[number] = place != self._last
-            self._last = place
-        self._left_out["duplicate"] += int((kept & ~first).sum())
-        return first
+    def _is_first(self, row: _Row) -> bool:
+        """Return whether a site that passes is the first of its place and alleles, or the first of them that varies."""
+        if (row.site.contig, row.site.pos) != self._place:
+            self._place, self._here = (row.site.contig, row.site.pos), {}
+        alleles = (row.site.ref, row.site.alt)
+        before = self._here.get(alleles)
+        if before is not None and (before.varies or not row.varies):
+            self._left_out["duplicate"] += row.varies
+            return False
+        if before is not None:
+            del self._rows[self._rows.index(before, len(self._rows) - len(self._here))]
+        self._here[alleles] = row
+        self._rows.append(row)
+        return True
 
     def _store(self, blocks: list[np.ndarray], name: str, block: np.ndarray) -> None:
         """Store a block (n_samples, n, ...) in memory, or append it to a file of the spool."""
@@ -259,10 +308,16 @@ class _SiteCollector:
 
     def _finish(self, samples: pd.DataFrame) -> tuple[GenotypeMatrix, pd.DataFrame]:
         """Return the matrix of the kept sites, and the counts of left-out records."""
+        if self._in_sets:
+            logger.warning("%s is phased within sets (PS) alone: its calls are taken as unphased", self._source)
         sites = pd.DataFrame(self._sites, columns=list(SITE_COLUMNS)).astype({"pos": np.int64})
         calls = self._joined([np.empty((self.n_samples, 0), dtype=np.int8), *self._calls], CALLS_FILE)
         haplotypes = self._joined(self._haplotypes, HAPLOTYPES_FILE) if self._haplotypes else None
         table = left_out_table(self._read, self._left_out, len(sites))
+        if self._spool is not None:
+            rows = [(*row.site, row.frequency, int(row.varies), row.record) for row in self._rows]
+            columns = [*SITE_COLUMNS, "alt_frequency", "varies", "record"]
+            pd.DataFrame(rows, columns=columns).to_csv(self._spool / RECORDS_FILE, sep="\t", index=False)
         return GenotypeMatrix(calls, samples, sites, haplotypes), table
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.io.filters import CALLS_PER_BLOCK, chosen_rows, parse_regions, require_contig
-from snpimpute.io.records import NO_CALL, UNPHASED, Accept, Record, Stream, in_order, require_position
+from snpimpute.io.records import NO_CALL, UNPHASED, Accept, Record, Stream, in_order, require_position, spelled_allele
 
 BED_MISSING = -127
 BED_MAGIC = b"\x6c\x1b\x01"
@@ -103,7 +103,8 @@ def _records(
         for start in range(0, len(wanted), size):
             sites: list[tuple[int, str, int, str, str, tuple[str, ...]]] = []
             for row in wanted.iloc[start : start + size].itertuples():
-                alt, ref, contig, pos = str(row.a1).upper(), str(row.a2).upper(), str(row.contig), int(row.pos)
+                alt, ref = spelled_allele(str(row.a1)), spelled_allele(str(row.a2))
+                contig, pos = str(row.contig), int(row.pos)
                 alts: tuple[str, ...] = () if alt in {"0", "."} else (alt,)
                 if accept is None or accept(contig, pos, ref, alts, True):
                     sites.append((int(row.Index), contig, pos, "" if row.id == "." else str(row.id), ref, alts))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,9 +18,14 @@ LAST_POSITION = 2**31 - 1
 # Kinds of calls: the codes in Record.kinds.
 NO_CALL, HALF, HAPLOID, POLYPLOID, UNPHASED, PHASED = range(6)
 N_KINDS = 6
+UNSTATED = frozenset({"<NON_REF>", "<*>"})  # ALTs that name no allele
+BASES = frozenset("ACGT")
+ALLELE = re.compile(
+    r"[ACGTN]+|\*|<[^<>\s,]+>|\.[ACGTN]+|[ACGTN]+\.|[ACGTN.]*[\[\]][^\[\]\s,]+[\[\]][ACGTN.]*", re.IGNORECASE
+)
 
-# (contig, position, REF, ALTs, True if FILTER is PASS or `.`) → True if the record's calls are wanted; alleles in
-# capitals
+# (contig, position, REF, ALTs, True if FILTER is PASS or `.`) → True if the record's calls are wanted; alleles as in
+# Record
 Accept = Callable[[str, int, str, Sequence[str], bool], bool]
 
 
@@ -39,17 +45,22 @@ class Record:
 
     Attributes:
         contig, pos, id, ref: as in the file; pos 1-based, id empty if it is `.`, ref in capitals.
-        alts: alternate alleles in capitals, none if the file has `.`.
+        alts: alternate alleles, bases in capitals; none if the file has `.` or only ALTs that name no allele (UNSTATED).
         passed: whether FILTER is PASS or `.`.
         alleles: int8 (n_samples, 2), the first two alleles of each call: 0 = REF, 1 and more = ALTs, below 0 = missing
             or absent.
         kinds: int8 (n_samples,), NO_CALL, HALF (`0/.`), HAPLOID, POLYPLOID, UNPHASED or PHASED.
-        dosage: float32 (n_samples,) FORMAT/DS, NaN = missing; None where the record has none or none was asked for.
-        posterior: float32 (n_samples, 3) FORMAT/GP, NaN = missing; None likewise, or where it is not of three genotypes.
-        quality: INFO/DR2 (or R2, or INFO), NaN where there is none.
+        dosage: float32 (n_samples, n_alts) FORMAT/DS, (n_samples,) with one ALT; NaN = missing; None where the record has none
+            or none was asked for.
+        posterior: float32 (n_samples, n_genotypes) FORMAT/GP, genotypes in VCF's order; NaN = missing; None likewise, or where
+            it is not of diploid genotypes.
+        quality: INFO/DR2 (or R2, or INFO), NaN where there is none; the first, where each ALT has its own.
         line: the VCF line, without its end; empty where none was asked for. A bed's is made up, with GT alone.
         has_calls: whether the record has GT at all.
         quality_key: INFO key that `quality` stands under; empty where there is none.
+        qualities: of each ALT, where each has its own.
+        phase_sets: whether the record has PS: calls are phased within sets alone.
+        allele: number of the ALT among those of the file's record, of a part of a record (see `split`).
     """
 
     contig: str
@@ -66,6 +77,9 @@ class Record:
     line: str = ""
     has_calls: bool = True
     quality_key: str = ""
+    qualities: tuple[float, ...] = ()
+    phase_sets: bool = False
+    allele: int = 1
 
     @property
     def calls(self) -> np.ndarray:
@@ -102,6 +116,52 @@ class Stream:
     def names(self) -> list[str]:
         """Sample names, in order."""
         return self.samples["sample"].tolist()
+
+
+def split(record: Record) -> list[Record]:
+    """Return a record of each ALT, in which calls, dosages and posteriors count that ALT's copies.
+
+    A record with one ALT or none is returned as it is. ALTs that name no allele (UNSTATED) are left out unless a call has them.
+    """
+    if len(record.alts) < 2:
+        return [record]
+    parts = []
+    for number, alt in enumerate(record.alts, start=1):
+        copies = record.alleles == number
+        if alt in UNSTATED and not copies.any():
+            continue
+        parts.append(
+            replace(
+                record,
+                alts=(alt,),
+                alleles=np.where(record.alleles < 0, record.alleles, copies).astype(np.int8),
+                dosage=None if record.dosage is None else record.dosage[:, number - 1],
+                posterior=None if record.posterior is None else record.posterior @ copies_of(number, len(record.alts)),
+                quality=record.qualities[number - 1] if len(record.qualities) == len(record.alts) else record.quality,
+                allele=number,
+            )
+        )
+    return parts
+
+
+def genotypes_of(n_alts: int) -> np.ndarray:
+    """Return the diploid genotypes in VCF's order, int64 (n_genotypes, 2): 0/0, 0/1, 1/1, 0/2, 1/2, 2/2, …"""
+    return np.array([(first, second) for second in range(n_alts + 1) for first in range(second + 1)])
+
+
+def copies_of(allele: int, n_alts: int) -> np.ndarray:
+    """Return float32 (n_genotypes, 3): 1 where a genotype has so many copies of an allele."""
+    return np.eye(3, dtype=np.float32)[(genotypes_of(n_alts) == allele).sum(axis=1)]
+
+
+def spelled_allele(text: str) -> str:
+    """Return bases in capitals, and other alleles (`<DEL>`, breakends) as they are: names in them may have small letters."""
+    return text.upper() if text.isalpha() else text
+
+
+def is_allele(text: str) -> bool:
+    """Return whether an allele is one of VCF: bases, `*`, a name in angle brackets, a breakend; not 1, B, I, D or -."""
+    return text in BASES or ALLELE.fullmatch(text) is not None
 
 
 def require_position(contig: str, pos: int, source: str) -> None:

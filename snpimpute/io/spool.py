@@ -10,7 +10,7 @@ import pandas as pd
 from snpimpute.base.files import written_beside
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.io.filters import SiteFilter
-from snpimpute.io.matrix import CALLS_FILE, HAPLOTYPES_FILE, read_genotypes
+from snpimpute.io.matrix import CALLS_FILE, HAPLOTYPES_FILE, RECORDS_FILE, read_genotypes
 
 SITES_FILE, SAMPLES_FILE = "sites.tsv", "samples.tsv"
 
@@ -40,6 +40,20 @@ def spool_genotypes(
             left_out.to_csv(beside / "left_out.tsv", sep="\t", index=False)
             _write_tables(beside, matrix.samples, matrix.sites)
     return spooled(folder)
+
+
+def spooled_records(folder: Path) -> pd.DataFrame:
+    """Return all sites that passed the filter when `spool_genotypes` made the folder, those that do not vary included.
+
+    Returns:
+        A row per site, in the file's order: contig, pos, id, ref, alt, `alt_frequency` (of sites that do not vary, 0 or 1; NaN
+        of others), `varies` (bool), `record` (int, equal for sites of one record).
+    """
+    types = {"contig": str, "id": str, "ref": str, "alt": str}
+    table = pd.read_csv(
+        folder / RECORDS_FILE, sep="\t", dtype=types, keep_default_na=False, na_values={"alt_frequency": [""]}
+    )
+    return table.astype({"varies": bool})
 
 
 def empty_spool(folder: Path, samples: pd.DataFrame, sites: pd.DataFrame) -> np.memmap:

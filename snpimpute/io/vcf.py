@@ -27,11 +27,13 @@ from snpimpute.io.records import (
     PHASED,
     POLYPLOID,
     UNPHASED,
+    UNSTATED,
     Accept,
     Record,
     Stream,
     in_order,
     require_position,
+    spelled_allele,
 )
 
 VCF_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
@@ -109,7 +111,8 @@ def _decoded_records(
     for record in records:
         try:
             contig, pos, ref = contigs.get(record.CHROM, record.CHROM), record.start + 1, (record.REF or "").upper()
-            alts = tuple(alt.upper() for alt in record.ALT)
+            alts = tuple(map(spelled_allele, record.ALT))
+            alts = () if UNSTATED.issuperset(alts) else alts
             passed, formats, name = record.FILTER is None, record.FORMAT, record.ID or ""
         except Exception as error:  # text that is no text, or a record that lacks a column
             raise InputError(f"{source} is broken ({error}): make or fetch it again") from None
@@ -128,7 +131,7 @@ def _decoded_records(
             alleles, kinds = _decoded_calls(record, source) if "GT" in formats else _no_calls(n_samples)
             dosage = _dosage(record, n_samples, source) if dosages and "DS" in formats else None
             posterior = _posterior(record, n_samples, source, notes) if dosages and "GP" in formats else None
-            quality, quality_key = _quality(record) if dosages else (np.nan, "")
+            quality, quality_key, qualities = _quality(record) if dosages else (np.nan, "", ())
             line = "\t".join([contig, str(record).rstrip("\n").split("\t", 1)[1]]) if lines else ""
         except InputError:
             raise
@@ -151,28 +154,36 @@ def _decoded_records(
             line,
             has_calls="GT" in formats,
             quality_key=quality_key,
+            qualities=qualities,
+            phase_sets="PS" in formats,
         )
     if any_record and not any_calls:
         raise InputError(f"{source} has no genotypes: its records have no GT")
 
 
-def _quality(record: Any) -> tuple[float, str]:
-    """The program's own estimate of r² and the INFO key that it stands under; NaN and "" where there is none."""
+def _quality(record: Any) -> tuple[float, str, tuple[float, ...]]:
+    """The program's own estimate of r², the INFO key that it stands under, and that of each ALT; NaN, "" and () where there is none."""
     for key in QUALITY_KEYS:
-        if (value := _first_number(record.INFO.get(key))) is not None:
-            return value, key
-    return np.nan, ""
+        found = record.INFO.get(key)
+        if (value := _first_number(found)) is not None:
+            several = [_first_number(part) for part in found] if isinstance(found, tuple) else []
+            return value, key, tuple(np.nan if part is None else part for part in several)
+    return np.nan, "", ()
 
 
 def _dosage(record: Any, n_samples: int, source: str) -> np.ndarray | None:
     table = _numbers(record, "DS", n_samples, source)
-    return None if table is None else table[:, 0]
+    n_alts = len(record.ALT)
+    if table is None or n_alts < 2:
+        return None if table is None else table[:, 0]
+    return table if table.shape[1] == n_alts else None
 
 
 def _posterior(record: Any, n_samples: int, source: str, notes: set[str]) -> np.ndarray | None:
-    """GP as probabilities, float32 (n_samples, 3); None where it is not of three genotypes or no probabilities."""
+    """GP as probabilities, float32 (n_samples, n_genotypes); None where it is not of diploid genotypes or no probabilities."""
     table = _numbers(record, "GP", n_samples, source)
-    if table is None or table.shape[1] != 3:
+    n_alleles = max(len(record.ALT), 1) + 1
+    if table is None or table.shape[1] != n_alleles * (n_alleles + 1) // 2:
         return None
     known = np.isfinite(table).all(axis=1)
     if _sum_to_one(table[known]):

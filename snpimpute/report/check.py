@@ -220,7 +220,7 @@ def _heterozygosity(check: TargetCheck) -> list[Block]:
         for i, group in enumerate(most)
     ]  # fmt: skip
     how = "One point per sample. Too many heterozygous calls indicate mixed DNA, too few inbreeding or a bad sample."
-    panel = Panel("", "Call rate at SNPs", "Heterozygous calls (share)", lines, joined=False)
+    panel = Panel("", "Call rate", "Heterozygous calls (share)", lines, joined=False)
     return [Figure("heterozygosity-figure", "", "Heterozygosity against call rate of the samples", how, [panel])]
 
 
@@ -267,4 +267,4 @@ def _samples(check: TargetCheck) -> Table:
         for sample in lowest.itertuples()
     ]  # fmt: skip
     columns = ["Sample", "Call rate", "Heterozygous", "Phased", "Haploid calls", "Half calls"]
-    return Table(f"Lowest call rates at SNPs, {len(check.samples):,} samples", columns, rows)
+    return Table(f"Lowest call rates, {len(check.samples):,} samples", columns, rows)

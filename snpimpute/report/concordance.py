@@ -65,6 +65,7 @@ def as_dict(found: Concordance) -> dict[str, Any]:
         **_plain({"overall": found.overall, "typed": found.typed}),
         **{name: _plain(getattr(found, name).to_dict(orient="records")) for name in ("bins", "groups", "thresholds")},
         "quality": _plain(found.quality),
+        "phase": _plain(found.phase),
         "filters": {str(wanted): at_least for wanted, at_least in found.filters.items()},
     }
 
@@ -94,13 +95,18 @@ def summary(found: Concordance) -> list[str]:
         lines.append(
             f"{counts['calls_typed']:,} typed calls are not scored; concordance of these {number(found.typed['concordance'])}"
         )
+    if found.phase:
+        lines.append(
+            f"phase: {found.phase['switches']:,} switches in {found.phase['pairs']:,} pairs of heterozygous calls that follow each "
+            f"other, a switch error rate of {found.phase['switch_error']:.2%}"
+        )
     sentences = {
         "samples_only_in_truth": "samples are only in the truth",
         "samples_only_in_imputed": "samples are only in the imputed file",
         "records_only_in_truth": "records are only in the truth",
         "records_only_in_imputed": "records are only in the imputed file",
         "same_position_other_alleles": "of these are at the same position with other alleles",
-        "not_scored_no_biallelic_snp": "records in both files are not biallelic SNPs and are not scored",
+        "not_scored_no_alt": "records have no ALT in both files and are not scored",
         "repeated": "records repeat a site and are not scored",
         "calls_not_imputed": "known calls are missing in the imputed file",
         "calls_without_hard_call": "known calls have a dosage and no GT in the imputed file: scored by dosage alone",

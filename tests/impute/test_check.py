@@ -116,13 +116,25 @@ def test_palindromic_sites_are_used_only_where_the_strand_is_sure(tmp_path):
     assert set(np.flatnonzero(hidden.sites.kind == "palindromic")) == set(rows)
 
 
+def test_an_insertion_exchanged_is_told_from_a_deletion_by_its_frequency(tmp_path):
+    rows = np.arange(0, 400, 8)
+    panel = with_sites(PANEL, rows, ref=["A"] * 50, alt=["AT"] * 50)
+    target = with_sites(population(50, 400, 2), rows, ref=["A"] * 50, alt=["AT"] * 50)
+    sure = rows[np.abs(panel.alt_frequency()[rows] - 0.5) > 0.2]
+    found = checked(tmp_path, exchanged(target, rows), panel)
+    assert set(found.sites.kind[sure]) == {"swapped"} and found.counts["swapped"] < len(rows)
+    np.testing.assert_allclose(found.sites.alt_frequency[sure], target.alt_frequency()[sure])
+    deletions = with_sites(target, rows, ref=["AT"] * 50, alt=["A"] * 50)
+    assert set(checked(tmp_path, deletions, panel).sites.kind[rows]) == {"outside"}
+
+
 ODD = [
     record(500, ["0/0", "0/1"], "A", "C"),  # outside
     record(1000, ["0/1", "1/1"], "A", "C"),  # shared
     record(1000, ["0/1", "1/1"], "A", "C"),  # duplicate
-    record(2000, ["1/2", "0/0"], "A", "G,T"),  # multi-allelic
-    record(3000, ["0/1", "0/0"], "CA", "C"),  # indel
-    record(3000, ["0/1", "0/0"], "C", "<DEL>"),  # indel
+    record(2000, ["1/2", "0/0"], "A", "G,T"),  # shared, and an ALT that the panel has not
+    record(3000, ["0/1", "0/0"], "CA", "C"),  # an indel that the panel has not
+    record(3000, ["0/1", "0/0"], "C", "<DEL>"),  # the same
     record(3000, ["0/.", "./."], "C", "T"),  # shared, a half call
     record(4000, ["0/0", "0/0"], "G", "."),  # shared, no ALT
     record(5000, ["0/0", "0/0"], "A", "."),  # swapped, no ALT: REF is the panel's ALT
@@ -137,9 +149,10 @@ EXPECTED = [
     "outside",
     "shared",
     "duplicate",
-    "multi-allelic",
-    "indel",
-    "indel",
+    "shared",
+    "outside",
+    "outside",
+    "outside",
     "shared",
     "shared",
     "swapped",
@@ -157,12 +170,12 @@ def test_every_kind_of_record(tmp_path, suffix):
         path = made
     found = check_target(path, PanelSites.of_matrix(PANEL))
     assert found.sites.kind.tolist() == EXPECTED
-    assert found.sites.panel_index.tolist() == [-1, 0, -1, -1, -1, -1, 2, 3, 4, -1, -1, -1, -1, 9, -1]
+    assert found.sites.panel_index.tolist() == [-1, 0, -1, 1, -1, -1, -1, 2, 3, 4, -1, -1, -1, -1, 9, -1]
     assert found.counts["half_calls"] == 1 and found.counts["haploid_calls"] == 1
     assert found.counts["polyploid_calls"] == 2 and found.counts["without_alt"] == 2
-    assert found.sites.call_rate.tolist()[5:8] == [1.0, 0.0, 1.0]
-    assert found.sites.alt_frequency.tolist()[7:9] == [0.0, 1.0]
-    assert len(found.excluded) == 10 and "no site at this position" in found.excluded.explanation[0]
+    assert found.sites.call_rate.tolist()[6:9] == [1.0, 0.0, 1.0]
+    assert found.sites.alt_frequency.tolist()[8:10] == [0.0, 1.0]
+    assert len(found.excluded) == 10 and "no such site" in found.excluded.explanation[0]
     lines = " ".join(found.warnings)
     for words in (
         "missing: 1",
@@ -286,9 +299,9 @@ def test_the_panel_from_a_file_is_that_of_the_matrix(tmp_path):
     assert found.counts["shared"] == 400 and found.frequency_correlation == pytest.approx(1)
 
 
-def test_a_panel_without_snps(tmp_path):
-    write(tmp_path / "p.vcf", vcf_text([record(1, ["0/1"], "AC", "A")], ["a"]))
-    with pytest.raises(InputError, match="no biallelic SNP"):
+def test_a_panel_without_sites(tmp_path):
+    write(tmp_path / "p.vcf", vcf_text([record(1, ["0/0"], "AC", "."), record(2, ["0/1"], "A", "<*>")], ["a"]))
+    with pytest.raises(InputError, match="no site with an ALT"):
         PanelSites.of_file(tmp_path / "p.vcf")
 
 

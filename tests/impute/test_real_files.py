@@ -163,15 +163,18 @@ def test_truth_of_exchanged_or_unstated_alleles_is_the_same_truth(
 
 
 @of("06-panel-split-multiallelic")
-def test_of_split_records_the_polymorphic_one_is_kept(case: Folder) -> None:
+def test_of_split_records_all_are_written_and_none_twice(case: Folder) -> None:
     split, _ = read_matrix(case.path / "panel.vcf")
     without, _ = read_matrix(case.path / "panel-without-sisters.vcf")
     case.fit()
     case.impute("target.vcf", "out.vcf")
-    assert len(case.records("out.vcf")) == 20
+    out = case.records("out.vcf")
+    assert [r[:5] for r in out] == [r[:5] for r in case.records("panel.vcf")] and len(out) == 25
+    sisters = [r for r in out if r[2].endswith("b")]
+    assert {sample.split(":IC")[0] for r in sisters for sample in r[9:]} == {"0/0:0:1,0,0:1"}
     told = json.loads(case.ok("check", "target.vcf", "--panel", "panel.vcf", "--json"))
     assert told["counts"]["usable"] == told["counts"]["records"]
-    assert without.n_sites == 20 and split.n_sites >= 20
+    assert without.n_sites == 20 and split.n_sites == 25
 
 
 @of("07-gt-not-first")

@@ -146,9 +146,7 @@ def test_phase_stays_and_other_records_are_untouched(imputed, target):
     _, path = imputed
     before = {row[2]: row for row in records(target)}
     after = {row[2]: row for row in records(path)}
-    for name in ("tri", "del"):
-        assert after[name] == before[name]
-    for name in ("own", "end"):
+    for name in ("tri", "del", "own", "end"):
         assert after[name][7] == "NOPANEL" and after[name][8:] == before[name][8:]
     phased = [(name, s) for name, row in before.items() for s, call in enumerate(row[9:]) if call == "0|0"]
     kept = [after[name][9 + s].split(":")[0] for name, s in phased]
@@ -246,7 +244,7 @@ def test_a_site_with_haploid_calls_stands_once_as_it_was(target, model, truth, t
     assert outcome.n_passed == 5 and outcome.n_sites == N_SITES - 1 and outcome.n_new_sites == 60
     assert [row for row in records(tmp_path / "o.vcf") if row[2] == name] == [lines[of_site[name]].split("\t")]
     alone = impute_file(ImputeSettings(tmp_path / "t.vcf", tmp_path / "a.vcf"), tmp_path / "runs")
-    assert alone.n_passed == 3 and alone.n_new_sites == 0
+    assert alone.n_passed == 1 and alone.n_new_sites == 0
     assert [row[2] for row in records(tmp_path / "a.vcf")] == list(of_site)
 
 

@@ -78,7 +78,7 @@ def test_the_check_stands_in_its_tables_and_files(check: TargetCheck, qc_page: P
     assert parents["<b>x</b>"]["Conflicts"][0] == str(wrong.conflicts) and wrong.conflicts > 30
     rates = tables.table("Call rates")
     assert rates["less"]["Samples"][0] == "1" and rates["all calls"]["Samples"][0] == "9"
-    assert tables.table("Lowest call rates at SNPs, 10 samples")["c2"]["Call rate"][0] == "50.0%"
+    assert tables.table("Lowest call rates, 10 samples")["c2"]["Call rate"][0] == "50.0%"
     assert "REF and ALT exchanged, the calls turned round: 30 sites" in page and "<b>x" not in page
     excluded = pd.read_csv(qc_page.with_name("excluded.tsv"), sep="\t")
     assert excluded.reason.tolist() == ["flipped"] * 7 and list(excluded.columns)[:5] == list(PANEL.sites.columns)

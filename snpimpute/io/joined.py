@@ -1,0 +1,118 @@
+"""Records with several ALTs in an imputed file: sites imputed each by itself, joined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from snpimpute.genotypes.matrix import MISSING
+from snpimpute.io.records import copies_of, genotypes_of
+from snpimpute.io.target_line import COUNTED, PER_ALLELE, TargetLine
+
+LEAST = 1e-9  # of a probability, so that sites that contradict each other have a genotype
+NOTHING = 1e-6  # less is rounding error
+OWN_INFO, OWN_FORMAT = {"AF", "DR2", "IMP"}, {"GT", "DS", "GP", "IC"}
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedSite:
+    """Record with several ALTs to write.
+
+    Attributes:
+        contig, pos, id, ref, alts: of the record.
+        posterior: float32 (n_alts, 3, n_samples), probabilities of 0, 1, 2 copies of each ALT, at each imputed by itself.
+        alleles: int8 (n_samples, 2), observed calls by the number of the allele, -1 = imputed.
+        phased: bool (n_samples,), whether an observed call is phased.
+        line: the target's VCF line, None where the target has none.
+        same_alleles: whether the line has the same alleles in the same order.
+    """
+
+    contig: str
+    pos: int
+    id: str
+    ref: str
+    alts: Sequence[str]
+    posterior: np.ndarray
+    alleles: np.ndarray
+    phased: np.ndarray
+    line: str | None
+    same_alleles: bool
+
+
+def joint_posterior(posterior: np.ndarray) -> np.ndarray:
+    """Return the probabilities of genotypes, float64 (n_samples, n_genotypes), in VCF's order; rows sum to 1.
+
+    That of a genotype is in proportion to the product of the probabilities of its copies of each ALT: the sites are taken as
+    independent, but for a sample having two alleles.
+
+    Args:
+        posterior: as in JoinedSite.
+    """
+    n_alts = len(posterior)
+    joint = np.ones((posterior.shape[2], len(genotypes_of(n_alts))))
+    for number, of_alt in enumerate(posterior, start=1):
+        joint *= np.maximum(of_alt.T.astype(np.float64), LEAST) @ copies_of(number, n_alts).T
+    joint /= joint.sum(axis=1, keepdims=True)
+    joint[joint < NOTHING] = 0
+    return joint / joint.sum(axis=1, keepdims=True)
+
+
+def joined_line(site: JoinedSite, keep_fields: bool = False) -> str:
+    """Return a record as a VCF line, without its end: GT, DS of each ALT, GP of each genotype and IC; AF and DR2 of each ALT.
+
+    Args:
+        site: the record.
+        keep_fields: whether other fields of the target's line are kept; those with a value per allele or genotype only if the
+            alleles are the same.
+    """
+    genotypes, n_alts = genotypes_of(len(site.alts)), len(site.alts)
+    seen = (site.alleles != MISSING).all(axis=1)
+    joint = joint_posterior(site.posterior)
+    low, high = np.sort(site.alleles[seen], axis=1).astype(int).T
+    joint[seen] = np.arange(len(genotypes)) == (high * (high + 1) // 2 + low)[:, None]
+    alleles = np.where(seen[:, None], site.alleles, genotypes[joint.argmax(axis=1)])
+    doses = joint @ np.stack([(genotypes == number).sum(axis=1) for number in range(1, n_alts + 1)], axis=1)
+    squares = joint @ np.stack([(genotypes == number).sum(axis=1) ** 2 for number in range(1, n_alts + 1)], axis=1)
+    true = squares.mean(axis=0) - doses.mean(axis=0) ** 2
+    r2 = np.divide(doses.var(axis=0), true, out=np.zeros(n_alts), where=true > 1e-6)
+    info = [f"AF={_listed(doses.mean(axis=0) / 2, '.4g')}", f"DR2={_listed(np.clip(r2, 0, 1), '.2f')}"]
+    info += [] if seen.any() else ["IMP"]
+    numbers = np.column_stack([alleles, seen & site.phased, ~seen, np.rint(100 * doses), np.rint(100 * joint)])
+    kinds, which = np.unique(numbers.astype(np.int16), axis=0, return_inverse=True)
+    texts = np.array([_text(kind.tolist(), n_alts) for kind in kinds], dtype=object)[which.ravel()].tolist()
+    name, quality, passed, keys = site.id, ".", "PASS", "GT:DS:GP:IC"
+    if site.line is not None:
+        line = TargetLine(site.line, len(seen))
+        name, quality, passed = (site.id if line.name == "." else line.name), line.quality, line.passed
+        if keep_fields:
+            dropped = set() if site.same_alleles else PER_ALLELE
+            info += line.other_info(COUNTED | OWN_INFO | dropped)
+            others, values = line.other_fields(OWN_FORMAT | dropped)
+            if others:
+                keys = f"{keys}:{others}"
+                texts = [f"{text}:{value}" for text, value in zip(texts, values, strict=True)]
+    fixed = [
+        site.contig,
+        str(site.pos),
+        name or ".",
+        site.ref,
+        ",".join(site.alts),
+        quality,
+        passed,
+        ";".join(info),
+        keys,
+    ]
+    return "\t".join([*fixed, *texts])
+
+
+def _text(numbers: list[int], n_alts: int) -> str:
+    """Return the text of a call: two alleles, whether phased, whether imputed, DS of each ALT and GP, in hundredths."""
+    first, second, phased, imputed, *hundredths = numbers
+    ds, gp = (",".join(f"{number / 100:g}" for number in part) for part in (hundredths[:n_alts], hundredths[n_alts:]))
+    return f"{first}{'|' if phased else '/'}{second}:{ds}:{gp}:{imputed}"
+
+
+def _listed(values: np.ndarray, form: str) -> str:
+    return ",".join(f"{value:{form}}" for value in values)
