@@ -180,7 +180,7 @@ class Copying:
         from snpimpute.imputers import _recursions
 
         copied = self.haplotypes.alleles(chosen)[sites]
-        switches = (-np.expm1(-self.switch_rate * np.diff(self.place[sites], prepend=0))).astype(np.float32)
+        switches = self._switch_probabilities(sites)
         start = np.full(len(chosen), 1 / len(chosen), dtype=np.float32)
         forward = _recursions.forward_pairs(copied, LIKELIHOODS[calls], self.error, switches, start)
         rng = np.random.default_rng([self.seed, zlib.crc32(calls.tobytes())])
@@ -206,14 +206,16 @@ class Copying:
         from snpimpute.imputers import _recursions
 
         observed = np.flatnonzero(calls != MISSING)
-        likelihoods, start = LIKELIHOODS[calls[observed]], start.astype(np.float32)
-        switches = -np.expm1(-self.switch_rate * np.diff(self.place[observed], prepend=0))
-        forward = _recursions.forward_pairs(
-            alleles[observed], likelihoods, self.error, switches.astype(np.float32), start
-        )
+        switches = self._switch_probabilities(observed)
         return _recursions.posterior(
-            alleles, observed, likelihoods, self.error, self.place, self.switch_rate, start, forward
-        )
+            alleles, observed, LIKELIHOODS[calls[observed]], self.error, switches, self.place, self.switch_rate,
+            start.astype(np.float32),
+        )  # fmt: skip
+
+    def _switch_probabilities(self, sites: np.ndarray) -> np.ndarray:
+        """Return the probability of a switch between each of these sites and the one before it, float32 (n,)."""
+        place = self.place[sites]
+        return (-np.expm1(-self.switch_rate * np.diff(place, prepend=place[:1]))).astype(np.float32)
 
 
 # float32 (4, 3): likelihood of each genotype, by the call: 0, 1, 2 or -1 = missing

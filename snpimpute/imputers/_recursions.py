@@ -128,6 +128,41 @@ def given_one(copied, likelihood, error, of_reference, of_alternate):  # type: i
 
 
 @compiled
+def go_forward(before, sums, total, copied, likelihood, error, switch, start, now):  # type: ignore[no-untyped-def]
+    """Take one step of the forward recursion; return the sum of what it has written.
+
+    Args:
+        before: (K, K), probabilities of the pairs given the calls up to the observed site before, up to a factor.
+        sums: (K,), the sums of its rows; those of `now` are written in their place.
+        total: the sum of `before`.
+        copied: uint8 (K,), alleles at the site of the haplotypes that pairs are made of.
+        likelihood, error: see `given_one`.
+        switch: probability of a switch between the two sites.
+        start: (K,), probabilities of the haplotypes where copying begins or switches; sum 1.
+        now: (K, K), written; the factor is the likelihood of the site's call given those before it.
+    """
+    n_states = len(start)
+    of_reference, of_alternate = np.empty(n_states, dtype=np.float32), np.empty(n_states, dtype=np.float32)
+    given_one(copied, likelihood, error, of_reference, of_alternate)
+    stay = np.float32(1) - switch
+    both_stay = stay * stay / total
+    rows = sums * (switch * stay / total)
+    new = np.float32(0)
+    for i in range(n_states):
+        like = of_alternate if copied[i] else of_reference
+        of_other = start[i]
+        of_one = rows[i] + switch * switch * of_other
+        row = np.float32(0)
+        for k in range(n_states):
+            value = (both_stay * before[i, k] + of_one * start[k] + of_other * rows[k]) * like[k]
+            now[i, k] = value
+            row += value
+        sums[i] = row
+        new += row
+    return new
+
+
+@compiled
 def forward_pairs(copied, likelihoods, error, switches, start):  # type: ignore[no-untyped-def]
     """Return the probabilities of the pairs given the calls up to each observed site, up to a factor a site.
 
@@ -139,40 +174,13 @@ def forward_pairs(copied, likelihoods, error, switches, start):  # type: ignore[
         start: (K,), probabilities of the haplotypes where copying begins or switches; sum 1.
 
     Returns:
-        (n_observed, K, K); the factor is the likelihood of the site's call given those before it.
+        (n_observed, K, K).
     """
-    n_observed, n_states = copied.shape
-    out = np.empty((n_observed, n_states, n_states), dtype=np.float32)
-    of_reference, of_alternate = np.empty(n_states, dtype=np.float32), np.empty(n_states, dtype=np.float32)
-    rows, sums = np.empty(n_states, dtype=np.float32), np.zeros(n_states, dtype=np.float32)
-    total = np.float32(1)
-    for j in range(n_observed):
-        given_one(copied[j], likelihoods[j], error, of_reference, of_alternate)
-        stay, switch = np.float32(1) - switches[j], switches[j]
-        scale = stay * stay / total
-        for i in range(n_states):
-            rows[i] = sums[i] / total * (switch * stay)
-        new = np.float32(0)
-        for i in range(n_states):
-            now = out[j, i]
-            like = of_alternate if copied[j, i] else of_reference
-            of_other = start[i]
-            row = np.float32(0)
-            if j == 0:
-                for k in range(n_states):
-                    value = of_other * start[k] * like[k]
-                    now[k] = value
-                    row += value
-            else:
-                before = out[j - 1, i]
-                of_one = rows[i] + switch * switch * of_other
-                for k in range(n_states):
-                    value = (scale * before[k] + of_one * start[k] + of_other * rows[k]) * like[k]
-                    now[k] = value
-                    row += value
-            sums[i] = row
-            new += row
-        total = new
+    out = np.empty((len(copied), len(start), len(start)), dtype=np.float32)
+    before, sums, total = np.outer(start, start), start.copy(), np.float32(1)
+    for j in range(len(copied)):
+        total = go_forward(before, sums, total, copied[j], likelihoods[j], error, switches[j], start, out[j])
+        before = out[j]
     return out
 
 
@@ -222,50 +230,79 @@ def draw_pairs(forward, switches, start, drawn):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def posterior(alleles, observed, likelihoods, error, place, switch_rate, start, forward):  # type: ignore[no-untyped-def]
-    """Return the posterior of a sample, (n_sites, 3), by the backward recursion over pairs; an observed call is certain.
+def posterior(alleles, observed, likelihoods, error, switches, place, switch_rate, start):  # type: ignore[no-untyped-def]
+    """Return the posterior of a sample, (n_sites, 3), by forward-backward over pairs; an observed call is certain.
+
+    Of the forward recursion every √n-th site is kept, and the sites between are worked out again when the backward
+    recursion comes to them: less to hold is also faster.
 
     Args:
         alleles: uint8 (n_sites, K), of the haplotypes that pairs are made of.
         observed: int (n_observed,), the observed sites, ascending.
-        likelihoods, error, start: see `forward_pairs`.
+        likelihoods, error, switches, start: see `forward_pairs`.
         place: float64 (n_sites,), where the sites stand; a copy stays within a unit with probability exp(-switch_rate).
-        forward: (n_observed, K, K), see `forward_pairs`.
     """
     n_sites, n_states = alleles.shape
+    n_observed = len(observed)
+    size = max(1, int(np.sqrt(n_observed)))
+    n_blocks = -(-n_observed // size)
+    kept = np.empty((n_blocks, n_states, n_states), dtype=np.float32)  # what comes before each block
+    kept_sums, kept_totals = np.empty((n_blocks, n_states), dtype=np.float32), np.ones(n_blocks, dtype=np.float32)
+    block = np.empty((size, n_states, n_states), dtype=np.float32)
+    kept[0], kept_sums[0] = np.outer(start, start), start
+    for b in range(n_blocks):
+        reached_to(b, kept, kept_sums, kept_totals, block, alleles, observed, likelihoods, error, switches, start)
     out = np.zeros((n_sites, 3), dtype=np.float32)
     backward = np.ones((n_states, n_states), dtype=np.float32)
+    total = np.float32(n_states * n_states)
     of_reference, of_alternate = np.empty(n_states, dtype=np.float32), np.empty(n_states, dtype=np.float32)
-    first = forward[0]
-    for k in range(len(observed) - 1, -2, -1):
+    for k in range(n_observed - 1, -2, -1):
+        if k >= 0 and k // size < n_blocks - 1 and k % size == size - 1:
+            b = k // size
+            reached_to(b, kept, kept_sums, kept_totals, block, alleles, observed, likelihoods, error, switches, start)
+        reached = block[k % size] if k >= 0 else kept[0]
         begin = observed[k] if k >= 0 else -1
-        end = observed[k + 1] if k + 1 < len(observed) else n_sites
-        if k >= 0:
-            reached = forward[k]
-        else:
-            reached = first
-            for i in range(n_states):
-                for j in range(n_states):
-                    reached[i, j] = start[i] * start[j]
+        end = observed[k + 1] if k + 1 < n_observed else n_sites
         if end - begin > 1:
             left, right = place[max(begin, 0)], place[min(end, n_sites - 1)]
             between(alleles, begin + 1, end, place, left, right, switch_rate, start, reached, backward, out)
         if k >= 0:
-            at = observed[k]
-            if k + 1 < len(observed):
-                go_back(backward, start, np.float32(np.exp(-switch_rate * (place[end] - place[at]))))
-            out[at] = likelihoods[k]
-            given_one(alleles[at], likelihoods[k], error, of_reference, of_alternate)
+            out[begin] = likelihoods[k]
+            if k + 1 < n_observed:
+                total = go_back(backward, start, np.float32(1) - switches[k + 1])
+            given_one(alleles[begin], likelihoods[k], error, of_reference, of_alternate)
+            scale = np.float32(n_states * n_states) / total
             for i in range(n_states):
-                like = of_alternate if alleles[at, i] else of_reference
+                like = of_alternate if alleles[begin, i] else of_reference
                 for j in range(n_states):
-                    backward[i, j] *= like[j]
+                    backward[i, j] *= like[j] * scale
     return out
 
 
 @compiled
+def reached_to(b, kept, kept_sums, kept_totals, block, alleles, observed, likelihoods, error, switches, start):  # type: ignore[no-untyped-def]
+    """Write the `forward_pairs` of a block of observed sites, from what is kept before it, and keep the last for the next one.
+
+    Args:
+        b: number of the block.
+        kept, kept_sums, kept_totals: (n_blocks, K, K), (n_blocks, K), (n_blocks,): before each block, see `go_forward`.
+        block: (size, K, K), written.
+        alleles, observed, likelihoods, error, switches, start: see `posterior`.
+    """
+    size = len(block)
+    sums, total = kept_sums[b].copy(), kept_totals[b]
+    before = kept[b]
+    for j in range(b * size, min((b + 1) * size, len(observed))):
+        now = block[j - b * size]
+        total = go_forward(before, sums, total, alleles[observed[j]], likelihoods[j], error, switches[j], start, now)
+        before = now
+    if b + 1 < len(kept):
+        kept[b + 1], kept_sums[b + 1], kept_totals[b + 1] = before, sums, total
+
+
+@compiled
 def go_back(state, start, stay):  # type: ignore[no-untyped-def]
-    """Take one step of the backward recursion over a gap, in place, scaled to a mean of 1; `stay`: no switch in it."""
+    """Take one step of the backward recursion over a gap, in place; `stay`: no switch in it. Return the sum."""
     n_states = len(start)
     switch = np.float32(1) - stay
     mean = np.empty(n_states, dtype=np.float32)  # the other haplotype has switched
@@ -284,10 +321,7 @@ def go_back(state, start, stay):  # type: ignore[no-untyped-def]
             value = stay * stay * state[i, j] + (mean[i] + mean[j])
             state[i, j] = value
             total += value
-    scale = np.float32(n_states) * np.float32(n_states) / total
-    for i in range(n_states):
-        for j in range(n_states):
-            state[i, j] *= scale
+    return total
 
 
 @compiled
@@ -323,13 +357,14 @@ def between(alleles, begin, end, place, left, right, switch_rate, start, reached
         if not shared:
             shared_terms(start, reached, ahead, rows, mean, terms, sums)
             shared = True
-        p, u = np.exp(-switch_rate * (place[site] - left)), np.exp(-switch_rate * (right - place[site]))
+        p = np.float32(np.exp(-switch_rate * (place[site] - left)))
+        u = np.float32(np.exp(-switch_rate * (right - place[site])))
+        q, v = np.float32(1) - p, np.float32(1) - u
+        from_left, from_right = (p * p, p * q, q * q), (u * u, u * v, v * v)
         f = c = np.float32(0)
         for i in range(n_states):
             f += rows[i]
             c += mean[i] * start[i]
-        from_left = np.array([p * p, p * (1 - p), (1 - p) * (1 - p)]).astype(np.float32)
-        from_right = np.array([u * u, u * (1 - u), (1 - u) * (1 - u)]).astype(np.float32)
         for i in range(n_states):
             one_r[i], one_s[i] = from_left[1] * rows[i], from_left[1] * rows[i] + from_left[2] * f * start[i]
             one_m[i] = from_right[1] * mean[i]

@@ -65,7 +65,7 @@ class MosaicParams(Params):
     rounds: int = Field(ROUNDS, ge=1)
     states: int = Field(150, ge=2)
     first_states: int = Field(60, ge=2)
-    draws: int = Field(5, ge=1)
+    draws: int = Field(3, ge=1)
     uniform: float = Field(2.0, gt=0)
     window: int = Field(500, ge=20)
     overlap: int = Field(50, ge=0)
