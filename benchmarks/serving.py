@@ -51,7 +51,7 @@ def main() -> None:
         params = {"epochs": 2} if imputers.load(arguments.imputer).framework in ("tensorflow", "torch") else {}
         settings = FitSettings(runs / "bulls.vcf.gz", "bulls", arguments.imputer, params, holdout=0.0, threads=2)
         uri = f"sqlite:///{runs / 'mlflow.db'}"
-        fitted = fit(settings, runs, Tracker(uri, runs))
+        fitted = fit(settings, runs, lambda: Tracker(uri, runs))
         kept = {key: i for i, key in enumerate(masked.site_keys())}
         order = site_keys(WindowedModel(fitted.folder).sites)
         calls = masked.calls[:, [kept[key] for key in order]]

@@ -10,6 +10,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,23 +26,44 @@ ROOT = Path(__file__).parents[2]
 CASES = ROOT / "tests" / "data" / "cases"
 
 
+@contextmanager
+def printed_into() -> Iterator[list[str]]:
+    """What is printed to standard output and standard error, by C libraries too: two texts, once the block has ended."""
+    texts: list[str] = []
+    kept = [os.dup(descriptor) for descriptor in (1, 2)]
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as here:
+        files = [stack.enter_context(tempfile.TemporaryFile("w+", errors="replace")) for _ in kept]
+        try:
+            for descriptor, name, file in zip((1, 2), ("stdout", "stderr"), files, strict=True):
+                os.dup2(file.fileno(), descriptor)
+                here.setattr(sys, name, stack.enter_context(os.fdopen(os.dup(descriptor), "w")))
+            yield texts
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            for descriptor, own in zip((1, 2), kept, strict=True):
+                os.dup2(own, descriptor)
+                os.close(own)
+            for file in files:
+                file.seek(0)
+                texts.append(file.read())
+
+
 class Folder:
     """A copy of a case's files, and the command line run in it."""
 
-    def __init__(self, path: Path, captured: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.captured = captured
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """What a command does and prints, C libraries too, in this process."""
-        self.captured.readouterr()
-        with pytest.MonkeyPatch.context() as here, pytest.raises(SystemExit) as ended:
+        with pytest.MonkeyPatch.context() as here, pytest.raises(SystemExit) as ended, printed_into() as printed:
             here.chdir(self.path)
             here.setattr(sys, "argv", ["snpimpute", *words])
             for variable in ("MLFLOW_TRACKING_URI", "SNPIMPUTE_RUNS"):
                 here.delenv(variable, raising=False)
             cli.main()
-        return subprocess.CompletedProcess(words, int(ended.value.code or 0), *self.captured.readouterr())
+        return subprocess.CompletedProcess(words, int(ended.value.code or 0), *printed)
 
     def run_apart(self, *words: str) -> subprocess.CompletedProcess[str]:
         """The same in a process of its own, which a reader of files may crash."""
@@ -78,8 +102,8 @@ class Folder:
 
 
 @pytest.fixture
-def case(request: pytest.FixtureRequest, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Folder:
-    return Folder(Path(shutil.copytree(CASES / request.param, tmp_path / "case")), capfd)
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
+    return Folder(Path(shutil.copytree(CASES / request.param, tmp_path / "case")))
 
 
 def of(name: str) -> pytest.MarkDecorator:

@@ -45,7 +45,7 @@ def served(calves, tmp_path_factory):
     write_vcf(runs / "calves.vcf.gz", calves.take_samples(slice(0, 70)))
     uri = f"sqlite:///{runs / 'mlflow.db'}"
     settings = FitSettings(panel=runs / "calves.vcf.gz", name="calves", imputer="softmax_regression", holdout=0.0)
-    fitted = fit(settings, runs, Tracker(uri, runs))
+    fitted = fit(settings, runs, lambda: Tracker(uri, runs))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
