@@ -37,7 +37,8 @@ class Haplotypes:
         """Pack alleles, int8 (R, n_sites), of which each contig has a slice."""
         contigs = list(contigs)
         packed = [np.packbits(alleles[:, part].astype(bool), axis=1, bitorder="little").T for part in contigs]
-        return cls(np.concatenate(packed), alleles.mean(axis=0, dtype=np.float32), places_of_bits(contigs))
+        bits = np.ascontiguousarray(np.concatenate(packed))  # a row a byte: passes over the panel read row after row
+        return cls(bits, alleles.mean(axis=0, dtype=np.float32), places_of_bits(contigs))
 
     @property
     def n_haplotypes(self) -> int:

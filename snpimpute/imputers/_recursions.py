@@ -23,7 +23,9 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(**OPTIONS)(function)
 
 
-LEAST = np.float32(1e-30)  # likelihoods below are raised to it, so that no sum over the panel is zero
+# Likelihoods of a block below this share of the highest are raised to it: a copy switches before it is so unlikely, and numbers
+# too small for the processor slow it down.
+LEAST = np.float32(1e-12)
 
 
 @compiled
