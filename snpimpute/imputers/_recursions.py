@@ -347,6 +347,7 @@ def between(alleles, begin, end, place, left, right, switch_rate, start, reached
     rows, mean = np.zeros(n_states, dtype=np.float32), np.zeros(n_states, dtype=np.float32)
     terms, sums = np.zeros((9, n_states), dtype=np.float32), np.zeros(9, dtype=np.float64)
     one_r, one_s, one_m, mask = np.zeros((4, n_states), dtype=np.float32)
+    f = c = np.float32(0)
     shared = False
     for site in range(begin, end):
         n_carriers = 0
@@ -357,16 +358,12 @@ def between(alleles, begin, end, place, left, right, switch_rate, start, reached
             out[site, 2 - 2 * rarer] = 1
             continue
         if not shared:
-            shared_terms(start, reached, ahead, rows, mean, terms, sums)
+            f, c = shared_terms(start, reached, ahead, rows, mean, terms, sums)
             shared = True
         p = np.float32(np.exp(-switch_rate * (place[site] - left)))
         u = np.float32(np.exp(-switch_rate * (right - place[site])))
         q, v = np.float32(1) - p, np.float32(1) - u
         from_left, from_right = (p * p, p * q, q * q), (u * u, u * v, v * v)
-        f = c = np.float32(0)
-        for i in range(n_states):
-            f += rows[i]
-            c += mean[i] * start[i]
         for i in range(n_states):
             one_r[i], one_s[i] = from_left[1] * rows[i], from_left[1] * rows[i] + from_left[2] * f * start[i]
             one_m[i] = from_right[1] * mean[i]
@@ -397,7 +394,10 @@ def between(alleles, begin, end, place, left, right, switch_rate, start, reached
 
 @compiled
 def shared_terms(start, reached, ahead, rows, mean, terms, sums):  # type: ignore[no-untyped-def]
-    """Write what all sites of a gap share, see `between`: r, m, the nine sums over one haplotype of a pair, and over both."""
+    """Write what all sites of a gap share, see `between`: r, m, the nine sums over one haplotype of a pair, and over both.
+
+    Return f and c.
+    """
     n_states = len(start)
     f = c = rm = np.float32(0)
     for i in range(n_states):
@@ -424,3 +424,4 @@ def shared_terms(start, reached, ahead, rows, mean, terms, sums):  # type: ignor
         for i in range(n_states):
             total += terms[term, i]
         sums[term] = total
+    return f, c

@@ -73,8 +73,8 @@ def joined_line(site: JoinedSite, keep_fields: bool = False) -> str:
     low, high = np.sort(site.alleles[seen], axis=1).astype(int).T
     joint[seen] = np.arange(len(genotypes)) == (high * (high + 1) // 2 + low)[:, None]
     alleles = np.where(seen[:, None], site.alleles, genotypes[joint.argmax(axis=1)])
-    doses = joint @ np.stack([(genotypes == number).sum(axis=1) for number in range(1, n_alts + 1)], axis=1)
-    squares = joint @ np.stack([(genotypes == number).sum(axis=1) ** 2 for number in range(1, n_alts + 1)], axis=1)
+    copies = np.stack([(genotypes == number).sum(axis=1) for number in range(1, n_alts + 1)], axis=1)
+    doses, squares = joint @ copies, joint @ copies**2
     true = squares.mean(axis=0) - doses.mean(axis=0) ** 2
     r2 = np.divide(doses.var(axis=0), true, out=np.zeros(n_alts), where=true > 1e-6)
     info = [f"AF={_listed(doses.mean(axis=0) / 2, '.4g')}", f"DR2={_listed(np.clip(r2, 0, 1), '.2f')}"]
