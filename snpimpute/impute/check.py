@@ -21,10 +21,9 @@ from snpimpute.impute.matching import (
 )
 from snpimpute.io.builds import plain_contig
 from snpimpute.io.filters import shortened
+from snpimpute.io.haploid import SEX_CONTIGS, HaploidCalls
 from snpimpute.io.records import HALF, HAPLOID, N_KINDS, PHASED, POLYPLOID, UNPHASED, Record, Stream, split
 from snpimpute.io.stream import streamed
-
-SEX_CONTIGS = ("X", "Y", "XY", "MT", "Z", "W")  # inheritance of autosomes does not apply there
 
 
 def check_target(target: Path, panel: PanelSites, *, samples: pd.DataFrame | None = None) -> TargetCheck:
@@ -53,7 +52,7 @@ def check_target(target: Path, panel: PanelSites, *, samples: pd.DataFrame | Non
     sites = tally.sites()
     contigs = matching_contigs(list(dict.fromkeys(sites.contig)), list(dict.fromkeys(panel.sites.contig)))
     sites = classify_records(sites, panel, contigs)
-    return conclude_check(stream, panel, sites, tally.samples(table), tally.trios.table(), contigs)
+    return conclude_check(stream, panel, sites, tally.samples(table), tally.trios.table(), contigs, tally.haploid)
 
 
 class _Tally:
@@ -61,6 +60,7 @@ class _Tally:
 
     def __init__(self, names: Sequence[str], trios: Trios) -> None:
         self.trios = trios
+        self.haploid = HaploidCalls()
         self._names = list(names)
         self._rows: list[tuple[str, str, str, str]] = []
         self._pos = array("q")
@@ -75,6 +75,7 @@ class _Tally:
         """Add the calls of a record to the counts, at a site for each ALT."""
         for part in split(record):
             self._add(part, len(record.alts))
+        self.haploid.add(record)
         self._n_records += 1
 
     def _add(self, record: Record, n_alts: int) -> None:
@@ -87,7 +88,7 @@ class _Tally:
             self._of_samples[np.arange(len(self._names)), record.kinds] += 1
             self._heterozygous += calls == 1
             self._fingerprint = self._fingerprint * np.uint64(1099511628211) + (calls + 2).astype(np.uint64)
-            if plain_contig(record.contig) not in SEX_CONTIGS:
+            if plain_contig(record.contig) not in SEX_CONTIGS:  # inheritance of autosomes does not apply there
                 compared, conflicts = self.trios.add(calls)
         self._rows.append((record.contig, record.id, record.ref, "".join(record.alts)))
         self._pos.append(record.pos)
@@ -102,7 +103,7 @@ class _Tally:
         numbers = np.array(self._numbers, dtype=np.int64).reshape(len(sites), 7 + N_KINDS)
         copies, compared, conflicts, passed, record, allele, n_alts = numbers[:, :7].T
         kinds = numbers[:, 7:]
-        called = kinds[:, UNPHASED] + kinds[:, PHASED]
+        called = kinds[:, UNPHASED] + kinds[:, PHASED] + kinds[:, HAPLOID]
         with np.errstate(invalid="ignore"):
             frequency = copies / (2 * called)
         return sites.assign(
@@ -113,7 +114,7 @@ class _Tally:
 
     def samples(self, table: pd.DataFrame | None) -> pd.DataFrame:
         """Return a row per sample, with its group if the sample table has groups."""
-        called = self._of_samples[:, UNPHASED] + self._of_samples[:, PHASED]
+        called = self._of_samples[:, [UNPHASED, PHASED, HAPLOID]].sum(axis=1)
         with np.errstate(invalid="ignore"):
             columns = {
                 "sample": self._names,

@@ -12,6 +12,7 @@ from snpimpute.genotypes.matrix import SITE_COLUMNS
 from snpimpute.impute.matching import KINDS, MIN_CALLS_FOR_FREQUENCY, USABLE, PanelSites
 from snpimpute.io.builds import build_of
 from snpimpute.io.filters import shortened
+from snpimpute.io.haploid import HaploidCalls
 from snpimpute.io.records import Stream
 
 # Limits of problems, which stop an imputation.
@@ -40,8 +41,8 @@ class TargetCheck:
             alt (as in the target; empty for none), `record` (its number), `allele` (number of the ALT in the record), `n_alts` (of
             the record), `kind` (a key of KINDS), `panel_index` (the row of the
             panel's site, -1 if the calls cannot be used), `panel_site` (the same, but also set if the calls cannot be
-            used, such as haploid calls; -1 if the panel has no site with these alleles), `palindromic` (bool),
-            `call_rate` (share of the samples with two known alleles), `alt_frequency` (of the target's ALT; of the
+            used, such as those of more than two alleles; -1 if the panel has no site with these alleles), `palindromic` (bool),
+            `call_rate` (share of the samples with a whole call), `alt_frequency` (of the target's ALT; of the
             panel's ALT if the record is usable; NaN without calls), `panel_frequency` (NaN if not usable), `haploid`,
             `half` (calls), `trios`, `conflicts` (trios with enough calls, and those that contradict inheritance),
             `passed` (FILTER).
@@ -94,6 +95,7 @@ def conclude_check(
     samples: pd.DataFrame,
     trios: pd.DataFrame,
     contigs: dict[str, str],
+    haploid: HaploidCalls,
 ) -> TargetCheck:
     """Return the result of a check: counts, problems and warnings.
 
@@ -104,6 +106,7 @@ def conclude_check(
         samples: a row per sample of the target.
         trios: a row per sample with a genotyped parent.
         contigs: the target's contig → the panel's contig.
+        haploid: the target's haploid calls.
     """
     usable = sites.kind.isin(USABLE)
     counts = {"records": len(sites), "usable": int(usable.sum()), "panel_sites": len(panel.sites)}
@@ -124,7 +127,11 @@ def conclude_check(
     builds = build_of(stream.contig_lengths), build_of(panel.contig_lengths)
     correlation = _correlation(sites[usable])
     problems = _problems(sites, panel, counts, contigs, builds, correlation)
+    if odd := haploid.odd(samples["sample"].tolist()):
+        problems.append(odd)
     warnings = _warnings(sites, samples, trios, counts, contigs, builds, correlation)
+    if haploid.runs:
+        warnings.append(f"haploid calls, written as haploid again: {shortened(list(map(str, haploid.runs)), 4)}")
     warnings += _length_warnings(stream.contig_lengths, panel.contig_lengths, contigs, builds)
     return TargetCheck(
         target=stream.name, panel=panel.name, sites=sites.drop(columns=["called", "phased", "polyploid"]),
@@ -205,15 +212,13 @@ def _warnings(
     if absent := [contig for contig in dict.fromkeys(sites.contig) if contig not in contigs]:
         n = int(sites.contig.isin(absent).sum())
         found.append(f"contigs that the panel lacks, passed through: {shortened(absent)} ({_n(n, 'record')})")
-    haploid = f"{_n(counts['not_diploid'], 'site')} ({_n(counts['haploid_calls'], 'haploid call')}"
-    haploid += f", {counts['polyploid_calls']:,} of more than two alleles)" if counts["polyploid_calls"] else ")"
     counted = {
         "swapped": f"REF and ALT exchanged, the calls turned round: {_n(counts['swapped'], 'site')}",
         "flipped": f"on the other strand, left out (bcftools +fixref corrects them): {_n(counts['flipped'], 'site')}",
         "palindromic": f"A/T or C/G whose strand cannot be determined, left out: {_n(counts['palindromic'], 'site')}",
         "other_alleles": f"other alleles than the panel at the same position: {_n(counts['other_alleles'], 'SNP')}",
         "duplicate": f"repeating an earlier site, left out: {_n(counts['duplicate'], 'record')}",
-        "not_diploid": f"not diploid, passed through: {haploid}",
+        "not_diploid": f"calls of more than two alleles, passed through: {_n(counts['not_diploid'], 'site')}",
         "half_calls": f"half calls (0/.), taken as missing: {counts['half_calls']:,}",
         "filtered": f"marked by FILTER but used: {_n(counts['filtered'], 'site')}",
     }

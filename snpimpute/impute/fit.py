@@ -288,12 +288,13 @@ def write_model(folder: Path, about: dict[str, Any], sites: pd.DataFrame, window
     Args:
         folder: folder of the model, with an imputer saved for each window at `WindowedModel.place`.
         about: further content of model.json: `name` and `imputer` at least.
-        sites: the sites table with the column `alt_frequency`, and `varies` and `record` as `WindowedModel.table` has them
-            (without them every site varies and is a record of its own).
+        sites: the sites table with the column `alt_frequency`, and `varies`, `record` and `haploid` as `WindowedModel.table` has
+            them (without them every site varies, is a record of its own and has no haploid call).
         windows: the windows, in order.
     """
-    table = sites if "record" in sites else sites.assign(varies=True, record=range(len(sites)))
-    write_text(folder / "sites.tsv", table.astype({"varies": int}).to_csv(sep="\t", index=False, float_format="%.6g"))
+    table = sites if "record" in sites else sites.assign(varies=True, record=range(len(sites)), haploid=False)
+    table = table.astype({"varies": int, "haploid": int})
+    write_text(folder / "sites.tsv", table.to_csv(sep="\t", index=False, float_format="%.6g"))
     text = {**about, "windows": [astuple(window) for window in windows]}
     write_text(folder / ABOUT, json.dumps(text, indent=1) + "\n")
     write_checksums(folder)
@@ -369,8 +370,7 @@ def _spread_windows(n_windows: int, wanted: int) -> list[int]:
 def _missing_shares(path: Path, sites: pd.DataFrame) -> np.ndarray:
     """Return float32 (n_sites,): share of a target's calls that are missing at each site; 1 if it lacks the site.
 
-    Sites are matched as in `impute`: contigs with or without chr, REF and ALT possibly exchanged, sites with haploid
-    calls left out.
+    Sites are matched as in `impute`: contigs with or without chr, REF and ALT possibly exchanged.
     """
     if not path.name.lower().endswith(GENOTYPE_SUFFIXES):
         return (~read_typed_sites(path, sites)).astype(np.float32)

@@ -13,7 +13,7 @@ import pandas as pd
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS, GenotypeMatrix
 from snpimpute.io.builds import plain_contig
-from snpimpute.io.records import UNSTATED, Record, is_allele, split
+from snpimpute.io.records import HAPLOID, UNSTATED, Record, is_allele, split
 from snpimpute.io.stream import streamed
 
 # Kinds of match between a record of the target and the panel. Only the calls of the first two can be used.
@@ -37,7 +37,7 @@ KINDS = {
     OUTSIDE: "the panel has no such site",
     MULTIALLELIC: "several alternate alleles, and REF is one of the panel's alternate alleles",
     UNKNOWN: "an allele that VCF does not know (1, B, I, D, -)",
-    NOT_DIPLOID: "has haploid calls (X, Y, MT) or calls of more than two alleles",
+    NOT_DIPLOID: "has calls of more than two alleles",
     DUPLICATE: "the same site as an earlier record",
 }
 
@@ -59,6 +59,7 @@ class PanelSites:
         name: name of the panel, for messages.
         contig_lengths: contig → length in bases, as far as known.
         record: int64 (n_sites,), the same number for sites of one record; None if each is a record of its own.
+        haploid: bool (n_sites,), whether a sample has a haploid call there; None if none has anywhere.
     """
 
     sites: pd.DataFrame
@@ -66,6 +67,7 @@ class PanelSites:
     name: str = "the panel"
     contig_lengths: dict[str, int] = field(default_factory=dict)
     record: np.ndarray | None = None
+    haploid: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.alt_frequency.shape != (len(self.sites),):
@@ -82,7 +84,7 @@ class PanelSites:
         frequency = array("d")
         place = ("", 0)
         here: dict[tuple[str, ...], int] = {}  # rows at this place, by REF and ALT
-        numbers = array("q")
+        numbers, haploid = array("q"), array("b")
         with streamed(path) as (panel,):
             for number, record in ((n, part) for n, whole in enumerate(panel.records) for part in split(whole)):
                 if not is_site(record) or not record.alts or record.alts[0] in UNSTATED:
@@ -99,12 +101,16 @@ class PanelSites:
                     rows.append(row)
                     frequency.append(share)
                     numbers.append(number)
+                    haploid.append(bool((record.kinds == HAPLOID).any()))
                 elif 0 < share < 1 and not 0 < frequency[before] < 1:
                     rows[before], frequency[before], numbers[before] = row, share, number
         if not rows:
             raise InputError(f"{panel.name} has no site with an ALT: a panel needs some")
         sites = pd.DataFrame(rows, columns=list(SITE_COLUMNS)).astype({"pos": np.int64})
-        return cls(sites, np.array(frequency), panel.name, panel.contig_lengths, np.array(numbers, dtype=np.int64))
+        return cls(
+            sites, np.array(frequency), panel.name, panel.contig_lengths, np.array(numbers, dtype=np.int64),
+            np.array(haploid, dtype=bool),
+        )  # fmt: skip
 
     @classmethod
     def of_matrix(cls, matrix: GenotypeMatrix, name: str = "the panel") -> PanelSites:
@@ -148,7 +154,7 @@ def classify_records(sites: pd.DataFrame, panel: PanelSites, contigs: dict[str, 
     """
     no_alt = (sites.alt == "").to_numpy()
     several = (sites.n_alts > 1).to_numpy()
-    not_diploid = (sites.haploid + sites.polyploid > 0).to_numpy()
+    not_diploid = (sites.polyploid > 0).to_numpy()
     pairs, panel_pairs = _allele_numbers(sites, panel.sites)
     ref, alt, panel_ref, panel_alt = *pairs.T, *panel_pairs.T
     ref_known, alt_known = (

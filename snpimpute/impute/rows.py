@@ -30,6 +30,7 @@ class Rows:
         group: int64 (n_rows,), the record with several ALTs that a row is a part of, -1 = it is a record of its own.
         groups: of each such record the rows of its ALTs, in order.
         group_of: number of the target's record → the group that it is.
+        haploid: bool (n_rows,), whether the panel has haploid calls at the site, or at the one before where it lacks it.
     """
 
     sites: pd.DataFrame
@@ -41,6 +42,7 @@ class Rows:
     group: np.ndarray
     groups: list[list[int]]
     group_of: dict[int, int]
+    haploid: np.ndarray
 
     @classmethod
     def of(cls, panel: PanelSites, check: TargetCheck, varying: np.ndarray, n_panel: int) -> Rows:
@@ -70,11 +72,13 @@ class Rows:
         place = np.empty(len(order), dtype=np.int64)
         place[order] = np.arange(len(order))
         sites, frequency = panel.sites, panel.alt_frequency
+        haploid = np.zeros(len(pos), dtype=bool) if panel.haploid is None else panel.haploid
         if len(extra):
             added = own.iloc[extra][list(SITE_COLUMNS)].assign(id="")
             added["contig"] = added["contig"].map(check.contigs)
             sites = pd.concat([sites, added]).iloc[order].reset_index(drop=True)
             frequency = np.concatenate([frequency, np.zeros(len(extra))])[order]
+            haploid = np.concatenate([haploid, haploid[np.maximum(np.array(after) - 1, 0)]])[order]
         of_target = np.where(panel_row >= 0, place[panel_row], -1)
         of_target[extra] = place[len(pos) :]
         record = np.arange(len(pos)) if panel.record is None else panel.record
@@ -82,7 +86,7 @@ class Rows:
         group = np.full(len(sites), -1, dtype=np.int64)
         for each, rows in enumerate(groups):
             group[rows] = each
-        return cls(sites, place[varying], frequency, n_panel, place, of_target, group, groups, group_of)
+        return cls(sites, place[varying], frequency, n_panel, place, of_target, group, groups, group_of, haploid)
 
     def parts(
         self, contig: str, blocks: Iterable[tuple[int, np.ndarray]], n_samples: int
@@ -116,6 +120,44 @@ class Rows:
                 n_varying = int(np.searchsorted(self.varying, rows.stop)) - first
                 yield rows, held[:, :n_varying]
                 held, first, at = held[:, n_varying:], first + n_varying, rows.stop
+
+    def haploid_calls(self, rows: slice, ploidy: np.ndarray | None) -> np.ndarray | None:
+        """Return bool (n_rows, n_samples), the haploid calls of some rows, alike at all sites of a record; None if there are none.
+
+        Args:
+            rows: as `parts` gives them.
+            ploidy: int8 (all rows, n_samples), 1 = haploid; None = there are none anywhere.
+        """
+        if ploidy is None or not (haploid := ploidy[rows] == 1).any():
+            return None
+        for group in set(self.group[rows].tolist()) - {-1}:
+            members = np.array(self.groups[group]) - rows.start
+            haploid[members] = haploid[members].any(axis=0)
+        return haploid
+
+    def joined(
+        self, rows: slice, wanted: np.ndarray, haploid: np.ndarray | None
+    ) -> tuple[list[tuple[np.ndarray, int]], np.ndarray]:
+        """Return the rows to join to records, and those that are records of SNPs or the like without haploid calls.
+
+        Args:
+            rows: as `parts` gives them.
+            wanted: bool (n_rows,), those to write.
+            haploid: see `haploid_calls`.
+
+        Returns:
+            Of each record with several ALTs or haploid calls the numbers of its rows among these, and its group or -1; int64,
+            the numbers of the other rows.
+        """
+        group = self.group[rows]
+        single = wanted & (group < 0)
+        with_haploid = single & (False if haploid is None else haploid.any(axis=1))
+        found = [
+            (np.array(self.groups[each]) - rows.start, each)
+            for each in dict.fromkeys(group[wanted & (group >= 0)].tolist())
+        ]
+        found += [(np.array([row]), -1) for row in np.flatnonzero(with_haploid).tolist()]
+        return found, np.flatnonzero(single & ~with_haploid)
 
     def posterior(self, rows: slice, of_varying: np.ndarray, calls: np.ndarray) -> np.ndarray:
         """Return float32 (2, n_rows, n_samples): probabilities of genotypes 1 and 2 at all of the rows.

@@ -26,13 +26,14 @@ from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS
 from snpimpute.impute.check import check_target
 from snpimpute.impute.findings import TargetCheck
 from snpimpute.impute.matching import ALLELES, MULTIALLELIC, NOT_DIPLOID, OUTSIDE, SWAPPED, UNKNOWN, USABLE, PanelSites
+from snpimpute.impute.ploidy import as_haploid, fill_ploidy, haploid_calls, ploidy_of_calls, told_ploidy
 from snpimpute.impute.rows import Rows
 from snpimpute.impute.steps import VARYING_FILE, WINDOWS_IMPUTED, impute_windows, imputed_file, load_window_posterior
 from snpimpute.impute.windows import Window, WindowedModel, cut_by_sites, weights_in
 from snpimpute.io.imputed import ImputedSites, ImputedWriter
 from snpimpute.io.joined import JoinedSite, joined_line
 from snpimpute.io.output import require_plink_names
-from snpimpute.io.records import PHASED, UNPHASED, Record, split
+from snpimpute.io.records import PHASED, Record, split
 from snpimpute.io.spool import empty_spool, spooled
 from snpimpute.io.stream import files_of, streamed
 
@@ -109,7 +110,9 @@ class Outcome:
         if swapped := self.check.counts.get("swapped", int((self.check.sites.kind == SWAPPED).sum())):
             lines.append(f"{swapped} sites had REF and ALT exchanged: repaired")
         if self.n_passed:
-            lines.append(f"{self.n_passed} records kept unchanged: not a site of the panel, or not diploid")
+            lines.append(
+                f"{self.n_passed} records kept unchanged: not a site of the panel, or with calls of more than two alleles"
+            )
         if self.n_left_out:
             where = f", listed in {self.left_out_list}" if self.left_out_list else ""
             lines.append(f"{self.n_left_out} records left out: on the other strand, or repeating a site{where}")
@@ -139,7 +142,8 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
     else:
         of_model, table = f"model {model.about['name']}", model.table
         frequency, record = table["alt_frequency"].to_numpy(float), table["record"].to_numpy()
-        panel = PanelSites(table[list(SITE_COLUMNS)], frequency, of_model, record=record)
+        haploid = table["haploid"].to_numpy()
+        panel = PanelSites(table[list(SITE_COLUMNS)], frequency, of_model, record=record, haploid=haploid)
         varying, n_panel = np.flatnonzero(table["varies"]), int(model.about.get("n_samples", 0))
     watch.stage(f"check {settings.target.name}")
     check = check_target(settings.target, panel)
@@ -216,18 +220,25 @@ def _lay_out_target(
             calls = empty_spool(beside, pd.DataFrame({"sample": check.samples["sample"]}), rows.sites)
             save_array(beside / VARYING_FILE, rows.varying)
             swapped = (check.sites["kind"] == SWAPPED).to_numpy()
+            told = told_ploidy(beside, calls.shape) if check.counts["haploid_calls"] else None
             site = 0
             with streamed(settings.target) as (stream,):
                 for number, record in enumerate(stream.records):
                     for row in rows.groups[rows.group_of[number]] if number in rows.group_of else ():
-                        calls[row] = np.where(record.kinds >= UNPHASED, 0, MISSING)  # ALTs that the record lacks
+                        calls[row] = np.where(record.calls != MISSING, 0, MISSING)  # ALTs that the record lacks
+                        if told is not None:
+                            told[row] = ploidy_of_calls(record)
                     for part in split(record):
                         if rows.of_target[site] >= 0:
                             observed = part.calls
                             turned = np.where(observed != MISSING, 2 - observed, observed)
                             calls[rows.of_target[site]] = turned if swapped[site] else observed
+                            if told is not None:
+                                told[rows.of_target[site]] = ploidy_of_calls(part)
                         site += 1
             calls.flush()
+            if told is not None:
+                fill_ploidy(told, rows.sites, rows.haploid)
     plan = {
         "model": None if model is None else str(model.folder.absolute()),
         "trust": settings.trust,
@@ -276,6 +287,7 @@ def _write(
     watch: Watch,
 ) -> Outcome:
     target = spooled(work / "target")
+    ploidy = haploid_calls(work / "target", target.calls.T.shape)
     contigs = list(dict.fromkeys(check.sites["contig"]))
     wanted = {check.contigs[contig] for contig in contigs if contig in check.contigs}
     on_wanted = target.sites["contig"].isin(wanted).to_numpy()
@@ -319,15 +331,19 @@ def _write(
                     piece = target.take_sites(part)
                     posterior = rows.posterior(part, of_varying, piece.calls.T)
                     last = int(piece.sites["pos"].iloc[-1])
+                    haploid = rows.haploid_calls(part, ploidy)
+                    posterior = posterior if haploid is None else as_haploid(posterior, haploid)
                     lines: dict[int, tuple[str, bool]] = {}
                     passed: list[tuple[int, str, str]] = []
                     own_groups: dict[int, Record] = {}
+                    own_records: dict[int, Record] = {}
                     while waiting is not None and waiting[0].contig == contig and waiting[0].pos <= last:
                         found, record = waiting
                         if found.Index in rows.group_of:
                             own_groups[rows.group_of[found.Index]] = record
                         elif found.used:
                             lines[found.row - part.start] = (record.line, found.kind == SWAPPED)
+                            own_records[found.row - part.start] = record
                         elif found.kind in KEPT:
                             passed.append((found.pos, record.line, KEPT[found.kind]))
                         else:
@@ -337,16 +353,15 @@ def _write(
                     typed = [*sorted(lines), *(rows.groups[each][0] - part.start for each in own_groups)]
                     n_holes += int((piece.calls[:, typed] == MISSING).sum())
                     block = _block(piece, contig, posterior, lines)
-                    alone = np.flatnonzero(~passed_through[part] & (rows.group[part] < 0))
                     others = [(pos, partial(writer.pass_through, line, flag)) for pos, line, flag in passed]
-                    for each in dict.fromkeys(
-                        rows.group[part][~passed_through[part] & (rows.group[part] >= 0)].tolist()
-                    ):
-                        members = np.array(rows.groups[each]) - part.start
-                        joined = join_rows(_take_sites(block, members), own_groups.get(each))
-                        line = joined_line(joined, settings.keep_fields)
-                        others.append((joined.pos, partial(writer.pass_through, line)))
-                        written += 1
+                    joined, alone = rows.joined(part, ~passed_through[part], haploid)
+                    for members, group in joined:
+                        one = None if haploid is None else haploid[members[0]]
+                        own_record = own_groups.get(group) if group >= 0 else own_records.get(int(members[0]))
+                        joined_site = join_rows(_take_sites(block, members), own_record, one)
+                        line = joined_line(joined_site, settings.keep_fields, writer.ties_lean)
+                        others.append((joined_site.pos, partial(writer.pass_through, line)))
+                    written += len(joined)
                     block = block if len(alone) == len(block.sites) else _take_sites(block, alone)
                     _write_merged(writer, block, sorted(others, key=itemgetter(0)))
                     written += len(block.sites)
@@ -416,12 +431,13 @@ def _write_merged(writer: ImputedWriter, block: ImputedSites, others: list[tuple
         writer.write(_take_sites(block, slice(start, len(pos))))
 
 
-def join_rows(rows: ImputedSites, record: Record | None) -> JoinedSite:
-    """Return a record with several ALTs.
+def join_rows(rows: ImputedSites, record: Record | None, haploid: np.ndarray | None = None) -> JoinedSite:
+    """Return a record with several ALTs, or with haploid calls.
 
     Args:
         rows: the sites of its ALTs, in order.
         record: the target's record, None = it has none.
+        haploid: bool (n_samples,), calls that are haploid; None = none is.
     """
     ref, alts = str(rows.sites["ref"].iloc[0]), rows.sites["alt"].tolist()
     n_samples = len(rows.observed)
@@ -429,13 +445,13 @@ def join_rows(rows: ImputedSites, record: Record | None) -> JoinedSite:
     if record is not None:
         own = [record.ref, *record.alts]
         numbers = np.array([[ref, *alts].index(text) if text in (ref, *alts) else MISSING for text in own])
-        known = record.kinds >= UNPHASED
-        alleles[known] = numbers[record.alleles[known]]
+        known = record.calls != MISSING
+        alleles[known] = numbers[np.where(record.alleles < 0, record.alleles[:, :1], record.alleles)[known]]
         phased, same = record.kinds == PHASED, own == [ref, *alts]
     first = rows.sites.iloc[0]
     return JoinedSite(
         str(first.contig), int(first.pos), str(first.id), ref, alts, rows.posterior.transpose(1, 2, 0),
-        alleles, phased, None if record is None else record.line, same,
+        alleles, phased, None if record is None else record.line, same, haploid,
     )  # fmt: skip
 
 

@@ -179,7 +179,8 @@ class WindowedModel:
             of checksums of all of them.
         about: content of model.json: name, imputer, params, panel, and records of the fit.
         table: the panel's sites table, with the panel's alternate-allele frequency in the column `alt_frequency`, whether
-            the site varies in the panel (`varies`, bool), and the number of its record (`record`, int).
+            the site varies in the panel (`varies`, bool), the number of its record (`record`, int), and whether the panel has
+            haploid calls there (`haploid`, bool).
         sites: the part of `table` that varies: the sites that the imputers know.
         windows: the windows, in order, as parts of `sites`.
     """
@@ -203,7 +204,7 @@ class WindowedModel:
             self.about: dict[str, Any] = json.loads((self.folder / ABOUT).read_text())
             types = {"contig": str, "id": str, "ref": str, "alt": str}
             table = pd.read_csv(self.folder / "sites.tsv", sep="\t", dtype=types, keep_default_na=False)
-            self.table = table.astype({"varies": bool, "record": int})
+            self.table = table.astype({"varies": bool, "record": int, "haploid": bool})
             self.sites = self.table[self.table["varies"]].reset_index(drop=True)
             written = [self.about[key] for key in ("name", "imputer")] + [self.about.get("panel_digest", "none")]
             self.windows = [Window(*window) for window in self.about["windows"]]

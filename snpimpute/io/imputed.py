@@ -153,7 +153,8 @@ class ImputedWriter:
         self._format = "GT:DS:GP:IC" if flag_imputed else "GT:DS:GP"
         suffix = ".vcf" if path is None else suffix_of(path)
         self._plink = suffix in PLINK_FILES
-        self._texts = _CallTexts(flag_imputed, ties_lean=suffix == ".pgen")
+        self.ties_lean = suffix == ".pgen"
+        self._texts = _CallTexts(flag_imputed, self.ties_lean)
         self._bcf_fields = _BcfFields(flag_imputed) if suffix == ".bcf" else None
         header = _header_lines(target_header, contigs, about, self._flags, flag_imputed)
         self._contigs = {defined[2] for line in header if (defined := DEFINED.match(line)) and defined[1] == "contig"}

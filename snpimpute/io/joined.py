@@ -1,4 +1,4 @@
-"""Records with several ALTs in an imputed file: sites imputed each by itself, joined."""
+"""Lines of an imputed file for records with several ALTs, whose sites were imputed each by itself, or with haploid calls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snpimpute.genotypes.matrix import MISSING
-from snpimpute.io.records import copies_of, genotypes_of
+from snpimpute.io.records import copies_of, genotypes_of, homozygous
 from snpimpute.io.target_line import COUNTED, PER_ALLELE, TargetLine
 
 LEAST = 1e-9  # of a probability, so that sites that contradict each other have a genotype
@@ -18,15 +18,16 @@ OWN_INFO, OWN_FORMAT = {"AF", "DR2", "IMP"}, {"GT", "DS", "GP", "IC"}
 
 @dataclass(frozen=True, eq=False)
 class JoinedSite:
-    """Record with several ALTs to write.
+    """Record to write, with any number of ALTs.
 
     Attributes:
         contig, pos, id, ref, alts: of the record.
         posterior: float32 (n_alts, 3, n_samples), probabilities of 0, 1, 2 copies of each ALT, at each imputed by itself.
-        alleles: int8 (n_samples, 2), observed calls by the number of the allele, -1 = imputed.
+        alleles: int8 (n_samples, 2), observed calls by the number of the allele, twice that of a haploid call; -1 = imputed.
         phased: bool (n_samples,), whether an observed call is phased.
         line: the target's VCF line, None where the target has none.
         same_alleles: whether the line has the same alleles in the same order.
+        haploid: bool (n_samples,), calls to write as haploid ones; their posterior is that of homozygotes. None = no call.
     """
 
     contig: str
@@ -39,6 +40,7 @@ class JoinedSite:
     phased: np.ndarray
     line: str | None
     same_alleles: bool
+    haploid: np.ndarray | None = None
 
 
 def joint_posterior(posterior: np.ndarray) -> np.ndarray:
@@ -59,13 +61,16 @@ def joint_posterior(posterior: np.ndarray) -> np.ndarray:
     return joint / joint.sum(axis=1, keepdims=True)
 
 
-def joined_line(site: JoinedSite, keep_fields: bool = False) -> str:
+def joined_line(site: JoinedSite, keep_fields: bool = False, ties_lean: bool = False) -> str:
     """Return a record as a VCF line, without its end: GT, DS of each ALT, GP of each genotype and IC; AF and DR2 of each ALT.
+
+    Haploid calls have one allele in GT, DS from 0 to 1, and GP of each allele.
 
     Args:
         site: the record.
         keep_fields: whether other fields of the target's line are kept; those with a value per allele or genotype only if the
             alleles are the same.
+        ties_lean: whether a DS half way between two genotypes is moved by 0.0001 towards GT (for a .pgen).
     """
     genotypes, n_alts = genotypes_of(len(site.alts)), len(site.alts)
     seen = (site.alleles != MISSING).all(axis=1)
@@ -77,11 +82,19 @@ def joined_line(site: JoinedSite, keep_fields: bool = False) -> str:
     doses, squares = joint @ copies, joint @ copies**2
     true = squares.mean(axis=0) - doses.mean(axis=0) ** 2
     r2 = np.divide(doses.var(axis=0), true, out=np.zeros(n_alts), where=true > 1e-6)
-    info = [f"AF={_listed(doses.mean(axis=0) / 2, '.4g')}", f"DR2={_listed(np.clip(r2, 0, 1), '.2f')}"]
+    haploid = np.zeros(len(seen), dtype=bool) if site.haploid is None else site.haploid
+    one_copy = np.where(haploid, 2, 1)[:, None]  # in copies of the diploid genotype
+    n_alleles = int((2 - haploid).sum())
+    info = [
+        f"AF={_listed((doses / one_copy).sum(axis=0) / n_alleles, '.4g')}",
+        f"DR2={_listed(np.clip(r2, 0, 1), '.2f')}",
+    ]
     info += [] if seen.any() else ["IMP"]
-    numbers = np.column_stack([alleles, seen & site.phased, ~seen, np.rint(100 * doses), np.rint(100 * joint)])
+    joint[np.ix_(haploid, np.delete(np.arange(len(genotypes)), homozygous(n_alts)))] = 0
+    hundredths = [np.rint(100 * doses / one_copy), np.rint(100 * joint)]
+    numbers = np.column_stack([alleles, seen & site.phased, ~seen, haploid, *hundredths])
     kinds, which = np.unique(numbers.astype(np.int16), axis=0, return_inverse=True)
-    texts = np.array([_text(kind.tolist(), n_alts) for kind in kinds], dtype=object)[which.ravel()].tolist()
+    texts = np.array([_text(kind.tolist(), n_alts, ties_lean) for kind in kinds], dtype=object)[which.ravel()].tolist()
     name, quality, passed, keys = site.id, ".", "PASS", "GT:DS:GP:IC"
     if site.line is not None:
         line = TargetLine(site.line, len(seen))
@@ -107,11 +120,20 @@ def joined_line(site: JoinedSite, keep_fields: bool = False) -> str:
     return "\t".join([*fixed, *texts])
 
 
-def _text(numbers: list[int], n_alts: int) -> str:
-    """Return the text of a call: two alleles, whether phased, whether imputed, DS of each ALT and GP, in hundredths."""
-    first, second, phased, imputed, *hundredths = numbers
-    ds, gp = (",".join(f"{number / 100:g}" for number in part) for part in (hundredths[:n_alts], hundredths[n_alts:]))
-    return f"{first}{'|' if phased else '/'}{second}:{ds}:{gp}:{imputed}"
+def _text(numbers: list[int], n_alts: int, ties_lean: bool) -> str:
+    """Return the text of a call: two alleles, whether phased, imputed, haploid, DS of each ALT and GP, in hundredths."""
+    first, second, phased, imputed, haploid, *hundredths = numbers
+    doses, probabilities = hundredths[:n_alts], hundredths[n_alts:]
+    if haploid:
+        probabilities = [probabilities[place] for place in homozygous(n_alts)]
+    if (
+        ties_lean and n_alts == 1 and doses[0] in ((25, 75) if haploid else (50, 150))
+    ):  # PLINK 2 doubles those of haploids
+        copies = first if haploid else first + second
+        doses = [doses[0] + (0.01 if 100 * copies > doses[0] else -0.01)]
+    ds, gp = (",".join(f"{number / 100:g}" for number in part) for part in (doses, probabilities))
+    genotype = f"{first}" if haploid else f"{first}{'|' if phased else '/'}{second}"
+    return f"{genotype}:{ds}:{gp}:{imputed}"
 
 
 def _listed(values: np.ndarray, form: str) -> str:

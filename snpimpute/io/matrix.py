@@ -14,7 +14,8 @@ import pandas as pd
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS, GenotypeMatrix
 from snpimpute.io.filters import CALLS_PER_BLOCK, REASONS, SiteFilter, genotype_reasons, left_out_table
-from snpimpute.io.records import HAPLOID, PHASED, POLYPLOID, UNPHASED, UNSTATED, Record, Site, Stream, is_allele, split
+from snpimpute.io.haploid import HaploidCalls
+from snpimpute.io.records import HAPLOID, PHASED, POLYPLOID, UNSTATED, Record, Site, Stream, is_allele, split
 from snpimpute.io.stream import streamed
 
 logger = logging.getLogger(__name__)
@@ -43,8 +44,8 @@ def read_matrix(
 ) -> tuple[GenotypeMatrix, pd.DataFrame]:
     """Read the sites of a VCF, BCF or PLINK file; the end of its name decides the format.
 
-    A record with several ALTs is a site for each, at which the calls count the copies of that ALT. A half call (`0/.`) is
-    missing. The matrix has haplotypes if every kept call is phased, not within sets (PS) alone, and none is missing.
+    A record with several ALTs is a site for each, at which the calls count the copies of that ALT. A haploid call is
+    the homozygote of its allele, and a half call (`0/.`) is missing. The matrix has haplotypes if every kept call is phased, not within sets (PS) alone, and none is missing.
 
     Args:
         path: a file ending in .vcf, .vcf.gz, .bcf, .bed or .pgen, the latter two with PLINK's other files beside them.
@@ -59,8 +60,8 @@ def read_matrix(
         `n`; see filters.left_out_table).
 
     Raises:
-        InputError: see `stream.streamed`; also if a call is haploid or polyploid, or there are too many sites or too
-            few samples.
+        InputError: see `stream.streamed`; also if a call has more than two alleles, is haploid where its sample is diploid
+            (see `haploid.HaploidCalls.odd`), or there are too many sites or too few samples.
     """
     path = Path(path)
     collector = _SiteCollector(path.name, site_filter, max_sites, spool)
@@ -127,12 +128,14 @@ class _Row(NamedTuple):
         varies: whether its calls vary.
         frequency: of a site that does not vary, the alternate allele's frequency, 0 or 1.
         record: number of its record among those accepted.
+        haploid: whether a sample has a haploid call.
     """
 
     site: Site
     varies: bool
     frequency: float
     record: int
+    haploid: bool
 
 
 class _SiteCollector:
@@ -167,6 +170,7 @@ class _SiteCollector:
         self._sites: list[Site] = []
         self._calls: list[np.ndarray] = []
         self._haplotypes: list[np.ndarray] | None = []
+        self._haploid = HaploidCalls()
         self._in_sets = False  # whether phased calls are phased within sets alone
 
     def accepts(self, contig: str, pos: int, ref: str, alts: Sequence[str], passed: bool) -> bool:
@@ -199,13 +203,16 @@ class _SiteCollector:
         size = max(1, CALLS_PER_BLOCK // self.n_samples)
         block: list[Record] = []
         for record in stream.records:
-            _require_diploid(record, stream)
+            _require_no_polyploid(record, stream)
+            self._haploid.add(record)
             block.append(record)
             if len(block) == size:
                 self._add_block(block)
                 block = []
         if block:
             self._add_block(block)
+        if odd := self._haploid.odd(stream.names):
+            raise InputError(f"{stream.name}: {odd}")
         return self._finish(stream.samples)
 
     def _add_block(self, records: list[Record]) -> None:
@@ -221,16 +228,22 @@ class _SiteCollector:
         sites = [Site(record.contig, record.pos, record.id, record.ref, record.alts[0]) for record in records]
         alleles = np.stack([record.alleles for record in records], axis=1)
         kinds = np.stack([record.kinds for record in records], axis=1)
-        missing = kinds < UNPHASED
-        calls = np.where(missing, np.int8(MISSING), alleles.sum(axis=2, dtype=np.int8))
+        calls = np.stack([record.calls for record in records], axis=1)
+        haploid = kinds == HAPLOID
+        alleles[haploid, 1] = alleles[haploid, 0]
         in_sets = np.array([record.phase_sets for record in records])
-        phased = (kinds == PHASED) & ~in_sets
+        phased = ((kinds == PHASED) & ~in_sets) | haploid
         self._in_sets |= bool((kinds == PHASED).any() and in_sets.any())
         haplotypes = np.where(phased[:, :, None], alleles, np.int8(MISSING)) if phased.any() else None
-        self._add_passing(sites, numbers, calls, haplotypes)
+        self._add_passing(sites, numbers, calls, haplotypes, haploid.any(axis=0))
 
     def _add_passing(
-        self, sites: list[Site], records: list[int], calls: np.ndarray, haplotypes: np.ndarray | None
+        self,
+        sites: list[Site],
+        records: list[int],
+        calls: np.ndarray,
+        haplotypes: np.ndarray | None,
+        haploid: np.ndarray,
     ) -> None:
         """Add the calls of accepted sites that pass the filter.
 
@@ -240,6 +253,7 @@ class _SiteCollector:
             calls: int8 (n_samples, n), -1 = missing.
             haplotypes: int8 (n_samples, n, 2), alleles 0/1, below 0 where a call is missing or not phased; None if no
                 call is phased.
+            haploid: bool (n,), whether a sample has a haploid call.
         """
         constant = np.zeros(len(sites), dtype=bool)
         if self._filter is None:
@@ -254,7 +268,7 @@ class _SiteCollector:
                 constant[constant] = (called > 0) & (called >= self._filter.min_call_rate * len(calls) - 1e-9)
         for number in np.flatnonzero(kept | constant):
             frequency = np.nan if kept[number] else float(calls[:, number].max() > 0)
-            row = _Row(sites[number], bool(kept[number]), frequency, records[number])
+            row = _Row(sites[number], bool(kept[number]), frequency, records[number], bool(haploid[number]))
             kept[number] &= self._is_first(row)
         self._sites += [site for site, keep in zip(sites, kept, strict=True) if keep]
         self._store(self._calls, CALLS_FILE, calls[:, kept])
@@ -315,18 +329,17 @@ class _SiteCollector:
         haplotypes = self._joined(self._haplotypes, HAPLOTYPES_FILE) if self._haplotypes else None
         table = left_out_table(self._read, self._left_out, len(sites))
         if self._spool is not None:
-            rows = [(*row.site, row.frequency, int(row.varies), row.record) for row in self._rows]
-            columns = [*SITE_COLUMNS, "alt_frequency", "varies", "record"]
+            rows = [(*row.site, row.frequency, int(row.varies), row.record, int(row.haploid)) for row in self._rows]
+            columns = [*SITE_COLUMNS, "alt_frequency", "varies", "record", "haploid"]
             pd.DataFrame(rows, columns=columns).to_csv(self._spool / RECORDS_FILE, sep="\t", index=False)
         return GenotypeMatrix(calls, samples, sites, haplotypes), table
 
 
-def _require_diploid(record: Record, stream: Stream) -> None:
-    """Raise InputError that names the first sample whose call is haploid or polyploid."""
-    odd = np.flatnonzero((record.kinds == HAPLOID) | (record.kinds == POLYPLOID))
+def _require_no_polyploid(record: Record, stream: Stream) -> None:
+    """Raise InputError that names the first sample whose call has more than two alleles."""
+    odd = np.flatnonzero(record.kinds == POLYPLOID)
     if len(odd):
-        kind = "haploid" if record.kinds[odd[0]] == HAPLOID else "polyploid"
         raise InputError(
-            f"{stream.name}: sample {stream.names[odd[0]]} has a {kind} call at {record.contig}:{record.pos}; only diploid "
-            "calls can be used: choose another region or other samples"
+            f"{stream.name}: sample {stream.names[odd[0]]} has a call of more than two alleles at {record.contig}:{record.pos}; "
+            "only haploid and diploid calls can be used: choose another region or other samples"
         )

@@ -50,10 +50,10 @@ class Record:
         alleles: int8 (n_samples, 2), the first two alleles of each call: 0 = REF, 1 and more = ALTs, below 0 = missing
             or absent.
         kinds: int8 (n_samples,), NO_CALL, HALF (`0/.`), HAPLOID, POLYPLOID, UNPHASED or PHASED.
-        dosage: float32 (n_samples, n_alts) FORMAT/DS, (n_samples,) with one ALT; NaN = missing; None where the record has none
-            or none was asked for.
-        posterior: float32 (n_samples, n_genotypes) FORMAT/GP, genotypes in VCF's order; NaN = missing; None likewise, or where
-            it is not of diploid genotypes.
+        dosage: float32 (n_samples, n_alts) FORMAT/DS, (n_samples,) with one ALT, of haploid calls twice that; NaN = missing;
+            None where the record has none or none was asked for.
+        posterior: float32 (n_samples, n_genotypes) FORMAT/GP, diploid genotypes in VCF's order, haploid ones as homozygotes;
+            NaN = missing; None likewise, or where it is of neither.
         quality: INFO/DR2 (or R2, or INFO), NaN where there is none; the first, where each ALT has its own.
         line: the VCF line, without its end; empty where none was asked for. A bed's is made up, with GT alone.
         has_calls: whether the record has GT at all.
@@ -83,9 +83,10 @@ class Record:
 
     @property
     def calls(self) -> np.ndarray:
-        """Number of alternate alleles, int8 (n_samples,); -1 unless the call has exactly two known alleles."""
+        """Number of alternate alleles, int8 (n_samples,), of a haploid call twice that; -1 unless all of the call is known."""
         copies = (self.alleles > 0).sum(axis=1, dtype=np.int8)
-        return np.where(self.kinds >= UNPHASED, copies, np.int8(MISSING))
+        haploid = self.kinds == HAPLOID
+        return np.where((self.kinds >= UNPHASED) | haploid, copies << haploid, np.int8(MISSING))
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +148,11 @@ def split(record: Record) -> list[Record]:
 def genotypes_of(n_alts: int) -> np.ndarray:
     """Return the diploid genotypes in VCF's order, int64 (n_genotypes, 2): 0/0, 0/1, 1/1, 0/2, 1/2, 2/2, …"""
     return np.array([(first, second) for second in range(n_alts + 1) for first in range(second + 1)])
+
+
+def homozygous(n_alts: int) -> np.ndarray:
+    """Return int64 (n_alts + 1,): the places of the homozygotes of each allele in `genotypes_of`."""
+    return np.flatnonzero(np.equal(*genotypes_of(n_alts).T))
 
 
 def copies_of(allele: int, n_alts: int) -> np.ndarray:

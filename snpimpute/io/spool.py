@@ -47,13 +47,14 @@ def spooled_records(folder: Path) -> pd.DataFrame:
 
     Returns:
         A row per site, in the file's order: contig, pos, id, ref, alt, `alt_frequency` (of sites that do not vary, 0 or 1; NaN
-        of others), `varies` (bool), `record` (int, equal for sites of one record).
+        of others), `varies` (bool), `record` (int, equal for sites of one record), `haploid` (bool, whether a sample has a haploid
+        call).
     """
     types = {"contig": str, "id": str, "ref": str, "alt": str}
     table = pd.read_csv(
         folder / RECORDS_FILE, sep="\t", dtype=types, keep_default_na=False, na_values={"alt_frequency": [""]}
     )
-    return table.astype({"varies": bool})
+    return table.astype({"varies": bool, "haploid": bool})
 
 
 def empty_spool(folder: Path, samples: pd.DataFrame, sites: pd.DataFrame) -> np.memmap:

@@ -31,6 +31,7 @@ from snpimpute.io.records import (
     Accept,
     Record,
     Stream,
+    homozygous,
     in_order,
     require_position,
     spelled_allele,
@@ -129,8 +130,9 @@ def _decoded_records(
         any_calls |= "GT" in formats or (dosages and bool({"DS", "GP"} & set(formats)))
         try:
             alleles, kinds = _decoded_calls(record, source) if "GT" in formats else _no_calls(n_samples)
-            dosage = _dosage(record, n_samples, source) if dosages and "DS" in formats else None
-            posterior = _posterior(record, n_samples, source, notes) if dosages and "GP" in formats else None
+            haploid = kinds == HAPLOID
+            dosage = _dosage(record, haploid, source) if dosages and "DS" in formats else None
+            posterior = _posterior(record, haploid, source, notes) if dosages and "GP" in formats else None
             quality, quality_key, qualities = _quality(record) if dosages else (np.nan, "", ())
             line = "\t".join([contig, str(record).rstrip("\n").split("\t", 1)[1]]) if lines else ""
         except InputError:
@@ -171,26 +173,34 @@ def _quality(record: Any) -> tuple[float, str, tuple[float, ...]]:
     return np.nan, "", ()
 
 
-def _dosage(record: Any, n_samples: int, source: str) -> np.ndarray | None:
-    table = _numbers(record, "DS", n_samples, source)
+def _dosage(record: Any, haploid: np.ndarray, source: str) -> np.ndarray | None:
+    """DS, float32 (n_samples,) or (n_samples, n_alts), where bool (n_samples,) `haploid` is true twice that of the file."""
+    table = _numbers(record, "DS", len(haploid), source)
     n_alts = len(record.ALT)
-    if table is None or n_alts < 2:
-        return None if table is None else table[:, 0]
-    return table if table.shape[1] == n_alts else None
+    if table is None or table.shape[1] != max(n_alts, 1):
+        return None if table is None or n_alts > 1 else table[:, 0]
+    table[haploid] *= 2
+    return table if n_alts > 1 else table[:, 0]
 
 
-def _posterior(record: Any, n_samples: int, source: str, notes: set[str]) -> np.ndarray | None:
-    """GP as probabilities, float32 (n_samples, n_genotypes); None where it is not of diploid genotypes or no probabilities."""
-    table = _numbers(record, "GP", n_samples, source)
+def _posterior(record: Any, haploid: np.ndarray, source: str, notes: set[str]) -> np.ndarray | None:
+    """GP as probabilities, float32 (n_samples, n_genotypes), of haploid calls as homozygotes; None where they are none."""
+    table = _numbers(record, "GP", len(haploid), source)
     n_alleles = max(len(record.ALT), 1) + 1
-    if table is None or table.shape[1] != n_alleles * (n_alleles + 1) // 2:
+    n_genotypes = n_alleles * (n_alleles + 1) // 2
+    if table is None or table.shape[1] != (n_alleles if haploid.all() else n_genotypes):
         return None
+    if haploid.any():
+        whole = np.zeros((len(haploid), n_genotypes), dtype=np.float32)
+        whole[~haploid, : table.shape[1]] = table[~haploid]
+        whole[np.ix_(haploid, homozygous(n_alleles - 1))] = table[haploid, :n_alleles]
+        table = whole
     known = np.isfinite(table).all(axis=1)
     if _sum_to_one(table[known]):
         return table
     with np.errstate(over="ignore"):
         turned = np.power(10, -table / 10)
-    if (table[known] >= 0).all() and _sum_to_one(turned[known], 0.1):
+    if (table[known] >= 0).all() and not haploid.any() and _sum_to_one(turned[known], 0.1):
         notes.add("GP is phred-scaled: turned into probabilities")
         return turned / turned.sum(axis=1, keepdims=True)
     notes.add("GP does not add up to 1 at some sites: not used there")

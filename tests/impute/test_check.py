@@ -139,8 +139,8 @@ ODD = [
     record(4000, ["0/0", "0/0"], "G", "."),  # shared, no ALT
     record(5000, ["0/0", "0/0"], "A", "."),  # swapped, no ALT: REF is the panel's ALT
     record(6000, ["0/0", "0/0"], "C", "."),  # flipped: the panel has G and A
-    record(7000, ["0", "0/1"], "T", "C"),  # not diploid
-    record(8000, ["0/1/1", "0/1/1"], "T", "G"),  # not diploid
+    record(7000, ["0", "0/1"], "T", "C"),  # shared, with a haploid call
+    record(8000, ["0/1/1", "0/1/1"], "T", "G"),  # more than two alleles
     record(9000, ["0|1", "0/1"], "A", "T"),  # other alleles
     record(10000, [".", "./."], "a", "g"),  # shared, in lower case, without calls
     record(10000, ["0/1", "0/1"], "A", "C", contig="3"),  # no such contig
@@ -158,7 +158,7 @@ EXPECTED = [
     "swapped",
     "flipped",
 ]
-EXPECTED += ["not diploid", "not diploid", "other alleles", "shared", "outside"]
+EXPECTED += ["shared", "not diploid", "other alleles", "shared", "outside"]
 
 
 @pytest.mark.parametrize("suffix", ["vcf", "vcf.gz", "bcf"])
@@ -170,22 +170,24 @@ def test_every_kind_of_record(tmp_path, suffix):
         path = made
     found = check_target(path, PanelSites.of_matrix(PANEL))
     assert found.sites.kind.tolist() == EXPECTED
-    assert found.sites.panel_index.tolist() == [-1, 0, -1, 1, -1, -1, -1, 2, 3, 4, -1, -1, -1, -1, 9, -1]
+    assert found.sites.panel_index.tolist() == [-1, 0, -1, 1, -1, -1, -1, 2, 3, 4, -1, 6, -1, -1, 9, -1]
     assert found.counts["half_calls"] == 1 and found.counts["haploid_calls"] == 1
     assert found.counts["polyploid_calls"] == 2 and found.counts["without_alt"] == 2
     assert found.sites.call_rate.tolist()[6:9] == [1.0, 0.0, 1.0]
     assert found.sites.alt_frequency.tolist()[8:10] == [0.0, 1.0]
-    assert len(found.excluded) == 10 and "no such site" in found.excluded.explanation[0]
+    assert len(found.excluded) == 9 and "no such site" in found.excluded.explanation[0]
     lines = " ".join(found.warnings)
     for words in (
         "missing: 1",
         "phased and unphased",
         "passed through: 3 (1 record)",
         "repeating an earlier site, left out: 1 record",
-        "(1 haploid call, 2 of more than two alleles)",
+        "calls of more than two alleles, passed through: 1 site",
+        "haploid calls, written as haploid again: 1:7000-7000 (1 site, 1 sample)",
     ):
         assert words in lines, words
-    assert found.problems == ()
+    (problem,) = found.problems
+    assert "sample a has a haploid call at 1:7000, and is diploid on 1" in problem
 
 
 def test_calls_and_heterozygosity_are_those_of_bcftools(tmp_path):

@@ -231,7 +231,7 @@ def test_calls_are_hidden_as_a_target_lacks_them(panel, calves, tmp_path):
 
 
 def test_a_targets_sites_are_found_as_impute_finds_them(panel, calves, tmp_path):
-    """Contigs named chr, REF and ALT exchanged, haploid calls: impute takes such a file, and so does fit."""
+    """Contigs named chr, REF and ALT exchanged, calls of three alleles: impute takes such a file, and so does fit."""
     target = calves.take_samples(slice(0, 6)).take_sites(np.arange(0, N_SITES, 2))
     write_vcf(tmp_path / "plain.vcf.gz", target)
     plain = gzip.decompress((tmp_path / "plain.vcf.gz").read_bytes()).decode()
@@ -240,7 +240,7 @@ def test_a_targets_sites_are_found_as_impute_finds_them(panel, calves, tmp_path)
     for i in rows:
         lines[i][0] = f"chr{lines[i][0]}"
     lines[rows[3]][3:5] = lines[rows[3]][4:2:-1]
-    lines[rows[5]][9] = "1"
+    lines[rows[5]][9] = "1/1/1"
     text = "\n".join("\t".join(line) for line in lines) + "\n"
     (tmp_path / "target.vcf").write_text(text.replace("##contig=<ID=", "##contig=<ID=chr"))
     fitted = fit(settings(panel, "mode", typed=tmp_path / "target.vcf", holdout=0.0), tmp_path)

@@ -232,13 +232,13 @@ def test_records_left_out_are_listed(target, model, truth, tmp_path):
     assert names.count(twice) == 1 and names.count(flipped) == 1
 
 
-def test_a_site_with_haploid_calls_stands_once_as_it_was(target, model, truth, tmp_path):
-    """X in males, say: the model has the site too, and gives no second record of it."""
+def test_a_site_with_polyploid_calls_stands_once_as_it_was(target, model, truth, tmp_path):
+    """The model has the site too, and gives no second record of it."""
     lines = target.read_text().splitlines()
     of_site = {line.split("\t")[2]: n for n, line in enumerate(lines) if not line.startswith("#")}
     name = truth.sites["id"][30]
     row = lines[of_site[name]].split("\t")
-    lines[of_site[name]] = "\t".join([*row[:9], *("1" if i % 2 else call for i, call in enumerate(row[9:]))])
+    lines[of_site[name]] = "\t".join([*row[:9], *("1/1/1" if i % 2 else call for i, call in enumerate(row[9:]))])
     (tmp_path / "t.vcf").write_text("\n".join(lines) + "\n")
     outcome = impute_file(ImputeSettings(tmp_path / "t.vcf", tmp_path / "o.vcf", model=model), tmp_path / "runs")
     assert outcome.n_passed == 5 and outcome.n_sites == N_SITES - 1 and outcome.n_new_sites == 60

@@ -23,8 +23,8 @@ SPELLED = {
     ".|.": (-1, NO_CALL),
     "0/.": (-1, HALF),
     ".|1": (-1, HALF),
-    "0": (-1, HAPLOID),
-    "1": (-1, HAPLOID),
+    "0": (0, HAPLOID),
+    "1": (2, HAPLOID),
 }
 
 
@@ -55,6 +55,7 @@ def test_haploid_records_and_records_without_gt(tmp_path):
     assert found[0].kinds.tolist() == [HAPLOID, HAPLOID, NO_CALL]
     assert found[1].kinds.tolist() == [NO_CALL] * 3
     np.testing.assert_allclose(found[1].dosage, [0.5, 1, np.nan])
+    assert found[0].calls.tolist() == [0, 2, -1]
     assert found[2].dosage is None and found[2].posterior is None and np.isnan(found[2].quality)
     with pytest.raises(InputError, match="no genotypes"):
         records_of(write(tmp_path / "b.vcf", vcf_text(lines[1:2], ["a", "b", "c"])))
