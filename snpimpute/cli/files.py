@@ -232,6 +232,12 @@ def impute(
     ] = "simpute",
     imputers_from: ImputersFrom = None,
     trust: Trust = False,
+    use: Annotated[
+        str | None,
+        typer.Option(
+            help="Impute from genotype likelihoods, PL, GL or GP, in place of GT: for low-coverage sequencing."
+        ),
+    ] = None,
     keep_fields: Annotated[
         bool, typer.Option("--keep-fields", help="Keep the target's other INFO and FORMAT fields.")
     ] = False,
@@ -248,15 +254,20 @@ def impute(
       snpimpute impute target.vcf.gz -o imputed.bcf --model panel@champion
 
       snpimpute impute target.vcf.gz -o imputed.vcf.gz --no-panel
+
+      snpimpute impute lowcoverage.vcf.gz -o imputed.vcf.gz --use PL
     """
     import shlex
 
     from snpimpute import imputers
     from snpimpute.base.progress import watch
     from snpimpute.impute.run import ImputeSettings, impute_file
+    from snpimpute.io.likelihoods import FIELDS
 
     if model is not None and no_panel:
         raise InputError("--model and --no-panel exclude each other")
+    if use is not None and use not in FIELDS:
+        raise InputError(f"--use {use} is not known: give one of {', '.join(FIELDS)}")
     imputers.look_in(imputers_from or [])
     folder, version = (None, "") if no_panel else model_folder(model, runs)
     settings = ImputeSettings(
@@ -265,6 +276,7 @@ def impute(
         model=folder,
         version=version,
         trust=trust,
+        use=use,
         imputer=imputer,
         params={"mode": "joint"} if imputer == "beagle" else {},
         keep_fields=keep_fields,

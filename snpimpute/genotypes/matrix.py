@@ -30,12 +30,15 @@ class GenotypeMatrix:
         sites: one row per site: `contig` (str), `pos` (1-based int), `id`, `ref`, `alt` (str); unique, in file order. Several
             may be at one position, as those of a record with several ALTs.
         haplotypes: int8 (n_samples, n_sites, 2) alleles 0/1 when every call is phased and none is missing, else None.
+        likelihoods: float32 (n_samples, n_sites, 3) of genotypes 0, 1, 2, the largest 1, for targets whose calls are not known
+            for sure and therefore missing; all 1 = nothing known. None = calls are all there is.
     """
 
     calls: np.ndarray
     samples: pd.DataFrame
     sites: pd.DataFrame
     haplotypes: np.ndarray | None = None
+    likelihoods: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.calls.dtype != np.int8 or self.calls.shape != (len(self.samples), len(self.sites)):
@@ -44,6 +47,8 @@ class GenotypeMatrix:
             )
         if self.haplotypes is not None and self.haplotypes.shape != (*self.calls.shape, 2):
             raise ValueError(f"haplotypes must be (n_samples, n_sites, 2), got {self.haplotypes.shape}")
+        if self.likelihoods is not None and self.likelihoods.shape != (*self.calls.shape, 3):
+            raise ValueError(f"likelihoods must be (n_samples, n_sites, 3), got {self.likelihoods.shape}")
 
     @property
     def n_samples(self) -> int:
@@ -68,6 +73,7 @@ class GenotypeMatrix:
             calls=self.calls[rows],
             samples=self.samples.iloc[rows].reset_index(drop=True),
             haplotypes=None if self.haplotypes is None else self.haplotypes[rows],
+            likelihoods=None if self.likelihoods is None else self.likelihoods[rows],
         )
 
     def take_sites(self, index: Any) -> GenotypeMatrix:
@@ -78,6 +84,7 @@ class GenotypeMatrix:
             calls=self.calls[:, columns],
             sites=self.sites.iloc[columns].reset_index(drop=True),
             haplotypes=None if self.haplotypes is None else self.haplotypes[:, columns],
+            likelihoods=None if self.likelihoods is None else self.likelihoods[:, columns],
         )
 
     def hide(self, hidden: np.ndarray) -> GenotypeMatrix:

@@ -26,7 +26,9 @@ from snpimpute.io.records import HALF, HAPLOID, N_KINDS, PHASED, POLYPLOID, UNPH
 from snpimpute.io.stream import streamed
 
 
-def check_target(target: Path, panel: PanelSites, *, samples: pd.DataFrame | None = None) -> TargetCheck:
+def check_target(
+    target: Path, panel: PanelSites, *, samples: pd.DataFrame | None = None, use: str | None = None
+) -> TargetCheck:
     """Compare a target with a panel, record by record.
 
     Memory grows with the number of sites plus samples, not with their product.
@@ -36,6 +38,7 @@ def check_target(target: Path, panel: PanelSites, *, samples: pd.DataFrame | Non
         panel: sites to compare the target with.
         samples: a sample table (io.samples.read_samples); its columns sire and dam name the trios whose calls are tested
             for conflicts. Rows of samples that the target lacks are ignored.
+        use: FORMAT field of likelihoods whose likeliest genotypes are checked in place of GT; None = GT.
 
     Returns:
         The findings. Alleles A/T and C/G do not show their strand. Such sites count as being on the panel's strand if no
@@ -44,7 +47,7 @@ def check_target(target: Path, panel: PanelSites, *, samples: pd.DataFrame | Non
     Raises:
         InputError: the target cannot be read at all: see io.stream.streamed.
     """
-    with streamed(target) as (stream,):
+    with streamed(target, likelihoods=use) as (stream,):
         table = None if samples is None else _require_samples_in(samples, stream)
         tally = _Tally(stream.names, Trios.of(stream.names, table))
         for record in stream.records:

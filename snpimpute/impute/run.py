@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,23 +17,25 @@ from snpimpute import __version__, imputers
 from snpimpute.base.alone import made_alone
 from snpimpute.base.digests import digest, file_digest
 from snpimpute.base.errors import InputError
-from snpimpute.base.files import save_array, write_text, written_beside
+from snpimpute.base.files import write_text
 from snpimpute.base.processes import in_shares
 from snpimpute.base.progress import Watch
 from snpimpute.base.sources import source_digest
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS
 from snpimpute.impute.check import check_target
 from snpimpute.impute.findings import TargetCheck
+from snpimpute.impute.layout import lay_out_target
 from snpimpute.impute.matching import ALLELES, MULTIALLELIC, NOT_DIPLOID, OUTSIDE, SWAPPED, UNKNOWN, USABLE, PanelSites
-from snpimpute.impute.ploidy import as_haploid, fill_ploidy, haploid_calls, ploidy_of_calls, told_ploidy
+from snpimpute.impute.ploidy import as_haploid, haploid_calls
 from snpimpute.impute.rows import Rows
-from snpimpute.impute.steps import VARYING_FILE, WINDOWS_IMPUTED, impute_windows, imputed_file, load_window_posterior
+from snpimpute.impute.steps import WINDOWS_IMPUTED, impute_windows, imputed_file, load_window_posterior
 from snpimpute.impute.windows import Window, WindowedModel, cut_by_sites, weights_in
+from snpimpute.imputers.contract import LIKELIHOODS
 from snpimpute.io.imputed import ImputedSites, ImputedWriter
 from snpimpute.io.joined import JoinedSite, joined_line
 from snpimpute.io.output import require_plink_names
-from snpimpute.io.records import PHASED, Record, split
-from snpimpute.io.spool import empty_spool, spooled
+from snpimpute.io.records import NO_CALL, PHASED, Record
+from snpimpute.io.spool import spooled
 from snpimpute.io.stream import files_of, streamed
 
 NO_PANEL = "NOPANEL"
@@ -54,6 +55,7 @@ class ImputeSettings:
         trust: run the commands of a program's description that stands in the model's folder alone.
         imputer, params: without a model: an imputer that needs no panel, and its parameters.
         window: number of sites in a window, without a model.
+        use: FORMAT field of likelihoods (PL, GL or GP) to impute from in place of GT; None = GT.
         keep_fields: whether other INFO and FORMAT fields of the target are kept.
         seed: seed of every random choice.
         threads: processor threads.
@@ -68,6 +70,7 @@ class ImputeSettings:
     imputer: str = "simpute"
     params: Mapping[str, Any] = field(default_factory=dict)
     window: int = 500
+    use: str | None = None
     keep_fields: bool = False
     seed: int = 1
     threads: int = 1
@@ -89,6 +92,7 @@ class Outcome:
         n_left_out: number of records of the target that are not in the output.
         left_out_list: table of these beside the output (contig, pos, id, ref, alt, reason, explanation); None if there
             are none, or if the output is standard output.
+        use: FORMAT field of the likelihoods that calls were imputed from; None = from calls.
     """
 
     case: str
@@ -100,12 +104,13 @@ class Outcome:
     n_passed: int
     n_left_out: int
     left_out_list: Path | None = None
+    use: str | None = None
 
     def summary_lines(self) -> list[str]:
         """Return the result as lines of text for the user."""
         lines = [
             f"{self.case}: {self.n_samples} samples, {self.n_sites} sites written, {self.n_new_sites} of them not in the "
-            f"target, {self.n_holes} missing calls at its own sites imputed"
+            f"target, {self.n_holes} {'calls at its own sites imputed from ' + self.use if self.use else 'missing calls at its own sites imputed'}"
         ]
         if swapped := self.check.counts.get("swapped", int((self.check.sites.kind == SWAPPED).sum())):
             lines.append(f"{swapped} sites had REF and ALT exchanged: repaired")
@@ -135,6 +140,8 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
     if settings.output is not None and settings.output.exists() and settings.output.samefile(settings.target):
         raise InputError(f"{settings.output} is the target itself, which is not overwritten: give another name with -o")
     model = None if settings.model is None else WindowedModel.verified(settings.model, trust=settings.trust)
+    if settings.use is not None:
+        _require_likelihoods_handled(settings, model)
     if model is None:
         _require_no_panel(settings)
         panel = PanelSites.of_file(settings.target)
@@ -146,7 +153,7 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
         panel = PanelSites(table[list(SITE_COLUMNS)], frequency, of_model, record=record, haploid=haploid)
         varying, n_panel = np.flatnonzero(table["varies"]), int(model.about.get("n_samples", 0))
     watch.stage(f"check {settings.target.name}")
-    check = check_target(settings.target, panel)
+    check = check_target(settings.target, panel, use=settings.use)
     check.require_imputable()
     rows = Rows.of(panel, check, varying, n_panel)
     require_plink_names(settings.output, check.samples["sample"].tolist())
@@ -155,7 +162,7 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
     windows = cut_by_sites(panel.sites, settings.window) if model is None else model.windows
     work = runs / "impute" / _work_digest(settings, model)[:16]
     with made_alone(work, watch):
-        numbers = _lay_out_target(settings, model, check, rows, windows, work)
+        numbers = lay_out_target(settings, model, check, rows, windows, work)
         typed = np.isin(rows.varying, rows.of_target)
         if empty := sum(not typed[windows[n].sites].any() for n in numbers):
             watch.warn(
@@ -194,62 +201,23 @@ def _require_no_panel(settings: ImputeSettings) -> None:
         )
 
 
+def _require_likelihoods_handled(settings: ImputeSettings, model: WindowedModel | None) -> None:
+    cls = imputers.load(settings.imputer) if model is None else model.imputer_class
+    if LIKELIHOODS not in cls.handles:
+        able = [name for name in imputers.names() if LIKELIHOODS in imputers.load(name).handles]
+        raise InputError(
+            f"imputer {cls.name} works from calls: --use {settings.use} needs a model of {' or '.join(able)} (snpimpute fit --imputer "
+            f"{able[0]}); without --use it takes GT"
+        )
+
+
 def _work_digest(settings: ImputeSettings, model: WindowedModel | None) -> str:
     contents = [file_digest(path) if path.is_file() else "" for path in files_of(settings.target)]
     alone = [settings.imputer, dict(settings.params), settings.window, settings.seed]
+    use = settings.use or "GT"
     cls = imputers.load(settings.imputer) if model is None else model.imputer_class
     code = source_digest("snpimpute.impute.steps", without=imputers.DISCOVERY)
-    return digest([contents, alone if model is None else model.about, code, imputers.decided_by(cls)])
-
-
-# ---------------------------------------------------------------------- the target's calls at the model's sites
-
-
-def _lay_out_target(
-    settings: ImputeSettings,
-    model: WindowedModel | None,
-    check: TargetCheck,
-    rows: Rows,
-    windows: list[Window],
-    work: Path,
-) -> list[int]:
-    """Write the files that the windows' processes read; return the numbers of the windows on the target's contigs."""
-    if not (work / "target").exists():
-        with written_beside(work / "target") as beside:
-            beside.mkdir()
-            calls = empty_spool(beside, pd.DataFrame({"sample": check.samples["sample"]}), rows.sites)
-            save_array(beside / VARYING_FILE, rows.varying)
-            swapped = (check.sites["kind"] == SWAPPED).to_numpy()
-            told = told_ploidy(beside, calls.shape) if check.counts["haploid_calls"] else None
-            site = 0
-            with streamed(settings.target) as (stream,):
-                for number, record in enumerate(stream.records):
-                    for row in rows.groups[rows.group_of[number]] if number in rows.group_of else ():
-                        calls[row] = np.where(record.calls != MISSING, 0, MISSING)  # ALTs that the record lacks
-                        if told is not None:
-                            told[row] = ploidy_of_calls(record)
-                    for part in split(record):
-                        if rows.of_target[site] >= 0:
-                            observed = part.calls
-                            turned = np.where(observed != MISSING, 2 - observed, observed)
-                            calls[rows.of_target[site]] = turned if swapped[site] else observed
-                            if told is not None:
-                                told[rows.of_target[site]] = ploidy_of_calls(part)
-                        site += 1
-            calls.flush()
-            if told is not None:
-                fill_ploidy(told, rows.sites, rows.haploid)
-    plan = {
-        "model": None if model is None else str(model.folder.absolute()),
-        "trust": settings.trust,
-        "imputer": settings.imputer,
-        "params": dict(settings.params),
-        "seed": settings.seed,
-        "windows": [[w.contig, w.start, w.stop] for w in windows],
-    }
-    write_text(work / "plan.json", json.dumps(plan) + "\n")
-    there = set(check.contigs.values())
-    return [number for number, window in enumerate(windows) if window.contig in there]
+    return digest([contents, use, alone if model is None else model.about, code, imputers.decided_by(cls)])
 
 
 def blend_windows(windows: list[Window], contig: str, work: Path) -> Iterator[tuple[int, np.ndarray]]:
@@ -306,7 +274,7 @@ def _write(
         "data_digest": "" if model is None else model.about["panel_digest"],
     }
     n_holes = n_passed = n_left_out = 0
-    with streamed(settings.target, lines=True) as (stream,):
+    with streamed(settings.target, lines=True, likelihoods=settings.use) as (stream,):
         writer = ImputedWriter(
             settings.output,
             stream.header,
@@ -320,7 +288,8 @@ def _write(
             fam=stream.fam,
         )
         with writer:
-            found_records = zip(own.itertuples(), stream.records, strict=True)
+            records = stream.records if settings.use is None else map(_without_calls, stream.records)
+            found_records = zip(own.itertuples(), records, strict=True)
             waiting = next(found_records, None)
             written = 0
             for contig in contigs:
@@ -374,7 +343,14 @@ def _write(
                     else:
                         n_left_out += 1
                     waiting = next(found_records, None)
-    return Outcome(case, check, target.n_samples, n_sites, n_sites - n_usable, n_holes, n_passed, n_left_out)
+    return Outcome(
+        case, check, target.n_samples, n_sites, n_sites - n_usable, n_holes, n_passed, n_left_out, use=settings.use
+    )
+
+
+def _without_calls(record: Record) -> Record:
+    """Return a record whose calls are all imputed, because its likelihoods were used in their place."""
+    return replace(record, alleles=np.full_like(record.alleles, MISSING), kinds=np.full_like(record.kinds, NO_CALL))
 
 
 def _own_records(check: TargetCheck, rows: Rows) -> pd.DataFrame:

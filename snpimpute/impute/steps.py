@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from snpimpute.dataset.masks import array_masks
 from snpimpute.dataset.splits import split_samples
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GenotypeMatrix
+from snpimpute.impute.likelihoods import likelihoods_at
 from snpimpute.impute.windows import Window, WindowedModel, owned_by, window_posterior
 from snpimpute.imputers.contract import Report, Validation
 from snpimpute.io.spool import spooled
@@ -197,7 +199,8 @@ def impute_windows(home: str, numbers: list[int]) -> None:
     windows = [Window(*window) for window in plan["windows"]]
     model = None if plan["model"] is None else WindowedModel(Path(plan["model"]), trust=plan["trust"])
     for number in numbers:
-        part = target.take_sites(varying[windows[number].sites])
+        rows = varying[windows[number].sites]
+        part = replace(target.take_sites(rows), likelihoods=likelihoods_at(place / "target", rows, target.n_samples))
         if model is not None:
             posterior = window_posterior(model, number, part)
         else:

@@ -82,45 +82,52 @@ class Copying:
         self.params = params
         self.seed = seed
 
-    def posterior(self, calls: np.ndarray) -> np.ndarray:
+    def posterior(self, calls: np.ndarray, likelihoods: np.ndarray | None = None) -> np.ndarray:
         """Return the posterior of a sample, float32 (n_sites, 3).
 
         Args:
-            calls: int8 (n_sites,), -1 = missing; at least one is observed.
+            calls: int8 (n_sites,), -1 = missing.
+            likelihoods: float32 (n_sites, 3) in place of calls, all alike = nothing known; None = calls. Of either at least one
+                is observed.
         """
-        observed = np.flatnonzero(calls != MISSING)
-        chosen, copied_share = self._choose_haplotypes(calls[observed], observed)
+        given = LIKELIHOODS[calls] if likelihoods is None else likelihoods.astype(np.float32)
+        observed = np.flatnonzero(given.min(axis=1) < 1)
+        key = zlib.crc32((calls[observed] if likelihoods is None else given[observed]).tobytes())
+        chosen, copied_share = self._choose_haplotypes(given[observed], observed, key)
         weight = copied_share[chosen] + self.params.uniform / len(chosen)
-        return self._sum_over_pairs(calls, self.haplotypes.alleles(chosen), weight / weight.sum())
+        return self._sum_over_pairs(given[observed], observed, self.haplotypes.alleles(chosen), weight / weight.sum())
 
     def pairs(self, calls: np.ndarray) -> np.ndarray:
         """Draw pairs of haplotypes of a sample, int8 (draws, 2, n_sites); each adds up to its observed calls."""
         sites, observed = np.arange(len(calls)), np.flatnonzero(calls != MISSING)
         chosen = np.arange(min(self.haplotypes.n_haplotypes, self.params.first_states))
         if len(observed):
-            chosen, _ = self._choose_haplotypes(calls[observed], observed)
-        return self._draw_pairs(calls, sites, chosen[: self.params.first_states])
+            key = zlib.crc32(calls[observed].tobytes())
+            chosen, _ = self._choose_haplotypes(LIKELIHOODS[calls[observed]], observed, key)
+        key = zlib.crc32(calls.tobytes())
+        return self._draw_pairs(LIKELIHOODS[calls], sites, chosen[: self.params.first_states], key)
 
-    def _choose_haplotypes(self, calls: np.ndarray, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _choose_haplotypes(self, given: np.ndarray, observed: np.ndarray, key: int) -> tuple[np.ndarray, np.ndarray]:
         """Choose the haplotypes that resemble a sample.
 
         Args:
-            calls: int8 (n_observed,), the sample's observed calls.
-            observed: int (n_observed,), their sites.
+            given: float32 (n_observed, 3), the likelihoods of the genotypes at the observed sites.
+            observed: int (n_observed,), these sites.
+            key: a number made of what was observed, for the draws.
 
         Returns:
             int (K,), the haplotypes chosen, best first; float32 (R,), see `_copied_share`.
         """
-        copied_share = self._copied_share(calls, observed)  # (R,)
+        copied_share = self._copied_share(given, observed)  # (R,)
         best = np.argsort(-copied_share, kind="stable")[: self.params.first_states]
-        drawn = self._draw_pairs(calls, observed, best).reshape(-1, len(observed))
+        drawn = self._draw_pairs(given, observed, best, key).reshape(-1, len(observed))
         rankings = [*(self._resemblance(haplotype, observed) for haplotype in drawn), copied_share]
         return self._best_in_turn(np.stack(rankings)), copied_share
 
     # ------------------------------------------------------------------ one copy at a time
 
-    def _copied_share(self, calls: np.ndarray, observed: np.ndarray) -> np.ndarray:
-        """Return the share of the sample copied from each haplotype, float32 (R,).
+    def _copied_share(self, given: np.ndarray, observed: np.ndarray) -> np.ndarray:
+        """Return the share of the sample copied from each haplotype, float32 (R,); `given` is that of `_choose_haplotypes`.
 
         Only one allele of each call is modelled as a copy; the other is drawn from the panel's frequencies.
         """
@@ -128,7 +135,7 @@ class Copying:
         likelihood = []
         for one in (self.error, 1 - self.error):  # P(this allele is the alternate), if 0 or 1 is copied
             genotypes = [(1 - one) * (1 - other), one * (1 - other) + (1 - one) * other, one * other]
-            likelihood.append(np.choose(calls, genotypes))
+            likelihood.append((given * np.stack(genotypes, axis=1)).sum(axis=1))
         return self._usage(np.stack(likelihood, axis=1), observed)[0]
 
     def _resemblance(self, drawn: np.ndarray, observed: np.ndarray) -> np.ndarray:
@@ -170,46 +177,50 @@ class Copying:
 
     # ------------------------------------------------------------------ pairs
 
-    def _draw_pairs(self, calls: np.ndarray, sites: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    def _draw_pairs(self, given: np.ndarray, sites: np.ndarray, chosen: np.ndarray, key: int) -> np.ndarray:
         """Draw pairs of haplotypes at these sites from the diploid model, int8 (draws, 2, n_sites).
 
+        They add up to genotypes that are sure.
+
         Args:
-            calls: int8 (n_sites,), -1 = missing.
+            given: float32 (n_sites, 3), likelihoods of the genotypes.
             sites: int (n_sites,).
             chosen: int (K,), the haplotypes that pairs are made of.
+            key: seed of the draws, beside the model's.
         """
         from snpimpute.imputers import _recursions
 
         copied = self.haplotypes.alleles(chosen)[sites]
         switches = self._switch_probabilities(sites)
         start = np.full(len(chosen), 1 / len(chosen), dtype=np.float32)
-        forward = _recursions.forward_pairs(copied, LIKELIHOODS[calls], self.error, switches, start)
-        rng = np.random.default_rng([self.seed, zlib.crc32(calls.tobytes())])
-        states = _recursions.draw_pairs(forward, switches, start, rng.random((self.params.draws, len(calls), 2)))
-        out = copied[np.arange(len(calls)), states].astype(np.int8)
+        forward = _recursions.forward_pairs(copied, given, self.error, switches, start)
+        rng = np.random.default_rng([self.seed, key])
+        states = _recursions.draw_pairs(forward, switches, start, rng.random((self.params.draws, len(sites), 2)))
+        out = copied[np.arange(len(sites)), states].astype(np.int8)
+        calls = np.where((given > 0).sum(axis=1) == 1, given.argmax(axis=1), MISSING).astype(np.int8)
         for pair in out:
             wrong = (pair.sum(axis=0) != calls) & (calls != MISSING)
             first = np.where(calls == 1, rng.random(len(calls)) < 0.5, calls == 2)
             pair[:, wrong] = np.stack([first, calls - first])[:, wrong]
         return out
 
-    def _sum_over_pairs(self, calls: np.ndarray, alleles: np.ndarray, start: np.ndarray) -> np.ndarray:
+    def _sum_over_pairs(
+        self, given: np.ndarray, observed: np.ndarray, alleles: np.ndarray, start: np.ndarray
+    ) -> np.ndarray:
         """Return the posterior by forward-backward over pairs of haplotypes, float32 (n_sites, 3).
 
-        Steps go from one observed site to the next; the posterior of sites between follows from both ends. An observed
-        call has all weight on itself.
+        Steps go from one observed site to the next; the posterior of sites between follows from both ends.
 
         Args:
-            calls: int8 (n_sites,), -1 = missing.
+            given, observed: see `_choose_haplotypes`.
             alleles: uint8 (n_sites, K), of the haplotypes.
             start: (K,), probabilities of the haplotypes where copying begins or switches.
         """
         from snpimpute.imputers import _recursions
 
-        observed = np.flatnonzero(calls != MISSING)
         switches = self._switch_probabilities(observed)
         return _recursions.posterior(
-            alleles, observed, LIKELIHOODS[calls[observed]], self.error, switches, self.place, self.switch_rate,
+            alleles, observed, given, self.error, switches, self.place, self.switch_rate,
             start.astype(np.float32),
         )  # fmt: skip
 

@@ -233,7 +233,7 @@ def draw_pairs(forward, switches, start, drawn):  # type: ignore[no-untyped-def]
 
 @compiled
 def posterior(alleles, observed, likelihoods, error, switches, place, switch_rate, start):  # type: ignore[no-untyped-def]
-    """Return the posterior of a sample, (n_sites, 3), by forward-backward over pairs; an observed call is certain.
+    """Return the posterior of a sample, (n_sites, 3), by forward-backward over pairs.
 
     Of the forward recursion every √n-th site is kept, and the sites between are worked out again when the backward
     recursion comes to them: less to hold is also faster.
@@ -269,9 +269,9 @@ def posterior(alleles, observed, likelihoods, error, switches, place, switch_rat
             left, right = place[max(begin, 0)], place[min(end, n_sites - 1)]
             between(alleles, begin + 1, end, place, left, right, switch_rate, start, reached, backward, out)
         if k >= 0:
-            out[begin] = likelihoods[k]
             if k + 1 < n_observed:
                 total = go_back(backward, start, np.float32(1) - switches[k + 1])
+            given_pairs(alleles[begin], likelihoods[k], error, reached, backward, out[begin])
             given_one(alleles[begin], likelihoods[k], error, of_reference, of_alternate)
             scale = np.float32(n_states * n_states) / total
             for i in range(n_states):
@@ -279,6 +279,48 @@ def posterior(alleles, observed, likelihoods, error, switches, place, switch_rat
                 for j in range(n_states):
                     backward[i, j] *= like[j] * scale
     return out
+
+
+@compiled
+def given_pairs(copied, likelihood, error, reached, ahead, out):  # type: ignore[no-untyped-def]
+    """Write the posterior of the genotypes at an observed site, (3,): a call is certain, likelihoods are weighed by the pairs.
+
+    Args:
+        copied: uint8 (K,), alleles of the haplotypes at the site.
+        likelihood, error: see `given_one`.
+        reached: (K, K), probabilities of the pairs given the calls up to this site, up to a factor.
+        ahead: (K, K), probabilities of the calls behind the site, given the pair at the site, up to a factor.
+        out: (3,), written.
+    """
+    top = max(likelihood[0], likelihood[1], likelihood[2])
+    if likelihood[0] + likelihood[1] + likelihood[2] == top:
+        for g in range(3):
+            out[g] = likelihood[g] / top
+        return
+    n_states = len(copied)
+    of_copies = np.zeros(3, dtype=np.float64)  # pairs with so many copies of the alternate allele
+    for i in range(n_states):
+        with_0 = with_1 = np.float32(0)
+        for j in range(n_states):
+            value = reached[i, j] * ahead[i, j]
+            with_1 += value * copied[j]
+            with_0 += value
+        of_copies[copied[i]] += with_0 - with_1
+        of_copies[copied[i] + 1] += with_1
+    right = np.float64(1) - error
+    total = 0.0
+    for g in range(3):
+        out[g] = 0
+    for copies in range(3):
+        first, second = (right if copies == 2 else np.float64(error)), (right if copies > 0 else np.float64(error))
+        chances = (1 - first) * (1 - second), first * (1 - second) + (1 - first) * second, first * second
+        whole = chances[0] * likelihood[0] + chances[1] * likelihood[1] + chances[2] * likelihood[2]
+        if whole > 0 and of_copies[copies] > 0:
+            total += of_copies[copies]
+            for g in range(3):
+                out[g] += of_copies[copies] * chances[g] * likelihood[g] / whole
+    for g in range(3):
+        out[g] /= total
 
 
 @compiled

@@ -25,6 +25,7 @@ from snpimpute.genotypes.matrix import GENOTYPES, MISSING, GenotypeMatrix, requi
 from snpimpute.metrics.scores import f1_macro
 
 HAPLOTYPE_WINDOW = "5000"  # `fit_window` of models of haplotypes: 250 typed sites where an array types one in twenty
+LIKELIHOODS = "likelihoods"  # of genotypes, which an imputer may handle in place of calls
 MIN_SEEN = 2  # a sample with fewer observed sites gets the panel's genotype frequencies
 
 Report = Callable[[int, float], None]  # called as report(step, score)
@@ -107,6 +108,7 @@ class Imputer(ABC):
     description: ClassVar[str]
     framework: ClassVar[str | None] = None
     learns_in_epochs: ClassVar[bool] = False  # if so, it uses validation to stop and training masks to learn
+    handles: ClassVar[frozenset[str]] = frozenset()  # what it takes beyond calls 0, 1, 2: LIKELIHOODS in their place
     Params: ClassVar[type[Params]] = Params
     needs_panel: bool = True  # False: it learns from the target, and the panel may have no samples
     starts: ClassVar[Sequence[Mapping[str, Any]]] = ()  # parameters that did well on some data; studies try them early
@@ -241,20 +243,23 @@ class Imputer(ABC):
         """Return the posterior probability of genotypes 0, 1, 2 for every sample and site of `target`.
 
         Calls may be missing in any pattern. An observed call has all its weight on itself; a sample with fewer than two
-        observed sites gets the panel's genotype frequencies, unless the imputer learns from the target.
+        observed sites gets the panel's genotype frequencies, unless the imputer learns from the target. Likelihoods, where the
+        target has them, count as observed unless all are alike.
 
         Returns:
             float32 (n_samples, n_sites, 3); rows sum to 1.
 
         Raises:
-            InputError: the target's sites or alleles are not those of the panel (names the first difference).
+            InputError: the target's sites or alleles are not those of the panel (names the first difference), or it has
+                likelihoods that the imputer does not handle.
         """
         require_same_sites(self.sites, target.sites, f"imputer {self.name}")
+        self.require_handled(target)
         missing = target.calls == MISSING
         to_impute = np.ones(target.n_samples, dtype=bool)
         if self.needs_panel:
-            n_seen = target.n_sites - missing.sum(axis=1)
-            to_impute = (n_seen >= MIN_SEEN) & (n_seen < target.n_sites)
+            n_seen = observed(target).sum(axis=1)
+            to_impute = (n_seen >= MIN_SEEN) & missing.any(axis=1)
         by_frequency = np.broadcast_to(self.frequencies, (*missing.shape, 3))
         if not (missing & to_impute[:, None]).any():
             posterior = by_frequency.copy()
@@ -269,6 +274,14 @@ class Imputer(ABC):
         for genotype in GENOTYPES:
             np.copyto(posterior[:, :, genotype], target.calls == genotype, where=~missing)
         return posterior
+
+    @classmethod
+    def require_handled(cls, target: GenotypeMatrix) -> None:
+        """Raise InputError if the target has likelihoods and the imputer cannot use them."""
+        if target.likelihoods is not None and LIKELIHOODS not in cls.handles:
+            raise InputError(
+                f"imputer {cls.name} works from calls, not from likelihoods: impute from GT, or fit mosaic"
+            )
 
     def save(self, folder: Path) -> None:
         """Write the fitted imputer, its sites and a table of checksums into a new folder, without pickle."""
@@ -341,6 +354,12 @@ class Imputed:
     posterior: np.ndarray
     calls: np.ndarray
     dosages: np.ndarray
+
+
+def observed(target: GenotypeMatrix) -> np.ndarray:
+    """Return where something is known of a call, bool (n_samples, n_sites): the call, or likelihoods that differ."""
+    seen = target.calls != MISSING
+    return seen if target.likelihoods is None else seen | (target.likelihoods.min(axis=2) < 1)
 
 
 class GivesPosterior(Protocol):

@@ -24,7 +24,16 @@ from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, contig_slices
 from snpimpute.imputers._copying import Copying, Haplotypes, places_of_bits
 from snpimpute.imputers.beagle import Beagle
-from snpimpute.imputers.contract import HAPLOTYPE_WINDOW, MIN_SEEN, Imputer, Params, Report, Validation
+from snpimpute.imputers.contract import (
+    HAPLOTYPE_WINDOW,
+    LIKELIHOODS,
+    MIN_SEEN,
+    Imputer,
+    Params,
+    Report,
+    Validation,
+    observed,
+)
 
 SWITCHES = (0.0003, 0.0006, 0.001, 0.002, 0.003, 0.006, 0.01, 0.02, 0.03)  # `fit` chooses from them if none is given
 USUAL_SWITCH = 0.003
@@ -107,6 +116,7 @@ class Mosaic(Imputer):
 
     description = "diploid copying model over panel haplotypes chosen for each sample, without phasing it"
     fit_window = HAPLOTYPE_WINDOW
+    handles = frozenset({LIKELIHOODS})
     Params = MosaicParams
 
     switch: float
@@ -256,18 +266,26 @@ class Mosaic(Imputer):
     def _posterior(self, target: GenotypeMatrix) -> np.ndarray:
         from threadpoolctl import threadpool_limits
 
+        seen = observed(target)
+        likelihoods = itertools.repeat(None) if target.likelihoods is None else target.likelihoods
         with threadpool_limits(1), ThreadPoolExecutor(self.threads) as pool:
-            return np.stack(list(pool.map(self._posterior_of_sample, target.calls)))
+            return np.stack(list(pool.map(self._posterior_of_sample, target.calls, seen, likelihoods)))
 
-    def _posterior_of_sample(self, calls: np.ndarray) -> np.ndarray:
-        """Return the posterior of one sample, float32 (n_sites, 3), from its calls, int8 (n_sites,)."""
+    def _posterior_of_sample(self, calls: np.ndarray, seen: np.ndarray, likelihoods: np.ndarray | None) -> np.ndarray:
+        """Return the posterior of one sample, float32 (n_sites, 3).
+
+        Args:
+            calls: int8 (n_sites,), -1 = missing.
+            seen: bool (n_sites,), where a call or likelihoods are known.
+            likelihoods: float32 (n_sites, 3) in place of calls, None = calls.
+        """
         out = self.frequencies.astype(np.float32)
-        for stretch in self._stretches(calls != MISSING):
+        for stretch in self._stretches(seen):
             sites, inner = slice(stretch.begin, stretch.end), slice(stretch.first, stretch.last)
-            if (calls[inner] == MISSING).any() and (calls[sites] != MISSING).sum() >= MIN_SEEN:
+            if (calls[inner] == MISSING).any() and seen[sites].sum() >= MIN_SEEN:
                 haplotypes = self._haplotypes.between(stretch.begin, stretch.end)
                 copying = Copying(haplotypes, self._place[sites], self.switch, self.params, self.seed)
-                posterior = copying.posterior(calls[sites])
+                posterior = copying.posterior(calls[sites], None if likelihoods is None else likelihoods[sites])
                 out[inner] = posterior[stretch.first - stretch.begin : stretch.last - stretch.begin]
         return out
 

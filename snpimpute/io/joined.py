@@ -123,7 +123,8 @@ def joined_line(site: JoinedSite, keep_fields: bool = False, ties_lean: bool = F
 def _text(numbers: list[int], n_alts: int, ties_lean: bool) -> str:
     """Return the text of a call: two alleles, whether phased, imputed, haploid, DS of each ALT and GP, in hundredths."""
     first, second, phased, imputed, haploid, *hundredths = numbers
-    doses, probabilities = hundredths[:n_alts], hundredths[n_alts:]
+    doses: list[float] = list(hundredths[:n_alts])
+    probabilities = hundredths[n_alts:]
     if haploid:
         probabilities = [probabilities[place] for place in homozygous(n_alts)]
     if (

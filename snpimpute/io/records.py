@@ -54,6 +54,8 @@ class Record:
             None where the record has none or none was asked for.
         posterior: float32 (n_samples, n_genotypes) FORMAT/GP, diploid genotypes in VCF's order, haploid ones as homozygotes;
             NaN = missing; None likewise, or where it is of neither.
+        likelihoods: float32 (n_samples, n_genotypes), the largest 1, see `likelihoods.likelihoods_of`; the calls are then the
+            likeliest. None where none were asked for.
         quality: INFO/DR2 (or R2, or INFO), NaN where there is none; the first, where each ALT has its own.
         line: the VCF line, without its end; empty where none was asked for. A bed's is made up, with GT alone.
         has_calls: whether the record has GT at all.
@@ -80,6 +82,7 @@ class Record:
     qualities: tuple[float, ...] = ()
     phase_sets: bool = False
     allele: int = 1
+    likelihoods: np.ndarray | None = None
 
     @property
     def calls(self) -> np.ndarray:
@@ -140,9 +143,19 @@ def split(record: Record) -> list[Record]:
                 posterior=None if record.posterior is None else record.posterior @ copies_of(number, len(record.alts)),
                 quality=record.qualities[number - 1] if len(record.qualities) == len(record.alts) else record.quality,
                 allele=number,
+                likelihoods=None
+                if record.likelihoods is None
+                else _of_copies(record.likelihoods, number, len(record.alts)),
             )
         )
     return parts
+
+
+def _of_copies(likelihoods: np.ndarray, allele: int, n_alts: int) -> np.ndarray:
+    """Return likelihoods of 0, 1, 2 copies of an allele, float32 (n_samples, 3): of the likeliest genotype with so many."""
+    copies = (genotypes_of(n_alts) == allele).sum(axis=1)
+    of_copies = np.stack([likelihoods[:, copies == n].max(axis=1) for n in range(3)], axis=1)
+    return of_copies / of_copies.max(axis=1, keepdims=True)
 
 
 def genotypes_of(n_alts: int) -> np.ndarray:

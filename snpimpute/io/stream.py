@@ -24,6 +24,7 @@ def streamed(
     accept: Accept | None = None,
     dosages: bool = False,
     lines: bool = False,
+    likelihoods: str | None = None,
 ) -> Iterator[tuple[Stream, ...]]:
     """Open genotype files (VCF, BCF, PLINK 1 by its .bed, or PLINK 2 by its .pgen) to read side by side, record by record.
 
@@ -35,6 +36,7 @@ def streamed(
         accept: tells whether a record's calls are wanted; other records are skipped without decoding their calls.
         dosages: whether to read DS, GP and the estimated r² too.
         lines: whether records have their line of text.
+        likelihoods: FORMAT field (PL, GL or GP) to read in place of GT; a VCF or BCF has them. None = GT.
 
     Raises:
         InputError: on opening, a file is missing, broken, of another kind, lacks what is asked of it, or names no
@@ -47,7 +49,9 @@ def streamed(
         def open_stream(path: Path) -> Stream:
             options = {"region": region, "samples": samples, "accept": accept, "lines": lines}
             if path.name.lower().endswith(VCF_SUFFIXES):
-                return vcf_stream(path, messages, dosages=dosages, **options)  # type: ignore[arg-type]
+                return vcf_stream(path, messages, dosages=dosages, likelihoods=likelihoods, **options)  # type: ignore[arg-type]
+            if likelihoods is not None:
+                raise InputError(f"{path} is no VCF or BCF: only these have {likelihoods}")
             if path.name.lower().endswith(".bed"):
                 return plink_stream(path, **options)  # type: ignore[arg-type]
             if path.name.lower().endswith(".pgen"):

@@ -20,6 +20,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING
 from snpimpute.io.bgzf import has_end_block, is_bgzipped
 from snpimpute.io.filters import Region, chosen_rows, parse_regions, require_contig
+from snpimpute.io.likelihoods import likeliest_calls, likelihoods_of
 from snpimpute.io.records import (
     HALF,
     HAPLOID,
@@ -54,6 +55,7 @@ def vcf_stream(
     accept: Accept | None = None,
     dosages: bool = False,
     lines: bool = False,
+    likelihoods: str | None = None,
     contigs: Mapping[str, str] | None = None,
 ) -> Stream:
     """Open a VCF (plain, gzipped or bgzipped) or BCF as a stream.
@@ -61,7 +63,7 @@ def vcf_stream(
     Args:
         path: the file.
         messages: returns what htslib has printed so far (see `htslib_messages`).
-        region, samples, accept, dosages, lines: see `stream.streamed`.
+        region, samples, accept, dosages, lines, likelihoods: see `stream.streamed`.
         contigs: contig in the file → the name that it has in records and header; others keep theirs.
 
     Raises:
@@ -89,7 +91,16 @@ def vcf_stream(
     lengths = re.findall(r"##contig=<ID=([^,>]+),(?:[^>\n]*,)?length=(\d+)", header)
     found = chain.from_iterable(vcf_records(vcf, path, part, messages) for part in (where or (None,)))
     records = _decoded_records(
-        found, None if samples is None else rows, len(names), accept, dosages, lines, path.name, notes, renamed
+        found,
+        None if samples is None else rows,
+        len(names),
+        accept,
+        dosages,
+        lines,
+        path.name,
+        notes,
+        renamed,
+        likelihoods,
     )
     by_contig = {contig: int(n) for contig, n in lengths}
     table = pd.DataFrame({"sample": names})
@@ -106,8 +117,12 @@ def _decoded_records(
     source: str,
     notes: set[str],
     contigs: Mapping[str, str],
+    use: str | None,
 ) -> Iterator[Record]:
-    """Yield htslib's records decoded, with the samples at `rows` in that order (None = all in the file's order)."""
+    """Yield htslib's records decoded, with the samples at `rows` in that order (None = all in the file's order).
+
+    With `use`, a FORMAT field of likelihoods, calls are the likeliest by it.
+    """
     any_calls = any_record = False
     for record in records:
         try:
@@ -127,9 +142,15 @@ def _decoded_records(
         if not formats and n_samples and str(record).count("\t") < 9:
             raise InputError(f"{source} is broken at {contig}:{pos}: the record ends before its calls")
         any_record = True
-        any_calls |= "GT" in formats or (dosages and bool({"DS", "GP"} & set(formats)))
+        any_calls |= (use or "GT") in formats or (dosages and bool({"DS", "GP"} & set(formats)))
         try:
             alleles, kinds = _decoded_calls(record, source) if "GT" in formats else _no_calls(n_samples)
+            likelihoods = None
+            if use is not None:
+                table = _numbers(record, use, n_samples, source) if use in formats else None
+                place = f"{source} is broken at {contig}:{pos}"
+                likelihoods, one_copy = likelihoods_of(table, use, n_samples, len(alts), place)
+                alleles, kinds = likeliest_calls(likelihoods, one_copy, len(alts))
             haploid = kinds == HAPLOID
             dosage = _dosage(record, haploid, source) if dosages and "DS" in formats else None
             posterior = _posterior(record, haploid, source, notes) if dosages and "GP" in formats else None
@@ -141,6 +162,7 @@ def _decoded_records(
             raise InputError(f"{source} is broken at {contig}:{pos} ({error}): make or fetch it again") from None
         if rows is not None:
             alleles, kinds = alleles[rows], kinds[rows]
+            likelihoods = None if likelihoods is None else likelihoods[rows]
         yield Record(
             contig,
             pos,
@@ -158,9 +180,10 @@ def _decoded_records(
             quality_key=quality_key,
             qualities=qualities,
             phase_sets="PS" in formats,
+            likelihoods=likelihoods,
         )
     if any_record and not any_calls:
-        raise InputError(f"{source} has no genotypes: its records have no GT")
+        raise InputError(f"{source} has no genotypes: its records have no {use or 'GT'}")
 
 
 def _quality(record: Any) -> tuple[float, str, tuple[float, ...]]:

@@ -15,7 +15,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.dataset.site_lists import read_masked_sites
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GenotypeMatrix
-from snpimpute.imputers._copying import Copying, Haplotypes
+from snpimpute.imputers._copying import LIKELIHOODS, Copying, Haplotypes
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import Imputer
 from snpimpute.imputers.mosaic import SWITCHES, Mosaic, log_loss, middle, places, voted
@@ -116,9 +116,9 @@ def test_uniform_says_how_much_copying_may_begin_anywhere(monkeypatch: pytest.Mo
     starts = []
     own = Copying._sum_over_pairs
 
-    def noted(self: Copying, calls: np.ndarray, alleles: np.ndarray, start: np.ndarray) -> np.ndarray:
+    def noted(self: Copying, given: np.ndarray, seen: np.ndarray, alleles: np.ndarray, start: np.ndarray) -> np.ndarray:
         starts.append(start)
-        return own(self, calls, alleles, start)
+        return own(self, given, seen, alleles, start)
 
     monkeypatch.setattr(Copying, "_sum_over_pairs", noted)
     found = [
@@ -133,6 +133,14 @@ def test_uniform_says_how_much_copying_may_begin_anywhere(monkeypatch: pytest.Mo
     assert np.abs(found[0] - found[1]).max() > 0.01
 
 
+def summed(copying: Copying, calls: list[int], haplotypes: np.ndarray, start: list[float]) -> np.ndarray:
+    """The posterior of a sample by forward-backward over pairs of these haplotypes."""
+    seen = np.flatnonzero(np.array(calls) >= 0)
+    return copying._sum_over_pairs(
+        LIKELIHOODS[np.array(calls)[seen]], seen, haplotypes.T.astype(np.uint8), np.array(start)
+    )
+
+
 def test_posterior_is_the_sum_over_all_paths() -> None:
     """Three haplotypes, four sites: all 9^4 pairs of paths, weighed one by one; observed calls stay as they are."""
     haplotypes = np.array([[0, 1, 1, 0], [1, 1, 0, 0], [0, 0, 1, 1]], dtype=np.int8)
@@ -142,9 +150,31 @@ def test_posterior_is_the_sum_over_all_paths() -> None:
         expected = np.zeros((4, 3))
         for first, second, p in pairs_of_paths(haplotypes, np.array(calls), np.array(start), 0.1, 0.05):
             expected[np.arange(4), first + second] += p
-        found = copying._sum_over_pairs(np.array(calls, dtype=np.int8), haplotypes.T.astype(np.uint8), np.array(start))
+        found = summed(copying, calls, haplotypes, start)
         expected /= expected.sum(axis=1, keepdims=True)
         np.testing.assert_allclose(found, np.where(np.array(calls)[:, None] < 0, expected, np.eye(3)[calls]), atol=1e-5)
+
+
+def test_posterior_of_likelihoods_is_the_sum_over_all_paths_and_genotypes() -> None:
+    """Each pair of paths is weighed by the likelihoods of the genotypes that it may be seen as, at sites of every kind."""
+    haplotypes = np.array([[0, 1, 1, 0, 1], [1, 1, 0, 0, 0], [0, 0, 1, 1, 1]], dtype=np.int8)
+    error, start = 0.05, np.array([0.5, 0.3, 0.2])
+    copying = Copying(whole(haplotypes), np.arange(5.0), 0.1, Mosaic.Params(error=error), seed=1)
+    given = np.array([[1, 0.5, 0.01], [1, 1, 1], [0.2, 0.9, 1], [0, 1, 0], [0.4, 0, 1]], dtype=np.float32)
+    expected = np.zeros((5, 3))
+    for first, second, p in pairs_of_paths(haplotypes, np.full(5, -1), start, 0.1, error):
+        seen = np.zeros((5, 3))
+        for j in range(5):
+            a, b = (1 - error if allele else error for allele in (first[j], second[j]))
+            seen[j] = np.array([(1 - a) * (1 - b), a * (1 - b) + b * (1 - a), a * b]) * given[j]
+        weight = p * seen.sum(axis=1)[[0, 2, 3, 4]].prod()
+        seen /= seen.sum(axis=1, keepdims=True)
+        seen[1] = np.eye(3)[first[1] + second[1]]  # nothing known: what is copied, without errors
+        expected += weight * seen
+    expected /= expected.sum(axis=1, keepdims=True)
+    observed = np.array([0, 2, 3, 4])
+    found = copying._sum_over_pairs(given[observed], observed, haplotypes.T.astype(np.uint8), start)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_haplotypes_are_kept_by_bits_and_contigs_share_no_byte() -> None:
@@ -195,7 +225,7 @@ def test_drawn_haplotypes_add_up_to_the_calls_and_are_as_frequent_as_the_model_s
     haplotypes = np.array([[0, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 1]], dtype=np.int8)
     calls = np.array([1, 1, 1, 1], dtype=np.int8)
     copying = Copying(whole(haplotypes), np.arange(4.0), 0.3, Mosaic.Params(error=1e-4, draws=4000), seed=1)
-    drawn = copying._draw_pairs(calls, np.arange(4), np.arange(3)).reshape(4000, 2, 4)
+    drawn = copying._draw_pairs(LIKELIHOODS[calls], np.arange(4), np.arange(3), key=0).reshape(4000, 2, 4)
     assert (drawn.sum(axis=1) == calls).all()
     shares = np.bincount(drawn[:, 0] @ [8, 4, 2, 1], minlength=16) / len(drawn)
     expected = np.zeros(16)
@@ -317,9 +347,7 @@ def test_switches_are_rarer_where_sites_stand_closer() -> None:
     haplotypes = np.array([[0, 0, 0, 0], [1, 1, 1, 1]], dtype=np.int8)
     params = Mosaic.Params(error=0.001)
     near = Copying(whole(haplotypes), np.array([0.0, 0.1, 2.9, 3.0]), 0.1, params, seed=1)
-    found = near._sum_over_pairs(
-        np.array([0, -1, -1, -1], dtype=np.int8), haplotypes.T.astype(np.uint8), np.array([0.5, 0.5])
-    )
+    found = summed(near, [0, -1, -1, -1], haplotypes, [0.5, 0.5])
     assert found[1, 0] > 0.98 > 0.9 > found[2, 0] > found[3, 0]
 
 

@@ -1,0 +1,86 @@
+"""Layout of a target for the processes that impute its windows: calls, likelihoods and ploidy at the rows to write, and a plan."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from snpimpute.base.files import save_array, write_text, written_beside
+from snpimpute.genotypes.matrix import MISSING
+from snpimpute.impute.findings import TargetCheck
+from snpimpute.impute.likelihoods import empty_likelihoods, logarithms
+from snpimpute.impute.matching import SWAPPED
+from snpimpute.impute.ploidy import fill_ploidy, ploidy_of_calls, told_ploidy
+from snpimpute.impute.rows import Rows
+from snpimpute.impute.steps import VARYING_FILE
+from snpimpute.impute.windows import Window, WindowedModel
+from snpimpute.io.records import split
+from snpimpute.io.spool import empty_spool
+from snpimpute.io.stream import streamed
+
+if TYPE_CHECKING:
+    from snpimpute.impute.run import ImputeSettings
+
+
+def lay_out_target(
+    settings: ImputeSettings,
+    model: WindowedModel | None,
+    check: TargetCheck,
+    rows: Rows,
+    windows: list[Window],
+    work: Path,
+) -> list[int]:
+    """Write the files that the windows' processes read; return the numbers of the windows on the target's contigs."""
+    if not (work / "target").exists():
+        with written_beside(work / "target") as beside:
+            beside.mkdir()
+            _write_calls(settings, check, rows, beside)
+    plan = {
+        "model": None if model is None else str(model.folder.absolute()),
+        "trust": settings.trust,
+        "imputer": settings.imputer,
+        "params": dict(settings.params),
+        "seed": settings.seed,
+        "windows": [[w.contig, w.start, w.stop] for w in windows],
+    }
+    write_text(work / "plan.json", json.dumps(plan) + "\n")
+    there = set(check.contigs.values())
+    return [number for number, window in enumerate(windows) if window.contig in there]
+
+
+def _write_calls(settings: ImputeSettings, check: TargetCheck, rows: Rows, folder: Path) -> None:
+    """Write calls, or likelihoods in their place, and ploidy of the target at each row; the folder is empty."""
+    calls = empty_spool(folder, pd.DataFrame({"sample": check.samples["sample"]}), rows.sites)
+    save_array(folder / VARYING_FILE, rows.varying)
+    swapped = (check.sites["kind"] == SWAPPED).to_numpy()
+    told = told_ploidy(folder, calls.shape) if check.counts["haploid_calls"] else None
+    likelihoods = None if settings.use is None else empty_likelihoods(folder, *calls.shape)
+    site = 0
+    with streamed(settings.target, likelihoods=settings.use) as (stream,):
+        for number, record in enumerate(stream.records):
+            for row in rows.groups[rows.group_of[number]] if number in rows.group_of else ():
+                if likelihoods is None:
+                    calls[row] = np.where(record.calls != MISSING, 0, MISSING)  # ALTs that the record lacks
+                if told is not None:
+                    told[row] = ploidy_of_calls(record)
+            for part in split(record):
+                if rows.of_target[site] >= 0:
+                    observed = part.calls
+                    turned = np.where(observed != MISSING, 2 - observed, observed)
+                    if likelihoods is None:
+                        calls[rows.of_target[site]] = turned if swapped[site] else observed
+                    elif part.likelihoods is not None and part.alts:
+                        of_alt = part.likelihoods[:, ::-1] if swapped[site] else part.likelihoods
+                        likelihoods[rows.of_target[site]] = logarithms(of_alt)
+                    if told is not None:
+                        told[rows.of_target[site]] = ploidy_of_calls(part)
+                site += 1
+    calls.flush()
+    if likelihoods is not None:
+        likelihoods.flush()
+    if told is not None:
+        fill_ploidy(told, rows.sites, rows.haploid)
