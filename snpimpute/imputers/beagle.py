@@ -8,13 +8,14 @@ import shlex
 import signal
 import subprocess
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import pandas as pd
 from pydantic import Field, ValidationInfo, field_validator
 
 from snpimpute.base.alone import work_folder
@@ -43,9 +44,13 @@ ARGUMENTS = {
     "phase_states": "phase-states",
     "iterations": "iterations",
     "burnin": "burnin",
+    "imp_step": "imp-step",
+    "imp_segment": "imp-segment",
+    "imp_states": "imp-states",
     "window": "window",
     "overlap": "overlap",
 }
+IN_BASES = ("window", "overlap")  # given in cM of the map as it is: a scaled map leaves them as long in base pairs
 FAILURE = re.compile(r"(?:^ERROR|\b[\w.]+(?:Exception|Error)): (?:ERROR: )?(.+)")
 REMEDIES = {
     "OutOfMemoryError": "raise memory_mb",
@@ -69,9 +74,14 @@ class BeagleParams(Params):
         phase_states: number of haplotypes in the model of a sample's phase.
         iterations: phasing iterations.
         burnin: most burn-in iterations before them.
+        imp_step: length of the steps at which imputation looks for shared haplotypes (cM).
+        imp_segment: shortest shared stretch that imputation takes haplotypes for (cM).
+        imp_states: number of haplotypes in the model of imputation.
         window: length of a window (cM).
         overlap: length shared by neighbouring windows (cM).
         map: genetic map in PLINK format with cM; None = 1 cM per Mb.
+        map_scale: factor on the map's cM, with which clusters, steps and segments become shorter in base pairs: worth trying where
+            sites are dense. Windows and overlaps stay as they are.
         phasings: number of runs, with the seeds seed, seed + 1, …, whose posteriors are averaged.
         calls_from: source of the hard call at a site hidden for all: "haplotypes" (Beagle's own GT, the likelier allele
             of each haplotype) or "probabilities" (the largest GP, which calls more heterozygotes). With "haplotypes",
@@ -87,9 +97,13 @@ class BeagleParams(Params):
     phase_states: int | None = Field(280, ge=1)
     iterations: int | None = Field(12, ge=1)
     burnin: int | None = Field(3, ge=1)
+    imp_step: float | None = Field(0.1, gt=0)
+    imp_segment: float | None = Field(6.0, gt=0)
+    imp_states: int | None = Field(1600, ge=1)
     window: float | None = Field(40.0, gt=0)
     overlap: float | None = Field(2.0, gt=0, validate_default=True)
     map: Path | None = None
+    map_scale: float = Field(1.0, gt=0)
     phasings: int = Field(1, ge=1)
     calls_from: Literal["haplotypes", "probabilities"] = "haplotypes"
     memory_mb: int = Field(4096, ge=8)
@@ -127,6 +141,7 @@ class Beagle(Imputer):
     Params = BeagleParams
     starts: ClassVar = (
         {"cluster": 1e-4, "phasings": 3},  # dense sites of outbred people
+        {"map_scale": 10, "ne": 80_000, "cluster": 1e-3, "phasings": 3},  # the same
         {"ne": 1000, "phasings": 3},  # breeds of few founders
     )
     variants: ClassVar[Mapping[str, Variant]] = {
@@ -142,12 +157,14 @@ class Beagle(Imputer):
 
     @classmethod
     def search_space(cls, trial: Trial) -> BeagleParams:
-        """Return parameters of a trial: switches, merged sites, phasing and averaged runs, which decide Beagle's rank.
-
-        `err` is left to Beagle: from 1e-4 to 1e-2 it changes macro-F1 by less than .003.
-        """
+        """Return parameters of a trial: the map's scale, switches, errors, merged sites, steps, phasing and averaged runs."""
         return BeagleParams(
             ne=trial.suggest_float("ne", 100, 1e6, log=True),
+            map_scale=trial.suggest_float("map_scale", 0.3, 100, log=True),
+            err=trial.suggest_categorical("err", [None, 1e-5, 1e-4, 1e-3, 1e-2]),
+            imp_step=trial.suggest_float("imp_step", 0.01, 1.0, log=True),
+            imp_segment=trial.suggest_float("imp_segment", 1.0, 20.0, log=True),
+            imp_states=trial.suggest_int("imp_states", 200, 6400, log=True),
             cluster=trial.suggest_float("cluster", 1e-5, 0.01, log=True),
             em=trial.suggest_categorical("em", [True, False]),
             phase_states=trial.suggest_int("phase_states", 50, 800, log=True),
@@ -189,7 +206,7 @@ class Beagle(Imputer):
         self, panel: GenotypeMatrix, validation: Validation | None, mask: TrainingMask, report: Report | None
     ) -> None:
         self.logs, self._haplotypes, self._calls = [], None, None
-        self._map = None if self.params.map is None else _read_map(self.params.map, panel.sites.contig)
+        self._map = _map_text(self.params.map, self.params.map_scale, panel.sites)
         if self.params.mode != "reference":
             self._calls = panel.calls if self.params.mode == "joint" else panel.calls[:0]
         elif panel.haplotypes is not None:
@@ -271,7 +288,12 @@ class Beagle(Imputer):
         if not impute:
             arguments["impute"] = "false"
         given = self.params.model_dump()
-        arguments |= {ARGUMENTS[name]: given[name] for name in ARGUMENTS if given[name] is not None}
+        scales = {name: self.params.map_scale if name in IN_BASES else 1 for name in ARGUMENTS}
+        arguments |= {
+            key: given[name] * scales[name] if scales[name] != 1 else given[name]
+            for name, key in ARGUMENTS.items()
+            if given[name] is not None
+        }
         with work_folder("beagle") as folder:
             write_vcf(folder / "target.vcf.gz", target, leave_out)
             if panel is not None:
@@ -334,10 +356,24 @@ class Beagle(Imputer):
         self._map = path.read_text() if path.exists() else None
 
 
-def _read_map(path: Path, contigs: Iterable[str]) -> str:
-    """Return the text of a genetic map; InputError if it is one that Beagle refuses for these contigs."""
-    GeneticMap.read(path).require_contigs(contigs)
-    return path.read_text()
+def _map_text(path: Path | None, scale: float, sites: pd.DataFrame) -> str | None:
+    """Return the genetic map for Beagle with its cM times a factor; None where it is Beagle's own, 1 cM per Mb.
+
+    Raises:
+        InputError: the map is one that Beagle refuses for these sites' contigs.
+    """
+    if path is None and scale == 1:
+        return None
+    if path is None:
+        ends = sites.groupby("contig", sort=False)["pos"].max().clip(lower=2)
+        rows = [(contig, pos, pos / 1e6) for contig, end in ends.items() for pos in (1, int(end))]
+    else:
+        genetic_map = GeneticMap.read(path)
+        genetic_map.require_contigs(sites["contig"])
+        if scale == 1:
+            return path.read_text()
+        rows = genetic_map.rows()
+    return "".join(f"{contig}\t.\t{cm * scale:.9g}\t{pos}\n" for contig, pos, cm in rows)
 
 
 def _spelled(value: Any) -> str:

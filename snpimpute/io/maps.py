@@ -95,6 +95,14 @@ class GeneticMap:
                     f"the genetic map has no contig {contig!r}; it has {shortened(list(self._contigs))}{advice}"
                 )
 
+    def rows(self) -> list[tuple[str, int, float]]:
+        """Return contig, position and cM of each point of the map, in order; none without a map."""
+        return [
+            (contig, int(at), float(value))
+            for contig, (pos, cm) in (self._contigs or {}).items()
+            for at, value in zip(pos, cm, strict=True)
+        ]
+
     def centimorgans(self, contig: str, pos: np.ndarray) -> np.ndarray:
         """Return the cM of 1-based positions, float64; beyond the ends of the map, 1 cM per Mb is added.
 

@@ -246,6 +246,7 @@ def test_phasings_are_averaged(panel: GenotypeMatrix, target: GenotypeMatrix, mo
 def test_defaults_are_the_programs_own(panel: GenotypeMatrix, target: GenotypeMatrix) -> None:
     named = Beagle(seed=5).fit(panel)
     passed = ("ne", "err", "em", "cluster", "phase_states", "iterations", "burnin", "window", "overlap")
+    passed += ("imp_step", "imp_segment", "imp_states")
     silent = Beagle(Beagle.parse_params(dict.fromkeys(passed)), seed=5).fit(panel)
     assert "ne=" in named.logs[0].splitlines()[0] and "ne=" not in silent.logs[0].splitlines()[0]
     masked = target.hide(every_second(target))
@@ -290,6 +291,25 @@ def test_genetic_map_is_kept_with_the_model(
     np.testing.assert_array_equal(Beagle.load(tmp_path / "model").posterior(masked), expected)
     assert "map=genetic.map" in mapped.logs[-1]
     assert np.abs(expected - fitted.posterior(masked)).max() > 0.05
+
+
+def test_a_scaled_map_is_a_longer_one_with_windows_of_the_same_bases(
+    panel: GenotypeMatrix, target: GenotypeMatrix, tmp_path: Path
+) -> None:
+    """Twenty times Beagle's own map (1 cM per Mb), and half of a map that is given."""
+    (tmp_path / "long.map").write_text("1 . 0.00002 1\n1 . 1.19 59500\n")
+    (tmp_path / "double.map").write_text("1 . 0.00004 1\n1 . 2.38 59500\n")
+    masked = target.hide(every_second(target))
+    by_hand = beagle(map=str(tmp_path / "long.map"), window=80, overlap=10).fit(panel)
+    expected = by_hand.posterior(masked)
+    for scaled in (
+        beagle(map_scale=20, window=4, overlap=0.5),
+        beagle(map=str(tmp_path / "double.map"), map_scale=0.5, window=160, overlap=20),
+    ):
+        np.testing.assert_array_equal(scaled.fit(panel).posterior(masked), expected)
+        assert "window=80.0 overlap=10.0" in scaled.logs[-1]
+    own = beagle(window=4, overlap=0.5).fit(panel)
+    assert "map=" not in own.logs[-1] and np.abs(own.posterior(masked) - expected).max() > 0.05
 
 
 def test_nothing_is_left_behind(
@@ -352,7 +372,16 @@ def test_program_missing(panel: GenotypeMatrix, tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize(
     "table",
-    [{"ne": 0}, {"mode": "both"}, {"cluster": -1}, {"err": 0.7}, {"phasings": 0}, {"iterations": 0}, {"window": 1.0}],
+    [
+        {"ne": 0},
+        {"mode": "both"},
+        {"cluster": -1},
+        {"err": 0.7},
+        {"phasings": 0},
+        {"iterations": 0},
+        {"window": 1.0},
+        {"map_scale": 0},
+    ],
 )
 def test_parameters_out_of_range(table: dict) -> None:
     with pytest.raises(InputError, match="imputer beagle: parameter"):
@@ -374,16 +403,20 @@ class FirstOf:
         return low
 
     def suggest_categorical(self, name: str, choices: Any) -> Any:
-        self.asked[name] = (min(choices), max(choices))
-        return choices[0]
+        known = [choice for choice in choices if choice is not None]
+        self.asked[name] = (min(known), max(known))
+        return known[0]
 
 
 def test_search_space_holds_the_defaults() -> None:
     trial = FirstOf()
     found = Beagle.search_space(trial)
-    assert {"ne", "cluster", "em"} <= set(trial.asked) and not {"mode", "map", "memory_mb"} & set(trial.asked)
+    assert {"ne", "cluster", "em", "map_scale", "err", "imp_step", "imp_segment", "imp_states"} <= set(
+        trial.asked
+    ) and not {"mode", "map", "memory_mb"} & set(trial.asked)
     for name, (low, high) in trial.asked.items():
-        assert low <= getattr(Beagle.Params(), name) <= high, name
+        default = getattr(Beagle.Params(), name)
+        assert default is None or low <= default <= high, name
         assert getattr(found, name) is not None
     assert [v.tune for v in Beagle.variants.values()] == [False, True, True]
 
