@@ -38,6 +38,7 @@ from snpimpute.imputers.contract import (
 SWITCHES = (0.0003, 0.0006, 0.001, 0.002, 0.003, 0.006, 0.01, 0.02, 0.03)  # `fit` chooses from them if none is given
 USUAL_SWITCH = 0.003
 BY_POSITION = 0.5  # share of the gap between two sites that goes by base pairs; the rest is the same for all gaps
+SHORT = 1_000_000  # base pairs; in a shorter stretch neighbouring sites tell much the same
 # How `fit` chooses the switch: by log-loss on samples of the panel that are set aside.
 CHOSEN_AT = (60.0, 90.0)  # levels: percent of the sites hidden, if it is not known which ones targets lack
 CHOSEN_ON = 40  # most samples set aside
@@ -63,8 +64,10 @@ class MosaicParams(Params):
         first_states: the same while a sample's haplotypes are drawn.
         draws: pairs of haplotypes drawn for each sample, to find the panel haplotypes that they resemble.
         uniform: weight of "any of the states" against "one that resembles the sample" where copying begins or switches.
-        window: most observed calls of a stretch, which the model works on at a time.
-        overlap: observed calls by which a stretch reaches into its neighbours.
+        window: observed calls of a stretch, which the model works on at a time, if it is SHORT or longer; up to half as many more.
+        dense_window: the same of a shorter stretch.
+        overlap: observed calls by which a stretch reaches into its neighbours; more in proportion where stretches have more than
+            `window`.
     """
 
     switch: float | None = Field(None, gt=0, lt=0.5)
@@ -76,8 +79,9 @@ class MosaicParams(Params):
     first_states: int = Field(60, ge=2)
     draws: int = Field(3, ge=1)
     uniform: float = Field(2.0, gt=0)
-    window: int = Field(500, ge=20)
-    overlap: int = Field(50, ge=0)
+    window: int = Field(1000, ge=20)
+    dense_window: int = Field(2000, ge=20)
+    overlap: int = Field(100, ge=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,14 +295,18 @@ class Mosaic(Imputer):
 
     def _stretches(self, seen: np.ndarray) -> Iterator[Stretch]:
         """Cut each contig into stretches with about as many observed calls each; `seen` is bool (n_sites,)."""
+        pos = self.sites["pos"].to_numpy()
         for part in contig_slices(self.sites):
             begin, end = part.start, part.stop
             n_seen = np.concatenate([[0], np.cumsum(seen[begin:end])])  # before each site, and in all
-            n_parts = max(1, -(-int(n_seen[-1]) // self.params.window))
+            wanted = n_seen[-1] / self.params.window
+            fewest = max((pos[end - 1] - pos[begin]) / SHORT, n_seen[-1] / self.params.dense_window)
+            n_parts = max(1, round(min(wanted, fewest)))
+            overlap = self.params.overlap * max(1.0, wanted / n_parts)
             inner = np.searchsorted(n_seen, np.linspace(0, n_seen[-1], n_parts + 1)[1:-1].round())
             for first, last in itertools.pairwise([0, *inner.tolist(), end - begin]):
-                before = np.searchsorted(n_seen, n_seen[first] - self.params.overlap, side="right") - 1
-                after = np.searchsorted(n_seen, n_seen[last] + self.params.overlap)
+                before = np.searchsorted(n_seen, n_seen[first] - overlap, side="right") - 1
+                after = np.searchsorted(n_seen, n_seen[last] + overlap)
                 yield Stretch(begin + max(0, int(before)), min(end, begin + int(after)), begin + first, begin + last)
 
     @cached_property

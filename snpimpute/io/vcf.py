@@ -219,19 +219,24 @@ def _posterior(record: Any, haploid: np.ndarray, source: str, notes: set[str]) -
         whole[np.ix_(haploid, homozygous(n_alleles - 1))] = table[haploid, :n_alleles]
         table = whole
     known = np.isfinite(table).all(axis=1)
-    if _sum_to_one(table[known]):
+    sound = _sum_to_one(table[known])
+    if 2 * sound.sum() >= len(sound):
+        if not sound.all():
+            notes.add("GP does not add up to 1 in some calls: not used there")
+            table[np.flatnonzero(known)[~sound]] = np.nan
         return table
     with np.errstate(over="ignore"):
         turned = np.power(10, -table / 10)
-    if (table[known] >= 0).all() and not haploid.any() and _sum_to_one(turned[known], 0.1):
+    if (table[known] >= 0).all() and not haploid.any() and _sum_to_one(turned[known], 0.1).all():
         notes.add("GP is phred-scaled: turned into probabilities")
         return turned / turned.sum(axis=1, keepdims=True)
     notes.add("GP does not add up to 1 at some sites: not used there")
     return None
 
 
-def _sum_to_one(table: np.ndarray, tolerance: float = 0.02) -> bool:
-    return bool((np.abs(table.sum(axis=1) - 1) <= tolerance).all() and (table >= -1e-6).all())
+def _sum_to_one(table: np.ndarray, tolerance: float = 0.02) -> np.ndarray:
+    """Return where rows are probabilities that sum to 1, bool (n_rows,)."""
+    return (np.abs(table.sum(axis=1) - 1) <= tolerance) & (table >= -1e-6).all(axis=1)
 
 
 def _numbers(record: Any, key: str, n_samples: int, source: str) -> np.ndarray | None:

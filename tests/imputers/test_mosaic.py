@@ -318,7 +318,7 @@ def test_stretches_cover_every_site_hold_as_many_calls_and_change_little() -> No
     hidden = np.arange(90) % 2 == 0
     test = replace(phased(80, 90).take_samples(np.arange(60, 80)), haplotypes=None)
     whole = Mosaic(Mosaic.parse_params(QUICK)).fit(panel)
-    cut = Mosaic(Mosaic.parse_params(QUICK | {"window": 20, "overlap": 5})).fit(panel)
+    cut = Mosaic(Mosaic.parse_params(QUICK | {"window": 20, "dense_window": 20, "overlap": 5})).fit(panel)
     stretches = list(cut._stretches(~hidden))
     assert [site for stretch in stretches for site in range(stretch.first, stretch.last)] == list(range(90))
     assert [int((~hidden[s.first : s.last]).sum()) for s in stretches] == [15, 15, 15]
@@ -328,6 +328,25 @@ def test_stretches_cover_every_site_hold_as_many_calls_and_change_little() -> No
         for model in (whole, cut)
     ]
     assert abs(scores[0] - scores[1]) < 0.03, scores
+
+
+@pytest.mark.parametrize(
+    ("gap", "expected"),
+    [
+        (100, 4),  # 40 kb: as few as 100 calls at most allow
+        (5_000, 4),  # 2 Mb: two of 1 Mb would have 200 calls
+        (20_000, 8),  # 8 Mb: one for each
+        (100_000, 10),  # 40 Mb: 40 calls at most
+    ],
+)
+def test_stretches_hold_more_calls_where_sites_are_dense(gap: int, expected: int) -> None:
+    panel = phased(30, 400)
+    panel = replace(panel, sites=panel.sites.assign(pos=np.arange(1, 401) * gap))
+    model = Mosaic(Mosaic.parse_params(QUICK | {"window": 40, "dense_window": 100, "overlap": 10})).fit(panel)
+    stretches = list(model._stretches(np.ones(400, dtype=bool)))
+    assert len(stretches) == expected
+    reach = stretches[0].end - stretches[0].last
+    assert reach == pytest.approx(10 * (400 / 40) / expected, abs=1)  # a quarter of a stretch, as it is of `window`
 
 
 def test_a_sparse_array_is_one_stretch_however_many_sites_lie_between() -> None:

@@ -154,3 +154,21 @@ def test_names_twice_no_names_no_records(tmp_path):
     ):
         with pytest.raises(InputError, match=words):
             records_of(write(tmp_path / "a.vcf", text))
+
+
+def test_a_posterior_that_does_not_add_up_is_not_used_for_its_call_alone(tmp_path):
+    calls = ["0/0:0.9,0.1,0", "0/1:0.5,0.5,0.5", "1/1:0,0.1,0.9", "0/1:0,1,0"]
+    mostly_wrong = ["0/0:0.9,0.9,0", "0/1:0.5,0.5,0.5", "1/1:0,2,0.9", "0/1:0,1,0"]
+    lines = [record(1, calls, fmt="GT:GP"), record(2, mostly_wrong, fmt="GT:GP")]
+    text = vcf_text(lines, list("abcd")).replace(
+        "#CHROM", '##FORMAT=<ID=GP,Number=G,Type=Float,Description="Posterior">\n#CHROM', 1
+    )
+    with streamed(write(tmp_path / "a.vcf", text), dosages=True) as (stream,):
+        found = list(stream.records)
+        notes = set(stream.notes)
+    np.testing.assert_allclose(found[0].posterior, [[0.9, 0.1, 0], [np.nan] * 3, [0, 0.1, 0.9], [0, 1, 0]])
+    assert found[1].posterior is None
+    assert notes == {
+        "GP does not add up to 1 in some calls: not used there",
+        "GP does not add up to 1 at some sites: not used there",
+    }
