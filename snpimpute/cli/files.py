@@ -24,10 +24,12 @@ from snpimpute.cli.options import (
     SampleTable,
     Threads,
     Trust,
+    Use,
     Wait,
     call_rate_of,
     model_folder,
     open_store,
+    require_likelihoods,
     share_of,
 )
 
@@ -43,6 +45,7 @@ def check(
         typer.Option("--output", "-o", help="Write qc.html and its tables to this folder (default: TARGET.check)."),
     ] = None,
     samples: SampleTable = None,
+    use: Use = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a target against a panel before imputation: build, contigs, alleles, strands, calls, frequencies, parents.
@@ -63,10 +66,11 @@ def check(
     from snpimpute.io.stream import stem
     from snpimpute.report.check import as_dict, verdict, write_check
 
+    require_likelihoods(use)
     folder = output or Path(f"{stem(target)}.check")
     require_writable(folder)
     table = None if samples is None else read_samples(samples)
-    found = check_target(target, PanelSites.of_file(panel), samples=table)
+    found = check_target(target, PanelSites.of_file(panel), samples=table, use=use)
     page = write_check(found, folder)
     if as_json:
         typer.echo(json.dumps(as_dict(found) | {"page": str(page)}, indent=1))
@@ -232,12 +236,7 @@ def impute(
     ] = "simpute",
     imputers_from: ImputersFrom = None,
     trust: Trust = False,
-    use: Annotated[
-        str | None,
-        typer.Option(
-            help="Impute from genotype likelihoods, PL, GL or GP, in place of GT: for low-coverage sequencing."
-        ),
-    ] = None,
+    use: Use = None,
     keep_fields: Annotated[
         bool, typer.Option("--keep-fields", help="Keep the target's other INFO and FORMAT fields.")
     ] = False,
@@ -262,12 +261,10 @@ def impute(
     from snpimpute import imputers
     from snpimpute.base.progress import watch
     from snpimpute.impute.run import ImputeSettings, impute_file
-    from snpimpute.io.likelihoods import FIELDS
 
     if model is not None and no_panel:
         raise InputError("--model and --no-panel exclude each other")
-    if use is not None and use not in FIELDS:
-        raise InputError(f"--use {use} is not known: give one of {', '.join(FIELDS)}")
+    require_likelihoods(use)
     imputers.look_in(imputers_from or [])
     folder, version = (None, "") if no_panel else model_folder(model, runs)
     settings = ImputeSettings(

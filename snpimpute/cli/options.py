@@ -64,8 +64,20 @@ Trust = Annotated[
     bool,
     typer.Option("--trust", help="Run the commands of the program's description that a model from elsewhere brings."),
 ]
+Use = Annotated[
+    str | None,
+    typer.Option(help="Take genotype likelihoods, PL, GL or GP, in place of GT: for low-coverage sequencing."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 ModelName = Annotated[str, typer.Argument(help="NAME, NAME@ALIAS or NAME/VERSION; NAME alone means its champion.")]
+
+
+def require_likelihoods(use: str | None) -> None:
+    """Raise InputError unless this is a FORMAT field of likelihoods, or None."""
+    from snpimpute.io.likelihoods import FIELDS
+
+    if use is not None and use not in FIELDS:
+        raise InputError(f"--use {use} is not known: give one of {', '.join(FIELDS)}")
 
 
 def settings_for(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from abc import abstractmethod
 from itertools import pairwise
 from pathlib import Path
@@ -91,6 +92,7 @@ class KerasImputer(NetworkImputer):
     # ------------------------------------------------------------------ what NetworkImputer asks for
 
     def _build(self, panel: GenotypeMatrix, class_weights: np.ndarray, steps_per_epoch: int) -> None:
+        import_keras()
         import keras
         import tensorflow as tf
 
@@ -149,6 +151,7 @@ class KerasImputer(NetworkImputer):
         (folder / "network.json").write_text(json.dumps(state) + "\n")
 
     def _load(self, folder: Path) -> None:
+        import_keras()
         # the weights alone: what else stands in the file could name other layers than those of this imputer
         self._set_model(self.network(len(self.sites), self.params))
         self._model.load_weights(folder / "model.keras")
@@ -163,6 +166,17 @@ class KerasImputer(NetworkImputer):
         self._model = model
         signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)]
         self._predict = tf.function(lambda x: tf.nn.log_softmax(model(x, training=False)), input_signature=signature)
+
+
+def import_keras() -> None:
+    """Import Keras without what it imports only if it is there, for drawing and for scikit-learn: a quarter of its time."""
+    left_out = [name for name in ("matplotlib", "sklearn") if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(left_out))  # type: ignore[arg-type]  # to import what is None fails, and Keras goes on without
+    try:
+        import keras  # noqa: F401
+    finally:
+        for name in left_out:
+            del sys.modules[name]
 
 
 def suggest_keras_training(trial: Trial, epochs: tuple[int, int, int]) -> dict[str, Any]:

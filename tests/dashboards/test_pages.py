@@ -257,6 +257,7 @@ def test_wrong_draws_what_the_package_computes(
     slider.focus()
     for _ in range(3):
         slider.press("ArrowRight")
+    seen.page.wait_for_url(lambda url: "start=3" in url)  # the slider waits for the last key before it says so
     seen.settle()
     here = cutout(prepared, mask, range(15), range(3, 23))
     calls = seen.figure("calls")

@@ -198,3 +198,10 @@ def test_the_reader_gives_them_with_the_likeliest_call(low: tuple[Folder, np.nda
     known = first.likelihoods.min(axis=1) < 1
     np.testing.assert_array_equal(first.calls[known], first.likelihoods[known].argmax(axis=1))
     assert (first.calls[~known] == -1).all()
+
+
+def test_check_takes_the_likeliest_genotypes(low: tuple[Folder, np.ndarray]) -> None:
+    folder, _ = low
+    said = folder.ok("check", "PL.vcf", "--panel", "panel.vcf", "--use", "PL")
+    assert f"{N_SITES + 1} of its {N_SITES + 1} records are sites of the panel" in said
+    assert "no GT" in folder.refused("check", "PL.vcf", "--panel", "panel.vcf")

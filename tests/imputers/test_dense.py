@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from snpimpute.imputers.testing import small_panel
 from snpimpute.metrics.scores import f1_macro
 from tests.imputers.autoencoders import AutoencoderContract
 
+ROOT = Path(__file__).parents[2]
 SMALL = {"hidden_1": 24, "hidden_2": 16, "z": 8, "epochs": 3}
 
 
@@ -188,3 +191,10 @@ def test_human_panel_at_60_percent() -> None:
     params = Dense(seed=1).fit(train.take_samples(~held), validation, mask).refit_params()
     calls = Dense(params, seed=1).fit(train, None, mask).posterior(test.hide(hidden)).argmax(axis=2)
     assert f1_macro(test.calls[:, hidden], calls[:, hidden]) >= 0.85
+
+
+def test_keras_comes_without_what_it_has_for_drawing_and_for_scikit_learn() -> None:
+    """They are imported only if they are there: the import goes on without them, and others find them afterwards."""
+    code = "import sys; from snpimpute.imputers._keras import import_keras; import_keras(); print({'keras', 'matplotlib', 'sklearn'} & set(sys.modules)); import matplotlib"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "{'keras'}"
