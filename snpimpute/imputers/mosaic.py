@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +33,7 @@ from snpimpute.imputers.contract import (
     Validation,
     observed,
 )
+from snpimpute.io.maps import GeneticMap
 
 SWITCHES = (0.0003, 0.0006, 0.001, 0.002, 0.003, 0.006, 0.01, 0.02, 0.03)  # `fit` chooses from them if none is given
 USUAL_SWITCH = 0.003
@@ -57,6 +57,7 @@ class MosaicParams(Params):
     Attributes:
         switch: probability that a haplotype copies another one from the next site on; None = chosen among SWITCHES.
         error: probability that an allele is not the one that is copied.
+        map: genetic map in PLINK format with cM, by which switches go in place of base pairs, here and in Beagle's phasing.
         phased_by: phasing of a panel that is not phased: by "beagle", or by the model "itself", without a program.
         phasing: parameters of Beagle when it phases, which override its defaults.
         rounds: times that each sample is phased by the others, when the model phases.
@@ -72,6 +73,7 @@ class MosaicParams(Params):
 
     switch: float | None = Field(None, gt=0, lt=0.5)
     error: float = Field(0.003, gt=0, lt=0.5)
+    map: Path | None = None
     phased_by: Literal["beagle", "itself"] = "beagle"
     phasing: dict[str, Any] = Field(default_factory=dict)
     rounds: int = Field(ROUNDS, ge=1)
@@ -125,6 +127,7 @@ class Mosaic(Imputer):
 
     switch: float
     _haplotypes: Haplotypes
+    _place: np.ndarray  # float64 (n_sites,), see `places`
 
     @classmethod
     def program_files(cls) -> list[Path]:
@@ -135,6 +138,8 @@ class Mosaic(Imputer):
     def _fit(
         self, panel: GenotypeMatrix, validation: Validation | None, mask: TrainingMask, report: Report | None
     ) -> None:
+        genetic_map = None if self.params.map is None else GeneticMap.read(self.params.map)
+        self._place = places(panel.sites, genetic_map)
         alleles = self._phased(panel)
         self.switch = self.params.switch or self._chosen_switch(panel, alleles, mask)
         self._haplotypes = Haplotypes.of(alleles, contig_slices(panel.sites))
@@ -150,7 +155,8 @@ class Mosaic(Imputer):
         if haplotypes is None and self.params.phased_by == "itself":
             haplotypes = self._phased_by_itself(panel)
         elif haplotypes is None:
-            beagle = Beagle(Beagle.parse_params(self.params.phasing), seed=self.seed, threads=self.threads)
+            phasing = ({} if self.params.map is None else {"map": str(self.params.map)}) | self.params.phasing
+            beagle = Beagle(Beagle.parse_params(phasing), seed=self.seed, threads=self.threads)
             try:
                 Beagle.require_programs()
             except InputError as error:
@@ -177,7 +183,7 @@ class Mosaic(Imputer):
         haplotypes = np.stack([first, calls - first], axis=1).astype(np.int8)  # (n_samples, 2, n_sites)
         if panel.n_samples == 1:  # there are no other samples
             return haplotypes.transpose(0, 2, 1)
-        contigs, place = panel.sites["contig"].to_numpy(), places(panel.sites)
+        contigs, place = panel.sites["contig"].to_numpy(), self._place
         with threadpool_limits(1), ThreadPoolExecutor(self.threads) as pool:
             for contig in dict.fromkeys(contigs):
                 here = np.flatnonzero(contigs == contig)
@@ -252,7 +258,7 @@ class Mosaic(Imputer):
         def loss(switch: float) -> float:
             states = {name: min(getattr(p, name), CHOSEN_STATES) for name in ("states", "first_states")}
             model = Mosaic(p.model_copy(update={**states, "switch": switch}), seed=self.seed, threads=self.threads)
-            model._haplotypes, model.switch = haplotypes, switch
+            model._haplotypes, model.switch, model._place = haplotypes, switch, self._place[used]
             model.sites, model.frequencies = part.sites, part.take_samples(~aside).genotype_frequencies()
             return float(np.mean([log_loss(model, scored, hidden) for hidden in masks]))
 
@@ -309,21 +315,18 @@ class Mosaic(Imputer):
                 after = np.searchsorted(n_seen, n_seen[last] + overlap)
                 yield Stretch(begin + max(0, int(before)), min(end, begin + int(after)), begin + first, begin + last)
 
-    @cached_property
-    def _place(self) -> np.ndarray:
-        """Where each site stands on its contig, float64 (n_sites,), see `places`."""
-        return places(self.sites)
-
     # ------------------------------------------------------------------ keeping
 
     def _save(self, folder: Path) -> None:
         save_array(folder / "haplotypes.npy", self._haplotypes.bits)
         save_array(folder / "frequencies.npy", self._haplotypes.frequencies)
+        save_array(folder / "places.npy", self._place)
         (folder / "chosen.json").write_text(json.dumps({"switch": self.switch}) + "\n")
 
     def _load(self, folder: Path) -> None:
         bits = np.load(folder / "haplotypes.npy", allow_pickle=False)
         frequencies = np.load(folder / "frequencies.npy", allow_pickle=False)
+        self._place = np.load(folder / "places.npy", allow_pickle=False)
         self._haplotypes = Haplotypes(bits, frequencies, places_of_bits(contig_slices(self.sites)))
         self.switch = json.loads((folder / "chosen.json").read_text())["switch"]
 
@@ -337,18 +340,23 @@ def middle(counted: np.ndarray, n: int) -> slice:
     return slice(int(numbers[first]), int(numbers[first + n - 1]) + 1)
 
 
-def places(sites: pd.DataFrame) -> np.ndarray:
+def places(sites: pd.DataFrame, genetic_map: GeneticMap | None = None) -> np.ndarray:
     """Return where sites stand on their contigs, the mean gap between neighbours as the unit, float64 (n_sites,).
 
-    Half of each gap is that of the positions in base pairs, half is the same for all: where sites stand close, they are
-    also more likely to tell apart haplotypes that have switched.
+    Half of each gap is that of the map in cM, or without one of the positions in base pairs; half is the same for all: where
+    sites stand close, they are also more likely to tell apart haplotypes that have switched.
+
+    Raises:
+        InputError: the map does not have a contig.
     """
     place = np.arange(len(sites), dtype=float)
     for part in contig_slices(sites):
-        pos = sites["pos"].to_numpy(dtype=float)[part]
-        if pos[-1] > pos[0]:
-            number = np.arange(len(pos))
-            place[part] += BY_POSITION * ((pos - pos[0]) / (pos[-1] - pos[0]) * (len(pos) - 1) - number)
+        along = (genetic_map or GeneticMap()).centimorgans(
+            str(sites["contig"].iloc[part.start]), sites["pos"].to_numpy()[part]
+        )
+        if along[-1] > along[0]:
+            number = np.arange(len(along))
+            place[part] += BY_POSITION * ((along - along[0]) / (along[-1] - along[0]) * (len(along) - 1) - number)
     return place
 
 

@@ -21,6 +21,7 @@ from snpimpute.imputers.contract import Imputer
 from snpimpute.imputers.mosaic import SWITCHES, Mosaic, log_loss, middle, places, voted
 from snpimpute.imputers.softmax_regression import SoftmaxRegression
 from snpimpute.imputers.testing import ImputerContract, small_panel
+from snpimpute.io.maps import GeneticMap
 from snpimpute.io.matrix import read_matrix
 from snpimpute.metrics.scores import f1_macro
 
@@ -318,11 +319,11 @@ def test_stretches_cover_every_site_hold_as_many_calls_and_change_little() -> No
     hidden = np.arange(90) % 2 == 0
     test = replace(phased(80, 90).take_samples(np.arange(60, 80)), haplotypes=None)
     whole = Mosaic(Mosaic.parse_params(QUICK)).fit(panel)
-    cut = Mosaic(Mosaic.parse_params(QUICK | {"window": 20, "dense_window": 20, "overlap": 5})).fit(panel)
+    cut = Mosaic(Mosaic.parse_params(QUICK | {"window": 20, "dense_window": 20, "overlap": 4})).fit(panel)
     stretches = list(cut._stretches(~hidden))
     assert [site for stretch in stretches for site in range(stretch.first, stretch.last)] == list(range(90))
-    assert [int((~hidden[s.first : s.last]).sum()) for s in stretches] == [15, 15, 15]
-    assert [int((~hidden[s.begin : s.end]).sum()) for s in stretches] == [20, 25, 20]
+    assert [int((~hidden[s.first : s.last]).sum()) for s in stretches] == [22, 23]
+    assert [int((~hidden[s.begin : s.end]).sum()) for s in stretches] == [27, 28]
     scores = [
         f1_macro(test.calls[:, hidden], model.posterior(test.hide(hidden))[:, hidden].argmax(axis=2))
         for model in (whole, cut)
@@ -359,6 +360,31 @@ def test_a_sparse_array_is_one_stretch_however_many_sites_lie_between() -> None:
 def test_places_go_by_number_and_by_position_half_each() -> None:
     sites = phased(30, 5).sites.assign(contig=["1", "1", "1", "2", "2"], pos=[100, 100, 500, 7, 7])
     np.testing.assert_allclose(places(sites), [0, 0.5, 2, 3, 4])
+
+
+def test_a_genetic_map_takes_the_place_of_base_pairs_and_stays_with_the_model(tmp_path: Path) -> None:
+    """All of the map's length lies behind the first ten sites, as in a hot spot."""
+    panel = phased()
+    pos = panel.sites["pos"].to_numpy()
+    path = tmp_path / "genetic.map"
+    path.write_text(f"1 . 0 {pos[0]}\n1 . 0 {pos[9]}\n1 . 2.5 {pos[10]}\n1 . 2.5 {pos[-1]}\n")
+    place = places(panel.sites, GeneticMap.read(path))
+    np.testing.assert_allclose(np.diff(place)[[0, 8, 10, -1]], 0.5)
+    assert np.diff(place)[9] == pytest.approx(0.5 + 0.5 * (len(pos) - 1)) and place[-1] == pytest.approx(len(pos) - 1)
+    target = phased(70).take_samples(slice(60, 70)).hide(np.arange(len(pos)) % 3 > 0)
+    mapped = Mosaic(Mosaic.parse_params(QUICK | {"switch": 0.02, "map": str(path)})).fit(panel)
+    plain = Mosaic(Mosaic.parse_params(QUICK | {"switch": 0.02})).fit(panel)
+    expected = mapped.posterior(target)
+    assert np.abs(expected - plain.posterior(target)).max() > 0.05
+    mapped.save(tmp_path / "model")
+    path.unlink()
+    np.testing.assert_array_equal(Mosaic.load(tmp_path / "model").posterior(target), expected)
+
+
+def test_a_map_of_other_contigs_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "other.map").write_text("2 . 0 1\n2 . 1 100000\n")
+    with pytest.raises(InputError, match="the genetic map has no contig '1'"):
+        Mosaic(Mosaic.parse_params(QUICK | {"map": str(tmp_path / "other.map")})).fit(small_panel())
 
 
 def test_switches_are_rarer_where_sites_stand_closer() -> None:
