@@ -123,7 +123,7 @@ class _Tally:
                 "sample": self._names,
                 "call_rate": called / self._of_samples.sum(axis=1),
                 "heterozygosity": self._heterozygous / called,
-                "phased": self._of_samples[:, PHASED] / called,
+                "phased": self._of_samples[:, PHASED] / (called - self._of_samples[:, HAPLOID]),
                 "haploid": self._of_samples[:, HAPLOID],
                 "half": self._of_samples[:, HALF],
                 "heterozygous": self._heterozygous,

@@ -47,7 +47,7 @@ class TargetCheck:
             `half` (calls), `trios`, `conflicts` (trios with enough calls, and those that contradict inheritance),
             `passed` (FILTER).
         samples: a row per sample: `sample`, `group` (if the sample table has it), `call_rate` and `heterozygosity`
-            (at sites with one ALT; NaN without calls), `phased` (share of the calls), `haploid`, `half` (calls).
+            (at sites with one ALT; NaN without calls), `phased` (share of the diploid calls), `haploid`, `half` (calls).
         trios: a row per sample with a genotyped parent: `sample`, `sire`, `dam` (empty = not in the target), `sites`
             (compared), `conflicts`, `sire_conflicts`, `dam_conflicts` (opposite homozygotes of one parent).
         contigs: the target's contig → the panel's contig, for those that both have.
@@ -223,8 +223,9 @@ def _warnings(
         "filtered": f"marked by FILTER but used: {_n(counts['filtered'], 'site')}",
     }
     found += [line for name, line in counted.items() if counts[name]]
-    if 0 < counts["phased_calls"] < counts["calls"]:
-        share = counts["phased_calls"] / counts["calls"]
+    diploid = counts["calls"] - counts["haploid_calls"]
+    if 0 < counts["phased_calls"] < diploid:
+        share = counts["phased_calls"] / diploid
         found.append(f"phased and unphased calls are mixed: {share:.0%} are phased")
     if low := int((usable.call_rate < MIN_CALL_RATE).sum()):
         found.append(f"calls for less than {MIN_CALL_RATE:.0%} of the samples: {_n(low, 'usable site')}")

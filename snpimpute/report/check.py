@@ -177,10 +177,10 @@ def _frequency_point(site: Any) -> Point:
 def _call_kinds(check: TargetCheck) -> Table:
     counts = check.counts
     total = counts["records"] * counts["samples"]
-    odd = counts["half_calls"] + counts["haploid_calls"] + counts["polyploid_calls"]
+    odd = counts["half_calls"] + counts["polyploid_calls"]
     found = {
         "phased": counts["phased_calls"],
-        "unphased": counts["calls"] - counts["phased_calls"],
+        "unphased": counts["calls"] - counts["phased_calls"] - counts["haploid_calls"],
         "half (0/.), taken as missing": counts["half_calls"],
         "haploid": counts["haploid_calls"],
         "of more than two alleles": counts["polyploid_calls"],

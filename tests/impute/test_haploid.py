@@ -17,6 +17,7 @@ from snpimpute.impute.ploidy import closed, filled
 from snpimpute.io.haploid import HaploidCalls
 from snpimpute.io.matrix import read_matrix
 from snpimpute.io.stream import streamed
+from snpimpute.report.check import _call_kinds
 from tests.impute.test_real_files import Folder
 from tests.impute.test_records import N_PANEL, N_TARGET, accepted, fields, haplotypes, info, split_samples
 from tests.io.test_vcf import record, vcf_text
@@ -122,7 +123,14 @@ def test_compared_with_the_truth(x: Folder) -> None:
 
 def test_check_says_where(x: Folder) -> None:
     said = x.run("check", "target.vcf", "--panel", "panel.vcf")
-    assert "haploid calls, written as haploid again: X:1320-2160 (22 sites, 4 samples)" in said.stdout + said.stderr
+    assert "haploid calls, written as haploid again: X:1320-2160 (22 sites, 4 samples)" in said.stdout
+    assert "phased and unphased" not in said.stdout
+    check = check_target(x.path / "target.vcf", PanelSites.of_file(x.path / "panel.vcf"))
+    kinds = {row[0].text: row[1].text for row in _call_kinds(check).rows}
+    rows = x.records("target.vcf")
+    given = [call for row in [*rows, next(row for row in rows if "," in row[4])] for call in fields(row, "GT")]
+    assert kinds["haploid"] == str(sum(len(call) == 1 and call != "." for call in given)) and kinds["unphased"] == "0"
+    assert kinds["missing"] == str(sum("." in call for call in given))
 
 
 def test_a_haploid_call_of_a_diploid_sample_is_one_line(x: Folder, tmp_path: Path) -> None:

@@ -181,3 +181,12 @@ def test_differences_are_shown_for_the_metrics_that_readers_compare() -> None:
         "f1_1",
         "dosage_r2",
     }
+
+
+def test_metrics_of_calls_are_those_that_other_probabilities_of_the_same_calls_leave_as_they_are(truth_and_posterior):
+    truth, posterior = truth_and_posterior
+    calls = posterior.argmax(axis=2)
+    other = 0.6 * np.eye(3)[calls] + 0.4 * posterior
+    before, after = (scores(site_sums(truth, one).sum(axis=(0, 1))) for one in (posterior, other))
+    unchanged = {key for key in METRICS if before[key] == pytest.approx(after[key], abs=1e-12)}
+    assert {key for key, metric in METRICS.items() if metric.of_calls} == unchanged
