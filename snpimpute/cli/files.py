@@ -237,6 +237,7 @@ def impute(
     imputers_from: ImputersFrom = None,
     trust: Trust = False,
     use: Use = None,
+    phased: Annotated[bool, typer.Option("--phased", help="Write every call phased (0|1).")] = False,
     keep_fields: Annotated[
         bool, typer.Option("--keep-fields", help="Keep the target's other INFO and FORMAT fields.")
     ] = False,
@@ -274,6 +275,7 @@ def impute(
         version=version,
         trust=trust,
         use=use,
+        phased=phased,
         imputer=imputer,
         params={"mode": "joint"} if imputer == "beagle" else {},
         keep_fields=keep_fields,

@@ -14,6 +14,7 @@ from snpimpute.genotypes.matrix import MISSING
 from snpimpute.impute.findings import TargetCheck
 from snpimpute.impute.likelihoods import empty_likelihoods, logarithms
 from snpimpute.impute.matching import SWAPPED
+from snpimpute.impute.phased import TARGET_FILE, empty_phase, phase_of_calls
 from snpimpute.impute.ploidy import fill_ploidy, ploidy_of_calls, told_ploidy
 from snpimpute.impute.rows import Rows
 from snpimpute.impute.steps import VARYING_FILE
@@ -45,6 +46,7 @@ def lay_out_target(
         "imputer": settings.imputer,
         "params": dict(settings.params),
         "seed": settings.seed,
+        "phased": settings.phased,
         "windows": [[w.contig, w.start, w.stop] for w in windows],
     }
     write_text(work / "plan.json", json.dumps(plan) + "\n")
@@ -59,6 +61,8 @@ def _write_calls(settings: ImputeSettings, check: TargetCheck, rows: Rows, folde
     swapped = (check.sites["kind"] == SWAPPED).to_numpy()
     told = told_ploidy(folder, calls.shape) if check.counts["haploid_calls"] else None
     likelihoods = None if settings.use is None else empty_likelihoods(folder, *calls.shape)
+    has_phase = settings.phased and settings.use is None and check.counts["phased_calls"]
+    phase = empty_phase(folder, TARGET_FILE, calls.shape) if has_phase else None
     site = 0
     with streamed(settings.target, likelihoods=settings.use) as (stream,):
         for number, record in enumerate(stream.records):
@@ -78,9 +82,12 @@ def _write_calls(settings: ImputeSettings, check: TargetCheck, rows: Rows, folde
                         likelihoods[rows.of_target[site]] = logarithms(of_alt)
                     if told is not None:
                         told[rows.of_target[site]] = ploidy_of_calls(part)
+                    if phase is not None:
+                        phase[rows.of_target[site]] = phase_of_calls(part, bool(swapped[site]))
                 site += 1
     calls.flush()
-    if likelihoods is not None:
-        likelihoods.flush()
+    for written in (likelihoods, phase):
+        if written is not None:
+            written.flush()
     if told is not None:
         fill_ploidy(told, rows.sites, rows.haploid)

@@ -26,11 +26,12 @@ from snpimpute.impute.check import check_target
 from snpimpute.impute.findings import TargetCheck
 from snpimpute.impute.layout import lay_out_target
 from snpimpute.impute.matching import ALLELES, MULTIALLELIC, NOT_DIPLOID, OUTSIDE, SWAPPED, UNKNOWN, USABLE, PanelSites
+from snpimpute.impute.phased import join_windows
 from snpimpute.impute.ploidy import as_haploid, haploid_calls
 from snpimpute.impute.rows import Rows
 from snpimpute.impute.steps import WINDOWS_IMPUTED, impute_windows, imputed_file, load_window_posterior
 from snpimpute.impute.windows import Window, WindowedModel, cut_by_sites, weights_in
-from snpimpute.imputers.contract import LIKELIHOODS
+from snpimpute.imputers.contract import LIKELIHOODS, PHASE
 from snpimpute.io.imputed import ImputedSites, ImputedWriter
 from snpimpute.io.joined import JoinedSite, joined_line
 from snpimpute.io.output import require_plink_names
@@ -56,6 +57,7 @@ class ImputeSettings:
         imputer, params: without a model: an imputer that needs no panel, and its parameters.
         window: number of sites in a window, without a model.
         use: FORMAT field of likelihoods (PL, GL or GP) to impute from in place of GT; None = GT.
+        phased: whether every call is written phased.
         keep_fields: whether other INFO and FORMAT fields of the target are kept.
         seed: seed of every random choice.
         threads: processor threads.
@@ -71,6 +73,7 @@ class ImputeSettings:
     params: Mapping[str, Any] = field(default_factory=dict)
     window: int = 500
     use: str | None = None
+    phased: bool = False
     keep_fields: bool = False
     seed: int = 1
     threads: int = 1
@@ -140,8 +143,7 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
     if settings.output is not None and settings.output.exists() and settings.output.samefile(settings.target):
         raise InputError(f"{settings.output} is the target itself, which is not overwritten: give another name with -o")
     model = None if settings.model is None else WindowedModel.verified(settings.model, trust=settings.trust)
-    if settings.use is not None:
-        _require_likelihoods_handled(settings, model)
+    _require_handled(settings, model)
     if model is None:
         _require_no_panel(settings)
         panel = PanelSites.of_file(settings.target)
@@ -180,7 +182,10 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
             most=WINDOWS_IMPUTED,
         )
         watch.stage("write")
-        outcome = _write(settings, model, check, rows, windows, work, watch)
+        phase = None
+        if settings.phased:
+            phase = join_windows(windows, work, rows.sites, rows.varying, len(check.samples))
+        outcome = _write(settings, model, check, rows, windows, work, phase, watch)
         if outcome.n_left_out and settings.output is not None:
             listed = settings.output.with_name(f"{settings.output.name}.left-out.tsv")
             left_out = (rows.of_target < 0) & ~check.sites["kind"].isin(KEPT).to_numpy()
@@ -201,20 +206,26 @@ def _require_no_panel(settings: ImputeSettings) -> None:
         )
 
 
-def _require_likelihoods_handled(settings: ImputeSettings, model: WindowedModel | None) -> None:
+def _require_handled(settings: ImputeSettings, model: WindowedModel | None) -> None:
+    """Raise InputError if the imputer cannot do what is asked of it beyond calls."""
     cls = imputers.load(settings.imputer) if model is None else model.imputer_class
-    if LIKELIHOODS not in cls.handles:
-        able = [name for name in imputers.names() if LIKELIHOODS in imputers.load(name).handles]
-        raise InputError(
-            f"imputer {cls.name} works from calls: --use {settings.use} needs a model of {' or '.join(able)} (snpimpute fit --imputer "
-            f"{able[0]}); without --use it takes GT"
-        )
+    for wanted, option, what in (
+        (LIKELIHOODS if settings.use else None, f"--use {settings.use}", "works from calls"),
+        (PHASE if settings.phased else None, "--phased", "tells no phase"),
+    ):
+        if wanted is not None and (wanted not in cls.handles or model is None):
+            able = [name for name in imputers.names() if wanted in imputers.load(name).handles]
+            said = f"imputer {cls.name} {what}" if wanted not in cls.handles else "there is no panel"
+            raise InputError(
+                f"{said}: {option} needs a model of {' or '.join(able)} (snpimpute fit --imputer {able[-1]}); without {option} it "
+                "can be imputed"
+            )
 
 
 def _work_digest(settings: ImputeSettings, model: WindowedModel | None) -> str:
     contents = [file_digest(path) if path.is_file() else "" for path in files_of(settings.target)]
     alone = [settings.imputer, dict(settings.params), settings.window, settings.seed]
-    use = settings.use or "GT"
+    use = [settings.use or "GT", settings.phased]
     cls = imputers.load(settings.imputer) if model is None else model.imputer_class
     code = source_digest("snpimpute.impute.steps", without=imputers.DISCOVERY)
     return digest([contents, use, alone if model is None else model.about, code, imputers.decided_by(cls)])
@@ -252,6 +263,7 @@ def _write(
     rows: Rows,
     windows: list[Window],
     work: Path,
+    phase: np.ndarray | None,
     watch: Watch,
 ) -> Outcome:
     target = spooled(work / "target")
@@ -284,6 +296,7 @@ def _write(
             about={key: value for key, value in about.items() if value},
             keep_fields=settings.keep_fields,
             flag_imputed=True,
+            phased=settings.phased,
             threads=settings.threads,
             fam=stream.fam,
         )
@@ -321,7 +334,7 @@ def _write(
                     n_passed += len(passed)
                     typed = [*sorted(lines), *(rows.groups[each][0] - part.start for each in own_groups)]
                     n_holes += int((piece.calls[:, typed] == MISSING).sum())
-                    block = _block(piece, contig, posterior, lines)
+                    block = _block(piece, contig, posterior, lines, None if phase is None else phase[part].T)
                     others = [(pos, partial(writer.pass_through, line, flag)) for pos, line, flag in passed]
                     joined, alone = rows.joined(part, ~passed_through[part], haploid)
                     for members, group in joined:
@@ -377,7 +390,9 @@ def _passed_through_sites(check: TargetCheck, rows: Rows) -> np.ndarray:
     return passed_through
 
 
-def _block(piece: Any, contig: str, posterior: np.ndarray, lines: dict[int, tuple[str, bool]]) -> ImputedSites:
+def _block(
+    piece: Any, contig: str, posterior: np.ndarray, lines: dict[int, tuple[str, bool]], first: np.ndarray | None
+) -> ImputedSites:
     """Return sites in the form of the writer; observed calls get probability 1, which the blend may have rounded."""
     n = piece.n_sites
     observed = np.asarray(piece.calls).T
@@ -390,6 +405,7 @@ def _block(piece: Any, contig: str, posterior: np.ndarray, lines: dict[int, tupl
         observed=observed.T,
         records=[lines[i][0] if i in lines else None for i in range(n)],
         swapped=np.array([i in lines and lines[i][1] for i in range(n)]),
+        first=first,
     )
 
 
@@ -428,6 +444,7 @@ def join_rows(rows: ImputedSites, record: Record | None, haploid: np.ndarray | N
     return JoinedSite(
         str(first.contig), int(first.pos), str(first.id), ref, alts, rows.posterior.transpose(1, 2, 0),
         alleles, phased, None if record is None else record.line, same, haploid,
+        None if rows.first is None else rows.first.T,
     )  # fmt: skip
 
 
@@ -438,4 +455,5 @@ def _take_sites(block: ImputedSites, part: slice | np.ndarray) -> ImputedSites:
         observed=block.observed[:, part],
         records=np.array(block.records, dtype=object)[part].tolist(),
         swapped=block.swapped[part],
+        first=None if block.first is None else block.first[:, part],
     )

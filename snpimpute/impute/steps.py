@@ -17,8 +17,9 @@ from snpimpute.base.processes import say_progress
 from snpimpute.dataset.masks import array_masks
 from snpimpute.dataset.splits import split_samples
 from snpimpute.dataset.training_masks import TrainingMask
-from snpimpute.genotypes.matrix import GenotypeMatrix
+from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.impute.likelihoods import likelihoods_at
+from snpimpute.impute.phased import phase_file, save_window_phase
 from snpimpute.impute.windows import Window, WindowedModel, owned_by, window_posterior
 from snpimpute.imputers.contract import Report, Validation
 from snpimpute.io.spool import spooled
@@ -207,6 +208,10 @@ def impute_windows(home: str, numbers: list[int]) -> None:
             cls = imputers.load(plan["imputer"])
             alone = cls(cls.parse_params(plan["params"]), seed=plan["seed"])
             posterior = alone.fit(part.take_samples(slice(0))).posterior(part)
+        if plan["phased"]:
+            assert model is not None
+            calls = np.where(part.calls == MISSING, posterior.argmax(axis=2), part.calls).astype(np.int8)
+            save_window_phase(phase_file(place, number), model.imputer(number).haplotypes(part, calls))
         save_window_posterior(imputed_file(place, number), posterior)
         say_progress(1, 1)
         gc.collect()  # frees Keras networks, which are reference cycles; freeze spares later collections the rest

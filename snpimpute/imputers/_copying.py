@@ -107,6 +107,27 @@ class Copying:
         key = zlib.crc32(calls.tobytes())
         return self._draw_pairs(LIKELIHOODS[calls], sites, chosen[: self.params.first_states], key)
 
+    def phased(self, calls: np.ndarray, likelihoods: np.ndarray | None, imputed: np.ndarray, draws: int) -> np.ndarray:
+        """Return the two haplotypes of a sample, int8 (2, n_sites), that add up to its imputed calls.
+
+        Args:
+            calls, likelihoods: see `posterior`.
+            imputed: int8 (n_sites,), the calls to phase.
+            draws: number of pairs of haplotypes drawn, which vote.
+        """
+        given = LIKELIHOODS[calls] if likelihoods is None else likelihoods.astype(np.float32)
+        seen = given.min(axis=1) < 1
+        observed, sites = np.flatnonzero(seen), np.flatnonzero(seen | (imputed == 1))
+        out = np.stack([imputed == 2, imputed == 2]).astype(np.int8)
+        if len(observed) and (imputed == 1).any():
+            key = zlib.crc32((calls[observed] if likelihoods is None else given[observed]).tobytes())
+            chosen, _ = self._choose_haplotypes(given[observed], observed, key)
+            pairs = self._draw_pairs(given[sites], sites, chosen[: self.params.first_states], key, draws)
+            mixed = imputed[sites] == 1
+            out[0, sites[mixed]] = voted_phase(pairs[:, :, mixed])
+        out[1, imputed == 1] = 1 - out[0, imputed == 1]
+        return out
+
     def _choose_haplotypes(self, given: np.ndarray, observed: np.ndarray, key: int) -> tuple[np.ndarray, np.ndarray]:
         """Choose the haplotypes that resemble a sample.
 
@@ -177,7 +198,9 @@ class Copying:
 
     # ------------------------------------------------------------------ pairs
 
-    def _draw_pairs(self, given: np.ndarray, sites: np.ndarray, chosen: np.ndarray, key: int) -> np.ndarray:
+    def _draw_pairs(
+        self, given: np.ndarray, sites: np.ndarray, chosen: np.ndarray, key: int, draws: int | None = None
+    ) -> np.ndarray:
         """Draw pairs of haplotypes at these sites from the diploid model, int8 (draws, 2, n_sites).
 
         They add up to genotypes that are sure.
@@ -187,6 +210,7 @@ class Copying:
             sites: int (n_sites,).
             chosen: int (K,), the haplotypes that pairs are made of.
             key: seed of the draws, beside the model's.
+            draws: number of pairs; None = that of the parameters.
         """
         from snpimpute.imputers import _recursions
 
@@ -195,7 +219,9 @@ class Copying:
         start = np.full(len(chosen), 1 / len(chosen), dtype=np.float32)
         forward = _recursions.forward_pairs(copied, given, self.error, switches, start)
         rng = np.random.default_rng([self.seed, key])
-        states = _recursions.draw_pairs(forward, switches, start, rng.random((self.params.draws, len(sites), 2)))
+        states = _recursions.draw_pairs(
+            forward, switches, start, rng.random((draws or self.params.draws, len(sites), 2))
+        )
         out = copied[np.arange(len(sites)), states].astype(np.int8)
         calls = np.where((given > 0).sum(axis=1) == 1, given.argmax(axis=1), MISSING).astype(np.int8)
         for pair in out:
@@ -232,6 +258,29 @@ class Copying:
 
 # float32 (4, 3): likelihood of each genotype, by the call: 0, 1, 2 or -1 = missing
 LIKELIHOODS = np.concatenate([np.eye(3), np.ones((1, 3))]).astype(np.float32)
+
+
+def voted_phase(pairs: np.ndarray) -> np.ndarray:
+    """Return the first allele of a heterozygous pair at each site by the vote of several pairs, int8 (n_sites,).
+
+    From site to site those pairs vote that are heterozygous here and were at a site before: whether the allele on
+    the haplotype that has been first so far is the alternate.
+
+    Args:
+        pairs: int8 (n, 2, n_sites), drawn pairs of haplotypes; which is first means nothing.
+    """
+    side = (
+        pairs[:, 0].astype(np.int8) - pairs[:, 1]
+    ).T  # (n_sites, n): 1 = alternate first, -1 = second, 0 = homozygous
+    first = np.zeros(
+        pairs.shape[0], dtype=np.int8
+    )  # 1 or -1: whether a pair's first haplotype is the result's; 0 = not known
+    out = np.empty(len(side), dtype=np.int8)
+    for j, here in enumerate(side):
+        sign = 1 if int((first * here).sum()) >= 0 else -1
+        out[j] = sign > 0
+        first = np.where(here != 0, sign * here, first)
+    return out
 
 
 def _highest(values: np.ndarray, n: int) -> np.ndarray:

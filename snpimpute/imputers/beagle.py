@@ -26,7 +26,7 @@ from snpimpute.base.programs import beagle_jar, java
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, numbered_samples, site_keys
 from snpimpute.imputers._target import frequencies_in
-from snpimpute.imputers.contract import HAPLOTYPE_WINDOW, Imputer, Params, Report, Trial, Validation, Variant
+from snpimpute.imputers.contract import HAPLOTYPE_WINDOW, PHASE, Imputer, Params, Report, Trial, Validation, Variant
 from snpimpute.io.maps import GeneticMap
 from snpimpute.io.write_vcf import write_vcf
 
@@ -138,6 +138,7 @@ class Beagle(Imputer):
     description = "Beagle 5.4: haplotype model, with the panel as reference or phased jointly"
     framework = "java"
     fit_window = HAPLOTYPE_WINDOW
+    handles = frozenset({PHASE})
     Params = BeagleParams
     starts: ClassVar = (
         {"cluster": 1e-4, "phasings": 3},  # dense sites of outbred people
@@ -231,6 +232,13 @@ class Beagle(Imputer):
         if self.params.calls_from == "haplotypes":
             probabilities = _with_calls_leading(probabilities, imputed.sum(axis=2))
         return np.where(hidden[:, None], probabilities, smoothed(imputed.sum(axis=2)))
+
+    def haplotypes(self, target: GenotypeMatrix, calls: np.ndarray) -> np.ndarray:
+        if self._haplotypes is None:
+            raise InputError('Beagle phases with a panel as reference alone (mode = "reference")')
+        panel = self._matrix(self.phased_panel().sum(axis=2, dtype=np.int8), "p", self.phased_panel())
+        hidden = (target.calls == MISSING).all(axis=0)
+        return self._run(self.seed, self._matrix(target.calls, "t"), panel, hidden)[0].transpose(0, 2, 1)
 
     def phased_panel(self) -> np.ndarray:
         """Return the panel's haplotypes, int8 (n_samples, n_sites, 2), as given, or phased and completed by Beagle."""

@@ -25,7 +25,9 @@ from snpimpute.genotypes.matrix import GENOTYPES, MISSING, GenotypeMatrix, requi
 from snpimpute.metrics.scores import f1_macro
 
 HAPLOTYPE_WINDOW = "5000"  # `fit_window` of models of haplotypes: 250 typed sites where an array types one in twenty
-LIKELIHOODS = "likelihoods"  # of genotypes, which an imputer may handle in place of calls
+# What an imputer may handle beyond calls.
+LIKELIHOODS = "likelihoods"  # of genotypes, in place of calls
+PHASE = "phase"  # it says which allele of a call stands on which of the sample's two haplotypes
 MIN_SEEN = 2  # a sample with fewer observed sites gets the panel's genotype frequencies
 
 Report = Callable[[int, float], None]  # called as report(step, score)
@@ -108,7 +110,7 @@ class Imputer(ABC):
     description: ClassVar[str]
     framework: ClassVar[str | None] = None
     learns_in_epochs: ClassVar[bool] = False  # if so, it uses validation to stop and training masks to learn
-    handles: ClassVar[frozenset[str]] = frozenset()  # what it takes beyond calls 0, 1, 2: LIKELIHOODS in their place
+    handles: ClassVar[frozenset[str]] = frozenset()  # LIKELIHOODS, PHASE
     Params: ClassVar[type[Params]] = Params
     needs_panel: bool = True  # False: it learns from the target, and the panel may have no samples
     starts: ClassVar[Sequence[Mapping[str, Any]]] = ()  # parameters that did well on some data; studies try them early
@@ -274,6 +276,17 @@ class Imputer(ABC):
         for genotype in GENOTYPES:
             np.copyto(posterior[:, :, genotype], target.calls == genotype, where=~missing)
         return posterior
+
+    def haplotypes(self, target: GenotypeMatrix, calls: np.ndarray) -> np.ndarray:
+        """Return the two haplotypes of each sample, int8 (n_samples, 2, n_sites); only if `handles` has PHASE.
+
+        They may add up to other calls where an imputer finds so; the phase counts at heterozygous calls.
+
+        Args:
+            target: as `posterior` takes it.
+            calls: int8 (n_samples, n_sites), its calls, imputed ones included.
+        """
+        raise NotImplementedError
 
     @classmethod
     def require_handled(cls, target: GenotypeMatrix) -> None:

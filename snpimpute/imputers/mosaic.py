@@ -27,6 +27,7 @@ from snpimpute.imputers.contract import (
     HAPLOTYPE_WINDOW,
     LIKELIHOODS,
     MIN_SEEN,
+    PHASE,
     Imputer,
     Params,
     Report,
@@ -47,6 +48,7 @@ CHOSEN_STATES = 100  # most states; with much fewer, a higher switch looks bette
 LEAST_PANEL = 20  # samples; a smaller panel sets none aside and takes USUAL_SWITCH
 # How a panel phases itself.
 FIRST_SWITCH = 0.03  # switch of the first round, when nothing is phased yet
+PHASING_DRAWS = 15  # pairs drawn for a sample whose phase is asked for, which vote
 ROUNDS, VOTING_ROUNDS = 9, 4  # all rounds, and the last ones, whose draws vote
 PARTS = 5  # parts of the samples; each part is phased by the others
 
@@ -122,7 +124,7 @@ class Mosaic(Imputer):
 
     description = "diploid copying model over panel haplotypes chosen for each sample, without phasing it"
     fit_window = HAPLOTYPE_WINDOW
-    handles = frozenset({LIKELIHOODS})
+    handles = frozenset({LIKELIHOODS, PHASE})
     Params = MosaicParams
 
     switch: float
@@ -297,6 +299,41 @@ class Mosaic(Imputer):
                 copying = Copying(haplotypes, self._place[sites], self.switch, self.params, self.seed)
                 posterior = copying.posterior(calls[sites], None if likelihoods is None else likelihoods[sites])
                 out[inner] = posterior[stretch.first - stretch.begin : stretch.last - stretch.begin]
+        return out
+
+    def haplotypes(self, target: GenotypeMatrix, calls: np.ndarray) -> np.ndarray:
+        from threadpoolctl import threadpool_limits
+
+        likelihoods = itertools.repeat(None) if target.likelihoods is None else target.likelihoods
+        with threadpool_limits(1), ThreadPoolExecutor(self.threads) as pool:
+            return np.stack(
+                list(pool.map(self._haplotypes_of_sample, target.calls, observed(target), likelihoods, calls))
+            )
+
+    def _haplotypes_of_sample(
+        self, calls: np.ndarray, seen: np.ndarray, likelihoods: np.ndarray | None, imputed: np.ndarray
+    ) -> np.ndarray:
+        """Return the two haplotypes of one sample, int8 (2, n_sites), of its imputed calls, int8 (n_sites,).
+
+        Args:
+            calls, seen, likelihoods: see `_posterior_of_sample`.
+            imputed: int8 (n_sites,), the calls to phase.
+        """
+        out = np.stack([imputed == 2, imputed > 0]).astype(np.int8)
+        done = 0  # site up to which the phase is settled; what a stretch has before it says which haplotype is first
+        for stretch in self._stretches(seen):
+            sites = slice(stretch.begin, stretch.end)
+            haplotypes = self._haplotypes.between(stretch.begin, stretch.end)
+            copying = Copying(haplotypes, self._place[sites], self.switch, self.params, self.seed)
+            given = None if likelihoods is None else likelihoods[sites]
+            found = copying.phased(calls[sites], given, imputed[sites], PHASING_DRAWS)
+            both = slice(stretch.begin, max(done, stretch.begin))
+            mixed = imputed[both] == 1
+            differ = out[0, both][mixed] != found[0, : both.stop - both.start][mixed]
+            found = found[::-1] if 2 * differ.sum() > mixed.sum() else found
+            middle = stretch.first if done > stretch.first else max(done, stretch.begin)
+            out[:, middle : stretch.end] = found[:, middle - stretch.begin :]
+            done = stretch.end
         return out
 
     def _stretches(self, seen: np.ndarray) -> Iterator[Stretch]:

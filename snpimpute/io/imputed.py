@@ -38,15 +38,19 @@ FORMAT_LINES = {
     "DS": '##FORMAT=<ID=DS,Number=A,Type=Float,Description="Estimated ALT dose [P(RA) + 2*P(AA)]">',
     "GP": '##FORMAT=<ID=GP,Number=G,Type=Float,Description="Estimated genotype probability">',
 }
+PHASED_GT_LINE = (
+    '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype: as observed, else that of the largest GP; phased">'
+)
 IC_LINE = '##FORMAT=<ID=IC,Number=1,Type=Integer,Description="Imputed call: 1 imputed, 0 observed">'
 OWN_FORMAT = {*FORMAT_LINES, "IC"}
 DEFINED = re.compile(r"##(\w+)=<(?:.*?,)??ID=([^,>]+)")
 NUMBER = re.compile(r"[<,]Number=([^,>]+)")
 
 # Each imputed call has a code, a number in mixed radix of these digits: GP1 and GP2 (hundredths), the sum of the three
-# GP less 99, DS (hundredths) less GP1 + 2 GP2 plus 2, and GT. Rounding leaves the last three digits few values. The codes
+# GP less 99, DS (hundredths) less GP1 + 2 GP2 plus 2, and GT (0, 1, 2, or ALTERNATE_FIRST). Rounding leaves the last three digits few values. The codes
 # of observed calls follow from OBSERVED on, in the order of CALLS.
-_N_SUMS, _N_DOSES, _N_GENOTYPES = 3, 5, 3  # values of the last three digits
+_N_SUMS, _N_DOSES, _N_GENOTYPES = 3, 5, 4  # values of the last three digits
+ALTERNATE_FIRST = 3  # the last one of a phased heterozygote 1|0
 _GP2_STEP = _N_SUMS * _N_DOSES * _N_GENOTYPES
 _GP1_STEP = 101 * _GP2_STEP
 OBSERVED = 101 * _GP1_STEP
@@ -61,7 +65,8 @@ _CERTAIN = np.array([100 * w + _DOSE_STEP * 100 * g + g + _SHIFT for g, w in enu
 # GT of observed calls, at index 4 × first allele + 2 × second + 1 if phased.
 CALLS = tuple(f"{first}{mark}{second}" for first in "01" for second in "01" for mark in "/|")
 _WORDS = np.frombuffer("".join(f"{text}\t" for text in CALLS).encode(), dtype="<u4")
-_UNPHASED = np.array([CALLS.index(text) for text in ("0/0", "0/1", "1/1")], dtype=np.uint8)
+_UNPHASED = np.array([CALLS.index(text) for text in ("0/0", "0/1", "1/1", "1/0")], dtype=np.uint8)
+_PHASED = _UNPHASED + 1
 _COUNTS = np.array([text.count("1") for text in CALLS], dtype=np.int8)
 _HUNDREDTHS = [f"{i / 100:.2f}".rstrip("0").rstrip(".") for i in range(201)]
 
@@ -77,6 +82,7 @@ class ImputedSites:
         records: the target's VCF line of each site, as str(cyvcf2.Variant) gives it; None where the target has none.
             Observed calls without a line are written unphased.
         swapped: bool (n_sites,), true where the line has REF and ALT exchanged.
+        first: int8 (n_samples, n_sites), the first allele, 1 or 0, of heterozygotes, -1 = not known; for a writer of phased calls.
     """
 
     sites: pd.DataFrame
@@ -84,6 +90,7 @@ class ImputedSites:
     observed: np.ndarray
     records: Sequence[str | None]
     swapped: np.ndarray
+    first: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shape = self.observed.shape
@@ -124,6 +131,7 @@ class ImputedWriter:
         keep_fields: whether a record's other INFO and FORMAT fields are kept. Always left out are INFO keys that count
             the file's calls (AC, AN, MAF, NS, HWE and the like) and, where REF and ALT are exchanged, fields with a
             value per allele or genotype.
+        phased: whether every call is written phased, by `ImputedSites.first` where it is not observed so.
         flag_imputed: whether FORMAT has IC after GP: 1 imputed, 0 observed.
         threads: threads that compress.
         fam: see `output.vcf_output`.
@@ -140,6 +148,7 @@ class ImputedWriter:
         flags: Mapping[str, str] | None = None,
         keep_fields: bool = False,
         flag_imputed: bool = False,
+        phased: bool = False,
         threads: int = 1,
         fam: pd.DataFrame | None = None,
     ) -> None:
@@ -154,9 +163,10 @@ class ImputedWriter:
         suffix = ".vcf" if path is None else suffix_of(path)
         self._plink = suffix in PLINK_FILES
         self.ties_lean = suffix == ".pgen"
-        self._texts = _CallTexts(flag_imputed, self.ties_lean)
-        self._bcf_fields = _BcfFields(flag_imputed) if suffix == ".bcf" else None
-        header = _header_lines(target_header, contigs, about, self._flags, flag_imputed)
+        self._phased = phased
+        self._texts = _CallTexts(flag_imputed, self.ties_lean, phased)
+        self._bcf_fields = _BcfFields(flag_imputed, phased) if suffix == ".bcf" else None
+        header = _header_lines(target_header, contigs, about, self._flags, flag_imputed, phased)
         self._contigs = {defined[2] for line in header if (defined := DEFINED.match(line)) and defined[1] == "contig"}
         self._per_allele = PER_ALLELE | {
             defined[2]
@@ -204,6 +214,7 @@ class ImputedWriter:
                 np.ascontiguousarray(block.observed[:, part].T),
                 block.records[part],
                 block.swapped[part],
+                None if block.first is None else np.ascontiguousarray(block.first[:, part].T),
             )
 
     def pass_through(self, record: str, flag: str = "") -> None:
@@ -239,6 +250,7 @@ class ImputedWriter:
         observed: np.ndarray,
         lines: Sequence[str | None],
         swapped: np.ndarray,
+        first: np.ndarray | None,
     ) -> None:
         """Write sites from arrays with sites first.
 
@@ -247,12 +259,15 @@ class ImputedWriter:
             posterior: float32 (3, n_sites, n_samples).
             observed: int8 (n_sites, n_samples).
             lines, swapped: `records` and `swapped` of ImputedSites.
+            first: its `first`, int8 (n_sites, n_samples).
         """
         codes = _imputed_codes(posterior)
+        if self._phased and first is not None:
+            codes += np.where((codes % _N_GENOTYPES == 1) & (first == 1), ALTERNATE_FIRST - 1, 0).astype(np.int32)
         records = [None if line is None else TargetLine(line, len(self._samples)) for line in lines]
         typed = (observed != MISSING).any(axis=1)
         if typed.any():
-            codes = _with_observed(codes, observed, records, swapped)
+            codes = _with_observed(codes, observed, records, swapped, first if self._phased else None)
         calls = self._texts.of(codes).tolist() if self._bcf_fields is None else None
         frequencies, r2 = _summaries(posterior)
         for j, (contig, pos, name, ref, alt) in enumerate(sites):
@@ -292,16 +307,18 @@ def _decoded(code: Any) -> tuple[Any, Any, tuple[Any, Any, Any]]:
 class _BcfFields:
     """FORMAT fields of calls by their codes, as numbers for BCF."""
 
-    def __init__(self, flag_imputed: bool) -> None:
+    def __init__(self, flag_imputed: bool, phased: bool) -> None:
         genotype, dose, hundredths = _decoded(np.arange(OBSERVED))
         observed = np.array([[int(text[0]), int(text[2]), text[1] == "|"] for text in CALLS])
         counts = observed[:, 0] + observed[:, 1]
         dosage = np.concatenate([dose, 100 * counts])
         posterior = np.concatenate([np.stack(hundredths, axis=1), 100 * np.eye(3, dtype=int)[counts]])
-        first, second = np.concatenate([[genotype == 2, genotype > 0], observed[:, :2].T], axis=1).astype(int)
-        phased = np.concatenate([np.zeros(OBSERVED, dtype=int), observed[:, 2]])
+        alternate_first = genotype == ALTERNATE_FIRST
+        imputed = [(genotype == 2) | alternate_first, (genotype > 0) & ~alternate_first]
+        first, second = np.concatenate([imputed, observed[:, :2].T], axis=1).astype(int)
+        phases = np.concatenate([np.full(OBSERVED, phased, dtype=int), observed[:, 2]])
         self._fields = {
-            "GT": encoded_genotypes(first, second, phased),
+            "GT": encoded_genotypes(first, second, phases),
             "DS": (dosage / 100).astype(np.float32),
             "GP": (posterior / 100).astype(np.float32),
         }
@@ -316,7 +333,8 @@ class _BcfFields:
 class _CallTexts:
     """Texts of calls by their codes, each made when it is first needed."""
 
-    def __init__(self, flag_imputed: bool, ties_lean: bool) -> None:
+    def __init__(self, flag_imputed: bool, ties_lean: bool, phased: bool = False) -> None:
+        self._spelled = _PHASED if phased else _UNPHASED
         self._imputed, self._observed = (":1", ":0") if flag_imputed else ("", "")
         self._ties_lean = ties_lean
         self._texts = np.full(OBSERVED + len(CALLS), None, dtype=object)
@@ -340,8 +358,9 @@ class _CallTexts:
         genotype, dose, probabilities = _decoded(code)
         dosage = _HUNDREDTHS[dose]
         if self._ties_lean and dose in (50, 150):
-            dosage = f"{dose / 100 + (0.0001 if 100 * genotype > dose else -0.0001):.4f}"
-        return f"{CALLS[_UNPHASED[genotype]]}:{dosage}:{','.join(_HUNDREDTHS[p] for p in probabilities)}{self._imputed}"
+            copies = 1 if genotype == ALTERNATE_FIRST else genotype
+            dosage = f"{dose / 100 + (0.0001 if 100 * copies > dose else -0.0001):.4f}"
+        return f"{CALLS[self._spelled[genotype]]}:{dosage}:{','.join(_HUNDREDTHS[p] for p in probabilities)}{self._imputed}"
 
 
 def _imputed_codes(posterior: np.ndarray) -> np.ndarray:
@@ -368,11 +387,19 @@ def _imputed_codes(posterior: np.ndarray) -> np.ndarray:
 
 
 def _with_observed(
-    codes: np.ndarray, observed: np.ndarray, records: Sequence[TargetLine | None], swapped: np.ndarray
+    codes: np.ndarray,
+    observed: np.ndarray,
+    records: Sequence[TargetLine | None],
+    swapped: np.ndarray,
+    first: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return the codes (n_sites, n_samples) with those of observed calls; ValueError where the records differ."""
+    """Return the codes (n_sites, n_samples) with those of observed calls; ValueError where the records differ.
+
+    Given the first alleles of heterozygotes, int8 (n_sites, n_samples), observed calls without phase are phased.
+    """
     seen = observed != MISSING
-    if (seen & (codes != _CERTAIN[observed])).any():
+    certain = _CERTAIN[observed] + np.where(codes % _N_GENOTYPES == ALTERNATE_FIRST, ALTERNATE_FIRST - 1, 0)
+    if (seen & (codes != certain)).any():
         raise ValueError("an observed call must have all weight of its posterior")
     words = _WORDS[_UNPHASED[observed]]
     exchanged = swapped.copy()
@@ -390,7 +417,11 @@ def _with_observed(
         record = records[int((seen & ~agrees).any(axis=1).argmax())]
         assert record is not None
         raise ValueError(f"observed calls at {record.contig}:{record.pos} are not those of the record")
-    return np.where(seen, OBSERVED + index.astype(np.int32), codes)
+    index = index.astype(np.int32)
+    if first is not None:
+        phased = np.where(observed == 1, np.where(first == 1, 0b101, 0b011), np.where(observed == 2, 0b111, 0b001))
+        index = np.where(index & 1, index, phased)
+    return np.where(seen, OBSERVED + index, codes)
 
 
 def _summaries(posterior: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -407,7 +438,12 @@ def _summaries(posterior: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _header_lines(
-    target_header: str, contigs: Sequence[str], about: Mapping[str, str], flags: Mapping[str, str], flag_imputed: bool
+    target_header: str,
+    contigs: Sequence[str],
+    about: Mapping[str, str],
+    flags: Mapping[str, str],
+    flag_imputed: bool,
+    phased: bool,
 ) -> list[str]:
     """Return the ## lines: the target's except those defined here, then our own."""
     own = {("INFO", name): line for name, line in INFO_LINES.items()}
@@ -417,6 +453,8 @@ def _header_lines(
     own |= {("FORMAT", name): line for name, line in FORMAT_LINES.items()}
     if flag_imputed:
         own["FORMAT", "IC"] = IC_LINE
+    if phased:
+        own["FORMAT", "GT"] = PHASED_GT_LINE
     kept, defined = [], set()
     for line in target_header.splitlines():
         match = DEFINED.match(line)

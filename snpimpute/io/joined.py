@@ -28,6 +28,8 @@ class JoinedSite:
         line: the target's VCF line, None where the target has none.
         same_alleles: whether the line has the same alleles in the same order.
         haploid: bool (n_samples,), calls to write as haploid ones; their posterior is that of homozygotes. None = no call.
+        first: int8 (n_alts, n_samples), for each ALT the first allele, 1 or 0, of a sample with one copy, -1 = not known. Every call
+            is then written phased. None = only observed calls that are.
     """
 
     contig: str
@@ -41,6 +43,7 @@ class JoinedSite:
     line: str | None
     same_alleles: bool
     haploid: np.ndarray | None = None
+    first: np.ndarray | None = None
 
 
 def joint_posterior(posterior: np.ndarray) -> np.ndarray:
@@ -78,6 +81,12 @@ def joined_line(site: JoinedSite, keep_fields: bool = False, ties_lean: bool = F
     low, high = np.sort(site.alleles[seen], axis=1).astype(int).T
     joint[seen] = np.arange(len(genotypes)) == (high * (high + 1) // 2 + low)[:, None]
     alleles = np.where(seen[:, None], site.alleles, genotypes[joint.argmax(axis=1)])
+    phased = seen & site.phased
+    if site.first is not None:
+        low, high = np.sort(alleles, axis=1).T
+        on_first = site.first[np.maximum(high - 1, 0), np.arange(len(seen))] == 1
+        ordered = np.where(on_first[:, None], np.stack([high, low], axis=1), np.stack([low, high], axis=1))
+        alleles, phased = np.where(phased[:, None], alleles, ordered), np.ones(len(seen), dtype=bool)
     copies = np.stack([(genotypes == number).sum(axis=1) for number in range(1, n_alts + 1)], axis=1)
     doses, squares = joint @ copies, joint @ copies**2
     true = squares.mean(axis=0) - doses.mean(axis=0) ** 2
@@ -92,7 +101,7 @@ def joined_line(site: JoinedSite, keep_fields: bool = False, ties_lean: bool = F
     info += [] if seen.any() else ["IMP"]
     joint[np.ix_(haploid, np.delete(np.arange(len(genotypes)), homozygous(n_alts)))] = 0
     hundredths = [np.rint(100 * doses / one_copy), np.rint(100 * joint)]
-    numbers = np.column_stack([alleles, seen & site.phased, ~seen, haploid, *hundredths])
+    numbers = np.column_stack([alleles, phased, ~seen, haploid, *hundredths])
     kinds, which = np.unique(numbers.astype(np.int16), axis=0, return_inverse=True)
     texts = np.array([_text(kind.tolist(), n_alts, ties_lean) for kind in kinds], dtype=object)[which.ravel()].tolist()
     name, quality, passed, keys = site.id, ".", "PASS", "GT:DS:GP:IC"
