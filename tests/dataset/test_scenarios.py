@@ -8,7 +8,7 @@ import pytest
 
 from snpimpute.base.errors import InputError
 from snpimpute.dataset.masks import array_masks, call_masks, high_ld_sites, site_masks
-from snpimpute.dataset.scenarios import Scenario, at_hidden
+from snpimpute.dataset.scenarios import DEFAULT_LEVELS, Scenario, at_hidden
 from snpimpute.dataset.splits import split_samples
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GenotypeMatrix
@@ -273,3 +273,17 @@ def test_random_training_masks_span_their_levels():
     assert share.min() >= 0.20 and share.max() <= 0.80
     assert abs(share.mean() - 0.5) < 0.01
     assert np.ptp(hidden.mean(axis=0)) < 0.08
+
+
+def test_the_published_levels_are_the_default():
+    assert DEFAULT_LEVELS == (10, 20, 30, 40, 50, 60, 70, 80, 90, 95)
+
+
+def test_families_are_held_out_as_long_as_there_is_room():
+    """Nine families of five and one of 30: never more than asked for, unless the first drawn is larger."""
+    families = np.repeat([*"abcdefghi", "j"], [5] * 9 + [30])
+    table = pd.DataFrame({"sample": [f"s{i}" for i in range(75)], "family": families})
+    for seed in range(12):
+        held = split_samples(table, 20, "family", seed)
+        whole = {name: held[families == name].mean() for name in set(families)}
+        assert set(whole.values()) <= {0.0, 1.0} and held.sum() in ({30} if whole["j"] else {20})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -169,6 +170,28 @@ def test_a_windowed_model_blends_its_windows(model: Path):
     np.testing.assert_allclose(posterior[:, site], mixed, atol=1e-5)
     with pytest.raises(InputError, match="model calves expects 90 sites"):
         loaded.posterior(masked.take_sites(slice(0, 50)))
+
+
+def test_a_target_without_holes_needs_no_imputer(model: Path):
+    complete = small_panel(5, n_sites=90, missing=0)
+    posterior = WindowedModel(model).posterior(complete)
+    np.testing.assert_allclose(posterior, np.eye(3)[complete.calls], atol=1e-6)
+
+
+def test_a_window_whose_borders_are_no_numbers_is_refused(model: Path, tmp_path: Path):
+    copy = tmp_path / "copy"
+    shutil.copytree(model, copy)
+    about = json.loads((copy / "model.json").read_text())
+    about["windows"][0][1] = 0.5
+    (copy / "model.json").write_text(json.dumps(about))
+    with pytest.raises(InputError, match="is not one of this model's sites"):
+        WindowedModel(copy)
+
+
+def test_windows_of_an_even_map_have_the_length_asked_for():
+    windows = cut_by_map(sites_of(c=list(range(0, 10_000_000, 10_000))), 2.0, None)
+    assert {window.stop - window.start for window in windows} <= {200, 201, 202}
+    assert windows[0].start == 0 and windows[-1].stop == 1000 and len(windows) == 7
 
 
 def test_a_file_that_changed_is_found(model: Path, tmp_path):

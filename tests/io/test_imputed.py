@@ -20,7 +20,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.programs import beagle_jar, java
 from snpimpute.dataset.simulate import SimulationSettings, simulate_bulls
 from snpimpute.genotypes.matrix import MISSING
-from snpimpute.io.imputed import ImputedSites, ImputedWriter, _CallTexts, _imputed_codes, _summaries
+from snpimpute.io.imputed import ImputedSites, ImputedWriter, _CallTexts, _header_lines, _imputed_codes, _summaries
 from snpimpute.io.matrix import read_matrix
 from snpimpute.io.write_vcf import write_vcf
 
@@ -568,3 +568,9 @@ def test_a_missing_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(InputError, match=f"apt-get install {package}"):
         write(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("given", ["", '##FILTER=<ID=PASS,Description="All filters passed">\n'])
+def test_the_header_defines_pass_once(given):
+    header = _header_lines(f"##fileformat=VCFv4.2\n{given}##contig=<ID=1>\n", ["1"], {}, {}, True, False)
+    assert sum(line.startswith("##FILTER=<ID=PASS") for line in header) == 1

@@ -190,3 +190,8 @@ def test_metrics_of_calls_are_those_that_other_probabilities_of_the_same_calls_l
     before, after = (scores(site_sums(truth, one).sum(axis=(0, 1))) for one in (posterior, other))
     unchanged = {key for key in METRICS if before[key] == pytest.approx(after[key], abs=1e-12)}
     assert {key for key, metric in METRICS.items() if metric.of_calls} == unchanged
+
+
+def test_metrics_of_calls_need_no_posterior():
+    assert not [key for key, metric in METRICS.items() if metric.of_calls and metric.needs_posterior]
+    assert {"log_loss", "ece"} <= {key for key, metric in METRICS.items() if metric.needs_posterior}

@@ -140,6 +140,19 @@ def test_two_samples_with_both_calls_have_a_correlation_and_one_has_none():
     assert np.isnan(near["r2"][0])
 
 
+def test_the_nearest_observed_site_may_come_after():
+    found = nearest_observed(panel([[0, 1, 2], [2, 1, 0], [0, 0, 1]], [10, 25, 30]), np.array([False, True, False]))
+    assert found["nearest"][1] == "1:30:A:G" and found["distance"][1] == 5.0
+
+
+def test_samples_have_their_group_and_none_without_the_column(dataset, masks):
+    groups = dataset.test.samples["group"].astype(str)
+    table = by_sample(dataset, masks)
+    assert table["group"].tolist() == groups.iloc[table["row"]].tolist() and (groups != "").any()
+    without = replace(dataset, test=replace(dataset.test, samples=dataset.test.samples.drop(columns="group")))
+    assert (by_sample(without, masks)["group"] == "").all()
+
+
 def test_of_two_equally_near_sites_the_first_is_taken():
     found = nearest_observed(panel([[0, 1, 2], [2, 1, 0], [0, 0, 1]], [10, 20, 30]), np.array([False, True, False]))
     assert found["nearest"][1] == "1:10:A:G"

@@ -339,3 +339,13 @@ def test_contigs_are_resampled_whole_where_there_are_many(calls_dataset):
 
     by_region, mixed = spread(place // 2 % 2 == 0), spread(place % 2 == 0)
     assert by_region > 2 * mixed
+
+
+def test_each_mask_has_rows_of_its_own(table):
+    rows = table[
+        (table.variant == "good") & (table.level == 60) & (table.metric == "f1_macro") & (table.subset == "all")
+    ]
+    assert set(rows["repeat"]) == {"all", "0", "1"}
+    single = rows[rows["repeat"] != "all"].value
+    pooled = rows[(rows["repeat"] == "all") & (rows.versus == "")].value.iloc[0]
+    assert single.min() <= pooled <= single.max()
