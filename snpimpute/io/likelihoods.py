@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING
-from snpimpute.io.records import HAPLOID, NO_CALL, UNPHASED, genotypes_of, homozygous
+from snpimpute.io.records import HAPLOID, NO_CALL, UNPHASED, UNSTATED, genotypes_of, homozygous
 
 FIELDS = ("PL", "GL", "GP")
 
@@ -32,8 +34,10 @@ def likelihoods_of(
     out, haploid = np.ones((n_samples, n_genotypes), dtype=np.float32), np.zeros(n_samples, dtype=bool)
     if table is None or not n_alts:
         return out, haploid
-    n_values = np.isfinite(table).sum(axis=1)
-    diploid, haploid = n_values == n_genotypes, n_values == n_alts + 1
+    given = ~np.isnan(table)  # a GL may be -inf
+    n_values = given.sum(axis=1)
+    at_first = np.logical_and.accumulate(given, axis=1).sum(axis=1) == n_values
+    diploid, haploid = n_values == n_genotypes, (n_values == n_alts + 1) & at_first
     if (odd := ~(diploid | haploid) & (n_values > 0)).any():
         raise InputError(
             f"{place}: FORMAT/{key} has {n_values[odd][0]} values, and {n_alts + 1} alleles make {n_genotypes} genotypes (of a "
@@ -56,10 +60,16 @@ def likelihoods_of(
     return np.where(largest > 0, out / np.where(largest > 0, largest, 1), 1), haploid
 
 
-def likeliest_calls(likelihoods: np.ndarray, haploid: np.ndarray, n_alts: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the likeliest genotypes as alleles, int8 (n_samples, 2), and kinds, int8 (n_samples,); NO_CALL where all are alike."""
+def likeliest_calls(likelihoods: np.ndarray, haploid: np.ndarray, alts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the likeliest genotypes as alleles, int8 (n_samples, 2), and kinds, int8 (n_samples,).
+
+    NO_CALL where all are alike. Genotypes with an allele that is not named (`<*>`, UNSTATED) are never called.
+    """
+    genotypes = genotypes_of(len(alts))
+    unnamed = [number for number, alt in enumerate(alts, start=1) if alt in UNSTATED]
+    named = np.where(np.isin(genotypes, unnamed).any(axis=1), 0, likelihoods)
     known = likelihoods.min(axis=1) < 1
-    alleles = np.where(known[:, None], genotypes_of(n_alts)[likelihoods.argmax(axis=1)], MISSING).astype(np.int8)
+    alleles = np.where(known[:, None], genotypes[named.argmax(axis=1)], MISSING).astype(np.int8)
     kinds = np.where(known, np.where(haploid, HAPLOID, UNPHASED), NO_CALL).astype(np.int8)
     alleles[kinds == HAPLOID, 1] = MISSING
     return alleles, kinds

@@ -150,7 +150,7 @@ def _decoded_records(
                 table = _numbers(record, use, n_samples, source) if use in formats else None
                 place = f"{source} is broken at {contig}:{pos}"
                 likelihoods, one_copy = likelihoods_of(table, use, n_samples, len(alts), place)
-                alleles, kinds = likeliest_calls(likelihoods, one_copy, len(alts))
+                alleles, kinds = likeliest_calls(likelihoods, one_copy, alts)
             haploid = kinds == HAPLOID
             dosage = _dosage(record, haploid, source) if dosages and "DS" in formats else None
             posterior = _posterior(record, haploid, source, notes) if dosages and "GP" in formats else None

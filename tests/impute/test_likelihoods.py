@@ -159,12 +159,17 @@ def test_fields_as_likelihoods() -> None:
     found, haploid = likelihoods_of(table, "PL", 4, 1, "here")
     np.testing.assert_allclose(found, [[1, 0.1, 0.01], [1, 1, 1], [0.1, 0, 1], [1, 1, 1]], rtol=1e-6)
     assert haploid.tolist() == [False, False, True, False]
-    alleles, kinds = likeliest_calls(found, haploid, 1)
+    alleles, kinds = likeliest_calls(found, haploid, ["C"])
     assert alleles.tolist() == [[0, 0], [-1, -1], [1, -1], [-1, -1]] and kinds.tolist() == [4, 0, 2, 0]
     found, _ = likelihoods_of(np.array([[-1, 0, -2.5]], dtype=np.float32), "GL", 1, 1, "here")
     np.testing.assert_allclose(found, [[0.1, 1, 10**-2.5]], rtol=1e-5)
     found, _ = likelihoods_of(np.array([[0.2, 0.8, 0]], dtype=np.float32), "GP", 1, 1, "here")
     np.testing.assert_allclose(found, [[0.25, 1, 0]], rtol=1e-6)
+    found, haploid = likelihoods_of(np.array([[0, -np.inf, -1]], dtype=np.float32), "GL", 1, 1, "here")
+    np.testing.assert_allclose(found, [[1, 0, 0.1]], rtol=1e-5)
+    assert not haploid.any()
+    with pytest.raises(InputError, match="here: FORMAT/GL has 2 values"):
+        likelihoods_of(np.array([[0, nan, -1]], dtype=np.float32), "GL", 1, 1, "here")
     with pytest.raises(InputError, match="here: FORMAT/GP holds other values than probabilities"):
         likelihoods_of(np.array([[0, 10, 20]], dtype=np.float32), "GP", 1, 1, "here")
 
@@ -205,3 +210,22 @@ def test_check_takes_the_likeliest_genotypes(low: tuple[Folder, np.ndarray]) -> 
     said = folder.ok("check", "PL.vcf", "--panel", "panel.vcf", "--use", "PL")
     assert f"{N_SITES + 1} of its {N_SITES + 1} records are sites of the panel" in said
     assert "no GT" in folder.refused("check", "PL.vcf", "--panel", "panel.vcf")
+
+
+def test_an_allele_without_a_name_is_never_called(low: tuple[Folder, np.ndarray]) -> None:
+    """`C,<*>`, as mpileup writes it, is C, even where reads speak for neither C nor REF."""
+    folder, _ = low
+    lines = []
+    for number, line in enumerate((folder.path / "PL.vcf").read_text().splitlines()):
+        row = line.split("\t")
+        if line[0] != "#" and "," not in row[4] and row[3] == "A":
+            row[4] += ",<*>"
+            row[9:] = [f"{values},200,210,220" for values in row[9:]]
+            if number % 7 == 0:
+                row[9] = "30,30,60,0,40,50"
+        lines.append("\t".join(row) + "\n")
+    (folder.path / "mpileup.vcf").write_text("".join(lines))
+    model = str(next((folder.path / "runs" / "models").glob("panel-mosaic*")) / "model")
+    folder.ok("impute", "mpileup.vcf", "-o", "star.vcf", "--model", model, "--threads", "1", "--use", "PL")
+    rows = folder.records("star.vcf")
+    assert len(rows) == N_SITES and {row[4] for row in rows} == {"C", "C,G"}
