@@ -63,8 +63,8 @@ def filled(told: np.ndarray, pos: np.ndarray, of_panel: np.ndarray) -> np.ndarra
     """Return where samples are haploid on a contig, bool (n_sites, n_samples), from the sites whose calls tell.
 
     A site is as the sample's nearest site that tells, among those at which the panel has haploid calls, or among the others:
-    so the pseudo-autosomal regions end where they do in the panel. A sample without such a site is haploid unless another
-    sample is diploid there; where the panel has no haploid calls, some sample must have them, too.
+    so the pseudo-autosomal regions end where they do in the panel. A sample without such a site is haploid if others are
+    haploid there and none is diploid.
 
     Args:
         told: int8 (n_sites, n_samples), 1 = haploid, 0 = diploid, -1 = not told.
@@ -77,7 +77,7 @@ def filled(told: np.ndarray, pos: np.ndarray, of_panel: np.ndarray) -> np.ndarra
         if len(rows):
             here = told[rows]
             nearest = _nearest(here != -1, pos[rows])
-            only_haploid = not (here == 0).any() and (in_panel or (here == 1).any())
+            only_haploid = (here == 1).any() and not (here == 0).any()
             out[rows] = np.where(
                 nearest >= 0, np.take_along_axis(here, np.maximum(nearest, 0), axis=0) == 1, only_haploid
             )

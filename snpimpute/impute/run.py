@@ -161,6 +161,8 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
     require_plink_names(settings.output, check.samples["sample"].tolist())
     for warning in check.warnings:
         watch.warn(warning)
+    if settings.use is not None and (n := check.counts["without_alt"]):
+        watch.warn(f"records without an ALT, whose {settings.use} says nothing of the panel's: {n:,} not used")
     windows = cut_by_sites(panel.sites, settings.window) if model is None else model.windows
     work = runs / "impute" / _work_digest(settings, model)[:16]
     with made_alone(work, watch):

@@ -13,7 +13,7 @@ import pandas as pd
 
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS, GenotypeMatrix
-from snpimpute.io.filters import CALLS_PER_BLOCK, REASONS, SiteFilter, genotype_reasons, left_out_table
+from snpimpute.io.filters import CALLS_PER_BLOCK, REASONS, SiteFilter, genotype_reasons, left_out_table, shortened
 from snpimpute.io.haploid import HaploidCalls
 from snpimpute.io.records import HAPLOID, PHASED, POLYPLOID, UNSTATED, Record, Site, Stream, is_allele, split
 from snpimpute.io.stream import streamed
@@ -171,6 +171,7 @@ class _SiteCollector:
         self._calls: list[np.ndarray] = []
         self._haplotypes: list[np.ndarray] | None = []
         self._haploid = HaploidCalls()
+        self._contigs: dict[str, None] = {}  # that have records
         self._in_sets = False  # whether phased calls are phased within sets alone
 
     def accepts(self, contig: str, pos: int, ref: str, alts: Sequence[str], passed: bool) -> bool:
@@ -180,6 +181,7 @@ class _SiteCollector:
             contig, pos, ref, alts: of the record; `alts` is empty if it has no alternate allele.
             passed: whether its FILTER is PASS or `.`.
         """
+        self._contigs[contig] = None
         named = [alt for alt in alts if alt not in UNSTATED]
         self._read += max(len(named), 1)
         reason = self._record_reason(ref, named, passed)
@@ -325,6 +327,12 @@ class _SiteCollector:
         if self._in_sets:
             logger.warning("%s is phased within sets (PS) alone: its calls are taken as unphased", self._source)
         sites = pd.DataFrame(self._sites, columns=list(SITE_COLUMNS)).astype({"pos": np.int64})
+        if len(sites) and (gone := [contig for contig in self._contigs if contig not in set(sites["contig"])]):
+            logger.warning(
+                "%s: no site of these contigs is kept: %s; where samples lack calls, --min-call-rate keeps more",
+                self._source,
+                shortened(gone),
+            )
         calls = self._joined([np.empty((self.n_samples, 0), dtype=np.int8), *self._calls], CALLS_FILE)
         haplotypes = self._joined(self._haplotypes, HAPLOTYPES_FILE) if self._haplotypes else None
         table = left_out_table(self._read, self._left_out, len(sites))

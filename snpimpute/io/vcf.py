@@ -41,6 +41,7 @@ from snpimpute.io.records import (
 VCF_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
 # Names under which programs keep their own estimate of r², the first that is there is taken: Beagle, minimac, IMPUTE.
 QUALITY_KEYS = ("DR2", "R2", "INFO", "INFO_SCORE")
+NO_INTEGER = -(2**31) + 1  # htslib's numbers for a missing integer and for one behind the last
 CONTIG_ID = re.compile(r"(##contig=<ID=)([^,>]+)")
 
 logger = logging.getLogger(__name__)
@@ -248,8 +249,9 @@ def _numbers(record: Any, key: str, n_samples: int, source: str) -> np.ndarray |
     if found is None:
         return None
     if np.issubdtype(np.asarray(found).dtype, np.number):
-        table = np.array(found, dtype=np.float32)
-        return table.reshape(n_samples, -1)
+        table = np.array(found)
+        absent = table <= NO_INTEGER if np.issubdtype(table.dtype, np.integer) else np.isnan(table)
+        return np.where(absent, np.nan, table).astype(np.float32).reshape(n_samples, -1)
     rows = [[_spelled(part) for part in str(text).split(",")] for text in found]
     if any(part is None for row in rows for part in row):
         raise InputError(

@@ -15,7 +15,7 @@ from snpimpute.impute.fit import FitSettings, fit
 from snpimpute.impute.matching import PanelSites
 from snpimpute.impute.ploidy import closed, filled
 from snpimpute.io.haploid import HaploidCalls
-from snpimpute.io.matrix import read_matrix
+from snpimpute.io.matrix import read_genotypes, read_matrix
 from snpimpute.io.stream import streamed
 from snpimpute.report.check import _call_kinds
 from tests.impute.test_real_files import Folder
@@ -177,8 +177,9 @@ def test_ploidy_where_no_call_tells_it() -> None:
     assert filled(told, pos, in_panel).T.astype(int).tolist() == [
         [0, 0, 0, 1, 1, 1, 1, 1],  # the border is the panel's
         [0, 0, 0, 1, 1, 1, 1, 1],  # diploid where the panel is
-        [0, 0, 0, 1, 1, 1, 1, 1],  # nobody is diploid there
+        [0, 0, 0, 1, 1, 1, 1, 1],  # somebody is haploid there, and nobody diploid
     ]
+    assert not filled(np.where(told == 1, -1, told), pos, in_panel).any()  # nobody says that it is haploid there
     none = np.zeros(8, dtype=bool)
     assert filled(told, pos, none).T.astype(int).tolist() == [
         [0, 0, 0, 0, 1, 1, 1, 1],  # as the nearest; of two as near the first
@@ -193,3 +194,13 @@ def test_single_sites_without_haploid_calls_do_not_end_a_region() -> None:
     flags = np.zeros(40, dtype=bool)
     flags[[5, 8, 15, 30]] = True
     assert np.flatnonzero(closed(flags)).tolist() == [*range(5, 16), 30]
+
+
+def test_a_contig_of_which_nothing_is_kept_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Y, of which females have no calls."""
+    lines = [record(10 * i, ["0/1", "1/1", "0/0", "0/1"]) for i in range(1, 13)]
+    lines += [record(10 * i, ["0", ".", ".", "1"], contig="2") for i in range(1, 13)]
+    (tmp_path / "y.vcf").write_text(vcf_text(lines, "abcd"))
+    kept, _ = read_genotypes(tmp_path / "y.vcf")
+    assert set(kept.sites["contig"]) == {"1"}
+    assert "no site of these contigs is kept: 2; where samples lack calls, --min-call-rate keeps more" in caplog.text

@@ -229,3 +229,28 @@ def test_an_allele_without_a_name_is_never_called(low: tuple[Folder, np.ndarray]
     folder.ok("impute", "mpileup.vcf", "-o", "star.vcf", "--model", model, "--threads", "1", "--use", "PL")
     rows = folder.records("star.vcf")
     assert len(rows) == N_SITES and {row[4] for row in rows} == {"C", "C,G"}
+
+
+def test_calls_without_reads_may_be_spelled_in_every_way(low: tuple[Folder, np.ndarray]) -> None:
+    """`.`, `.,.,.`, a record of them, likelihoods that are all alike, and a field that the header does not define."""
+    folder, _ = low
+    lines, spelled_so = [], {1: ".", 2: ".,.,.", 3: "0,0,0"}
+    for number, line in enumerate((folder.path / "PL.vcf").read_text().splitlines()):
+        row = line.split("\t")
+        if line[0] != "#" and "," not in row[4] and number % 5 in spelled_so:
+            row[9] = spelled_so[number % 5]
+            row[10:] = ["."] * (N_TARGET - 1) if number % 10 == 1 else row[10:]
+        lines.append("\t".join(row) + "\n")
+    (folder.path / "gaps.vcf").write_text("".join(lines))
+    (folder.path / "undefined.vcf").write_text("".join(line for line in lines if "ID=PL" not in line))
+    found = []
+    for name in ("gaps.vcf", "undefined.vcf"):
+        with streamed(folder.path / name, likelihoods="PL") as (stream,):
+            found.append([record.likelihoods for record in stream.records])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other)
+    first = np.array([record[0].tolist() == [1.0] * record.shape[1] for record in found[0]])
+    assert first.sum() >= 50
+    model = str(next((folder.path / "runs" / "models").glob("panel-mosaic*")) / "model")
+    folder.ok("impute", "gaps.vcf", "-o", "gaps-out.vcf", "--model", model, "--threads", "1", "--use", "PL")
+    assert len(folder.records("gaps-out.vcf")) == N_SITES
