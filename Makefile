@@ -30,7 +30,7 @@ demo: setup ## Five imputers on the simulated bulls, with a small budget: about 
 
 test: setup lint ## Linters, types, import contracts, and the whole test suite
 	@sh scripts/system-packages.sh postgresql || true  # without it the tests of shared databases are skipped
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not panels"
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not panels"
 
 lint: $(VENV)/.done
 	$(BIN)/ruff format --check --quiet

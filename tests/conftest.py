@@ -1,4 +1,4 @@
-"""What all tests share: the smoke experiment, run once for all of them, and the order that lets two processes end together."""
+"""What all tests share: the smoke experiment, run once for all of them, and the order that lets all processes end together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytest.register_assert_rewrite("snpimpute.imputers.testing")
 hypothesis.settings.register_profile("project", derandomize=True, deadline=None, max_examples=30, database=None)
 hypothesis.settings.load_profile("project")
 
-# Two processes run the tests on two cores: more threads than one in each of them wait for each other.
+# Three processes run the tests on two cores, as tests wait a fifth of their time: more threads in each wait for each other.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
