@@ -12,15 +12,15 @@ import pandas as pd
 from snpimpute.base.files import save_array, write_text, written_beside
 from snpimpute.genotypes.matrix import MISSING
 from snpimpute.impute.findings import TargetCheck
-from snpimpute.impute.likelihoods import empty_likelihoods, logarithms
+from snpimpute.impute.likelihoods import LIKELIHOODS_FILE, logarithms
 from snpimpute.impute.matching import SWAPPED
-from snpimpute.impute.phased import TARGET_FILE, empty_phase, phase_of_calls
-from snpimpute.impute.ploidy import fill_ploidy, ploidy_of_calls, told_ploidy
+from snpimpute.impute.phased import TARGET_FILE, phase_of_calls
+from snpimpute.impute.ploidy import NOT_TOLD, PLOIDY_FILE, fill_ploidy, ploidy_of_calls
 from snpimpute.impute.rows import Rows
 from snpimpute.impute.steps import VARYING_FILE
 from snpimpute.impute.windows import Window, WindowedModel
 from snpimpute.io.records import split
-from snpimpute.io.spool import empty_spool
+from snpimpute.io.spool import empty_spool, filled_file
 from snpimpute.io.stream import streamed
 
 if TYPE_CHECKING:
@@ -59,10 +59,12 @@ def _write_calls(settings: ImputeSettings, check: TargetCheck, rows: Rows, folde
     calls = empty_spool(folder, pd.DataFrame({"sample": check.samples["sample"]}), rows.sites)
     save_array(folder / VARYING_FILE, rows.varying)
     swapped = (check.sites["kind"] == SWAPPED).to_numpy()
-    told = told_ploidy(folder, calls.shape) if check.counts["haploid_calls"] else None
-    likelihoods = None if settings.use is None else empty_likelihoods(folder, *calls.shape)
+    told = filled_file(folder / PLOIDY_FILE, calls.shape, np.int8, NOT_TOLD) if check.counts["haploid_calls"] else None
+    likelihoods = (
+        None if settings.use is None else filled_file(folder / LIKELIHOODS_FILE, (*calls.shape, 3), np.float16, 0)
+    )
     has_phase = settings.phased and settings.use is None and check.counts["phased_calls"]
-    phase = empty_phase(folder, TARGET_FILE, calls.shape) if has_phase else None
+    phase = filled_file(folder / TARGET_FILE, calls.shape, np.int8, NOT_TOLD) if has_phase else None
     site = 0
     with streamed(settings.target, likelihoods=settings.use) as (stream,):
         for number, record in enumerate(stream.records):

@@ -6,21 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-FILE = "likelihoods.f2"  # float16 (n_sites, n_samples, 3); only of a target whose likelihoods are used
+LIKELIHOODS_FILE = "likelihoods.f2"  # float16 (n_sites, n_samples, 3); only of a target whose likelihoods are used
 LEAST = 1e-12  # a genotype is never ruled out: reads are misplaced now and then
-
-
-def empty_likelihoods(folder: Path, n_sites: int, n_samples: int) -> np.memmap:
-    """Make a file in which nothing is known of any call (log10 = 0), written through to the folder.
-
-    Raises:
-        OSError: there is no room for it.
-    """
-    site = np.zeros((n_samples, 3), dtype=np.float16).tobytes()
-    with (folder / FILE).open("wb") as file:  # a full disk raises here; once the file is mapped it would be a SIGBUS
-        for _ in range(n_sites):
-            file.write(site)
-    return np.memmap(folder / FILE, dtype=np.float16, mode="r+", shape=(n_sites, n_samples, 3))
 
 
 def logarithms(likelihoods: np.ndarray) -> np.ndarray:
@@ -30,7 +17,7 @@ def logarithms(likelihoods: np.ndarray) -> np.ndarray:
 
 def likelihoods_at(folder: Path, rows: np.ndarray, n_samples: int) -> np.ndarray | None:
     """Return the likelihoods of some rows, float32 (n_samples, n_rows, 3), the largest 1; None where the folder has none."""
-    file = folder / FILE
+    file = folder / LIKELIHOODS_FILE
     if not file.exists():
         return None
     kept = np.memmap(file, dtype=np.float16, mode="r").reshape(-1, n_samples, 3)

@@ -8,14 +8,15 @@ import numpy as np
 import pandas as pd
 
 from snpimpute.base.files import save_array, written_beside
+from snpimpute.impute.ploidy import NOT_TOLD, nearest_known
 from snpimpute.impute.windows import Window, contigs_of
 from snpimpute.io.records import PHASED, Record
+from snpimpute.io.spool import filled_file
 
 TARGET_FILE, JOINED_FILE = (
     "phase.i8",
     "joined.i8",
 )  # int8, site after site: the first allele of a heterozygote, or NOT_TOLD
-NOT_TOLD = -1
 
 
 def phase_file(work: Path, number: int) -> Path:
@@ -37,15 +38,6 @@ def phase_of_calls(record: Record, swapped: bool) -> np.ndarray:
     return np.where(phased, first, NOT_TOLD).astype(np.int8)
 
 
-def empty_phase(folder: Path, name: str, shape: tuple[int, ...]) -> np.memmap:
-    """Make a file of first alleles that are not told, int8 (n_sites, n_samples), written through to the folder."""
-    site = np.full(shape[1], NOT_TOLD, dtype=np.int8).tobytes()
-    with (folder / name).open("wb") as file:  # a full disk raises here; once the file is mapped it would be a SIGBUS
-        for _ in range(shape[0]):
-            file.write(site)
-    return np.memmap(folder / name, dtype=np.int8, mode="r+", shape=shape)
-
-
 def join_windows(windows: list[Window], work: Path, sites: pd.DataFrame, rows: np.ndarray, n_samples: int) -> np.memmap:
     """Join the phase of windows; return the first alleles of heterozygotes, int8 (n_sites, n_samples).
 
@@ -59,7 +51,7 @@ def join_windows(windows: list[Window], work: Path, sites: pd.DataFrame, rows: n
         rows: int64, the rows of `sites` that windows impute.
         n_samples: number of samples.
     """
-    joined = empty_phase(work, JOINED_FILE, (len(sites), n_samples))
+    joined = filled_file(work / JOINED_FILE, (len(sites), n_samples), np.int8, NOT_TOLD)
     before: Window | None = None
     held = np.empty((0, n_samples), dtype=np.int8)
     for number, window in enumerate(windows):
@@ -87,12 +79,8 @@ def join_windows(windows: list[Window], work: Path, sites: pd.DataFrame, rows: n
 
 def turned_to(first: np.ndarray, told: np.ndarray) -> np.ndarray:
     """Return first alleles turned, each as the nearest heterozygote whose phase is told; both int8 (n_sites, n_samples)."""
-    n = len(first)
-    row = np.arange(n)[:, None]
     known = (told != NOT_TOLD) & (first != NOT_TOLD)
-    before = np.maximum.accumulate(np.where(known, row, -n), axis=0)
-    after = np.minimum.accumulate(np.where(known, row, 2 * n)[::-1], axis=0)[::-1]
-    nearest = np.clip(np.where(row - before <= after - row, before, after), 0, n - 1)
+    nearest = np.maximum(nearest_known(known, np.arange(len(first))), 0)  # where none is known, none differs
     differs = np.take_along_axis(known & (told != first), nearest, axis=0)
     turned = np.where((first != NOT_TOLD) & differs, 1 - first, first)
     return np.where(told != NOT_TOLD, told, turned)

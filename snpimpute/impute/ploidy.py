@@ -11,16 +11,10 @@ import pandas as pd
 from snpimpute.impute.windows import contigs_of
 from snpimpute.io.records import HAPLOID, UNPHASED, Record
 
-FILE = "ploidy.i8"  # beside a target's spool: int8, site after site; only where the target has haploid calls
+PLOIDY_FILE = "ploidy.i8"  # beside a target's spool: int8, site after site; only where the target has haploid calls
 NOT_TOLD = -1
 SAMPLES_AT_ONCE = 500
 NEAR = 10  # sites; fewer without haploid calls between others with them are taken as those
-
-
-def told_ploidy(folder: Path, shape: tuple[int, ...]) -> np.memmap:
-    """Make a file of ploidies that no call has told yet, int8 (n_sites, n_samples), written through to the folder."""
-    (folder / FILE).write_bytes(np.full(shape, NOT_TOLD, dtype=np.int8).tobytes())
-    return np.memmap(folder / FILE, dtype=np.int8, mode="r+", shape=shape)
 
 
 def ploidy_of_calls(record: Record) -> np.ndarray:
@@ -41,7 +35,7 @@ def fill_ploidy(told: np.memmap, sites: pd.DataFrame, of_panel: np.ndarray) -> N
 
 def haploid_calls(folder: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     """Return where calls are haploid, int8 (n_sites, n_samples), from a folder that `fill_ploidy` filled; None = nowhere."""
-    file = folder / FILE
+    file = folder / PLOIDY_FILE
     return np.memmap(file, dtype=np.int8, mode="r", shape=shape) if file.exists() else None
 
 
@@ -76,7 +70,7 @@ def filled(told: np.ndarray, pos: np.ndarray, of_panel: np.ndarray) -> np.ndarra
         rows = np.flatnonzero(of_panel == in_panel)
         if len(rows):
             here = told[rows]
-            nearest = _nearest(here != -1, pos[rows])
+            nearest = nearest_known(here != -1, pos[rows])
             only_haploid = (here == 1).any() and not (here == 0).any()
             out[rows] = np.where(
                 nearest >= 0, np.take_along_axis(here, np.maximum(nearest, 0), axis=0) == 1, only_haploid
@@ -84,7 +78,7 @@ def filled(told: np.ndarray, pos: np.ndarray, of_panel: np.ndarray) -> np.ndarra
     return out
 
 
-def _nearest(known: np.ndarray, pos: np.ndarray) -> np.ndarray:
+def nearest_known(known: np.ndarray, pos: np.ndarray) -> np.ndarray:
     """Return the row nearest to each that is known, int64 (n_rows, n_samples), -1 = none; of two equally near the first."""
     n = len(pos)
     row = np.arange(n)[:, None]

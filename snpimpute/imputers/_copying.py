@@ -90,9 +90,7 @@ class Copying:
             likelihoods: float32 (n_sites, 3) in place of calls, all alike = nothing known; None = calls. Of either at least one
                 is observed.
         """
-        given = LIKELIHOODS[calls] if likelihoods is None else likelihoods.astype(np.float32)
-        observed = np.flatnonzero(given.min(axis=1) < 1)
-        key = zlib.crc32((calls[observed] if likelihoods is None else given[observed]).tobytes())
+        given, observed, key = _given(calls, likelihoods)
         chosen, copied_share = self._choose_haplotypes(given[observed], observed, key)
         weight = copied_share[chosen] + self.params.uniform / len(chosen)
         return self._sum_over_pairs(given[observed], observed, self.haplotypes.alleles(chosen), weight / weight.sum())
@@ -115,12 +113,10 @@ class Copying:
             imputed: int8 (n_sites,), the calls to phase.
             draws: number of pairs of haplotypes drawn, which vote.
         """
-        given = LIKELIHOODS[calls] if likelihoods is None else likelihoods.astype(np.float32)
-        seen = given.min(axis=1) < 1
-        observed, sites = np.flatnonzero(seen), np.flatnonzero(seen | (imputed == 1))
+        given, observed, key = _given(calls, likelihoods)
+        sites = np.union1d(observed, np.flatnonzero(imputed == 1))
         out = np.stack([imputed == 2, imputed == 2]).astype(np.int8)
         if len(observed) and (imputed == 1).any():
-            key = zlib.crc32((calls[observed] if likelihoods is None else given[observed]).tobytes())
             chosen, _ = self._choose_haplotypes(given[observed], observed, key)
             pairs = self._draw_pairs(given[sites], sites, chosen[: self.params.first_states], key, draws)
             mixed = imputed[sites] == 1
@@ -258,6 +254,18 @@ class Copying:
 
 # float32 (4, 3): likelihood of each genotype, by the call: 0, 1, 2 or -1 = missing
 LIKELIHOODS = np.concatenate([np.eye(3), np.ones((1, 3))]).astype(np.float32)
+
+
+def _given(calls: np.ndarray, likelihoods: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return the likelihoods of the genotypes, float32 (n_sites, 3), the sites where they differ, and a number made of those.
+
+    Args:
+        calls: int8 (n_sites,), -1 = missing.
+        likelihoods: float (n_sites, 3) in place of calls, None = calls.
+    """
+    given = LIKELIHOODS[calls] if likelihoods is None else likelihoods.astype(np.float32)
+    observed = np.flatnonzero(given.min(axis=1) < 1)
+    return given, observed, zlib.crc32((calls if likelihoods is None else given)[observed].tobytes())
 
 
 def voted_phase(pairs: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -69,13 +70,20 @@ def empty_spool(folder: Path, samples: pd.DataFrame, sites: pd.DataFrame) -> np.
         OSError: there is no room for the calls.
     """
     _write_tables(folder, samples, sites)
-    site = np.full(len(samples), MISSING, dtype=np.int8).tobytes()
-    with (folder / CALLS_FILE).open(
-        "wb"
-    ) as file:  # a full disk raises here; once the file is mapped it would be a SIGBUS
-        for _ in range(len(sites)):
-            file.write(site)
-    return np.memmap(folder / CALLS_FILE, dtype=np.int8, mode="r+", shape=(len(sites), len(samples)))
+    return filled_file(folder / CALLS_FILE, (len(sites), len(samples)), np.int8, MISSING)
+
+
+def filled_file(path: Path, shape: tuple[int, ...], dtype: Any, value: int) -> np.memmap:
+    """Make a file of one value, row by row, and return it mapped, to be written through.
+
+    Raises:
+        OSError: there is no room for it.
+    """
+    row = np.full(shape[1:], value, dtype=dtype).tobytes()
+    with path.open("wb") as file:  # a full disk raises here; once the file is mapped it would be a SIGBUS
+        for _ in range(shape[0]):
+            file.write(row)
+    return np.memmap(path, dtype=dtype, mode="r+", shape=shape)
 
 
 def spooled(folder: Path) -> GenotypeMatrix:
