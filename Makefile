@@ -29,7 +29,7 @@ demo: setup ## Five imputers on the simulated bulls, with a small budget: about 
 	$(BIN)/snpimpute experiment experiments/demo.toml
 
 test: setup lint ## Linters, types, import contracts, and the whole test suite
-	@sh scripts/system-packages.sh postgresql || true  # without it the tests of shared databases are skipped
+	@sh scripts/system-packages.sh postgresql shapeit4 || true  # without them the tests of shared databases and of SHAPEIT4 are skipped
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not panels"
 
 lint: $(VENV)/.done

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -198,8 +199,8 @@ def test_a_map_is_written_for_whoever_takes_one(tmp_path: Path) -> None:
 
 def test_descriptions_that_no_test_runs_are_valid_and_say_so() -> None:
     names = sorted(path.stem for path in MORE.glob("*.toml"))
-    assert names == ["impute5", "mach"]
-    for name in names:
+    assert names == ["alphaimpute2", "impute5", "mach", "shapeit4_minimac4"]
+    for name in ("impute5", "mach"):
         text = (MORE / f"{name}.toml").read_text()
         assert parse_description(text, name).untried
         assert described(name, text, name).description.startswith("not tried by this project: ")
@@ -392,6 +393,31 @@ def test_the_commands_around_mach(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     nowhere = np.zeros(8, dtype=bool)
     written, _ = model._impute(model._prepared_target(target, nowhere), 0, slice(0, 8), nowhere)
     assert (written.argmax(axis=2) == target.calls).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "missing"),
+    [
+        ("shapeit4_minimac4", {"phasing": {"iterations": 3}}, not shutil.which("shapeit4")),
+        ("alphaimpute2", {}, not os.environ.get("SNPIMPUTE_ALPHAIMPUTE2")),
+        ("alphaimpute2", {"pedigree": "pedigree.txt"}, not os.environ.get("SNPIMPUTE_ALPHAIMPUTE2")),
+    ],
+)
+def test_programs_that_can_be_had_are_right_more_often_than_frequencies(
+    name: str, params: dict[str, Any], missing: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if missing:
+        pytest.skip(f"the program of {name} is not on this machine")
+    everybody = small_panel(90, n_sites=60, missing=0.0)
+    panel, target = everybody.take_samples(np.arange(70)), everybody.take_samples(np.arange(70, 90))
+    if "pedigree" in params:
+        (tmp_path / params["pedigree"]).write_text("".join(f"{sample} 0 0\n" for sample in everybody.names))
+        params = {"pedigree": str(tmp_path / params["pedigree"])}
+    hidden = np.arange(60) % 3 == 1
+    posterior = imputer((MORE / f"{name}.toml").read_text(), name, **params).fit(panel).posterior(target.hide(hidden))
+    truth = target.calls[:, hidden]
+    by_frequency = np.broadcast_to(panel.genotype_frequencies().argmax(axis=1)[hidden], truth.shape)
+    assert (posterior[:, hidden].argmax(axis=2) == truth).mean() > (by_frequency == truth).mean() + 0.1
 
 
 # ---------------------------------------------------------------------- where they are found
