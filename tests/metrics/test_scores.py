@@ -215,4 +215,4 @@ def test_metrics_of_calls_are_those_that_other_probabilities_of_the_same_calls_l
 
 def test_metrics_of_calls_need_no_posterior():
     assert not [key for key, metric in METRICS.items() if metric.of_calls and metric.needs_posterior]
-    assert {"log_loss", "ece"} <= {key for key, metric in METRICS.items() if metric.needs_posterior}
+    assert {"log_loss", "ece"} == {key for key, metric in METRICS.items() if metric.needs_posterior}
