@@ -151,3 +151,21 @@ def test_each_file_says_why_it_exists():
     for path in (ROOT / "snpimpute").rglob("*.py"):
         if path.stat().st_size:
             assert path.read_text().startswith('"""'), path
+
+
+FILLED_STEP_BY_STEP = {"experiment/rows.py", "experiment/workspace.py", "io/haploid.py", "io/site_names.py"}
+
+
+def test_results_stay_as_they_were_made_and_those_of_arrays_are_equal_to_themselves_alone():
+    """`==` of two arrays is no yes or no: dataclasses that hold some are compared, and hashed, by which one they are."""
+    for path in (ROOT / "snpimpute").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ClassDef):
+                continue
+            made = [ast.unparse(d) for d in node.decorator_list if ast.unparse(d).startswith("dataclass")]
+            held = [ast.unparse(part.annotation) for part in node.body if isinstance(part, ast.AnnAssign)]
+            of_arrays = any(re.fullmatch(r"(np\.ndarray|pd\.DataFrame)( \| None)?", kind) for kind in held)
+            for decorator in made:
+                filled = str(path.relative_to(ROOT / "snpimpute")) in FILLED_STEP_BY_STEP
+                assert filled or "frozen=True" in decorator, f"{path}: {node.name}"
+                assert not of_arrays or "eq=False" in decorator, f"{path}: {node.name}"

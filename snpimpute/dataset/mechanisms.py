@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Masks = Iterable[tuple[tuple[float, int], np.ndarray]]  # (level, repeat) and the mask; see Scenario.hidden
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Draw:
     """Input of a mechanism's draw of masks.
 

@@ -141,7 +141,7 @@ class FitSettings:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fitted:
     """A fitted model: folder, scores on the held-out samples (empty if there are none), and registered version."""
 

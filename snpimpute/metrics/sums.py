@@ -21,7 +21,7 @@ _CALIBRATION = slice(24, 24 + 3 * N_CALIBRATION_BINS)  # calls, sum of confidenc
 N_SUMS = 24 + 3 * N_CALIBRATION_BINS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sums:
     """Summed `site_sums` under their names; the first axes (...) of all arrays are the same.
 
@@ -108,7 +108,7 @@ def site_sums(
     known = truth != MISSING
     t = np.where(known, truth, 0)
     calls = posterior.argmax(axis=2) if calls is None else np.where(known, calls, 0)
-    dosage = posterior @ np.array([0.0, 1.0, 2.0]) if dosage is None else np.where(known, dosage, 0.0)
+    dosage = posterior @ np.array([0.0, 1.0, 2.0]) if dosage is None else dosage
     confidence = posterior.max(axis=2)
     right = np.take_along_axis(posterior, t[:, :, None], axis=2)[:, :, 0]
     sums = np.zeros((*truth.shape, N_SUMS), dtype=np.float32)

@@ -45,7 +45,7 @@ def n_blocks(dataset: PreparedDataset, scenario: Scenario) -> int:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _CallChunk:
     """Chunk of the hidden calls of one scenario that is scored at a time.
 

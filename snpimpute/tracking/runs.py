@@ -22,7 +22,7 @@ MOVE_TAG = "snpimpute.move."  # followed by a number: tag of a registered model 
 DECIDING_METRIC = "val_f1_macro"  # the metric that decides about aliases
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Training:
     """A trained imputer to log and register.
 

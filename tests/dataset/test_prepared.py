@@ -177,6 +177,7 @@ def test_an_array_from_a_list(tmp_path):
     typed = ~scenario.hidden
     assert made.train.sites.pos[typed].tolist() == [1000, 5500, 10000]
     assert scenario.level == round(100 * (1 - 3 / made.train.n_sites), 1)
+    assert scenario.key == f"test-array-{scenario.level:g}-0", "the first mask of its level, and the only one"
 
 
 def test_several_contigs(tmp_path):

@@ -107,6 +107,14 @@ def test_blocks_are_runs_within_a_contig():
     assert whole.sum() == 47
 
 
+def test_a_run_that_is_cut_keeps_its_start():
+    """One call is hidden, on contigs of two sites: it is at the first of them as often as not, where its run began."""
+    matrix = panel(np.zeros((4, 40)), [str(i // 2) for i in range(40)])
+    masks = dict(call_masks(30, matrix, (0.001,), 60, "blocks", seed=1))
+    sites = [int(np.flatnonzero(hidden.any(axis=0)).item()) for hidden in masks.values()]
+    assert 15 < sum(site % 2 == 0 for site in sites) < 45
+
+
 def test_high_ld_hides_at_linked_sites_alone():
     first = np.array([0, 1, 2, 0, 1, 2, 1, 0])
     unlike = np.array([1, 0, 1, 2, 1, 0, 0, 1])
@@ -178,6 +186,34 @@ def test_an_array_is_even_in_base_pairs():
     crowded = panel(np.tile([[0], [1], [2]], (40, 100)), pos=np.append(np.arange(90), 1000 * np.arange(1, 11)))
     typed = ~array_masks(crowded, (90.0,), 1, seed=3)[90.0, 0]
     assert typed.sum() == 10 and typed[90:].sum() >= 8  # the crowd at the start fills one window or two
+
+
+def test_a_seed_gives_the_masks_that_it_gave_before():
+    """A dataset made again from its settings has the masks of its published scores."""
+    calls = np.arange(320).reshape(8, 40) * 7 % 11 % 3
+    calls[:, 1] = calls[:, 0]
+    matrix = panel(calls, ["1"] * 24 + ["2"] * 16)
+    even = panel(np.tile([[0], [1]], (4, 40)))
+    of_sites = {
+        "independent": site_masks(40, (5.0, 7.5), 2, "independent", seed=3),
+        "nested": site_masks(40, (5.0, 7.5), 2, "nested", seed=3),
+        "array": {key: ~hidden for key, hidden in array_masks(even, (90.0, 92.5), 2, seed=3).items()},
+    }
+    of_calls = {name: dict(call_masks(3, matrix, (3.3,), 2, name, seed=3)) for name in ("entries", "maf", "blocks")}
+    of_calls["high_ld"] = dict(call_masks(3, matrix, (50.0,), 2, "high_ld", seed=3))
+    found = {
+        name: [np.flatnonzero(mask).tolist() for mask in masks.values()]
+        for name, masks in {**of_sites, **of_calls}.items()
+    }
+    assert found == {
+        "independent": [[14, 32], [6, 22, 31], [4, 29], [9, 23, 37]],
+        "nested": [[23, 32], [23, 30, 32], [5, 12], [5, 12, 18]],
+        "array": [[0, 7, 17, 27], [0, 9, 22], [0, 8, 17, 27], [0, 11, 24]],
+        "entries": [[27, 36, 69, 88], [13, 41, 66, 80]],
+        "maf": [[24, 74, 80, 117], [7, 69, 102, 117]],
+        "blocks": [[110, 111, 112, 113], [88, 89, 90, 91]],
+        "high_ld": [[0, 80, 81], [40, 80, 81]],
+    }
 
 
 def test_a_scenario_gives_its_mask_back():

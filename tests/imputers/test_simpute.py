@@ -133,6 +133,22 @@ def test_a_run_passes_its_own_calls_on() -> None:
     assert alone(truth.hide(hidden)).argmax(axis=2)[5].tolist() == calls[5].tolist()
 
 
+@pytest.mark.parametrize("weights", ["factor", "exponent"])
+def test_sites_in_reverse_are_imputed_in_reverse(weights: str) -> None:
+    """Runs at either end and between; of a run's two neighbours on a side both tell, whichever side that is."""
+    target = small_panel(60, 12, missing=0.3)
+    turned = alone(matrix(target.calls[:, ::-1]), weights=weights)[:, ::-1]
+    np.testing.assert_allclose(alone(matrix(target.calls), weights=weights), turned, atol=1e-5)
+
+
+def test_one_complete_sample_tells_more_than_frequencies() -> None:
+    """Frequencies say 0 at the middle; the only sample that is complete there, like the one asked about, has 2."""
+    calls = np.full((12, 3), 0)
+    calls[:10, 0] = -1
+    calls[10:] = [[2, 2, 2], [2, -1, 2]]
+    assert alone(matrix(calls))[11, 1].argmax() == 2
+
+
 def test_contigs_do_not_touch() -> None:
     """Contigs of many, one, two and three sites give together what each gives by itself."""
     contigs = ["1"] * 12 + ["2"] + ["3"] * 2 + ["4"] * 3 + ["5"] * 12 + ["6"] * 2

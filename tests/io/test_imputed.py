@@ -570,6 +570,33 @@ def test_a_missing_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_plink2_that_fails_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs, folder = tmp_path / "programs", tmp_path / "out"
+    for made in (programs, folder):
+        made.mkdir()
+    (programs / "plink2").write_text("#!/bin/sh\necho 'Error: the moon is full,' >&2\necho 'come again.' >&2\nexit 7\n")
+    (programs / "plink2").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    with pytest.raises(InputError, match=r"^plink2 failed: Error: the moon is full, come again\.$"):
+        write(folder / "out.bed")
+    assert list(folder.iterdir()) == []
+
+
+def test_records_that_plink_cannot_hold_are_counted_where_a_file_was_made(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def write_one(posterior: float) -> None:
+        with ImputedWriter(tmp_path / "out.bed", HEADER, SAMPLES, contigs=CONTIGS, about=ABOUT) as writer:
+            writer.pass_through(line("28", 5, ["0/0"] * N_SAMPLES, alt="C,G"))
+            writer.write(replace(BLOCKS[0], posterior=posterior * BLOCKS[0].posterior))
+
+    with pytest.raises(ValueError, match="sum to 1"):
+        write_one(2)
+    assert "exactly one ALT" not in caplog.text
+    write_one(1)
+    assert f"1 records without exactly one ALT are not in {tmp_path / 'out.bed'}" in caplog.text
+
+
 @pytest.mark.parametrize("given", ["", '##FILTER=<ID=PASS,Description="All filters passed">\n'])
 def test_the_header_defines_pass_once(given):
     header = _header_lines(f"##fileformat=VCFv4.2\n{given}##contig=<ID=1>\n", ["1"], {}, {}, True, False)

@@ -8,7 +8,7 @@ from snpimpute.metrics.intervals import interval, resample, resampling_weights
 from snpimpute.metrics.maf import maf_bin, maf_bin_names
 from snpimpute.metrics.registry import METRICS
 from snpimpute.metrics.scores import centred_sums, correlation, f1_macro, non_reference_concordance, scores
-from snpimpute.metrics.sums import confusion, minor_coding, site_sums
+from snpimpute.metrics.sums import calibration_bins, confusion, minor_coding, site_sums
 
 
 @pytest.fixture
@@ -82,6 +82,27 @@ def test_without_variation_there_is_no_r2():
     truth = np.zeros((3, 4), dtype=np.int8)
     result = scores(site_sums(truth, np.eye(3)[truth]).sum(axis=(0, 1)))
     assert np.isnan(result["dosage_r2"]) and np.isnan(result["iqs"])
+
+
+def test_two_calls_are_enough_for_an_r2():
+    truth = np.array([[0, 1]], dtype=np.int8)
+    result = scores(site_sums(truth, np.array([[[1.0, 0, 0], [0.9, 0.1, 0]]])).sum(axis=(0, 1)))
+    assert result["dosage_r2"] == pytest.approx(1)
+
+
+def test_iqs_is_unknown_where_all_but_rounding_is_of_one_genotype():
+    """What float32 leaves of 1e-10 is no disagreement: 0/0, not 1."""
+    truth = np.zeros((1, 3), dtype=np.int8)
+    posterior = np.broadcast_to([1 - 2e-10, 1e-10, 1e-10], (1, 3, 3))
+    assert np.isnan(scores(site_sums(truth, posterior).sum(axis=(0, 1)))["iqs"])
+
+
+def test_bins_of_confidence_hold_each_call_once_and_none_is_below_a_third(truth_and_posterior):
+    truth, posterior = truth_and_posterior
+    bins = calibration_bins(site_sums(truth, posterior).sum(axis=(0, 1)))
+    confidence = posterior.max(axis=2)[truth >= 0]
+    assert bins[:, 0].tolist() == np.histogram(confidence, np.linspace(0, 1, 11))[0].tolist()
+    assert bins[:3, 0].tolist() == [0, 0, 0] and np.isnan(bins[:3, 1:]).all()
 
 
 def test_minor_coding_turns_alt_major_sites_round():
@@ -194,4 +215,4 @@ def test_metrics_of_calls_are_those_that_other_probabilities_of_the_same_calls_l
 
 def test_metrics_of_calls_need_no_posterior():
     assert not [key for key, metric in METRICS.items() if metric.of_calls and metric.needs_posterior]
-    assert {"log_loss", "ece"} <= {key for key, metric in METRICS.items() if metric.needs_posterior}
+    assert {"log_loss", "ece"} == {key for key, metric in METRICS.items() if metric.needs_posterior}

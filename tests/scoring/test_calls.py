@@ -117,6 +117,7 @@ def test_observed_sites_have_no_score_and_no_neighbour(dataset, masks):
     assert (by_site(dataset, masks)["nearest"] == "").all(), "several masks have no one nearest site"
 
 
+@np.errstate(invalid="raise", divide="raise")  # warnings may be off: cyvcf2 turns them off
 def test_the_nearest_observed_site_and_its_correlation_by_hand():
     found = nearest_observed(
         panel(

@@ -58,6 +58,15 @@ def test_of_one_dataset_it_is_the_difference_of_the_table(
         )
 
 
+def test_of_two_datasets_it_is_the_mean_difference() -> None:
+    """Two calls of each genotype: all right in one, F1 of (2/3, 0, 1) where those of 1 are called 0; no difference beside."""
+    right, wrong = np.diag([2, 2, 2])[None, None], np.array([[2, 0, 0], [2, 0, 0], [0, 0, 2]])[None, None]
+    unlike, alike = Counted(np.array(["a"]), right, wrong), Counted(np.array(["b"]), right, right)
+    for genotype, difference in ((None, 4 / 9), (0, 1 / 3), (1, 1.0), (2, 0.0)):
+        assert pooled_difference([unlike], genotype, 10) == pytest.approx([difference] * 3)
+        assert pooled_difference([unlike, alike], genotype, 10).value == pytest.approx(difference / 2)
+
+
 def test_the_same_samples_again_tell_less_than_new_ones(dataset: PreparedDataset) -> None:
     one = counted(dataset)
     sole_mask = replace(one, first=one.first[:, :1], second=one.second[:, :1])

@@ -141,6 +141,21 @@ def test_seconds_are_the_mean_over_masks_and_their_range(dataset, results):
     timed = replace(results[1], seconds={**results[1].seconds, **times})
     row = pick(score_table(dataset, [timed], n_resamples=100), level=60.0, metric="seconds")
     assert (row.value, row.low, row.high, row.n) == (2.5, 1.0, 4.0, 2)
+    told = []
+    found = score_table(dataset, [timed], n_resamples=100, progress=lambda *step: told.append(step))
+    row = pick(found, level=60.0, metric="seconds")
+    assert (row.value, row.low, row.high, row.n) == (2.5, 1.0, 4.0, 2)
+    n = found["level"].nunique()
+    assert told == [(done, n) for done in range(1, n + 1)], "each level is told of as it is done"
+
+
+def test_each_mask_by_itself_has_its_scores_and_no_interval(dataset, results, table):
+    for scenario in (s for s in dataset.test_scenarios() if s.level == 60):
+        truth = dataset.test.calls[:, scenario.hidden].ravel()
+        calls = results[1].values[scenario.key].argmax(axis=2).ravel()
+        row = pick(table, variant="good", level=60.0, metric="f1_macro", repeat=str(scenario.repeat))
+        assert row.value == pytest.approx(f1_score(truth, calls, average="macro", labels=[0, 1, 2]))
+        assert row.n == len(truth) and np.isnan([row.low, row.high]).all()
 
 
 def test_a_difference_to_oneself_would_be_zero(dataset, results):

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snpimpute.base.errors import InputError
+from snpimpute.base.errors import InputError, WorkEnds
 from snpimpute.base.programs import run_program
 from snpimpute.tuning.study import StudySettings, TrialOutcome, TrialRecord, run_study
 
@@ -75,6 +75,10 @@ def raising(params: dict[str, Any], report: Report) -> TrialOutcome:
 
 def refusing(params: dict[str, Any], report: Report) -> TrialOutcome:
     raise InputError("Beagle is missing")
+
+
+def without_room(params: dict[str, Any], report: Report) -> TrialOutcome:
+    raise WorkEnds("no room for the weights")
 
 
 def raise_import_error() -> None:

@@ -42,9 +42,19 @@ def test_what_a_study_says_of_itself(journal: Path) -> None:
     assert [len(t.intermediate) for t in seen.trials if t.state == "complete"] == [12] * sum(
         t.state == "complete" for t in seen.trials
     )
+    assert {len(t.intermediate) for t in seen.trials if t.state == "pruned"} == {6}, "the first five decide nothing"
     spent = [trial.spent for trial in seen.trials]
     assert spent == sorted(spent) and spent[0] > 0 and spent[-1] <= seen.seconds + 1
     assert journal.read_bytes() == before, "looking changes nothing"
+
+
+def test_optuna_remarks_nothing_while_somebody_looks(journal: Path) -> None:
+    """As it does of a database that takes its questions in parts only."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    read_study(str(journal), NAME)
+    assert optuna.logging.get_verbosity() == optuna.logging.ERROR
 
 
 def test_importance_names_the_parameter_that_decides(journal: Path) -> None:
@@ -73,6 +83,7 @@ def test_a_study_that_runs_and_one_that_was_killed(tmp_path: Path) -> None:
     study.tell(trial, 0.5)
     between = read_study(str(path), "toy")
     assert between.alive and {trial.state for trial in between.trials} == {"complete"}, "between two trials none runs"
+    assert set(importances(str(path), "toy")) == {"x", "depth", "kind"}, "four trials tell something"
     long_ago = time.time() - SILENT_SECONDS - 5
     os.utime(path, (long_ago, long_ago))
     assert not read_study(str(path), "toy").alive

@@ -19,9 +19,11 @@ from typing import Any
 import optuna
 import psutil
 import pytest
+from filelock import FileLock
 
-from snpimpute.base.errors import InputError
+from snpimpute.base.errors import InputError, WorkEnds
 from snpimpute.tuning.parameters import read_params, write_params
+from snpimpute.tuning.storage import held_alone, open_storage
 from snpimpute.tuning.study import StudyResult, StudySettings, TrialRecord, run_study
 from tests.tuning import objectives as objectives
 
@@ -81,7 +83,9 @@ def test_serial_study(tmp_path: Path) -> None:
     settings = make_settings(tmp_path, threads=3, trials_per_process=5)
     seen: list[TrialRecord] = []
     progress: list[tuple[int, int, float]] = []
+    begun = time.monotonic()
     result = run(objectives.quick, settings, on_trial=seen.append, on_progress=lambda *p: progress.append(p))
+    took = time.monotonic() - begun
 
     assert [trial.number for trial in result.trials] == list(range(12))
     assert result.ended_by == "trials" and seen == result.trials
@@ -89,6 +93,7 @@ def test_serial_study(tmp_path: Path) -> None:
     assert first.first and not any(trial.first for trial in others)
     assert first.params == {**objectives.PUBLISHED, "sizes": [16, 8], "nothing": None}
     assert first.score == pytest.approx(1 - 0.45**2) and first.seconds > 0 and first.reason == ""
+    assert sum(trial.seconds for trial in result.trials) < took + 0.01  # to the millisecond, one after the other
     assert result.best.score == max(trial.score for trial in result.trials if trial.score is not None)
 
     assert math.isnan(progress[0][2]) and progress[0][:2] == (0, 12)
@@ -319,8 +324,16 @@ def test_a_worker_that_will_not_end_is_killed(tmp_path: Path, monkeypatch: pytes
     numbers = tmp_path / "numbers"
     begun = Clock(lambda: numbers.exists() and len(numbers.read_text().split()) == 2)
     monkeypatch.setattr("snpimpute.tuning.study.time", begun)
-    result = run(partial(objectives.stubborn, numbers=str(numbers)), make_settings(tmp_path, seconds=30))
+    at_work: list[bool] = []
+
+    def look(record: TrialRecord) -> None:
+        if record.state == "stopped":
+            at_work.append(alive(int(numbers.read_text().split()[0])))
+
+    evaluate = partial(objectives.stubborn, numbers=str(numbers))
+    result = run(evaluate, make_settings(tmp_path, seconds=30), on_trial=look)
     assert [trial.state for trial in result.trials] == ["complete", "stopped"] and result.ended_by == "time"
+    assert at_work == [False], "it is killed before it is told of as stopped"
     worker, program = map(int, numbers.read_text().split())
     wait_until(lambda: not alive(worker) and not alive(program))
 
@@ -405,6 +418,36 @@ def test_full_file_system(tmp_path: Path) -> None:
     told = f"study storage {settings.storage} cannot be written: File too large; make room, and run the same command again to go on"
     assert (done.stdout.strip(), done.stderr) == (told, "")
     assert counted(run(objectives.quick, settings, "killed")) == 15
+
+
+def test_a_trial_that_finds_no_room_is_told_of_and_tried_again(tmp_path: Path) -> None:
+    seen: list[TrialRecord] = []
+    settings = make_settings(tmp_path, n_trials=1)
+    with pytest.raises(WorkEnds, match="no room for the weights"):
+        run(objectives.without_room, settings, on_trial=seen.append)
+    assert [(trial.state, trial.reason) for trial in seen] == [("stopped", "no room for the weights")]
+    again = run(objectives.quick, settings)
+    assert [(trial.state, trial.first) for trial in again.trials] == [("stopped", True), ("complete", True)]
+
+
+def test_a_journal_is_made_with_its_folder(tmp_path: Path) -> None:
+    open_storage(str(tmp_path / "new" / "toy.journal"))
+    assert (tmp_path / "new" / "toy.journal").exists()
+
+
+def test_a_study_is_free_when_its_block_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever still has the lock object at hand, as a debugger or a traceback may."""
+    kept: list[FileLock] = []
+
+    def lock(*args: Any, **options: Any) -> FileLock:
+        kept.append(FileLock(*args, **options))
+        return kept[-1]
+
+    monkeypatch.setattr("snpimpute.tuning.storage.FileLock", lock)
+    for _ in range(2):
+        with held_alone(str(tmp_path / "toy.journal"), "toy"), pytest.raises(InputError, match="in another process"):
+            held_alone(str(tmp_path / "toy.journal"), "toy").__enter__()
+    assert len(kept) == 4
 
 
 # ---------------------------------------------------------------------- parameters as a file
