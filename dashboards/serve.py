@@ -44,8 +44,10 @@ def serve(runs: Path, store: str | None, studies: str | None, host: str, port: i
         host, port: address to listen at.
 
     Raises:
-        InputError: the server cannot listen at the address.
+        InputError: there is no such folder, and no store is named; or the server cannot listen at the address.
     """
+    if store is None and not runs.is_dir():
+        raise InputError(f"there is no folder {runs} to show: snpimpute experiment makes one, or give another --runs")
     _require_free(host, port)
     set_places(runs, store, studies)
     import streamlit
