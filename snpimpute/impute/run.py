@@ -207,7 +207,7 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
 
 
 def _require_output(settings: ImputeSettings) -> None:
-    """Raise InputError if the output would overwrite the target, by whatever path it is named, or an earlier output."""
+    """Raise InputError if the output would overwrite the target, by whatever path, or an earlier output, or has no place."""
     if settings.output is None:
         return
     own = [path for path in files_of(settings.target) if path.exists()]
@@ -216,6 +216,7 @@ def _require_output(settings: ImputeSettings) -> None:
         if any(path.samefile(other) for other in own):
             raise InputError(f"{path} is the target itself, which is not overwritten: give another name with -o")
     require_new(written, settings.force)
+    require_writable(settings.output.parent)
 
 
 def _require_no_panel(settings: ImputeSettings) -> None:

@@ -36,6 +36,8 @@ class ImputedMarks:
             record: the cyvcf2.Variant.
             alleles, kinds: of its calls, as in io.records.Record.
         """
+        if not (self._calls or self._sites):
+            return
         imputed = np.zeros(len(kinds), dtype=bool)
         if any(record.INFO.get(key) is not None for key in self._sites):
             imputed[:] = True
