@@ -307,7 +307,7 @@ def test_an_output_is_overwritten_only_if_that_is_asked(model, target, imputed, 
         with pytest.raises(InputError, match=rf"{there} is there already, and is not overwritten: .* or --force"):
             impute_file(ImputeSettings(target, tmp_path / output, model=model), tmp_path / "runs")
         assert (tmp_path / there).read_text() == "weeks of work" and not (tmp_path / "runs").exists()
-    with pytest.raises(InputError, match="cannot write into .*o.vcf is not a folder that can be written"):
+    with pytest.raises(InputError, match=r"cannot write into .*o\.vcf is not a folder that can be written"):
         impute_file(ImputeSettings(target, tmp_path / "o.vcf" / "x.vcf", model=model), tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
     impute_file(ImputeSettings(target, tmp_path / "o.vcf", model=model, force=True), tmp_path / "runs")
