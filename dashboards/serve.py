@@ -11,6 +11,7 @@ from pathlib import Path
 from dashboards.guard import guard
 from dashboards.places import set_places
 from snpimpute.base.errors import InputError
+from snpimpute.base.progress import Watch
 from snpimpute.report.tree import COLOURS
 
 OPTIONS = {
@@ -44,11 +45,13 @@ def serve(runs: Path, store: str | None, studies: str | None, host: str, port: i
         host, port: address to listen at.
 
     Raises:
-        InputError: there is no such folder, and no store is named; or the server cannot listen at the address.
+        InputError: the server cannot listen at the address.
     """
-    if store is None and not runs.is_dir():
-        raise InputError(f"there is no folder {runs} to show: snpimpute experiment makes one, or give another --runs")
     _require_free(host, port)
+    if store is None and not runs.is_dir():  # it may come: the pages say what to run
+        Watch().warn(
+            f"there is no folder {runs}: there is nothing to show until snpimpute experiment makes it, or --runs names another"
+        )
     set_places(runs, store, studies)
     import streamlit
     from streamlit.web.bootstrap import load_config_options

@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ import pandas as pd
 import pytest
 from typer.main import get_command
 
+from dashboards import serve
 from snpimpute import __version__, imputers
 from snpimpute.base import programs
 from snpimpute.cli import app as cli
@@ -385,10 +387,17 @@ def test_one_trial_is_not_one_trials(capsys):
     ]
 
 
-def test_a_dashboard_of_nothing(capsys, monkeypatch, tmp_path):
-    assert "nosuch to show: snpimpute experiment makes one" in refused(
-        capsys, monkeypatch, tmp_path / "nosuch", "dashboard"
-    ).replace("nosuch/runs", "nosuch")
+def test_a_dashboard_of_nothing_says_so(capsys, monkeypatch, tmp_path):
+    """And is served: the folder may come."""
+    served = []
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        free = found.getsockname()[1]
+    monkeypatch.setattr(serve, "set_places", lambda runs, *_: served.append(runs) or sys.exit(0))
+    for folder, lines in ((tmp_path / "nosuch", 1), (tmp_path, 0)):
+        status, _, err = said(capsys, monkeypatch, "dashboard", "--runs", folder, "--port", free)
+        assert status == 0 and served.pop() == folder and err.count("\n") == lines
+        assert not lines or err.startswith(f"snpimpute: there is no folder {folder}: there is nothing to show until")
 
 
 def test_every_verb_has_help_with_an_example(capsys, monkeypatch):
