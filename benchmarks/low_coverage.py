@@ -134,7 +134,7 @@ def measure(case: str, folder: Path, arguments: argparse.Namespace) -> list[dict
             methods |= {f"{imputer} from {of_calls}": (imputer, []) for imputer in ("mosaic", "beagle")}
             for method, (imputer, options) in methods.items():
                 out, began = folder / "out.vcf.gz", time.monotonic()
-                run("impute", folder / "target.vcf.gz", "-o", out, "--model", imputer, *options, *shared)
+                run("impute", folder / "target.vcf.gz", "-o", out, "--model", imputer, "--force", *options, *shared)
                 found[method] = (dosages(out), time.monotonic() - began)
         for method, (dosage, seconds) in found.items():
             row = {"case": case, "coverage": coverage, "method": method, "seconds": seconds} | by_maf(

@@ -98,7 +98,7 @@ def measure(case: str, folder: Path, threads: int) -> list[dict[str, object]]:
     ours = [sys.executable, "-m", "snpimpute"]
     shared = ["--runs", str(folder / "runs"), "--threads", str(threads)]
     fit = ["--imputer", "mosaic", "--name", case, "--holdout", "0%", "--typed-sites", str(target), *shared]
-    impute = [*ours, "impute", str(target), "-o", str(folder / "ours.vcf.gz"), *shared]
+    impute = [*ours, "impute", str(target), "-o", str(folder / "ours.vcf.gz"), "--force", *shared]
     commands: dict[tuple[str, str], list[str]] = {}
     if case in REAL:  # what phasing costs is measured on calls without phase, which kg15 has
         unphased, phased = folder / "unphased.vcf.gz", folder / "beagle-panel"

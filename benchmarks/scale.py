@@ -63,7 +63,7 @@ def measure(folder: Path, n_sites: int, arguments: argparse.Namespace) -> None:
     fit = [*ours, "fit", panel, "--imputer", arguments.imputer, "--name", name, "--holdout", "0%", *runs, *threads]
     fit += ["--typed-sites", target]
     fit += ["--params", str(arguments.params)] if arguments.params else []
-    impute = [*ours, "impute", target, "-o", str(folder / "ours.vcf.gz"), "--model", name, *runs, *threads]
+    impute = [*ours, "impute", target, "-o", str(folder / "ours.vcf.gz"), "--model", name, "--force", *runs, *threads]
     commands = {f"{arguments.imputer} fit": fit, f"{arguments.imputer} impute": impute}
     if not arguments.no_beagle:
         memory = f"-Xmx{psutil.virtual_memory().total * 3 // 4 >> 20}m"

@@ -11,6 +11,7 @@ from pathlib import Path
 from dashboards.guard import guard
 from dashboards.places import set_places
 from snpimpute.base.errors import InputError
+from snpimpute.base.progress import Watch
 from snpimpute.report.tree import COLOURS
 
 OPTIONS = {
@@ -47,6 +48,10 @@ def serve(runs: Path, store: str | None, studies: str | None, host: str, port: i
         InputError: the server cannot listen at the address.
     """
     _require_free(host, port)
+    if store is None and not runs.is_dir():  # it may come: the pages say what to run
+        Watch().warn(
+            f"there is no folder {runs}: there is nothing to show until snpimpute experiment makes it, or --runs names another"
+        )
     set_places(runs, store, studies)
     import streamlit
     from streamlit.web.bootstrap import load_config_options

@@ -214,7 +214,7 @@ def measure(folder: Path, data: dict[str, Any], row: str, about: dict[str, Any],
     for name in wanted:
         before = processor_seconds()
         imputed = folder / f"{row}-{name}.vcf.gz"
-        run("impute", folder / f"{name}.vcf.gz", "-o", imputed, "--model", fitted["model"], *shared)
+        run("impute", folder / f"{name}.vcf.gz", "-o", imputed, "--force", "--model", fitted["model"], *shared)
         seconds = processor_seconds() - before
         counts = counted(truth, read_matrix(folder / f"{name}.vcf.gz")[0], read_matrix(imputed)[0])
         part = folder / f"{row}-{name}.part.npz"

@@ -94,6 +94,7 @@ def measure(folder: Path, name: str, imputer: str) -> None:
             folder / "target.vcf.gz",
             "-o",
             output,
+            "--force",
             "--model",
             fitted["model"],
             "--runs",

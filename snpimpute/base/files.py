@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -92,6 +92,30 @@ def require_writable(folder: Path) -> None:
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise InputError(f"cannot write into {folder}: {nearest} is not a folder that can be written")
+
+
+def require_new(paths: Iterable[Path], force: bool) -> None:
+    """Raise InputError if one of these files is there already, unless it may be overwritten.
+
+    What an interrupted run leaves stands beside the path, not at it, so that such a run goes on.
+    """
+    for path in paths:
+        if not force and path.exists():
+            raise InputError(f"{path} is there already, and is not overwritten: give another name with -o, or --force")
+
+
+def require_report_folder(folder: Path, names: Sequence[str], force: bool) -> None:
+    """Raise InputError if writing a report into a folder would overwrite files that are not of such a report.
+
+    An earlier report is replaced: it is made again from the same files in no time.
+
+    Args:
+        folder: the folder, whether it is there or not.
+        names: names of the report's files, its page first.
+        force: whether any file may be overwritten.
+    """
+    if not (folder / names[0]).exists():
+        require_new([folder / name for name in names], force)
 
 
 @contextmanager

@@ -2,29 +2,64 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from snpimpute import __version__
 from snpimpute.base.errors import InputError
 from snpimpute.base.extras import not_installed
 from snpimpute.base.files import out_of_room
 from snpimpute.base.processes import QUIET
 from snpimpute.cli import about, experiments, files, models
 
+NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+
+
+class Verbs(TyperGroup):
+    """The verbs; work that is interrupted says how to go on (Click itself would say "Aborted!" alone)."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb; an interruption gives one line and exit status 130."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("snpimpute: interrupted; run the same command again to go on", err=True)
+            sys.exit(130)
+
+
 app = typer.Typer(
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Compare genotype imputers on your own VCF, and impute with the best one.",
 )
 for group in (experiments, files):
     app.add_typer(group.app)
 app.add_typer(models.app, name="models")
 app.add_typer(about.app)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"snpimpute {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def snpimpute(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Compare genotype imputers on your own VCF, and impute with the best one."""
 
 
 def main() -> None:
@@ -39,10 +74,14 @@ def main() -> None:
         sys.exit(2)
     except Exception as error:
         missing = not_installed(error) if isinstance(error, ModuleNotFoundError) else None
-        if (told := out_of_room(error) or missing) is None:
+        if (told := out_of_room(error) or missing or _not_writable(error)) is None:
             raise
         typer.echo(f"snpimpute: {told}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("snpimpute: interrupted; run the same command again to go on", err=True)
-        sys.exit(130)
+
+
+def _not_writable(error: Exception) -> str | None:
+    """Return the line for a file or folder that the system does not let us make or write; None for any other error."""
+    if not (isinstance(error, OSError) and error.errno in NOT_WRITABLE and error.filename):
+        return None
+    return f"cannot use {error.filename}: {os.strerror(error.errno)}; give a folder that can be written (--runs, -o)"

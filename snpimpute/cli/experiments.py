@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from snpimpute.base.words import numbered
 from snpimpute.cli.options import (
     AsJson,
     BudgetTime,
     Datasets,
     Imputers,
     ImputersFrom,
+    Levels,
     MaxSites,
     MinCallRate,
+    Name,
+    Pedigree,
+    Quick,
     Region,
     Registered,
     Retune,
@@ -37,8 +46,17 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command()
-def experiment(
+@dataclass(frozen=True)
+class Asked:
+    """What the options of an experiment ask for: its settings, folder of runs, imputers to run, and form of the output."""
+
+    settings: ExperimentSettings
+    runs: Path
+    only: list[str] | None
+    as_json: bool
+
+
+def asked(
     source: Source,
     runs: Runs = Path("runs"),
     imputer: Imputers = None,
@@ -46,7 +64,11 @@ def experiment(
     region: Region = None,
     max_sites: MaxSites = None,
     samples: Samples = None,
+    pedigree: Pedigree = None,
     min_call_rate: MinCallRate = None,
+    levels: Levels = None,
+    name: Name = None,
+    quick: Quick = False,
     trials: Trials = None,
     budget: BudgetTime = None,
     retune: Retune = False,
@@ -55,17 +77,8 @@ def experiment(
     threads: Threads = None,
     wait: Wait = None,
     as_json: AsJson = False,
-) -> None:
-    """Run a whole experiment: prepare, tune, train, evaluate, compare. The same command resumes it.
-
-    Examples:
-
-      snpimpute experiment my.vcf.gz --region 28:1-2000000
-
-      snpimpute experiment my.vcf.gz --samples bulls.tsv --trials 10 --imputer beagle --imputer bert
-
-      snpimpute experiment experiments/demo.toml
-    """
+) -> Asked:
+    """Return what these options ask for; all verbs of an experiment take them, so that each can go on with another's work."""
     settings = settings_for(
         source,
         region,
@@ -73,15 +86,53 @@ def experiment(
         samples,
         min_call_rate,
         budget,
+        wait,
+        name=name,
+        pedigree=pedigree,
+        levels=levels,
+        quick=quick,
+        only=imputer,
+        seed=seed,
         trials=trials,
         retune=retune,
         only_data=data,
-        seed=seed,
         threads=threads,
         imputers_from=imputers_from,
-        wait=wait,
     )
-    _finish(_run(settings, runs, "compare", imputer), as_json)
+    return Asked(settings, runs, imputer, as_json)
+
+
+def _with_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb the options of `asked` before its own; its first argument receives what they ask for."""
+    own = list(inspect.signature(verb, eval_str=True).parameters.values())[1:]
+
+    @functools.wraps(verb)
+    def run(**given: Any) -> None:
+        of_verb = {option.name: given.pop(option.name) for option in own}
+        verb(asked(**given), **of_verb)
+
+    shared = list(inspect.signature(asked, eval_str=True).parameters.values())
+    run.__signature__ = inspect.Signature([*shared, *own])  # type: ignore[attr-defined]
+    run.__annotations__ = {**asked.__annotations__, **verb.__annotations__}
+    return run
+
+
+@app.command()
+@_with_options
+def experiment(wanted: Asked) -> None:
+    """Run a whole experiment: prepare, tune, train, evaluate, compare. The same command resumes it.
+
+    Examples:
+
+      snpimpute experiment my.vcf.gz --region 28:1-2000000
+
+      snpimpute experiment my.vcf.gz --quick
+
+      snpimpute experiment my.vcf.gz --samples bulls.tsv --trials 10 --imputer beagle --imputer bert
+
+      snpimpute experiment experiments/demo.toml
+    """
+    _run_until("compare", wanted)
 
 
 @app.command()
@@ -91,7 +142,11 @@ def prepare(
     region: Region = None,
     max_sites: MaxSites = None,
     samples: Samples = None,
+    pedigree: Pedigree = None,
     min_call_rate: MinCallRate = None,
+    levels: Levels = None,
+    name: Name = None,
+    quick: Quick = False,
     seed: Seed = None,
     as_json: AsJson = False,
 ) -> None:
@@ -101,69 +156,48 @@ def prepare(
 
       snpimpute prepare my.vcf.gz --region 28:1-2000000
     """
-    settings = settings_for(source, region, max_sites, samples, min_call_rate, seed=seed)
-    _finish(_run(settings, runs, "prepare"), as_json)
+    settings = settings_for(
+        source,
+        region,
+        max_sites,
+        samples,
+        min_call_rate,
+        name=name,
+        pedigree=pedigree,
+        levels=levels,
+        quick=quick,
+        seed=seed,
+    )
+    _run_until("prepare", Asked(settings, runs, None, as_json))
 
 
 @app.command()
-def tune(
-    source: Source,
-    runs: Runs = Path("runs"),
-    imputer: Imputers = None,
-    imputers_from: ImputersFrom = None,
-    trials: Trials = None,
-    budget: BudgetTime = None,
-    retune: Retune = False,
-    data: Datasets = None,
-    wait: Wait = None,
-    as_json: AsJson = False,
-) -> None:
+@_with_options
+def tune(wanted: Asked) -> None:
     """Run the studies that look for the imputers' parameters, or resume them.
 
     Example:
 
       snpimpute tune experiments/demo.toml --imputer beagle --trials 100
     """
-    settings = settings_for(
-        source, trials=trials, budget=budget, retune=retune, only_data=data, imputers_from=imputers_from, wait=wait
-    )
-    _finish(_run(settings, runs, "tune", imputer), as_json)
+    _run_until("tune", wanted)
 
 
 @app.command()
-def train(
-    source: Source,
-    runs: Runs = Path("runs"),
-    imputer: Imputers = None,
-    imputers_from: ImputersFrom = None,
-    data: Datasets = None,
-    wait: Wait = None,
-    as_json: AsJson = False,
-) -> None:
+@_with_options
+def train(wanted: Asked) -> None:
     """Fit the imputers on all of train, log and register them; prepare and tune first if necessary.
 
     Example:
 
       snpimpute train experiments/demo.toml --imputer dense
     """
-    _finish(
-        _run(settings_for(source, only_data=data, imputers_from=imputers_from, wait=wait), runs, "train", imputer),
-        as_json,
-    )
+    _run_until("train", wanted)
 
 
 @app.command()
-def evaluate(
-    source: Source,
-    runs: Runs = Path("runs"),
-    imputer: Imputers = None,
-    imputers_from: ImputersFrom = None,
-    data: Datasets = None,
-    registered: Registered = False,
-    trust: Trust = False,
-    wait: Wait = None,
-    as_json: AsJson = False,
-) -> None:
+@_with_options
+def evaluate(wanted: Asked, registered: Registered = False, trust: Trust = False) -> None:
     """Score the imputers on every test scenario, and write the tidy table of scores.
 
     With --registered nothing is trained: the registered models that were fitted on the dataset are scored and compared.
@@ -174,46 +208,36 @@ def evaluate(
 
       snpimpute evaluate experiments/demo.toml --registered
     """
-    settings = settings_for(source, only_data=data, imputers_from=imputers_from, wait=wait)
     if not registered:
-        _finish(_run(settings, runs, "evaluate", imputer), as_json)
+        _run_until("evaluate", wanted)
         return
     from snpimpute.base.progress import watch
     from snpimpute.experiment.registered import evaluate_registered
 
     with watch() as watching:
-        outcome = evaluate_registered(settings, runs, imputer, watching, trust)
-    _finish(outcome, as_json)
+        outcome = evaluate_registered(wanted.settings, wanted.runs, wanted.only, watching, trust)
+    _finish(outcome, wanted.as_json)
 
 
 @app.command()
-def compare(
-    source: Source,
-    runs: Runs = Path("runs"),
-    imputer: Imputers = None,
-    imputers_from: ImputersFrom = None,
-    data: Datasets = None,
-    wait: Wait = None,
-    as_json: AsJson = False,
-) -> None:
+@_with_options
+def compare(wanted: Asked) -> None:
     """Write the report from the scores; run the earlier steps first if necessary.
 
     Example:
 
       snpimpute compare experiments/demo.toml
     """
-    _finish(
-        _run(settings_for(source, only_data=data, imputers_from=imputers_from, wait=wait), runs, "compare", imputer),
-        as_json,
-    )
+    _run_until("compare", wanted)
 
 
-def _run(settings: ExperimentSettings, runs: Path, until: str, only: list[str] | None = None) -> Outcome:
+def _run_until(step: str, wanted: Asked) -> None:
     from snpimpute.base.progress import watch
     from snpimpute.experiment import pipeline
 
     with watch() as watching:
-        return pipeline.run(settings, runs, until, only, watching)
+        outcome = pipeline.run(wanted.settings, wanted.runs, step, wanted.only, watching)
+    _finish(outcome, wanted.as_json)
 
 
 def _finish(outcome: Outcome, as_json: bool) -> None:
@@ -226,7 +250,7 @@ def _finish(outcome: Outcome, as_json: bool) -> None:
         for name, dones in outcome.rows.items():
             for done in dones:
                 if done.tuned is not None and done.tuned.study:
-                    counted = f"{done.tuned.trials} trials, ended by {done.tuned.ended_by}"
+                    counted = f"{numbered(done.tuned.trials, 'trial')}, ended by {done.tuned.ended_by}"
                     typer.echo(f"study {done.row.label} on {name}: {counted}")
         for name, path in outcome.scores.items():
             typer.echo(f"scores {name}: {path}")

@@ -16,6 +16,7 @@ from snpimpute.base.extras import is_installed
 from snpimpute.cli.options import (
     AsJson,
     BudgetTime,
+    Force,
     ImputersFrom,
     MinCallRate,
     Region,
@@ -46,6 +47,7 @@ def check(
     ] = None,
     samples: SampleTable = None,
     use: Use = None,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Check a target against a panel before imputation: build, contigs, alleles, strands, calls, frequencies, parents.
@@ -59,16 +61,17 @@ def check(
 
       snpimpute check mine.vcf.gz --panel panel.bcf --samples bulls.tsv -o checked
     """
-    from snpimpute.base.files import require_writable
+    from snpimpute.base.files import require_report_folder, require_writable
     from snpimpute.impute.check import check_target
     from snpimpute.impute.matching import PanelSites
     from snpimpute.io.samples import read_samples
     from snpimpute.io.stream import stem
-    from snpimpute.report.check import as_dict, verdict, write_check
+    from snpimpute.report.check import FILES, as_dict, verdict, write_check
 
     require_likelihoods(use)
     folder = output or Path(f"{stem(target)}.check")
     require_writable(folder)
+    require_report_folder(folder, FILES, force)
     table = None if samples is None else read_samples(samples)
     found = check_target(target, PanelSites.of_file(panel), samples=table, use=use)
     page = write_check(found, folder)
@@ -97,6 +100,7 @@ def concordance(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write concordance.html and tables to this folder.")
     ] = None,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare an imputed file with the truth, by sample, site, allele frequency and group, and test its DR2.
@@ -107,13 +111,14 @@ def concordance(
 
       snpimpute concordance truth.vcf.gz imputed.vcf.gz --json
     """
-    from snpimpute.base.files import require_writable
+    from snpimpute.base.files import require_report_folder, require_writable
     from snpimpute.impute.concordance import compare_files
     from snpimpute.io.samples import read_samples
-    from snpimpute.report.concordance import as_dict, bins_as_text, summary, write_concordance
+    from snpimpute.report.concordance import FILES, as_dict, bins_as_text, summary, write_concordance
 
     if output is not None:
         require_writable(output)
+        require_report_folder(output, FILES, force)
     table = None if samples is None else read_samples(samples)
     found = compare_files(truth, imputed, typed=typed, samples=table)
     page = None if output is None else write_concordance(found, output)
@@ -122,7 +127,8 @@ def concordance(
         return
     for line in summary(found):
         typer.echo(line)
-    typer.echo(f"\n{bins_as_text(found)}")
+    if len(found.bins):
+        typer.echo(f"\n{bins_as_text(found)}")
     if page is not None:
         typer.echo(f"\npage: {page}")
 
@@ -132,7 +138,9 @@ def fit(
     panel: Annotated[Path, typer.Argument(help="Reference panel: .vcf.gz, .bcf, or PLINK's .bed or .pgen.")],
     imputer: Annotated[str, typer.Option(help="Fit this imputer; see snpimpute imputers.")] = "softmax_regression",
     imputers_from: ImputersFrom = None,
-    name: Annotated[str | None, typer.Option(help="Name of the model (default: from the panel's file name).")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the model (default: from the panel's name and the region).")
+    ] = None,
     region: Region = None,
     samples: Samples = None,
     params: Annotated[
@@ -183,7 +191,7 @@ def fit(
     imputers.look_in(imputers_from or [])
     settings = FitSettings(
         panel=panel,
-        name=name or config.name_of(panel),
+        name=name or config.name_of(panel, region),
         imputer=imputer,
         params={} if params is None else given_params(params),
         region=region,
@@ -241,6 +249,7 @@ def impute(
     keep_fields: Annotated[
         bool, typer.Option("--keep-fields", help="Keep the target's other INFO and FORMAT fields.")
     ] = False,
+    force: Force = False,
     runs: Runs = Path("runs"),
     threads: Threads = None,
     as_json: AsJson = False,
@@ -281,6 +290,7 @@ def impute(
         keep_fields=keep_fields,
         threads=threads or len(os.sched_getaffinity(0)),
         command=shlex.join(["snpimpute", *sys.argv[1:]]),
+        force=force,
     )
     with watch() as watching:
         outcome = impute_file(settings, runs, watching)

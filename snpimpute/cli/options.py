@@ -37,11 +37,27 @@ MinCallRate = Annotated[
 ]
 Samples = Annotated[
     Path | None,
-    typer.Option(help="Sample table (TSV: sample, group, family, sex, birth_order; all but sample optional)."),
+    typer.Option(
+        help="Sample table (TSV: sample or id, group, family, sex, birth_order, sire, dam; all but the first optional)."
+    ),
 ]
 SampleTable = Annotated[
     Path | None,
-    typer.Option("--samples", help="Sample table (TSV: sample, group, sire, dam; all but sample optional)."),
+    typer.Option("--samples", help="Sample table (TSV: sample or id, group, sire, dam; all but the first optional)."),
+]
+Pedigree = Annotated[
+    Path | None,
+    typer.Option(help="Pedigree (TSV: sample or id, sire, dam; a row per animal, genotyped or not)."),
+]
+Levels = Annotated[
+    str | None, typer.Option(help="Percent of the sites missing, as 20,60,90 (ten levels if not given).")
+]
+Name = Annotated[
+    str | None,
+    typer.Option(help="Name of dataset, report and registered model (default: from the file's name, region and seed)."),
+]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="A first look in minutes: 3 levels, studies of 30 s at most, no networks.")
 ]
 Trials = Annotated[int | None, typer.Option(help="Trials per study (50 if not given).")]
 BudgetTime = Annotated[
@@ -68,6 +84,7 @@ Use = Annotated[
     str | None,
     typer.Option(help="Take genotype likelihoods, PL, GL or GP, in place of GT: for low-coverage sequencing."),
 ]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there already.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 ModelName = Annotated[str, typer.Argument(help="NAME, NAME@ALIAS or NAME/VERSION; NAME alone means its champion.")]
 
@@ -88,14 +105,24 @@ def settings_for(
     min_call_rate: str | None = None,
     budget: str | None = None,
     wait: str | None = None,
+    *,
+    name: str | None = None,
+    pedigree: Path | None = None,
+    levels: str | None = None,
+    quick: bool = False,
+    only: list[str] | None = None,
+    seed: int | None = None,
     **changes: Any,
 ) -> ExperimentSettings:
     """Return the settings of the experiment: those of a TOML file, or the default ones for a genotype file.
 
     Args:
         source: TOML file or genotype file.
-        region, max_sites, samples, min_call_rate: options for a genotype file; refused with a TOML file.
+        region, max_sites, samples, min_call_rate, name, pedigree, levels, quick: options for a genotype file, as the user
+            typed them; refused with a TOML file.
         budget: time per study, as the user typed it.
+        only: imputers that the user named, which `quick` does not narrow.
+        seed: seed of every random choice.
         wait: time to wait for an MLflow store that stops answering, as the user typed it.
         changes: see `experiment.settings.changed`.
 
@@ -105,25 +132,43 @@ def settings_for(
     from snpimpute.experiment import settings as config
 
     if source.suffix == ".toml":
-        given = {"--region": region, "--max-sites": max_sites, "--samples": samples}
-        given["--min-call-rate"] = min_call_rate
+        given = {"--region": region, "--max-sites": max_sites, "--samples": samples, "--pedigree": pedigree}
+        given |= {"--min-call-rate": min_call_rate, "--levels": levels, "--name": name, "--quick": quick or None}
         for option, value in given.items():
             if value is not None:
                 raise InputError(f"{option} goes with a genotype file; in an experiment, write it into {source}")
         settings = config.read(source)
     else:
         rate = None if min_call_rate is None else call_rate_of(min_call_rate)
-        settings = config.for_genotypes(source, region, max_sites, samples, rate)
+        percent = None if levels is None else config.levels_of(levels)
+        settings = config.for_genotypes(
+            source,
+            region,
+            max_sites,
+            samples,
+            rate,
+            name=name,
+            pedigree=pedigree,
+            levels=percent,
+            quick=quick,
+            only=only,
+            seed=seed,
+        )
     seconds, tracking_wait = (None if text is None else config.seconds_of(text) for text in (budget, wait))
-    return config.changed(settings, seconds=seconds, tracking_wait=tracking_wait, **changes)
+    return config.changed(settings, seconds=seconds, tracking_wait=tracking_wait, seed=seed, **changes)
 
 
 def share_of(text: str, option: str) -> float:
-    """Return the share that is given as 10% or 0.1; InputError if it is not a share."""
+    """Return the share that is given as 10% or 0.1; InputError if it is not a share, or more than all without a %."""
     try:
-        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        number = float(text.removesuffix("%"))
     except ValueError:
         raise InputError(f"{option} {text!r} is no share: give 10% or 0.1") from None
+    if text.endswith("%"):
+        return number / 100
+    if number > 1:
+        raise InputError(f"{option} {text} is more than all: give {text}%, or {number / 100:g}")
+    return number
 
 
 def call_rate_of(text: str) -> float:

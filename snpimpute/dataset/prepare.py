@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from snpimpute.base.errors import InputError
+from snpimpute.base.progress import Watch
 from snpimpute.dataset.masks import call_masks, site_masks
 from snpimpute.dataset.mechanisms import MECHANISMS, Draw
 from snpimpute.dataset.prepared import PreparedDataset
@@ -21,13 +22,15 @@ from snpimpute.genotypes.matrix import GenotypeMatrix, require_same_sites
 from snpimpute.genotypes.relationship import closest_relationship
 from snpimpute.io.filters import SiteFilter, apply_filter
 from snpimpute.io.matrix import read_genotypes, read_matrix, require_enough_sites
-from snpimpute.io.samples import PARENTS, attach_samples, read_pedigree, read_samples
+from snpimpute.io.samples import PARENTS, attach_samples, left_out_of, read_pedigree, read_samples
 
 # Added to 100 times the seed: draws of different kinds are independent of each other.
 TEST_SPLIT, VALIDATION_SPLIT, TEST_MASKS, VALIDATION_MASKS, SAMPLES, REGIONS = 11, 12, 13, 14, 15, 16
 
 
-def build_dataset(name: str, settings: DataSettings, seed: int, headline_level: float) -> PreparedDataset:
+def build_dataset(
+    name: str, settings: DataSettings, seed: int, headline_level: float, watch: Watch | None = None
+) -> PreparedDataset:
     """Make the dataset that `settings` describe.
 
     Args:
@@ -35,13 +38,15 @@ def build_dataset(name: str, settings: DataSettings, seed: int, headline_level: 
         settings: source of the genotypes, filters, split, scenarios.
         seed: seed of simulation, splits and masks.
         headline_level: percent missing; the headline tables use the first mask of the nearest level.
+        watch: is told how many rows of the sample table have no genotypes.
 
     Raises:
         InputError: the input cannot be used (says what is wrong and where).
     """
     true_test: GenotypeMatrix | None = None
+    watch = watch or Watch()
     if settings.train is not None and settings.test is not None:
-        train, test, left_out = _read_split(settings.train, settings.test, settings)
+        train, test, left_out = _read_split(settings.train, settings.test, settings, watch)
     else:
         true: GenotypeMatrix | None = None
         if settings.source == SIMULATED:
@@ -55,6 +60,7 @@ def build_dataset(name: str, settings: DataSettings, seed: int, headline_level: 
                 site_filter=SiteFilter(**settings.filter.model_dump()),
                 max_sites=settings.max_sites,
             )
+        matrix = _with_labels(matrix, settings, watch)
         if settings.max_samples is not None:
             drawn = np.random.default_rng(seed * 100 + SAMPLES).permutation(matrix.n_samples)[: settings.max_samples]
             matrix = matrix.take_samples(np.sort(drawn))
@@ -64,7 +70,6 @@ def build_dataset(name: str, settings: DataSettings, seed: int, headline_level: 
             left_out = _with_reason(left_out, "outside the regions", matrix.n_sites - len(regions))
             matrix = _cut_to_regions(matrix, regions)
             true = true and _cut_to_regions(true, regions)
-        matrix = _with_labels(matrix, settings)
         n_test = _n_held_out(settings.split.test, matrix.n_samples)
         is_test = split_samples(matrix.samples, n_test, settings.split.scheme, seed * 100 + TEST_SPLIT)
         train, test = matrix.take_samples(~is_test), matrix.take_samples(is_test)
@@ -93,7 +98,7 @@ def build_dataset(name: str, settings: DataSettings, seed: int, headline_level: 
 
 
 def _read_split(
-    train_file: Path, test_file: Path, settings: DataSettings
+    train_file: Path, test_file: Path, settings: DataSettings, watch: Watch
 ) -> tuple[GenotypeMatrix, GenotypeMatrix, pd.DataFrame]:
     """Read train and test from two files of the same sites, each with its own phase, and count the left-out sites."""
     train, left_out = read_matrix(train_file, region=settings.region, max_sites=settings.max_sites)
@@ -108,7 +113,7 @@ def _read_split(
     both = GenotypeMatrix(calls, pd.concat([train.samples, test.samples], ignore_index=True), train.sites)
     kept, left_out = apply_filter(both, SiteFilter(**settings.filter.model_dump()), left_out)
     require_enough_sites(kept, left_out, f"{train_file} with {test_file}")
-    labels = _with_labels(kept, settings).samples
+    labels = _with_labels(kept, settings, watch).samples
     columns = np.isin(train.site_keys(), kept.site_keys())
     parts = [part.take_sites(columns) for part in (train, test)]
     rows = (slice(0, train.n_samples), slice(train.n_samples, None))
@@ -131,16 +136,20 @@ def _with_reason(left_out: pd.DataFrame, reason: str, n: int) -> pd.DataFrame:
     return pd.concat([counts, pd.Series({reason: n, "kept": last})]).rename_axis("reason").reset_index(name="n")
 
 
-def _with_labels(matrix: GenotypeMatrix, settings: DataSettings) -> GenotypeMatrix:
+def _with_labels(matrix: GenotypeMatrix, settings: DataSettings, watch: Watch) -> GenotypeMatrix:
     """Return the matrix with its samples' labels from the sample table and the pedigree, if given.
 
     If no file names families, the offspring of a sire are a family.
     """
     if settings.samples is not None:
-        matrix = attach_samples(matrix, read_samples(settings.samples))
+        table = read_samples(settings.samples)
+        files = [Path(settings.source)] if settings.train is None else [settings.train, settings.test or Path()]
+        if others := left_out_of(table, matrix.names, " and ".join(file.name for file in files)):
+            watch.warn(others)
+        matrix = attach_samples(matrix, table)
     if settings.pedigree is not None:
         pedigree = read_pedigree(settings.pedigree)
-        matrix = attach_samples(matrix, pedigree[pedigree["sample"].isin(matrix.names)])
+        matrix = attach_samples(matrix, pedigree)
     samples = matrix.samples
     if "sire" in samples and ("family" not in samples or (samples["family"] == "").all()):
         samples = samples.assign(family=samples["sire"])

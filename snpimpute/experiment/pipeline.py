@@ -13,6 +13,7 @@ from snpimpute.base.alone import made_alone
 from snpimpute.base.digests import digest, file_digest
 from snpimpute.base.errors import InputError, WorkEnds
 from snpimpute.base.extras import require_package
+from snpimpute.base.files import require_writable
 from snpimpute.base.processes import StepFailed
 from snpimpute.base.progress import Watch
 from snpimpute.base.provenance import git_revision
@@ -51,7 +52,7 @@ def prepare(settings: ExperimentSettings, name: str, work: Workspace) -> Path:
             if read_about(folder)["settings"].get("made_from") == wanted:
                 return folder
         work.watch.stage(f"prepare {name}")
-        dataset = build_dataset(name, data, seed, settings.scoring.headline_level)
+        dataset = build_dataset(name, data, seed, settings.scoring.headline_level, work.watch)
         dataset.settings["made_from"] = wanted
         return save_dataset(dataset, work.runs / "datasets")
 
@@ -102,6 +103,7 @@ def run(
     if until != "prepare":
         for package in ("mlflow", "optuna"):
             require_package(package, "an experiment")
+    require_writable(runs)
     work = Workspace(runs, watch or Watch())
     rows = [row for row in plan(settings) if only is None or row.imputer in only]
     for name in only or []:

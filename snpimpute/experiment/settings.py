@@ -10,10 +10,16 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
+from snpimpute import imputers
+from snpimpute.base.digests import digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.names import PLAIN, is_plain
 from snpimpute.dataset.settings import SIMULATED, DataSettings, Settings
 from snpimpute.io.stream import stem
+
+LONGEST_NAME = 100  # letters, see base.names.PLAIN
+QUICK_SCENARIOS: dict[str, Any] = {"levels": (20.0, 60.0, 90.0), "repeats": 1}
+QUICK_TUNING: dict[str, Any] = {"trials": 5, "seconds": 30.0}
 
 
 class Budget(Settings):
@@ -210,21 +216,58 @@ def for_genotypes(
     max_sites: int | None = None,
     samples: Path | None = None,
     min_call_rate: float | None = None,
+    *,
+    name: str | None = None,
+    pedigree: Path | None = None,
+    levels: tuple[float, ...] | None = None,
+    quick: bool = False,
+    only: list[str] | None = None,
+    seed: int | None = None,
 ) -> ExperimentSettings:
-    """Return the settings of the default experiment on a user's genotype file."""
-    name = name_of(source)
-    data: dict[str, Any] = {"source": str(source), "region": region, "samples": samples}
+    """Return the settings of the default experiment on a user's genotype file.
+
+    Args:
+        source: the file.
+        region, max_sites, samples, min_call_rate, pedigree: see `DataSettings`; None = its defaults.
+        name: name of experiment and dataset; None = made from file, region and seed, so that what is learned from other
+            data is not kept under one name.
+        levels: percent missing; None = the default ones.
+        quick: a first look in minutes: QUICK_SCENARIOS, QUICK_TUNING, and no networks but those of `only`.
+        only: imputers that the user named.
+        seed: seed that the user chose; None = the default one.
+    """
+    name = name or name_of(source, region, "quick" if quick else None, None if seed in (None, 1) else f"seed{seed}")
+    data: dict[str, Any] = {"source": str(source), "region": region, "samples": samples, "pedigree": pedigree}
     if max_sites is not None:
         data["max_sites"] = max_sites
     if min_call_rate is not None:
         data["filter"] = {"min_call_rate": min_call_rate}
-    return parse({"name": name, "data": {name: data}}, str(source))
+    if levels is not None:
+        data["scenarios"] = {"levels": levels}
+    table: dict[str, Any] = {"name": name, "data": {name: data}}
+    if quick:
+        data["scenarios"] = {**QUICK_SCENARIOS, **data.get("scenarios", {})}
+        table["tuning"] = QUICK_TUNING
+        table["note"] = "A quick look (--quick): few levels, one mask each, short studies, no networks."
+        table["imputers"] = only or [each for each in imputers.names() if not imputers.load(each).learns_in_epochs]
+    return parse(table, str(source))
 
 
-def name_of(source: Path) -> str:
-    """Return a name for a dataset or model, made from the name of a genotype file."""
-    plain = re.sub(r"\.{2,}", ".", re.sub(r"[^A-Za-z0-9._-]+", "-", stem(source)))
-    return plain.lstrip("._-")[:100] or "genotypes"
+def name_of(source: Path, *parts: str | None) -> str:
+    """Return a name for a dataset or model, made from the name of a genotype file and of further parts, such as a region."""
+    text = "-".join([stem(source), *(part for part in parts if part)])
+    plain = re.sub(r"\.{2,}", ".", re.sub(r"[^A-Za-z0-9._-]+", "-", text)).lstrip("._-")
+    if len(plain) > LONGEST_NAME and any(parts):  # what is cut off still tells names apart
+        return f"{plain[: LONGEST_NAME - 9]}-{digest(text)[:8]}"
+    return plain[:LONGEST_NAME] or "genotypes"
+
+
+def levels_of(text: str) -> tuple[float, ...]:
+    """Return the levels that are given as 20,60,90; InputError if they are no numbers."""
+    try:
+        return tuple(float(part.strip().removesuffix("%")) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--levels {text!r} are no percentages: give numbers, as in 20,60,90") from None
 
 
 def changed(

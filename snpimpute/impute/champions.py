@@ -107,8 +107,9 @@ def compare(first: WindowedModel, second: WindowedModel, seed: int = 1) -> pd.Da
             )
     if first.about["measured_on"] != second.about["measured_on"]:
         raise InputError(
-            "the models were not measured on the same samples, windows and pattern of missing calls: fit both from the "
-            "same panel with the same --holdout, --typed-sites, --window and --seed"
+            "the models were not measured on the same samples, windows and pattern of missing calls "
+            f"({_how_measured_otherwise(first, second)}): fit both from the same panel with the same --holdout, --typed-sites, "
+            "--window and --seed"
         )
     rows = []
     for file in sorted(first.folder.glob("sums-*.npy")):
@@ -123,6 +124,15 @@ def compare(first: WindowedModel, second: WindowedModel, seed: int = 1) -> pd.Da
                 rows.append((file.stem.removeprefix("sums-"), subset, metric, a, b, b - a, low, high))
     columns = ["pattern", "subset", "metric", "first", "second", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _how_measured_otherwise(first: WindowedModel, second: WindowedModel) -> str:
+    """Return in what two models were measured differently, in a few words."""
+    words = {"samples": "other samples held out", "sites": "other sites or windows", "hidden": "other calls hidden"}
+    one, other = first.about["measured_on"], second.about["measured_on"]
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        return "one was fitted by an earlier version"
+    return ", ".join(said for what, said in words.items() if one.get(what) != other.get(what))
 
 
 def promote(tracker: Tracker, wanted: str, runs: Path) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from snpimpute.base.errors import InputError
 from snpimpute.genotypes.inheritance import Trios
 from snpimpute.genotypes.matrix import MISSING
 from snpimpute.impute.findings import TargetCheck, conclude_check
@@ -20,9 +20,9 @@ from snpimpute.impute.matching import (
     matching_contigs,
 )
 from snpimpute.io.builds import plain_contig
-from snpimpute.io.filters import shortened
 from snpimpute.io.haploid import SEX_CONTIGS, HaploidCalls
-from snpimpute.io.records import HALF, HAPLOID, N_KINDS, PHASED, POLYPLOID, UNPHASED, Record, Stream, split
+from snpimpute.io.records import HALF, HAPLOID, N_KINDS, PHASED, POLYPLOID, UNPHASED, Record, split
+from snpimpute.io.samples import left_out_of
 from snpimpute.io.stream import streamed
 
 
@@ -37,25 +37,28 @@ def check_target(
         target: VCF, BCF or PLINK (.bed, .pgen).
         panel: sites to compare the target with.
         samples: a sample table (io.samples.read_samples); its columns sire and dam name the trios whose calls are tested
-            for conflicts. Rows of samples that the target lacks are ignored.
-        use: FORMAT field of likelihoods whose likeliest genotypes are checked in place of GT; None = GT.
+            for conflicts. Rows of samples that the target lacks are counted.
+        use: FORMAT field of likelihoods whose likeliest genotypes are checked in place of GT; None = GT, without the calls
+            that the target marks as imputed.
 
     Returns:
         The findings. Alleles A/T and C/G do not show their strand. Such sites count as being on the panel's strand if no
         more than MAX_STRAND_FLIPS of the other sites are flipped and the allele frequency does not contradict it.
 
     Raises:
-        InputError: the target cannot be read at all: see io.stream.streamed.
+        InputError: the target cannot be read at all (see io.stream.streamed), or the sample table has none of its samples.
     """
-    with streamed(target, likelihoods=use) as (stream,):
-        table = None if samples is None else _require_samples_in(samples, stream)
-        tally = _Tally(stream.names, Trios.of(stream.names, table))
+    with streamed(target, likelihoods=use, observed=True) as (stream,):
+        others = "" if samples is None else left_out_of(samples, stream.names, stream.name)
+        tally = _Tally(stream.names, Trios.of(stream.names, samples))
         for record in stream.records:
             tally.add(record)
     sites = tally.sites()
     contigs = matching_contigs(list(dict.fromkeys(sites.contig)), list(dict.fromkeys(panel.sites.contig)))
     sites = classify_records(sites, panel, contigs)
-    return conclude_check(stream, panel, sites, tally.samples(table), tally.trios.table(), contigs, tally.haploid)
+    trios = tally.trios.table()
+    found = conclude_check(stream, panel, sites, tally.samples(samples), trios, contigs, tally.haploid)
+    return replace(found, warnings=(*found.warnings, *sorted(stream.notes), *([others] if others else [])))
 
 
 class _Tally:
@@ -133,13 +136,3 @@ class _Tally:
         if table is not None and "group" in table:
             found.insert(1, "group", found["sample"].map(table.set_index("sample").group).fillna(""))
         return found
-
-
-def _require_samples_in(table: pd.DataFrame, stream: Stream) -> pd.DataFrame:
-    """Return the sample table; InputError if it names no sample of the target."""
-    if not table["sample"].isin(stream.names).any():
-        raise InputError(
-            f"the sample table names none of the samples of {stream.name}: it has {shortened(table['sample'].tolist())}, "
-            f"the target {shortened(stream.names)}"
-        )
-    return table

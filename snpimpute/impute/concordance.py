@@ -22,6 +22,7 @@ from snpimpute.impute.phase import Switches
 from snpimpute.io.filters import shortened
 from snpimpute.io.plink import BED_MAGIC
 from snpimpute.io.records import HALF, NO_CALL, Record, Stream
+from snpimpute.io.samples import left_out_of
 from snpimpute.io.site_names import SiteList
 from snpimpute.io.stream import GENOTYPE_SUFFIXES, streamed
 from snpimpute.io.vcf import QUALITY_KEYS
@@ -35,6 +36,9 @@ WANTED_R2 = (0.8, 0.9, 0.95)  # wanted mean true r² of the kept sites; for each
 FIELDS = ["GT", "DS", "GP", *(f"INFO/{key}" for key in QUALITY_KEYS)]
 BESIDE = ("f1_macro", "dosage_r2", "iqs")  # metrics that are reported beside the concordances
 GOOD_R2 = 0.8
+NOT_TYPED = (
+    "without --typed, calls that were known before imputation are scored as well: every score looks better than it is"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -316,6 +320,7 @@ class _Comparison:
         if phase := self._switches.total():
             samples["switch_error"] = self._switches.rates()
         groups = pd.DataFrame(columns=["group"])
+        others = "" if table is None else left_out_of(table, self.names, "both files")
         if table is not None and "group" in table:
             of_sample = samples["sample"].map(table.set_index("sample").group).fillna("")
             samples.insert(1, "group", of_sample)
@@ -355,6 +360,8 @@ class _Comparison:
             phase=phase,
             notes=(
                 *(f"{stream.name}: {note}" for stream in self._streams for note in sorted(stream.notes)),
+                *([others] if others else []),
+                *([NOT_TYPED] if self._typed is None else []),
                 *([] if self._listed is None else [f"{self._n_typed:,} of the {len(sites):,} compared sites are in {self._typed}"]),
             ),
         )  # fmt: skip

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from snpimpute.base.errors import InputError
+from snpimpute.base.words import numbered
 from snpimpute.genotypes.matrix import SITE_COLUMNS
-from snpimpute.impute.matching import KINDS, MIN_CALLS_FOR_FREQUENCY, USABLE, PanelSites
+from snpimpute.impute.matching import KINDS, MIN_CALLS_FOR_FREQUENCY, USABLE, PanelSites, name_digests
 from snpimpute.io.builds import build_of
 from snpimpute.io.filters import shortened
 from snpimpute.io.haploid import HaploidCalls
@@ -130,6 +131,12 @@ def conclude_check(
     if odd := haploid.odd(samples["sample"].tolist()):
         problems.append(odd)
     warnings = _warnings(sites, samples, trios, counts, contigs, builds, correlation)
+    names = samples["sample"].tolist()
+    if again := [name for name, short in zip(names, name_digests(names), strict=True) if short in panel.samples]:
+        warnings.append(
+            f"in the panel too, under the same name: {numbered(len(again), 'sample')} ({shortened(again)}): imputed from "
+            "their own genotypes, and no measure of how well others are"
+        )
     if haploid.runs:
         warnings.append(f"haploid calls, written as haploid again: {shortened(list(map(str, haploid.runs)), 4)}")
     warnings += _length_warnings(stream.contig_lengths, panel.contig_lengths, contigs, builds)
@@ -172,7 +179,7 @@ def _problems(
     snps = known + counts["outside"]
     if 0 < counts["usable"] < MIN_SHARED * min(snps, counts["panel_sites"]):
         found.append(
-            f"only {_n(counts['usable'], 'site')} in common, of {snps:,} SNPs of the target and {counts['panel_sites']:,} sites of "
+            f"only {numbered(counts['usable'], 'site')} in common, of {snps:,} SNPs of the target and {counts['panel_sites']:,} sites of "
             f"the panel: another genome build or region"
         )
     if known >= MIN_SITES_TO_JUDGE and counts["other_alleles"] > MAX_OTHER_ALLELES * known:
@@ -211,16 +218,16 @@ def _warnings(
         found.append(f"contigs with another name in the panel: {shortened(renamed)}")
     if absent := [contig for contig in dict.fromkeys(sites.contig) if contig not in contigs]:
         n = int(sites.contig.isin(absent).sum())
-        found.append(f"contigs that the panel lacks, passed through: {shortened(absent)} ({_n(n, 'record')})")
+        found.append(f"contigs that the panel lacks, passed through: {shortened(absent)} ({numbered(n, 'record')})")
     counted = {
-        "swapped": f"REF and ALT exchanged, the calls turned round: {_n(counts['swapped'], 'site')}",
-        "flipped": f"on the other strand, left out (bcftools +fixref corrects them): {_n(counts['flipped'], 'site')}",
-        "palindromic": f"A/T or C/G whose strand cannot be determined, left out: {_n(counts['palindromic'], 'site')}",
-        "other_alleles": f"other alleles than the panel at the same position: {_n(counts['other_alleles'], 'SNP')}",
-        "duplicate": f"repeating an earlier site, left out: {_n(counts['duplicate'], 'record')}",
-        "not_diploid": f"calls of more than two alleles, passed through: {_n(counts['not_diploid'], 'site')}",
+        "swapped": f"REF and ALT exchanged, the calls turned round: {numbered(counts['swapped'], 'site')}",
+        "flipped": f"on the other strand, left out (bcftools +fixref corrects them): {numbered(counts['flipped'], 'site')}",
+        "palindromic": f"A/T or C/G whose strand cannot be determined, left out: {numbered(counts['palindromic'], 'site')}",
+        "other_alleles": f"other alleles than the panel at the same position: {numbered(counts['other_alleles'], 'SNP')}",
+        "duplicate": f"repeating an earlier site, left out: {numbered(counts['duplicate'], 'record')}",
+        "not_diploid": f"calls of more than two alleles, passed through: {numbered(counts['not_diploid'], 'site')}",
         "half_calls": f"half calls (0/.), taken as missing: {counts['half_calls']:,}",
-        "filtered": f"marked by FILTER but used: {_n(counts['filtered'], 'site')}",
+        "filtered": f"marked by FILTER but used: {numbered(counts['filtered'], 'site')}",
     }
     found += [line for name, line in counted.items() if counts[name]]
     diploid = counts["calls"] - counts["haploid_calls"]
@@ -228,15 +235,15 @@ def _warnings(
         share = counts["phased_calls"] / diploid
         found.append(f"phased and unphased calls are mixed: {share:.0%} are phased")
     if low := int((usable.call_rate < MIN_CALL_RATE).sum()):
-        found.append(f"calls for less than {MIN_CALL_RATE:.0%} of the samples: {_n(low, 'usable site')}")
+        found.append(f"calls for less than {MIN_CALL_RATE:.0%} of the samples: {numbered(low, 'usable site')}")
     low_samples = samples["sample"][samples.call_rate < MIN_CALL_RATE].tolist()
     if low_samples:
         found.append(
-            f"less than {MIN_CALL_RATE:.0%} of the calls: {_n(len(low_samples), 'sample')} ({shortened(low_samples)})"
+            f"less than {MIN_CALL_RATE:.0%} of the calls: {numbered(len(low_samples), 'sample')} ({shortened(low_samples)})"
         )
     apart = (usable.alt_frequency - usable.panel_frequency).abs() > MAX_FREQUENCY_DIFFERENCE
     if n := int((apart & (usable.called >= MIN_CALLS_FOR_FREQUENCY)).sum()):
-        found.append(f"allele frequency more than {MAX_FREQUENCY_DIFFERENCE} from the panel's: {_n(n, 'site')}")
+        found.append(f"allele frequency more than {MAX_FREQUENCY_DIFFERENCE} from the panel's: {numbered(n, 'site')}")
     few = counts["samples"] < MIN_SAMPLES_FOR_CORRELATION or counts["usable"] < MIN_SITES_FOR_CORRELATION
     if few and correlation < MIN_FREQUENCY_CORRELATION:
         found.append(
@@ -260,18 +267,13 @@ def _trio_warnings(sites: pd.DataFrame, trios: pd.DataFrame) -> list[str]:
             f"{row.sample} ({row.conflicts / row.sites:.1%} of {row.sites:,} sites; sire {row.sire_conflicts:,}, dam {row.dam_conflicts:,})"
             for row in wrong.itertuples()
         ]
-        found.append(f"contradicting their parents: {_n(len(wrong), 'sample')}: {shortened(names, 4)}")
+        found.append(f"contradicting their parents: {numbered(len(wrong), 'sample')}: {shortened(names, 4)}")
     at_sites = int((sites.conflicts > MAX_SITE_CONFLICTS * sites.trios.clip(lower=MIN_SITES_TO_JUDGE)).sum())
     if at_sites:
         found.append(
-            f"contradicting inheritance in more than {MAX_SITE_CONFLICTS:.0%} of the families: {_n(at_sites, 'site')}"
+            f"contradicting inheritance in more than {MAX_SITE_CONFLICTS:.0%} of the families: {numbered(at_sites, 'site')}"
         )
     return found
-
-
-def _n(n: int, noun: str) -> str:
-    """Return a number with its noun: "1 site", "2 sites"."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def _length_warnings(

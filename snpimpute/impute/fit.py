@@ -21,23 +21,25 @@ from snpimpute.base.checksums import write_checksums
 from snpimpute.base.digests import digest, file_digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.extras import require_package
-from snpimpute.base.files import save_array, write_text
+from snpimpute.base.files import require_writable, save_array, write_text
 from snpimpute.base.names import require_plain
 from snpimpute.base.processes import in_shares
 from snpimpute.base.progress import Watch
 from snpimpute.base.provenance import git_revision, peak_memory_mb, versions
 from snpimpute.base.sources import source_digest
+from snpimpute.base.words import numbered
 from snpimpute.dataset.site_lists import read_typed_sites
 from snpimpute.dataset.splits import split_samples, unit_labels
 from snpimpute.genotypes.matrix import SITE_COLUMNS, GenotypeMatrix, site_keys
 from snpimpute.impute.check import check_target
-from snpimpute.impute.matching import PanelSites
+from snpimpute.impute.matching import PanelSites, name_digests
 from snpimpute.impute.steps import (
     ARRAY,
     TYPED,
     WINDOWS_FITTED,
     fit_windows,
     measure_windows,
+    measured_content,
     measured_file,
     score_in_windows,
     subsets,
@@ -46,7 +48,7 @@ from snpimpute.impute.windows import ABOUT, Window, WindowedModel, cut_by_map, c
 from snpimpute.imputers.contract import Imputer, Report
 from snpimpute.io.filters import SiteFilter
 from snpimpute.io.maps import GeneticMap
-from snpimpute.io.samples import attach_samples, read_samples
+from snpimpute.io.samples import attach_samples, left_out_of, read_samples
 from snpimpute.io.spool import spool_genotypes, spooled_records
 from snpimpute.io.stream import GENOTYPE_SUFFIXES, files_of
 from snpimpute.metrics.intervals import interval, resample, resampling_weights
@@ -120,25 +122,11 @@ class FitSettings:
 
     def digest(self) -> str:
         """Return the digest of all that decides the model, with the files' contents, without the number of threads."""
-        return self._digest_without("threads")
-
-    def measured_on(self) -> str:
-        """Return the digest of all that decides the measurement; equal if scores can be compared sample by sample."""
-        return self._digest_without("threads", "imputer", "params", "trials", "seconds")
-
-    def _digest_without(self, *left_out: str) -> str:
         files = [*files_of(self.panel), self.samples, self.genetic_map, self.typed]
         contents = [file_digest(path) if path is not None and path.is_file() else "" for path in files]
-        settings = {key: value for key, value in vars(self).items() if key not in left_out}
+        settings = {key: value for key, value in vars(self).items() if key != "threads"}
         code = source_digest("snpimpute.impute.steps", without=imputers.DISCOVERY)
-        return digest(
-            [
-                settings,
-                contents,
-                code,
-                [] if "imputer" in left_out else imputers.decided_by(imputers.load(self.imputer)),
-            ]
-        )
+        return digest([settings, contents, code, imputers.decided_by(imputers.load(self.imputer))])
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +157,7 @@ def fit(
         InputError: the panel or another file cannot be used, a parameter is wrong, or a window's fit failed.
     """
     watch = watch or Watch()
+    require_writable(runs)
     cls = imputers.load(settings.imputer)
     cls.parse_params(_params_with_map(settings, cls))
     cls.require_programs()
@@ -201,7 +190,10 @@ def _fit(
     for each in maps:
         each.require_contigs(panel.sites.contig)
     if settings.samples is not None:
-        panel = attach_samples(panel, read_samples(settings.samples))
+        sample_table = read_samples(settings.samples)
+        if others := left_out_of(sample_table, panel.names, settings.panel.name):
+            watch.warn(others)
+        panel = attach_samples(panel, sample_table)
     windows = _cut_windows(settings.window_size(), settings.overlap, panel.sites, genetic_map)
     held = _held_out(settings, panel)
     pilots = _spread_windows(len(windows), settings.pilots) if held.any() else []
@@ -252,8 +244,9 @@ def _fit(
         "panel": settings.panel.name,
         "panel_digest": settings.digest(),
         "n_samples": panel.n_samples,
+        "samples": name_digests(panel.names),
         "snpimpute": __version__,
-        "measured_on": settings.measured_on() if pilots else "",
+        "measured_on": measured_content(home, pilots),
         "families": unit_labels(panel.samples[held].reset_index(drop=True), "family").tolist(),
     }
     table = _scores(home, pilots, panel, held, settings)
@@ -322,7 +315,9 @@ def _tune(
         ),
         on_progress=lambda counted, wanted, best: watch.progress(counted, wanted),
     )
-    about = {"found": f"by the study of {settings.name}, {len(found.trials)} trials, ended by {found.ended_by}"}
+    about = {
+        "found": f"by the study of {settings.name}, {numbered(len(found.trials), 'trial')}, ended by {found.ended_by}"
+    }
     write_params(home / "study.toml", found.best.params, about)
     return {**found.best.params, **params}
 

@@ -66,7 +66,7 @@ def _write_calls(settings: ImputeSettings, check: TargetCheck, rows: Rows, folde
     has_phase = settings.phased and settings.use is None and check.counts["phased_calls"]
     phase = filled_file(folder / TARGET_FILE, calls.shape, np.int8, NOT_TOLD) if has_phase else None
     site = 0
-    with streamed(settings.target, likelihoods=settings.use) as (stream,):
+    with streamed(settings.target, likelihoods=settings.use, observed=True) as (stream,):
         for number, record in enumerate(stream.records):
             for row in rows.groups[rows.group_of[number]] if number in rows.group_of else ():
                 if likelihoods is None:

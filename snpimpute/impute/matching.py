@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from snpimpute.base.digests import digest
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS, GenotypeMatrix
 from snpimpute.io.builds import plain_contig
@@ -60,6 +61,7 @@ class PanelSites:
         contig_lengths: contig → length in bases, as far as known.
         record: int64 (n_sites,), the same number for sites of one record; None if each is a record of its own.
         haploid: bool (n_sites,), whether a sample has a haploid call there; None if none has anywhere.
+        samples: digests of the panel's samples (`name_digests`); empty if they are not known.
     """
 
     sites: pd.DataFrame
@@ -68,6 +70,7 @@ class PanelSites:
     contig_lengths: dict[str, int] = field(default_factory=dict)
     record: np.ndarray | None = None
     haploid: np.ndarray | None = None
+    samples: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.alt_frequency.shape != (len(self.sites),):
@@ -109,13 +112,18 @@ class PanelSites:
         sites = pd.DataFrame(rows, columns=list(SITE_COLUMNS)).astype({"pos": np.int64})
         return cls(
             sites, np.array(frequency), panel.name, panel.contig_lengths, np.array(numbers, dtype=np.int64),
-            np.array(haploid, dtype=bool),
+            np.array(haploid, dtype=bool), frozenset(name_digests(panel.names)),
         )  # fmt: skip
 
     @classmethod
     def of_matrix(cls, matrix: GenotypeMatrix, name: str = "the panel") -> PanelSites:
         """Return the sites of a matrix with their frequencies."""
         return cls(matrix.sites, matrix.alt_frequency(), name)
+
+
+def name_digests(names: Sequence[str]) -> list[str]:
+    """Return a short digest of each sample's name: a model tells by them that a sample was in its panel, without the names."""
+    return [digest(["sample", name])[:12] for name in names]
 
 
 def is_site(record: Record) -> bool:

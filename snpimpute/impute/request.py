@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from snpimpute.base.errors import InputError
 
@@ -46,6 +47,36 @@ def read_request(body: bytes, content_type: str | None) -> tuple[np.ndarray, lis
         return np.array(rows, dtype=float), sites
     except OverflowError:
         raise InputError(f"a number is far too large to be a call; {CALLS}") from None
+
+
+def calls_of(given: Any, sites: list[str]) -> tuple[np.ndarray, list[str]]:
+    """Return the calls that a caller in Python gives, float64 (n_samples, n_columns), NaN missing, and the names of the columns.
+
+    Args:
+        given: a data frame, or a matrix of numbers (n_samples, n_columns).
+        sites: the site of each column; if empty, a data frame's columns are named by their sites.
+
+    Raises:
+        InputError: no table of numbers, or a matrix without the names of its columns.
+    """
+    if isinstance(given, pd.DataFrame):
+        sites = sites or [str(name) for name in given.columns]
+        kinds = {kind.kind for kind in given.dtypes}
+    else:
+        given = np.asarray(given)
+        kinds = {given.dtype.kind}
+        if given.ndim != 2:
+            raise InputError(f"calls of shape {given.shape}: give a row per sample and a column per site")
+        if not sites:
+            raise InputError(
+                f"{given.shape[1]} columns without names: give a data frame whose columns are contig:pos:ref:alt, or a matrix "
+                'with params={"sites": [...]}'
+            )
+    if not kinds <= set("iuf"):
+        raise InputError(f"the calls are not numbers; {CALLS.replace('null', 'NaN')}")
+    if isinstance(given, pd.DataFrame):
+        return given.to_numpy(dtype=float, na_value=np.nan), sites
+    return given.astype(float), sites
 
 
 def _require_json(content_type: str | None) -> None:

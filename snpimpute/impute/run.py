@@ -17,7 +17,7 @@ from snpimpute import __version__, imputers
 from snpimpute.base.alone import made_alone
 from snpimpute.base.digests import digest, file_digest
 from snpimpute.base.errors import InputError
-from snpimpute.base.files import write_text
+from snpimpute.base.files import require_new, require_writable, write_text
 from snpimpute.base.processes import in_shares
 from snpimpute.base.progress import Watch
 from snpimpute.base.sources import source_digest
@@ -51,6 +51,7 @@ class ImputeSettings:
     Attributes:
         target: VCF, BCF or PLINK 1 file.
         output: file to write, its format by its suffix (see io.imputed); None = standard output.
+        force: whether an output that is there already is overwritten.
         model: folder of a fitted model; None = impute from the target alone, by `imputer`.
         version: version of a model from the registry, for the header.
         trust: run the commands of a program's description that stands in the model's folder alone.
@@ -78,6 +79,7 @@ class ImputeSettings:
     seed: int = 1
     threads: int = 1
     command: str = "snpimpute impute"
+    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ class Outcome:
     Attributes:
         case: "sporadic" (missing calls at the target's own sites only) or "array to sequence" (sites the target lacks).
         check: check of the target against the model.
+        model: name and version of the model with its imputer, or the imputer alone.
+        output: the file that was written; None = standard output.
         n_samples: number of samples in the target.
         n_sites: number of sites written with GT, DS and GP.
         n_new_sites: number of these that the target lacks.
@@ -100,6 +104,8 @@ class Outcome:
 
     case: str
     check: TargetCheck
+    model: str
+    output: Path | None
     n_samples: int
     n_sites: int
     n_new_sites: int
@@ -112,8 +118,9 @@ class Outcome:
     def summary_lines(self) -> list[str]:
         """Return the result as lines of text for the user."""
         lines = [
+            f"model: {self.model}",
             f"{self.case}: {self.n_samples} samples, {self.n_sites} sites written, {self.n_new_sites} of them not in the "
-            f"target, {self.n_holes} {'calls at its own sites imputed from ' + self.use if self.use else 'missing calls at its own sites imputed'}"
+            f"target, {self.n_holes} {'calls at its own sites imputed from ' + self.use if self.use else 'missing calls at its own sites imputed'}",
         ]
         if swapped := self.check.counts.get("swapped", int((self.check.sites.kind == SWAPPED).sum())):
             lines.append(f"{swapped} sites had REF and ALT exchanged: repaired")
@@ -124,7 +131,7 @@ class Outcome:
         if self.n_left_out:
             where = f", listed in {self.left_out_list}" if self.left_out_list else ""
             lines.append(f"{self.n_left_out} records left out: on the other strand, or repeating a site{where}")
-        return lines
+        return [*lines, f"written: {self.output or 'standard output'}"]
 
 
 def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None) -> Outcome:
@@ -140,19 +147,20 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
             imputer failed.
     """
     watch = watch or Watch()
-    if settings.output is not None and settings.output.exists() and settings.output.samefile(settings.target):
-        raise InputError(f"{settings.output} is the target itself, which is not overwritten: give another name with -o")
+    require_writable(runs)
+    _require_output(settings)
     model = None if settings.model is None else WindowedModel.verified(settings.model, trust=settings.trust)
     _require_handled(settings, model)
     if model is None:
         _require_no_panel(settings)
-        panel = PanelSites.of_file(settings.target)
+        panel = replace(PanelSites.of_file(settings.target), samples=frozenset())  # each is in its own panel
         varying, n_panel = np.arange(len(panel.sites)), 0
     else:
         of_model, table = f"model {model.about['name']}", model.table
         frequency, record = table["alt_frequency"].to_numpy(float), table["record"].to_numpy()
         haploid = table["haploid"].to_numpy()
-        panel = PanelSites(table[list(SITE_COLUMNS)], frequency, of_model, record=record, haploid=haploid)
+        names = frozenset(model.about.get("samples", ()))
+        panel = PanelSites(table[list(SITE_COLUMNS)], frequency, of_model, {}, record, haploid, names)
         varying, n_panel = np.flatnonzero(table["varies"]), int(model.about.get("n_samples", 0))
     watch.stage(f"check {settings.target.name}")
     check = check_target(settings.target, panel, use=settings.use)
@@ -196,6 +204,19 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
             outcome = replace(outcome, left_out_list=listed)
         shutil.rmtree(work)
     return outcome
+
+
+def _require_output(settings: ImputeSettings) -> None:
+    """Raise InputError if the output would overwrite the target, by whatever path, or an earlier output, or has no place."""
+    if settings.output is None:
+        return
+    own = [path for path in files_of(settings.target) if path.exists()]
+    written = [path for path in files_of(settings.output) if path.exists()]
+    for path in written:
+        if any(path.samefile(other) for other in own):
+            raise InputError(f"{path} is the target itself, which is not overwritten: give another name with -o")
+    require_new(written, settings.force)
+    require_writable(settings.output.parent)
 
 
 def _require_no_panel(settings: ImputeSettings) -> None:
@@ -288,7 +309,7 @@ def _write(
         "data_digest": "" if model is None else model.about["panel_digest"],
     }
     n_holes = n_passed = n_left_out = 0
-    with streamed(settings.target, lines=True, likelihoods=settings.use) as (stream,):
+    with streamed(settings.target, lines=True, likelihoods=settings.use, observed=True) as (stream,):
         writer = ImputedWriter(
             settings.output,
             stream.header,
@@ -359,7 +380,17 @@ def _write(
                         n_left_out += 1
                     waiting = next(found_records, None)
     return Outcome(
-        case, check, target.n_samples, n_sites, n_sites - n_usable, n_holes, n_passed, n_left_out, use=settings.use
+        case,
+        check,
+        about["model"],
+        settings.output,
+        target.n_samples,
+        n_sites,
+        n_sites - n_usable,
+        n_holes,
+        n_passed,
+        n_left_out,
+        use=settings.use,
     )
 
 

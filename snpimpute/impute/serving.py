@@ -1,9 +1,10 @@
 """Models-from-code script of every registered model, which MLflow runs to load an imputer and to impute with it.
 
-Input: a matrix of calls, float64 (n_samples, n_columns): 0, 1, 2 alternate alleles, -1 or NaN missing. The parameter
-`sites` names the site of each column, `contig:pos:ref:alt`, in any order. Sites of the model that it does not name are
-missing in all samples. The input is not a table of named columns, because MLflow converts and checks such columns one
-by one, which takes longer than most imputers do.
+Input: calls, of any type of number, (n_samples, n_columns): 0, 1, 2 alternate alleles, -1 or NaN missing. They come as a data
+frame whose columns are named by their sites, `contig:pos:ref:alt`, or as a matrix with the parameter `sites`, which names
+them. The order is free, and sites of the model that are not named are missing in all samples. The signature has no input
+schema: MLflow would refuse integers where it names floats, and convert and check named columns one by one, which takes
+longer than most imputers do.
 
 Output: `site`, str (n_sites,), the model's sites in its order, and for each sample and site `call`, int64 (n_samples,
 n_sites) (observed calls are unchanged), `dosage`, float64 (n_samples, n_sites), 0 to 2, and `posterior`, float64
@@ -65,16 +66,19 @@ class ServedImputer(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None
     ) -> dict[str, np.ndarray]:
-        """Impute a matrix of calls; see the top of this file for input and output.
+        """Impute a matrix or a data frame of calls; see the top of this file for input and output.
+
+        The type hint leaves the data frame out, because MLflow warns of each hint that it does not know.
 
         Raises:
             MlflowException: a value is not a call, the model does not have a site, a site is named twice (names the
                 first), or the numbers of names and columns differ; a server answers with status 400.
         """
         from snpimpute.base.errors import InputError
+        from snpimpute.impute.request import calls_of
 
         try:
-            return self._impute(model_input, list((params or {}).get("sites", [])))
+            return self._impute(*calls_of(model_input, list((params or {}).get("sites", []))))
         except InputError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
 import time
 from dataclasses import replace
@@ -12,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from snpimpute import imputers
+from snpimpute.base.digests import digest
 from snpimpute.base.files import save_array, write_text, written_beside
 from snpimpute.base.processes import say_progress
 from snpimpute.dataset.masks import array_masks
-from snpimpute.dataset.splits import split_samples
+from snpimpute.dataset.splits import split_samples, unit_labels
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.impute.likelihoods import likelihoods_at
@@ -78,17 +80,14 @@ def measure_windows(home: str, numbers: list[int]) -> None:
             imputer.fit(learned_from, validation, mask)
         else:
             imputer.fit(rest, None, mask)
-        maf, own = part.maf(), owned_by(windows, number)
+        maf = part.maf()
         sums: dict[str, Any] = {}
         seconds = []
         for name in plan["patterns"]:
-            hidden_calls = np.broadcast_to(
-                _hidden_calls(place, plan, name, rest, number, target.n_samples), target.calls.shape
-            )
+            hidden_calls, truth = _measured_calls(place, plan, name, rest, number, target)
             started = time.monotonic()
             posterior = imputer.posterior(target.hide(hidden_calls))
             seconds.append(time.monotonic() - started)
-            truth = np.where(hidden_calls & own, target.calls, -1)
             sums[name] = _sums_by_subset(truth, posterior, maf)
         about = {"params": imputer.refit_params().model_dump(mode="json"), "seconds": float(np.mean(seconds))}
         file = measured_file(place, number)
@@ -96,6 +95,44 @@ def measure_windows(home: str, numbers: list[int]) -> None:
         with written_beside(file) as beside, beside.open("wb") as handle:
             np.savez_compressed(handle, **sums)
         say_progress(1, 1)
+
+
+def _measured_calls(
+    home: Path, plan: dict[str, Any], pattern: str, rest: GenotypeMatrix, number: int, target: GenotypeMatrix
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a pattern hides of held-out samples in a window, bool, and the truth that is scored, int8, -1 = not scored.
+
+    Both are (n_samples, n_sites). `rest` are the other samples at the window's sites, `target` the held-out ones.
+    """
+    windows = [Window(*window) for window in plan["windows"]]
+    hidden = _hidden_calls(home, plan, pattern, rest, number, target.n_samples)
+    hidden_calls = np.broadcast_to(hidden, target.calls.shape)
+    return hidden_calls, np.where(hidden_calls & owned_by(windows, number), target.calls, np.int8(MISSING))
+
+
+def measured_content(home: Path, numbers: list[int]) -> dict[str, str]:
+    """Return digests of what the windows are measured on: `samples`, `sites` and `hidden` (pattern, truth, rare sites).
+
+    Equal ones make scores comparable sample by sample, whatever the files are called and wherever they lie. Empty if no
+    window is measured.
+    """
+    if not numbers:
+        return {}
+    plan, panel = _read_plan(str(home)), spooled(home / "panel")
+    held = np.isin(np.arange(panel.n_samples), plan["held_out"])
+    sites: list[Any] = []
+    hidden = hashlib.sha256()
+    for number in numbers:
+        part = panel.take_sites(Window(*plan["windows"][number]).sites)
+        rest, target = part.take_samples(~held), part.take_samples(held)
+        sites.append(part.site_keys())
+        for name in plan["patterns"]:
+            _, truth = _measured_calls(home, plan, name, rest, number, target)
+            hidden.update(name.encode() + np.ascontiguousarray(truth).tobytes())
+        hidden.update(np.packbits(np.stack(list(subsets(part.maf()).values()))).tobytes())
+    names = panel.samples[held].reset_index(drop=True)
+    of_samples = [names["sample"].tolist(), unit_labels(names, "family").tolist()]
+    return {"samples": digest(of_samples), "sites": digest(sites), "hidden": hidden.hexdigest()}
 
 
 def score_in_windows(home: Path, numbers: list[int], params: dict[str, Any], report: Report) -> float:

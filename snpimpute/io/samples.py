@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from snpimpute.base.errors import InputError
+from snpimpute.base.words import numbered
 from snpimpute.genotypes.matrix import SAMPLE_COLUMNS, GenotypeMatrix
 from snpimpute.io.filters import require_unique, shortened
 
@@ -20,7 +22,7 @@ UNKNOWN_PARENT = ("0", ".", "NA")
 def read_samples(path: Path) -> pd.DataFrame:
     """Read a sample table: tab-separated, a header line, one row per sample.
 
-    Columns: `sample` (required), `group`, `family`, `sex` (any text), `birth_order` (a number, larger = younger),
+    Columns: `sample` (or `id`, required), `group`, `family`, `sex` (any text), `birth_order` (a number, larger = younger),
     `sire`, `dam` (names). All but `sample` may be left out or have empty cells. Other columns are refused, so that a
     misspelled one is noticed.
 
@@ -32,10 +34,10 @@ def read_samples(path: Path) -> pd.DataFrame:
         InputError: no such file, not such a table, a sample with two rows, a birth_order that is not a number.
     """
     path = Path(path)
-    table = _read_table(path)
+    table = _with_sample_column(_read_table(path))
     if "sample" not in table.columns:
         raise InputError(
-            f"{path.name} has no column 'sample': its tab-separated header reads {shortened(list(table.columns))}"
+            f"{path.name} has no column 'sample' (or 'id'): its tab-separated header reads {shortened(list(table.columns))}"
         )
     if unknown := [column for column in table.columns if column not in COLUMNS]:
         raise InputError(f"{path.name} has unknown columns: {shortened(unknown)}; known are {', '.join(COLUMNS)}")
@@ -65,8 +67,7 @@ def read_pedigree(path: Path) -> pd.DataFrame:
         InputError: no such file, not such a table, an animal with two rows.
     """
     path = Path(path)
-    table = _read_table(path)
-    table = table.rename(columns={"id": "sample"} if "sample" not in table.columns else {})
+    table = _with_sample_column(_read_table(path))
     if missing := [column for column in ("sample", *PARENTS) if column not in table.columns]:
         raise InputError(
             f"{path.name} has no column {missing[0]!r}: a pedigree has the tab-separated columns sample (or id), sire, dam"
@@ -90,6 +91,11 @@ def _read_table(path: Path) -> pd.DataFrame:
     return table
 
 
+def _with_sample_column(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with its column `id`, as pedigrees have it, called `sample`, unless there is one of that name."""
+    return table if "sample" in table.columns else table.rename(columns={"id": "sample"})
+
+
 def _named_once(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Return the table with its cells stripped; InputError unless every row has a name of its own."""
     table = table.fillna("").apply(lambda cells: cells.str.strip())
@@ -106,22 +112,40 @@ def _with_parents(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{p: table[p].mask(table[p].isin(UNKNOWN_PARENT), "") for p in PARENTS if p in table})
 
 
-def attach_samples(matrix: GenotypeMatrix, table: pd.DataFrame, source: str = "the sample table") -> GenotypeMatrix:
-    """Return the matrix with the labels of a sample table, which replace its own; samples not in the table keep theirs.
+def left_out_of(table: pd.DataFrame, names: Sequence[str], genotypes: str) -> str:
+    """Return what is said of rows of a sample table whose samples a file does not have; empty if it has all of them.
+
+    Args:
+        table: as read_samples gives it, of a whole herd perhaps.
+        names: samples of the file.
+        genotypes: what has the names, for messages.
+
+    Raises:
+        InputError: the table names none of the samples.
+    """
+    others = table["sample"][~table["sample"].isin(names)].tolist()
+    if len(others) == len(table):
+        raise InputError(
+            f"the sample table names none of the samples of {genotypes}: it has {shortened(table['sample'].tolist())}, "
+            f"{genotypes} {shortened(names)}"
+        )
+    if not others:
+        return ""
+    return (
+        f"the sample table has {numbered(len(others), 'sample')} without genotypes in {genotypes}, left out: "
+        f"{shortened(others)}"
+    )
+
+
+def attach_samples(matrix: GenotypeMatrix, table: pd.DataFrame) -> GenotypeMatrix:
+    """Return the matrix with the labels of a sample table, which replace its own.
+
+    Samples that are not in the table keep theirs; rows of samples that the matrix does not have are left out.
 
     Args:
         matrix: genotypes.
         table: as read_samples gives it.
-        source: name of the table in errors.
-
-    Raises:
-        InputError: the table names samples that the matrix does not have.
     """
-    known = set(matrix.names)
-    if unknown := [name for name in table["sample"] if name not in known]:
-        raise InputError(
-            f"{source} names samples that have no genotypes: {shortened(unknown)}; the genotypes have {shortened(matrix.names)}"
-        )
     samples = matrix.samples.copy()
     labels = table.set_index("sample")
     for column in labels.columns:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from snpimpute.base.errors import InputError
 from snpimpute.io.pgen import pgen_contigs, pgen_stream
@@ -25,6 +26,7 @@ def streamed(
     dosages: bool = False,
     lines: bool = False,
     likelihoods: str | None = None,
+    observed: bool = False,
 ) -> Iterator[tuple[Stream, ...]]:
     """Open genotype files (VCF, BCF, PLINK 1 by its .bed, or PLINK 2 by its .pgen) to read side by side, record by record.
 
@@ -37,6 +39,8 @@ def streamed(
         dosages: whether to read DS, GP and the estimated r² too.
         lines: whether records have their line of text.
         likelihoods: FORMAT field (PL, GL or GP) to read in place of GT; a VCF or BCF has them. None = GT.
+        observed: whether calls that a VCF or BCF marks as imputed (`marks.ImputedMarks`) are missing; `Stream.notes` count
+            them.
 
     Raises:
         InputError: on opening, a file is missing, broken, of another kind, lacks what is asked of it, or names no
@@ -47,15 +51,17 @@ def streamed(
         messages = opened.enter_context(htslib_messages())
 
         def open_stream(path: Path) -> Stream:
-            options = {"region": region, "samples": samples, "accept": accept, "lines": lines}
+            options: dict[str, Any] = {"region": region, "samples": samples, "accept": accept, "lines": lines}
             if path.name.lower().endswith(VCF_SUFFIXES):
-                return vcf_stream(path, messages, dosages=dosages, likelihoods=likelihoods, **options)  # type: ignore[arg-type]
+                return vcf_stream(
+                    path, messages, dosages=dosages, likelihoods=likelihoods, observed=observed, **options
+                )
             if likelihoods is not None:
                 raise InputError(f"{path} is no VCF or BCF: only these have {likelihoods}")
             if path.name.lower().endswith(".bed"):
-                return plink_stream(path, **options)  # type: ignore[arg-type]
+                return plink_stream(path, **options)
             if path.name.lower().endswith(".pgen"):
-                return pgen_stream(path, messages, dosages=dosages, **options)  # type: ignore[arg-type]
+                return pgen_stream(path, messages, dosages=dosages, **options)
             raise InputError(
                 f"{path} is not a file that can be read: give one ending in .vcf, .vcf.gz, .bcf, .bed (PLINK 1, with .bim and "
                 ".fam) or .pgen (PLINK 2, with .pvar and .psam)"

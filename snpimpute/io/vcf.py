@@ -21,6 +21,7 @@ from snpimpute.genotypes.matrix import MISSING
 from snpimpute.io.bgzf import has_end_block, is_bgzipped
 from snpimpute.io.filters import Region, chosen_rows, parse_regions, require_contig
 from snpimpute.io.likelihoods import likeliest_calls, likelihoods_of
+from snpimpute.io.marks import ImputedMarks
 from snpimpute.io.records import (
     HALF,
     HAPLOID,
@@ -57,6 +58,7 @@ def vcf_stream(
     dosages: bool = False,
     lines: bool = False,
     likelihoods: str | None = None,
+    observed: bool = False,
     contigs: Mapping[str, str] | None = None,
 ) -> Stream:
     """Open a VCF (plain, gzipped or bgzipped) or BCF as a stream.
@@ -64,7 +66,7 @@ def vcf_stream(
     Args:
         path: the file.
         messages: returns what htslib has printed so far (see `htslib_messages`).
-        region, samples, accept, dosages, lines, likelihoods: see `stream.streamed`.
+        region, samples, accept, dosages, lines, likelihoods, observed: see `stream.streamed`.
         contigs: contig in the file → the name that it has in records and header; others keep theirs.
 
     Raises:
@@ -102,6 +104,7 @@ def vcf_stream(
         notes,
         renamed,
         likelihoods,
+        ImputedMarks(header) if observed else None,
     )
     by_contig = {contig: int(n) for contig, n in lengths}
     table = pd.DataFrame({"sample": names})
@@ -119,10 +122,11 @@ def _decoded_records(
     notes: set[str],
     contigs: Mapping[str, str],
     use: str | None,
+    marks: ImputedMarks | None,
 ) -> Iterator[Record]:
     """Yield htslib's records decoded, with the samples at `rows` in that order (None = all in the file's order).
 
-    With `use`, a FORMAT field of likelihoods, calls are the likeliest by it.
+    With `use`, a FORMAT field of likelihoods, calls are the likeliest by it; else those that `marks` tell are missing.
     """
     any_calls = any_record = False
     for record in records:
@@ -152,6 +156,8 @@ def _decoded_records(
                 place = f"{source} is broken at {contig}:{pos}"
                 likelihoods, one_copy = likelihoods_of(table, use, n_samples, len(alts), place)
                 alleles, kinds = likeliest_calls(likelihoods, one_copy, alts)
+            elif marks is not None:
+                marks.clear(record, alleles, kinds)
             haploid = kinds == HAPLOID
             dosage = _dosage(record, haploid, source) if dosages and "DS" in formats else None
             posterior = _posterior(record, haploid, source, notes) if dosages and "GP" in formats else None
@@ -183,6 +189,8 @@ def _decoded_records(
             phase_sets="PS" in formats,
             likelihoods=likelihoods,
         )
+    if marks is not None:
+        notes |= marks.notes()
     if any_record and not any_calls:
         raise InputError(f"{source} has no genotypes: its records have no {use or 'GT'}")
 

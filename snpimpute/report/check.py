@@ -16,6 +16,7 @@ from snpimpute.report.html import page_as_html
 from snpimpute.report.text import capital, count, known, number
 from snpimpute.report.tree import COLOURS, Block, Cell, Figure, Line, Page, Panel, Point, Section, Style, Table, Text
 
+FILES = ("qc.html", "excluded.tsv", "samples.tsv", "trios.tsv")  # of a report, the page first
 MAX_POINTS = 4000  # most points of a figure; of more, a random sample is drawn
 MAX_ROWS = 25  # most rows of a table; the files beside the page have all
 CALL_RATES = (
@@ -43,10 +44,10 @@ def write_check(check: TargetCheck, folder: Path) -> Path:
     tables = {"excluded.tsv": check.excluded, "samples.tsv": check.samples}
     if len(check.trios):
         tables["trios.tsv"] = check.trios
+    page = folder / FILES[0]
+    write_text(page, page_as_html(_page(check, list(tables))))
     for name, table in tables.items():
         write_text(folder / name, table.to_csv(sep="\t", index=False, float_format="%.6g"))
-    page = folder / "qc.html"
-    write_text(page, page_as_html(_page(check, list(tables))))
     return page
 
 

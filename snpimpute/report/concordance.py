@@ -18,6 +18,8 @@ from snpimpute.report.html import page_as_html
 from snpimpute.report.text import capital, count, known, number
 from snpimpute.report.tree import COLOURS, Block, Cell, Figure, Line, Page, Panel, Point, Section, Style, Table, Text
 
+TABLES = ("samples", "sites", "bins", "groups", "thresholds")
+FILES = ("concordance.html", "concordance.json", *(f"{name}.tsv" for name in TABLES))  # of a report, the page first
 MAX_POINTS = 4000  # most points of a figure; of more, a random sample is drawn
 MAX_ROWS = 25  # most rows of a table; the files beside the page have all
 SCORES = {
@@ -44,13 +46,12 @@ def write_concordance(found: Concordance, folder: Path) -> Path:
     Raises:
         InputError: the folder cannot be written, or the file system is full.
     """
-    names = ("samples", "sites", "bins", "groups", "thresholds")
-    tables: dict[str, pd.DataFrame] = {name: table for name in names if len(table := getattr(found, name))}
+    tables: dict[str, pd.DataFrame] = {name: table for name in TABLES if len(table := getattr(found, name))}
+    page = folder / FILES[0]
+    write_text(page, page_as_html(_page(found, [f"{name}.tsv" for name in tables])))
     for name, table in tables.items():
         write_text(folder / f"{name}.tsv", table.to_csv(sep="\t", index=False, float_format="%.6g"))
     write_text(folder / "concordance.json", json.dumps(as_dict(found), indent=1) + "\n")
-    page = folder / "concordance.html"
-    write_text(page, page_as_html(_page(found, [f"{name}.tsv" for name in tables])))
     return page
 
 
@@ -84,13 +85,18 @@ def _plain(value: Any) -> Any:
 def summary(found: Concordance) -> list[str]:
     """Return the results in sentences, a line each."""
     counts, overall = found.counts, found.overall
+    scored = (
+        f"{counts['calls']:,} calls of {counts['samples']:,} samples at {counts['sites_scored']:,} sites are scored"
+    )
     lines = [
-        f"{counts['calls']:,} calls of {counts['samples']:,} samples at {counts['sites_scored']:,} sites are scored ({found.fields})",
+        f"{scored} ({found.fields})",
         f"concordance {number(overall['concordance'])}, non-reference {number(overall['non_reference_concordance'])}, "
         f"macro-F1 {number(overall['f1_macro'])}, dosage r² {number(overall['dosage_r2'])} "
         f"(mean of sites {number(overall['site_dosage_r2'])}), IQS {number(overall['iqs'])}, "
         f"centred correlation {number(overall['correlation'])}",
     ]
+    if not counts["sites_scored"]:
+        lines = ["no call is scored: none that is known in both files was imputed"]
     if found.typed:
         lines.append(
             f"{counts['calls_typed']:,} typed calls are not scored; concordance of these {number(found.typed['concordance'])}"
@@ -118,7 +124,8 @@ def summary(found: Concordance) -> list[str]:
     if found.quality:
         lines.append(
             f"DR2 and true r² per site: correlation {number(found.quality['correlation'])}, "
-            f"DR2 too high by {number(found.quality['bias'])} on average ({found.quality['sites']:,} sites)"
+            f"DR2 too {'low' if found.quality['bias'] < 0 else 'high'} by {number(abs(found.quality['bias']))} on average "
+            f"({found.quality['sites']:,} sites)"
         )
     for wanted, at_least in found.filters.items():
         reached = (

@@ -96,8 +96,8 @@ def save_model_files(path: Path, description: Any, model_folder: Path, example: 
         artifacts={"imputer": str(model_folder)},
         code_paths=[str(PACKAGE)],
         signature=ModelSignature(
-            # any number of columns: the model itself reports the sites that it does not have
-            Schema([TensorSpec(np.dtype(float), (-1, -1))]),
+            # of the input nothing is said, so that integers and data frames reach the model, which checks them itself
+            None,
             Schema([TensorSpec(kind, shape, name) for name, (kind, shape) in outputs.items()]),
             ParamSchema([ParamSpec("sites", "string", [], shape=(-1,))]),
         ),

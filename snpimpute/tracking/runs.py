@@ -135,6 +135,11 @@ def training_tag(key: str) -> str:
     return digest(["training", key])
 
 
+def on_other_data(present: Mapping[str, str], new: Mapping[str, str]) -> bool:
+    """Return whether a version, by its tags, was fitted on another prepared dataset than a new one: they do not compare."""
+    return bool(present) and present.get("dataset_digest") != new["dataset_digest"]
+
+
 def reason_to_move(present: Mapping[str, str], new: Mapping[str, str]) -> str:
     """Return the reason why an alias moves to a new version; empty if it stays.
 
@@ -146,7 +151,7 @@ def reason_to_move(present: Mapping[str, str], new: Mapping[str, str]) -> str:
     """
     if not present:
         return "the first"
-    if present.get("dataset_digest") != new["dataset_digest"]:
+    if on_other_data(present, new):
         return "the first on this prepared dataset"
     before, after = float(present[DECIDING_METRIC]), float(new[DECIDING_METRIC])
     return f"validation macro-F1 {after:.4f}, before {before:.4f}" if after > before else ""

@@ -66,6 +66,7 @@ class StoreWriter:
         self.runs = runs.absolute()
         self.watch = watch or Watch()
         self.wait = wait
+        self._told_of: set[str] = set()  # registered models whose champion was said to stay
         try:
             self.runs.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -30,6 +30,7 @@ from snpimpute.tracking.runs import (
     CHAMPION,
     DECIDING_METRIC,
     Training,
+    on_other_data,
     training_tag,
 )
 
@@ -137,7 +138,8 @@ class Tracker(Registry):
 
         The alias with the imputer's name and `champion` move to this version if its `val_f1_macro` is higher than that
         of their present version. Only scores on the same prepared dataset are comparable: if the present version has
-        another digest, the alias moves in any case. Moves are recorded (`moves`).
+        another digest, the imputer's alias moves in any case, and the champion stays, which is said. Moves are recorded
+        (`moves`).
 
         Args:
             trained: the trained imputer. The same key finds the same run; if that is complete, nothing is done.
@@ -190,8 +192,15 @@ class Tracker(Registry):
         version = self._register(trained.dataset, run, trained.model_folder, trained.example_target, version_tags, card)
         with self._lock():
             self._promote(trained.imputer, version, version_tags)
-            if trained.champion_moves or not self._tags_at_alias(version.name, CHAMPION):
+            champion = self._tags_at_alias(version.name, CHAMPION)
+            if not champion or (trained.champion_moves and not on_other_data(champion, version_tags)):
                 self._promote(CHAMPION, version, version_tags)
+            elif trained.champion_moves and version.name not in self._told_of:
+                self._told_of.add(version.name)
+                self.watch.warn(
+                    f"the champion of {version.name} was fitted on other data, and stays: give these data another name to "
+                    "have a champion of their own (--name, or the dataset's name in the experiment file)"
+                )
         self.client.set_terminated(run_id, "FINISHED")
         return run_id
 

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
+from typer.main import get_command
 
-from snpimpute import imputers
+from dashboards import serve
+from snpimpute import __version__, imputers
+from snpimpute.base import programs
 from snpimpute.cli import app as cli
+from snpimpute.cli import experiments
+from snpimpute.dataset.prepared import dataset_in
+from snpimpute.experiment.rows import Done, Outcome, Tuned
 from snpimpute.imputers.testing import small_panel
 from snpimpute.io.write_vcf import write_vcf
+from snpimpute.report.concordance import summary
+from snpimpute.tracking.writer import Tracker
 
 SNPIMPUTE = [sys.executable, "-m", "snpimpute"]
 
@@ -96,6 +109,47 @@ def test_too_little_data(capsys, monkeypatch, tmp_path):
 def test_unknown_samples_in_the_table(capsys, monkeypatch, tmp_path, vcf):
     (tmp_path / "s.tsv").write_text("sample\tgroup\nnobody\tA\n")
     assert "nobody" in refused(capsys, monkeypatch, tmp_path, "prepare", vcf, "--samples", tmp_path / "s.tsv")
+
+
+def test_a_table_of_the_whole_herd(capsys, monkeypatch, tmp_path, vcf):
+    """Rows of other animals are counted; a pedigree names families, and the levels are those asked for."""
+    (tmp_path / "herd.tsv").write_text("id\tgroup\ns0\tA\ns1\tB\nabroad\tA\nslaughtered\tB\n")
+    (tmp_path / "ped.tsv").write_text("\n".join(["id\tsire\tdam", "old\t0\t0", *(f"s{i}\tbull\t0" for i in range(40))]))
+    options = ["--samples", tmp_path / "herd.tsv", "--pedigree", tmp_path / "ped.tsv", "--levels", "30,60"]
+    runs = tmp_path / "runs"
+    status, out, err = said(capsys, monkeypatch, "prepare", vcf, *options, "--name", "herd", "--runs", runs)
+    assert status == 0, err
+    assert err == (
+        "snpimpute: the sample table has 2 samples without genotypes in mine.vcf.gz, left out: abroad, slaughtered\n"
+    )
+    dataset = dataset_in(Path(out.split("dataset herd: ")[1].strip()))
+    both = pd.concat([dataset.train.samples, dataset.test.samples]).set_index("sample")
+    assert both.loc["s0", ["group", "family"]].tolist() == ["A", "bull"] and both.loc["s1", "group"] == "B"
+    assert {scenario.level for scenario in dataset.scenarios if scenario.split == "test"} == {30, 60}
+    status, out, _ = said(capsys, monkeypatch, "check", vcf, "--panel", vcf, *options[:2], "-o", tmp_path / "checked")
+    assert "note: the sample table has 2 samples without genotypes in mine.vcf.gz, left out: abroad" in out
+
+
+def test_all_verbs_of_an_experiment_take_its_options():
+    """So that tune, train, evaluate and compare go on with what another of them has begun."""
+    verbs = get_command(cli.app).commands
+    whole = {option.name for option in verbs["experiment"].params}
+    assert {"region", "max_sites", "samples", "pedigree", "levels", "name", "quick", "seed", "threads"} <= whole
+    for verb, more in {"tune": set(), "train": set(), "evaluate": {"registered", "trust"}, "compare": set()}.items():
+        assert {option.name for option in verbs[verb].params} == whole | more, verb
+
+
+def test_a_step_takes_up_what_another_verb_has_made_of_a_region(capsys, monkeypatch, tmp_path, vcf, with_store):
+    subprocess.run(["bcftools", "index", vcf], check=True)
+    runs = with_store(tmp_path / "runs")
+    sites = small_panel(40, missing=0.0).sites
+    region = f"{sites.contig[0]}:1-{sites.pos[19]}"
+    options = ["--region", region, "--levels", "60", "--runs", runs]
+    _, prepared, _ = said(capsys, monkeypatch, "prepare", vcf, *options)
+    status, out, err = said(capsys, monkeypatch, "train", vcf, *options, "--imputer", "mode")
+    assert status == 0 and err == "" and out.splitlines()[0] == prepared.splitlines()[0]
+    (model,) = Tracker(f"sqlite:///{runs / 'mlflow.db'}", runs).client.search_registered_models()
+    assert model.name == f"snpimpute-mine-{region.replace(':', '-')}"
 
 
 @pytest.mark.parametrize(
@@ -209,6 +263,10 @@ def test_check_of_a_target_that_cannot_be_imputed(capsys, monkeypatch, tmp_path,
 def test_concordance(capsys, monkeypatch, tmp_path, vcf):
     status, out, err = said(capsys, monkeypatch, "concordance", vcf, vcf)
     assert status == 0 and err == "" and "concordance 1.000" in out and "0.40-0.50" in out
+    assert "without --typed, calls that were known before imputation are scored as well" in out
+    status, out, _ = said(capsys, monkeypatch, "concordance", vcf, vcf, "--typed", vcf)
+    assert status == 0 and out.startswith("no call is scored: none that is known in both files was imputed\n")
+    assert "without --typed" not in out and "Empty" not in out and "–" not in out
     status, out, _ = said(capsys, monkeypatch, "concordance", vcf, vcf, "--json", "-o", tmp_path / "out")
     found = json.loads(out)
     assert status == 0 and found["overall"]["concordance"] == 1.0 and found["typed"] == {}
@@ -261,6 +319,85 @@ def test_doctor_says_what_is_missing(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     status, out, _ = said(capsys, monkeypatch, "doctor")
     assert status == 1 and "java           missing" in out
+
+
+def test_reports_replace_reports_and_nothing_else(capsys, monkeypatch, tmp_path, vcf):
+    """A file of the user's that has the name of one of a report's stays, unless --force is given."""
+    ours = tmp_path / "samples.tsv"
+    for command in (["check", vcf, "--panel", vcf], ["concordance", vcf, vcf]):
+        for _ in range(2):
+            assert said(capsys, monkeypatch, *command, "-o", tmp_path / command[0])[0] == 0
+        ours.write_text("sample\tgroup\ns0\tA\n")
+        status, out, err = said(capsys, monkeypatch, *command, "-o", tmp_path)
+        assert status == 2 and out == "" and "samples.tsv is there already, and is not overwritten" in err
+        assert err.count("\n") == 1 and ours.read_text().startswith("sample\tgroup\n")
+        assert said(capsys, monkeypatch, *command, "-o", tmp_path, "--force")[0] == 0
+        assert not ours.read_text().startswith("sample\tgroup\n")
+
+
+def test_a_dr2_that_is_too_low_is_called_so():
+    found = {"correlation": 0.9, "bias": -0.046, "sites": 40}
+    counts = defaultdict(int, calls=80, samples=2, sites_scored=40)
+    about = SimpleNamespace(
+        counts=counts, overall=defaultdict(float), fields="GT", typed={}, phase={}, notes=(), quality=found, filters={}
+    )
+    assert "DR2 too low by 0.046 on average (40 sites)" in summary(about)[-1]
+    about.quality = found | {"bias": 0.046}
+    assert "DR2 too high by 0.046 on average (40 sites)" in summary(about)[-1]
+
+
+def test_version_and_short_help(capsys, monkeypatch):
+    status, out, _ = said(capsys, monkeypatch, "--version")
+    assert status == 0 and out == f"snpimpute {__version__}\n"
+    for words in ([], ["tune"], ["models", "list"]):
+        short, long = (said(capsys, monkeypatch, *words, option) for option in ("-h", "--help"))
+        assert short == long and short[0] == 0 and "Usage: " in short[1]
+
+
+@pytest.mark.parametrize("verb", ["experiment", "fit", "impute"])
+def test_a_folder_that_cannot_be_written_is_one_line(capsys, monkeypatch, tmp_path, vcf, verb):
+    more = {"experiment": ["--imputer", "mode"], "fit": [], "impute": ["-o", tmp_path / "o.vcf", "--no-panel"]}[verb]
+    status, out, err = said(capsys, monkeypatch, verb, vcf, *more, "--runs", vcf / "runs")
+    assert status == 2 and out == "" and err.startswith("snpimpute: cannot write into ") and err.count("\n") == 1
+    told = OSError(errno.EACCES, "Permission denied", str(tmp_path / "runs" / "x"))
+    monkeypatch.setattr(Path, "mkdir", lambda *_, **__: (_ for _ in ()).throw(told))
+    status, out, err = said(capsys, monkeypatch, verb, vcf, *more, "--runs", tmp_path / "runs")
+    assert status == 2 and out == "" and err.count("\n") == 1, err
+    assert "runs" in err and "Permission denied" in err
+
+
+def test_ended_by_a_signal_it_says_how_to_go_on(capsys, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(programs, "installed", lambda: os.kill(os.getpid(), signal.SIGTERM))
+    try:
+        status, out, err = said(capsys, monkeypatch, "doctor")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (status, out) == (130, "")
+    assert err == "snpimpute: interrupted; run the same command again to go on\n"
+
+
+def test_one_trial_is_not_one_trials(capsys):
+    row = SimpleNamespace(label="beagle/tuned")
+    dones = [Done(row, Tuned(trials=n, ended_by="trials", study="s")) for n in (1, 2)]
+    experiments._finish(Outcome(rows={"mine": dones}), as_json=False)
+    assert [line.split(": ")[1] for line in capsys.readouterr().out.splitlines()] == [
+        "1 trial, ended by trials",
+        "2 trials, ended by trials",
+    ]
+
+
+def test_a_dashboard_of_nothing_says_so(capsys, monkeypatch, tmp_path):
+    """And is served: the folder may come."""
+    served = []
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        free = found.getsockname()[1]
+    monkeypatch.setattr(serve, "set_places", lambda runs, *_: served.append(runs) or sys.exit(0))
+    for folder, lines in ((tmp_path / "nosuch", 1), (tmp_path, 0)):
+        status, _, err = said(capsys, monkeypatch, "dashboard", "--runs", folder, "--port", free)
+        assert status == 0 and served.pop() == folder and err.count("\n") == lines
+        assert not lines or err.startswith(f"snpimpute: there is no folder {folder}: there is nothing to show until")
 
 
 def test_every_verb_has_help_with_an_example(capsys, monkeypatch):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.test_site import COMMANDS, ROOT
+from tests.docs.test_site import ALL, COMMANDS, ROOT
 
 WALK = ROOT / "docs" / "impute.md"
 OTHERS = sorted({block.page for block in COMMANDS if block.reason is None and block.page != WALK})
@@ -54,6 +54,18 @@ def test_it_ends_with_what_it_promises(walked):
     assert "sporadic: 186 samples" in printed
     assert re.search(r"registered: snpimpute-panel-panel version 1\n", printed)
     assert re.search(r"typed +all +f1_macro", printed)
+
+
+@pytest.mark.parametrize("page", ["mlflow", "check"])
+def test_the_python_of_a_page_runs_as_it_stands_there(walked, page):
+    """In the folder of the walk, whose files and model it names."""
+    folder, _ = walked
+    (block,) = (block for block in ALL if block.page.stem == page and block.language == "python")
+    done = subprocess.run(
+        [sys.executable, "-c", block.text], cwd=folder, env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines()[-1] == {"mlflow": "186 500 186", "check": "50 50"}[page]
 
 
 def test_what_was_measured_is_what_the_truth_says(walked):

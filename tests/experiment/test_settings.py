@@ -93,9 +93,58 @@ def test_what_is_no_time(text):
 
 def test_own_data_needs_nothing_but_the_file():
     settings = config.for_genotypes(Path("my data.vcf.gz"), region="28:1-2000000")
-    assert list(settings.data) == ["my-data"]
-    assert settings.data["my-data"].region == "28:1-2000000"
-    assert settings.data["my-data"].max_sites == 500
+    assert list(settings.data) == ["my-data-28-1-2000000"]
+    data = settings.data["my-data-28-1-2000000"]
+    assert data.region == "28:1-2000000" and data.max_sites == 500
+
+
+def test_what_is_learned_from_other_data_has_another_name():
+    """File, region and seed are in the name, or it is the user's own; too long a name still tells regions apart."""
+
+    def name(**given: object) -> str:
+        settings = options.settings_for(Path("mine.vcf.gz"), **given)
+        assert list(settings.data) == [settings.name]
+        return settings.name
+
+    assert name() == name(seed=1) == "mine"
+    assert name(region="5") == "mine-5" and name(region="14", seed=2) == "mine-14-seed2"
+    assert name(region="5", quick=True) == "mine-5-quick"
+    assert name(region="5", seed=2, name="calves") == "calves"
+    long = [name(region=";".join(f"{n}:1-2000000" for n in (*range(1, 20), last))) for last in (20, 21)]
+    assert long[0] != long[1] and all(len(one) == 100 for one in long)
+    with pytest.raises(InputError, match=r"'\.\./x' is not a name"):
+        name(name="../x")
+
+
+def test_a_quick_look_is_short_and_has_no_networks():
+    quick = options.settings_for(Path("mine.vcf.gz"), quick=True)
+    data = quick.data["mine-quick"]
+    assert data.scenarios.levels == (20, 60, 90) and data.scenarios.repeats == 1
+    assert quick.tuning.trials == 5 and quick.tuning.seconds == 30
+    assert "beagle" in quick.imputers and not {"bert", "cae", "dense", "dense_emb"} & set(quick.imputers)
+    own = options.settings_for(Path("mine.vcf.gz"), quick=True, levels="10, 50%", trials=7, only=["bert"])
+    assert own.data["mine-quick"].scenarios.levels == (10, 50) and own.tuning.trials == 7 and own.imputers == ("bert",)
+
+
+@pytest.mark.parametrize("levels", ["low", "20,,60", "20,0", "20,100"])
+def test_levels_that_are_none(levels):
+    with pytest.raises(InputError, match="levels"):
+        options.settings_for(Path("mine.vcf.gz"), levels=levels)
+
+
+def test_a_pedigree_of_a_genotype_file():
+    assert options.settings_for(Path("a.bed"), pedigree=Path("p.tsv")).data["a"].pedigree == Path("p.tsv")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("20", "--holdout 20 is more than all: give 20%, or 0.2"), ("1.5", "150%|1.5%"), ("a fifth", "is no share")],
+)
+def test_what_is_no_share(text, said):
+    with pytest.raises(InputError, match=said):
+        options.share_of(text, "--holdout")
+    assert options.share_of("20%", "--holdout") == options.share_of("0.2", "--holdout") == 0.2
+    assert options.share_of("1", "--min-call-rate") == 1
 
 
 def test_call_rate_of_a_genotype_file(tmp_path):

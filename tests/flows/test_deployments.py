@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import re
 import signal
@@ -201,6 +203,29 @@ def test_what_the_user_can_mend_is_the_message_of_a_failed_flow():
 
     state = carry_out("prepare", "no.toml", "runs")
     assert (state.type, state.message) == ("FAILED", "cannot read no.toml: No such file or directory")
+
+
+def test_a_failed_flow_leaves_no_traceback_in_the_workers_log():
+    """Prefect itself raises the message of the final state, and logs that with forty lines."""
+    from prefect.exceptions import FailedRun
+
+    from flows import _steps
+
+    logger, lines = logging.getLogger("prefect.flow_runs"), io.StringIO()
+    shown = logging.StreamHandler(lines)
+    logger.addHandler(shown)
+    try:
+        for error in (FailedRun("cannot read no.toml"), ValueError("a fault of ours")):
+            try:
+                raise error
+            except Exception:
+                logger.exception("Engine execution exited with unexpected exception")
+    finally:
+        logger.removeHandler(shown)
+    first, rest = lines.getvalue().split("\n", 1)
+    assert first == "Engine execution exited with unexpected exception: cannot read no.toml"
+    assert rest.startswith("Engine execution exited with unexpected exception\nTraceback") and "a fault of ours" in rest
+    assert _steps.without_traceback in logger.filters
 
 
 def test_cancelling_ends_what_the_flow_has_started(prefect, tmp_path):

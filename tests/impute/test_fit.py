@@ -171,12 +171,32 @@ def test_what_is_not_registered_is_said(store):
 def test_models_measured_otherwise_are_not_compared(store, panel, tmp_path):
     softmax = store[3]
     other = fit(settings(panel, holdout=0.2, pilots=0), tmp_path)
-    with pytest.raises(InputError, match="were not measured on the same samples, windows and pattern"):
+    with pytest.raises(
+        InputError, match=r"same samples, windows and pattern of missing calls \(other samples held out, "
+    ):
         compare(WindowedModel(softmax.folder), WindowedModel(other.folder))
     unmeasured = fit(settings(panel, "mode", holdout=0.0), tmp_path)
     assert unmeasured.scores.empty
     with pytest.raises(InputError, match="was not measured: --holdout was 0%"):
         compare(WindowedModel(softmax.folder), WindowedModel(unmeasured.folder))
+
+
+def test_models_are_compared_by_what_was_measured(store, panel, calves, tmp_path):
+    """Another file, elsewhere and of another date, with the same genotypes: equal. Another chip: not."""
+    text = gzip.decompress(panel.read_bytes()).decode()
+    copied = tmp_path / "elsewhere.vcf"
+    copied.write_text(text.replace("\n", "\n##fileDate=20261127\n", 1))
+    chip = tmp_path / "sites of the chip.tsv"
+    chip.write_text("\n".join(key.replace(":", "\t", 1).split(":")[0] for key in calves.site_keys()[::3]))
+    asked = {"name": "calves-again", "holdout": 0.25, "pilots": 0}
+    again = fit(settings(copied, "mode", typed=chip, **asked), tmp_path)
+    table = compare(WindowedModel(again.folder), WindowedModel(store[3].folder))
+    assert table[(table.subset == "all") & (table.metric == "f1_macro")].low.iloc[0] > 0.05
+    table = compare(WindowedModel(again.folder), WindowedModel(store[2].folder))
+    assert (table.difference.dropna() == 0).all() and len(table.difference.dropna()) >= 2
+    fewer = fit(settings(copied, "mode", typed=None, **asked), tmp_path)
+    with pytest.raises(InputError, match=r"pattern of missing calls \(other calls hidden\): fit both"):
+        compare(WindowedModel(again.folder), WindowedModel(fewer.folder))
 
 
 def test_the_registered_model_answers(store, calves, tmp_path):

@@ -87,7 +87,7 @@ def imputed(low: tuple[Folder, np.ndarray], key: str) -> list[list[str]]:
     folder, _ = low
     model = next((folder.path / "runs" / "models").glob("panel-mosaic*")) / "model"
     said = folder.ok(
-        "impute", f"{key}.vcf", "-o", f"out-{key}.vcf", "--model", str(model), "--threads", "1", "--use", key
+        "impute", f"{key}.vcf", "-o", f"out-{key}.vcf", "--model", str(model), "--threads", "1", "--use", key, "--force"
     )
     assert f"{N_SITES * N_TARGET} calls at its own sites imputed from {key}" in said
     return folder.records(f"out-{key}.vcf")

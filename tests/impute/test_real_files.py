@@ -89,7 +89,7 @@ class Folder:
 
     def impute(self, target: str, output: str) -> str:
         model = next((self.path / "runs" / "models").glob("panel-mode-*")) / "model"
-        return self.ok("impute", target, "-o", output, "--model", str(model), "--threads", "1")
+        return self.ok("impute", target, "-o", output, "--model", str(model), "--threads", "1", "--force")
 
     def concordance(self, *words: str) -> dict:
         """The scores and counts of a comparison."""

@@ -273,7 +273,9 @@ def test_what_would_give_nonsense_is_refused(target, model, tmp_path):
 def test_no_room_for_the_work_is_one_line(truth, model, tmp_path, kilobytes):
     """A file system of its own that is too small for what is kept until the output is whole."""
     many = truth.take_samples(np.tile(np.arange(N_TARGET), 100))
-    many = GenotypeMatrix(many.calls, pd.DataFrame({"sample": [f"s{i}" for i in range(len(many.calls))]}), many.sites)
+    many = GenotypeMatrix(
+        many.calls, pd.DataFrame({"sample": [f"many{i}" for i in range(len(many.calls))]}), many.sites
+    )
     write_vcf(tmp_path / "t.vcf.gz", many.take_sites(slice(0, N_SITES, 3)))
     mount = f"mkdir {tmp_path}/runs && mount -t tmpfs -o size={kilobytes}k none {tmp_path}/runs"
     apart = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
@@ -289,12 +291,66 @@ def test_no_room_for_the_work_is_one_line(truth, model, tmp_path, kilobytes):
 
 def test_the_target_is_not_overwritten(model, target, tmp_path):
     before = target.read_bytes()
-    for output in (target, tmp_path / "link.vcf.gz"):
-        if output != target:
-            output.symlink_to(target)
+    symbolic, hard = tmp_path / "link.vcf.gz", tmp_path / "hard.vcf"
+    symbolic.symlink_to(target)
+    hard.hardlink_to(target)
+    for output in (target, target.parent / ".." / target.parent.name / target.name, symbolic, hard):
         with pytest.raises(InputError, match="is the target itself, which is not overwritten"):
-            impute_file(ImputeSettings(target, output, model=model), tmp_path)
+            impute_file(ImputeSettings(target, output, model=model, force=True), tmp_path)
     assert target.read_bytes() == before
+
+
+def test_an_output_is_overwritten_only_if_that_is_asked(model, target, imputed, tmp_path):
+    """Also a file that stands beside a PLINK output, and before any work is done."""
+    for output, there in (("o.vcf", "o.vcf"), ("o.bed", "o.fam")):
+        (tmp_path / there).write_text("weeks of work")
+        with pytest.raises(InputError, match=rf"{there} is there already, and is not overwritten: .* or --force"):
+            impute_file(ImputeSettings(target, tmp_path / output, model=model), tmp_path / "runs")
+        assert (tmp_path / there).read_text() == "weeks of work" and not (tmp_path / "runs").exists()
+    with pytest.raises(InputError, match=r"cannot write into .*o\.vcf is not a folder that can be written"):
+        impute_file(ImputeSettings(target, tmp_path / "o.vcf" / "x.vcf", model=model), tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+    impute_file(ImputeSettings(target, tmp_path / "o.vcf", model=model, force=True), tmp_path / "runs")
+    assert records(tmp_path / "o.vcf") == records(imputed[1])
+
+
+def test_calls_that_the_target_marks_as_imputed_are_imputed_anew(model, imputed, tmp_path, capsys):
+    """An output of ours is imputed as its own target was; one of Beagle's has marks for whole sites."""
+    first, path = imputed
+    again = impute_file(ImputeSettings(path, tmp_path / "o.vcf", model=model), tmp_path / "runs")
+    assert records(tmp_path / "o.vcf") == records(path)
+    marked = 60 * N_TARGET + first.n_holes
+    assert again.n_holes == marked
+    assert f"marked as imputed in the target (IC, IMP), taken as missing: {marked} calls" in capsys.readouterr().err
+
+    lines = gzip.decompress(path.read_bytes()).decode().splitlines()[1:]
+    lines = [line for line in lines if not line.startswith(("##snpimpute", "##FORMAT=<ID=IC"))]
+    for n, line in enumerate(lines):
+        if line[0] != "#" and line.split("\t")[8].endswith(":IC"):
+            lines[n] = "\t".join([*line.split("\t")[:8], *(call.rpartition(":")[0] for call in line.split("\t")[8:])])
+    beagle = tmp_path / "beagle.vcf"
+    beagle.write_text("\n".join(["##fileformat=VCFv4.2", '##source="beagle.22Jul22.46e.jar"', *lines]) + "\n")
+    of_beagle = impute_file(ImputeSettings(beagle, tmp_path / "b.vcf", model=model), tmp_path / "runs")
+    assert of_beagle.n_holes == 60 * N_TARGET
+    said = capsys.readouterr().err
+    assert f"(IMP), taken as missing: {60 * N_TARGET} calls" in said
+    assert "header says that beagle.22Jul22.46e.jar made it" in said
+
+
+def test_a_target_that_is_in_the_panel_is_told_of(model, calves, truth, tmp_path, capsys):
+    both = calves.take_samples(slice(118, 123)).take_sites(slice(0, N_SITES, 3))
+    write_vcf(tmp_path / "t.vcf.gz", both)
+    impute_file(ImputeSettings(tmp_path / "t.vcf.gz", tmp_path / "o.vcf", model=model), tmp_path / "runs")
+    assert "in the panel too, under the same name: 2 samples (s118, s119): imputed from" in capsys.readouterr().err
+    assert not any(name in (model / "model.json").read_text() for name in both.names), "a model has no names"
+    impute_file(ImputeSettings(tmp_path / "t.vcf.gz", tmp_path / "a.vcf"), tmp_path / "runs")
+    assert "in the panel too" not in capsys.readouterr().err, "without a panel"
+
+
+def test_it_says_with_which_model_and_what_was_written(imputed):
+    outcome, path = imputed
+    lines = outcome.summary_lines()
+    assert lines[0] == "model: calves (softmax_regression)" and lines[-1] == f"written: {path}"
 
 
 @pytest.mark.parametrize(

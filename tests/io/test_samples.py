@@ -10,7 +10,7 @@ import pytest
 
 from snpimpute.base.errors import InputError
 from snpimpute.imputers.testing import small_panel
-from snpimpute.io.samples import attach_samples, read_samples
+from snpimpute.io.samples import attach_samples, left_out_of, read_samples
 
 
 def table(path: Path, *lines: str) -> Path:
@@ -53,12 +53,22 @@ def test_labels_of_the_file_stay_where_the_table_has_none(tmp_path: Path) -> Non
     assert samples.sex.tolist() == ["male", "", ""]
 
 
-def test_unknown_samples_are_named(tmp_path: Path) -> None:
+def test_rows_of_other_samples_are_counted(tmp_path: Path) -> None:
+    """A table of the whole herd: those without genotypes are left out, and said; a table of none of ours is refused."""
     labels = read_samples(table(tmp_path / "samples.tsv", "sample\tsex", "s1\tmale", "ghost\tmale", "wraith\tmale"))
+    assert attach_samples(small_panel(3), labels).samples["sex"].tolist() == ["", "male", ""]
+    said = left_out_of(labels, small_panel(3).names, "mine.vcf.gz")
+    assert said == "the sample table has 2 samples without genotypes in mine.vcf.gz, left out: ghost, wraith"
+    assert left_out_of(labels, ["ghost", "s1", "wraith"], "mine.vcf.gz") == ""
     with pytest.raises(
-        InputError, match=r"samples\.tsv names samples that have no genotypes: ghost, wraith; .* s0, s1"
+        InputError, match=r"names none of the samples of mine\.vcf\.gz: it has s1, ghost, wraith, .* a, b"
     ):
-        attach_samples(small_panel(3), labels, "samples.tsv")
+        left_out_of(labels, ["a", "b"], "mine.vcf.gz")
+
+
+def test_a_pedigree_is_a_sample_table(tmp_path: Path) -> None:
+    labels = read_samples(table(tmp_path / "samples.tsv", "id\tsire\tdam", "s1\t0\ts2", "s2\t.\t"))
+    assert labels.to_dict(orient="list") == {"sample": ["s1", "s2"], "sire": ["", ""], "dam": ["s2", ""]}
 
 
 @pytest.mark.parametrize(

@@ -50,13 +50,13 @@ def test_moves_are_those_that_were_noted_when_they_happened(tracker: Tracker, mo
         [("mode", 0.5, "d"), ("bert", 0.7, "d"), ("mode", 0.6, "d"), ("mode", 0.55, "d"), ("bert", 0.4, "e")]
     ):
         train(tracker, model_folder, str(i), imputer=imputer, score=score, dataset_digest=data * 64)
-    tracker.move_champion("snpimpute-x", "2", "rollback")
+    tracker.move_champion("snpimpute-x", "1", "rollback")
     (model,) = Store(tracker.uri).registered()
     assert model.name == "snpimpute-x"
     assert [(v.number, v.imputer, v.score) for v in model.versions][:2] == [(1, "mode", 0.5), (2, "bert", 0.7)]
     assert [(m.alias, m.before, m.to) for m in model.moves] == [
         ("mode", "", "1"), ("champion", "", "1"), ("bert", "", "2"), ("champion", "1", "2"), ("mode", "1", "3"),
-        ("bert", "2", "5"), ("champion", "2", "5"), ("champion", "5", "2"),
+        ("bert", "2", "5"), ("champion", "2", "1"),
     ]  # fmt: skip
     assert model.moves[0].why == "the first"
     assert model.moves[3].why == "validation macro-F1 0.7000, before 0.5000"

@@ -285,7 +285,9 @@ def test_a_training_cut_off_is_taken_up(tracker: Tracker, model_folder: Path, mo
     assert len(tracker.client.get_metric_history(run_id, "val_f1_macro")) == 1
 
 
-def test_aliases_move_on_improvement_on_the_same_dataset_only(tracker: Tracker, model_folder: Path) -> None:
+def test_aliases_move_on_improvement_on_the_same_dataset_only(
+    tracker: Tracker, model_folder: Path, capsys: pytest.CaptureFixture
+) -> None:
     train(tracker, model_folder, "1", score=0.8)
     assert aliases(tracker) == {"mode": "1", "champion": "1"}
     train(tracker, model_folder, "2", score=0.8, variant="other")
@@ -297,11 +299,14 @@ def test_aliases_move_on_improvement_on_the_same_dataset_only(tracker: Tracker, 
     train(tracker, model_folder, "5", score=0.85, variant="third")
     assert aliases(tracker) == {"mode": "5", "dense": "4", "champion": "4"}
     train(tracker, model_folder, "6", score=0.5, dataset_digest="e" * 64)
-    assert aliases(tracker) == {"mode": "6", "dense": "4", "champion": "6"}, "a new dataset's first model takes over"
-    train(tracker, model_folder, "7", score=0.4, dataset_digest="e" * 64, imputer="dense")
-    assert aliases(tracker) == {"mode": "6", "dense": "7", "champion": "6"}
+    assert aliases(tracker) == {"mode": "6", "dense": "4", "champion": "4"}, "a champion stays on other data"
+    train(tracker, model_folder, "7", score=0.95, dataset_digest="e" * 64, imputer="dense")
+    assert aliases(tracker) == {"mode": "6", "dense": "7", "champion": "4"}, "however good the score on these is"
     train(tracker, model_folder, "8", score=0.99, dataset="y")
-    assert aliases(tracker) == {"mode": "6", "dense": "7", "champion": "6"}, "another dataset has a model of its own"
+    assert aliases(tracker) == {"mode": "6", "dense": "7", "champion": "4"}, "another dataset has a model of its own"
+    assert capsys.readouterr().err.count("the champion of snpimpute-x was fitted on other data, and stays: give") == 1
+    train(tracker, model_folder, "9", score=0.91)
+    assert aliases(tracker)["champion"] == "8"
 
 
 CLEAN = """
@@ -376,7 +381,7 @@ def test_registered_model_says_what_it_takes_and_needs(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracker.uri)
     info = mlflow.models.get_model_info("models:/snpimpute-x@champion")
     assert info.run_id == run_id
-    assert info.signature.inputs.inputs[0].shape == (-1, -1) and info.signature.params.params[0].name == "sites"
+    assert info.signature.inputs is None and info.signature.params.params[0].name == "sites"
     assert info.signature.outputs.input_names() == ["site", "call", "dosage", "posterior"]
     model = mlflow.pyfunc.load_model("models:/snpimpute-x@champion")
     matrix, sites = target().to_numpy(float), list(target().columns)
@@ -390,6 +395,23 @@ def test_registered_model_says_what_it_takes_and_needs(
     by_json, here = answer.json()["predictions"], model.predict(matrix, params={"sites": sites})
     assert by_json["site"] == here["site"].tolist() and by_json["call"] == here["call"].tolist()
     np.testing.assert_allclose(by_json["posterior"], here["posterior"])
+    whole = target().iloc[:, ::-1].astype("Int64").mask(target().iloc[:, ::-1] < 0)
+    in_other_forms = [
+        model.predict(target()),
+        model.predict(whole),
+        model.predict(matrix.astype(np.int8), params={"sites": sites}),
+    ]
+    for found in in_other_forms:
+        np.testing.assert_array_equal(found["posterior"], here["posterior"])
+    for given, said in (
+        (matrix, "columns without names: give a data frame whose columns are contig:pos:ref:alt"),
+        (target().astype(str), "the calls are not numbers; give 0, 1 or 2 alternate alleles, -1 or NaN for missing"),
+        (target() > 0, "the calls are not numbers"),
+        (matrix[0], "give a row per sample and a column per site"),
+        (target().rename(columns={sites[0]: "animal"}), "site animal is not in the model"),
+    ):
+        with pytest.raises(mlflow.MlflowException, match=said):
+            model.predict(given)
 
 
 def test_requirements_follow_what_an_imputer_imports(tmp_path: Path) -> None:
