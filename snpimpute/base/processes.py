@@ -21,6 +21,7 @@ from snpimpute.base.alone import clear_work_folders
 from snpimpute.base.errors import InputError, WorkEnds
 from snpimpute.base.extras import not_installed
 from snpimpute.base.files import out_of_room
+from snpimpute.base.forks import CAN_FORK, Forked, forked
 from snpimpute.base.progress import Watch
 
 GRACE = 3.0  # seconds that a program gets to end by itself before it is killed
@@ -77,15 +78,9 @@ class Worker:
         clear_work_folders()
         self.pipe, child_end = Pipe()
         self.output: IO[Any] = tempfile.TemporaryFile() if log is None else log  # noqa: SIM115 (lives as long as the worker)
-        code = f"import sys; sys.path[:] = {sys.path!r}; from snpimpute.base.processes import work; work({child_end.fileno()})"
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", code, f"snpimpute {name}"],
-            env=worker_environment(threads),
-            stdin=subprocess.DEVNULL,
-            stdout=self.output,
-            stderr=self.output,
-            start_new_session=True,
-            pass_fds=(child_end.fileno(),),
+        start = forked if CAN_FORK else started
+        self.process: Forked | subprocess.Popen[bytes] = start(
+            child_end.fileno(), name, self.output.fileno(), worker_environment(threads)
         )
         child_end.close()
         self.guard = Guard(self.process.pid, GRACE_AFTER_PARENT)
@@ -128,6 +123,20 @@ class Worker:
             self.output.seek(0)
             lines = self.output.read().decode(errors="replace").strip().splitlines()
         return f"its process ended {how}" + (f": {lines[-1].strip()}" if lines else "")
+
+
+def started(descriptor: int, name: str, output: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start `work` on a pipe in a process of its own where none can be forked; see `forks.forked`."""
+    code = f"import sys; sys.path[:] = {sys.path!r}; from snpimpute.base.processes import work; work({descriptor})"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, f"snpimpute {name}"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+        pass_fds=(descriptor,),
+    )
 
 
 def end_workers(workers: Sequence[Worker]) -> None:
