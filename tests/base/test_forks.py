@@ -1,0 +1,91 @@
+"""Processes forked from one that has libraries loaded: as if each had been started by itself."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from snpimpute.base import forks, processes
+from snpimpute.base.processes import Worker, end_workers
+
+pytestmark = pytest.mark.skipif(not forks.CAN_FORK, reason="no process is forked on this system")
+
+
+def about_this_process() -> dict[str, Any]:
+    import numpy as np
+
+    return {
+        "pid": os.getpid(),
+        "leads": os.getsid(0) == os.getpid(),
+        "folder": str(Path.cwd()),
+        "threads": [os.environ[name] for name in processes.THREAD_VARIABLES],
+        "said": os.environ.get("SAID"),
+        "loaded": {name for name in sys.modules if name in ("pandas", "mlflow", "optuna", "torch", "tensorflow")},
+        "drawn": (float(np.random.rand()), random.random(), uuid.uuid4().hex),  # noqa: NPY002
+        "open": [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()],
+    }
+
+
+def leave_with(status: int) -> None:
+    os._exit(status)
+
+
+def found_by(worker: Worker) -> dict[str, Any]:
+    worker.call(about_this_process)
+    kind, found = worker.receive()
+    assert kind == "done"
+    return found
+
+
+def test_they_are_as_if_started_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = str(Path.cwd())
+    workers = [Worker("one", 1), Worker("two", 1)]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SAID", "so")
+    workers.append(Worker("elsewhere", 3))
+    first, second, elsewhere = map(found_by, workers)
+    assert len({first["pid"], second["pid"], elsewhere["pid"], os.getpid()}) == 4
+    assert all(found["leads"] and found["loaded"] == {"pandas"} for found in (first, second, elsewhere))
+    assert (first["folder"], elsewhere["folder"]) == (here, str(tmp_path))
+    assert first["threads"] == ["1"] * 5 and elsewhere["threads"] == ["3"] * 5
+    assert first["said"] is None and elsewhere["said"] == "so"
+    assert all(a != b for a, b in zip(first["drawn"], second["drawn"], strict=True))
+    sockets = [name for name in second["open"] if name.startswith("socket:")]
+    assert len(sockets) == 1, "a process holds the end of another's pipe, which then never closes"
+    end_workers(workers)
+    assert [worker.process.poll() for worker in workers] == [143] * 3
+
+
+@pytest.mark.parametrize("way", ["forked", "started"])
+def test_their_end_is_told(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "CAN_FORK", way == "forked")
+    for status, words in ((7, "with exit status 7"), (None, "by SIGKILL")):
+        worker = Worker("test", 1)
+        assert worker.process.poll() is None
+        if status is None:
+            worker.process.kill()
+        else:
+            worker.call(leave_with, status)
+        with pytest.raises((EOFError, OSError)):
+            worker.receive()
+        assert words in worker.last_words()
+        worker.process.kill()  # says nothing of a process that has ended
+        end_workers([worker])
+
+
+def test_another_is_there_when_the_one_they_come_from_is_killed() -> None:
+    before = Worker("before", 1)
+    for source in forks._sources.values():
+        os.kill(source.process.pid, signal.SIGKILL)
+        source.process.wait()
+    after = Worker("after", 1)
+    assert found_by(after)["pid"] != found_by(before)["pid"], "what was forked before goes on"
+    end_workers([before, after])
+    assert before.process.poll() == -signal.SIGKILL  # nobody is left who could tell
