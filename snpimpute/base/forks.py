@@ -149,10 +149,10 @@ def fork_on_request(number: int) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     running: dict[int, int] = {}  # pid → file descriptor on which its end is told
     while True:
-        if wake_up in (ready := select.select([parent, wake_up], [], [])[0]):
+        if wake_up in (ready := select.select([number, wake_up], [], [])[0]):
             os.read(wake_up, 1024)
             tell_of_ends(running)
-        if parent not in ready:
+        if number not in ready:
             continue
         request, descriptors, _, _ = socket.recv_fds(parent, 1 << 20, 3)
         if not request:
