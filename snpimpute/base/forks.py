@@ -188,6 +188,7 @@ def become(request: tuple[str, str, list[str]], descriptor: int, output: int) ->
         os.dup2(output, stream)
     os.close(output)
     os.chdir(folder)
+    Path("/proc/self/comm").write_text(name[:15])  # what top and ps show, no longer; the command line is the parent's
     sys.path[:] = path
     sys.argv[:] = ["-c", f"snpimpute {name}"]
     importlib.invalidate_caches()

@@ -69,7 +69,7 @@ class Worker:
     The worker and all that it started end when its pipe closes, so they end however the parent process ends.
 
     Args:
-        name: what the worker does, shown in lists of processes.
+        name: what the worker does, shown in lists of processes (15 letters of it where it is forked).
         threads: processor threads that the worker may use.
         log: file for the worker's output; None = a temporary file, from which only `last_words` reads.
     """

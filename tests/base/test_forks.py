@@ -25,6 +25,7 @@ def about_this_process() -> dict[str, Any]:
         "pid": os.getpid(),
         "leads": os.getsid(0) == os.getpid(),
         "folder": str(Path.cwd()),
+        "name": Path("/proc/self/comm").read_text().strip(),
         "threads": [os.environ[name] for name in processes.THREAD_VARIABLES],
         "said": os.environ.get("SAID"),
         "loaded": {name for name in sys.modules if name in ("pandas", "mlflow", "optuna", "torch", "tensorflow")},
@@ -55,6 +56,7 @@ def test_they_are_as_if_started_by_themselves(tmp_path: Path, monkeypatch: pytes
     assert all(found["leads"] and found["loaded"] == {"pandas"} for found in (first, second, elsewhere))
     assert (first["folder"], elsewhere["folder"]) == (here, str(tmp_path))
     assert first["threads"] == ["1"] * 5 and elsewhere["threads"] == ["3"] * 5
+    assert [found["name"] for found in (first, second, elsewhere)] == ["one", "two", "elsewhere"]
     assert first["said"] is None and elsewhere["said"] == "so"
     assert all(a != b for a, b in zip(first["drawn"], second["drawn"], strict=True))
     sockets = [name for name in second["open"] if name.startswith("socket:")]
