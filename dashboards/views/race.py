@@ -16,7 +16,7 @@ from snpimpute.experiment.kept import KeptDataset, KeptScores
 from snpimpute.metrics.registry import METRICS
 from snpimpute.report.charts import hide_crowding_lines, lines_of, point_of
 from snpimpute.report.rows import Rows
-from snpimpute.report.text import capital, known, plain
+from snpimpute.report.text import capital, known, listed, plain
 from snpimpute.report.tree import Line, Panel, Point, Style
 from snpimpute.tracking.reader import EmptyStoreError
 from snpimpute.tracking.runs import TrainingRun, training_tag
@@ -257,8 +257,8 @@ def league(results: list[Results], metric: str, subset: str, at: tuple[str, floa
         ranked,
         how=f"{capital(METRICS[metric].label)}, {subset_name(subset).lower() if subset in SUBSETS else subset_name(subset)}, with its 95% "
         "interval (low, high). To the best: the paired difference to the best of the same table, with its interval "
-        "(from, to); the verdict is “worse” only if the interval lies below zero. Paired differences exist for macro-F1, "
-        "F1 of genotype 1 and dosage r². A dash in other columns: the training run is no longer in the store.",
+        "(from, to); the verdict is “worse” only if the interval lies below zero. Paired differences exist for "
+        f"{listed(m.label for m in METRICS.values() if m.compared)}. A dash in other columns: the training run is no longer in the store.",
         column_config={
             **dict.fromkeys(("Score", "Low", "High"), three),
             **dict.fromkeys(("To the best", "From", "To"), signed),

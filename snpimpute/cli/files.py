@@ -208,7 +208,7 @@ def fit(
         typer.echo(json.dumps({**result, "scores": json.loads(fitted.scores.to_json(orient="records"))}, indent=1))
         return
     main_scores = fitted.scores[
-        fitted.scores.subset.isin(["all", "rare"]) & fitted.scores.metric.isin(["f1_macro", "dosage_r2"])
+        fitted.scores.subset.isin(["all", "rare"]) & fitted.scores.metric.isin(["f1_macro", "site_dosage_r2"])
     ]
     if len(main_scores):
         typer.echo(f"on the held-out samples (95% intervals)\n{main_scores.round(4).to_string(index=False)}\n")

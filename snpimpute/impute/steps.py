@@ -24,7 +24,7 @@ from snpimpute.impute.windows import Window, WindowedModel, owned_by, window_pos
 from snpimpute.imputers.contract import Report, Validation
 from snpimpute.io.spool import spooled
 from snpimpute.metrics.maf import RARE_MAF, maf_subsets
-from snpimpute.metrics.sums import N_SUMS, site_sums
+from snpimpute.metrics.sums import N_SUMS, genotype_shares, site_sums
 
 # Windows per process: a start costs seconds, and Keras never frees a network's memory, most of all that of a fitted one.
 WINDOWS_FITTED = 4
@@ -89,7 +89,7 @@ def measure_windows(home: str, numbers: list[int]) -> None:
             posterior = imputer.posterior(target.hide(hidden_calls))
             seconds.append(time.monotonic() - started)
             truth = np.where(hidden_calls & own, target.calls, -1)
-            sums[name] = _sums_by_subset(truth, posterior, maf)
+            sums[name] = _sums_by_subset(truth, posterior, maf, genotype_shares(target.calls))
         about = {"params": imputer.refit_params().model_dump(mode="json"), "seconds": float(np.mean(seconds))}
         file = measured_file(place, number)
         write_text(file.with_suffix(".json"), json.dumps(about) + "\n")
@@ -181,12 +181,15 @@ def subsets(maf: np.ndarray) -> dict[str, np.ndarray]:
     return {"all": np.ones(len(maf), dtype=bool), "rare": maf < RARE_MAF, **maf_subsets(maf)}
 
 
-def _sums_by_subset(truth: np.ndarray, posterior: np.ndarray, maf: np.ndarray) -> np.ndarray:
-    """Return float64 (n_samples, n_subsets, N_SUMS): sums of scores at the calls whose truth is not -1."""
+def _sums_by_subset(truth: np.ndarray, posterior: np.ndarray, maf: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return float64 (n_samples, n_subsets, N_SUMS): sums of scores at the calls whose truth is not -1.
+
+    `shares` are the genotypes' at each site among all true calls of these samples (see metrics.sums).
+    """
     out = np.zeros((len(truth), len(subsets(maf)), N_SUMS))
     for at in range(0, truth.shape[1], 50):
         part = slice(at, at + 50)
-        sums = site_sums(truth[:, part], posterior[:, part].astype(np.float64))
+        sums = site_sums(truth[:, part], posterior[:, part].astype(np.float64), shares=shares[part])
         for i, within in enumerate(subsets(maf[part]).values()):
             out[:, i] += sums[:, within].sum(axis=1, dtype=np.float64)
     return out

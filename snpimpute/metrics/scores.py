@@ -26,7 +26,8 @@ def scores(sums: np.ndarray) -> dict[str, np.ndarray]:
         sums: float (..., N_SUMS).
 
     Returns:
-        metric → float64 (...), NaN without calls: those in METRICS, and the counts `wrong` and `truth_0|1|2`.
+        metric → float64 (...), NaN without calls: those in METRICS, and the counts `wrong`, `truth_0|1|2`, and of the sites
+        whose r² is averaged `sites_varied`, of those left out since all true genotypes are alike `sites_constant`.
     """
     named = Sums.of(sums)
     n, n_soft = named.n, named.n_soft
@@ -35,6 +36,7 @@ def scores(sums: np.ndarray) -> dict[str, np.ndarray]:
     result["wrong"] = n - named.right
     for genotype in LABELS:
         result[f"truth_{genotype}"] = named.hard.sum(axis=-1)[..., genotype]
+    result |= {"sites_varied": np.rint(named.varied), "sites_constant": np.rint(named.constant)}
     soft = {key for key, metric in METRICS.items() if not metric.of_calls}
     return {metric: np.where((n_soft if metric in soft else n) > 0, value, np.nan) for metric, value in result.items()}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from snpimpute.dataset.mechanisms import hides_calls
 from snpimpute.report.about import ReportContext
 from snpimpute.report.text import ABSENT, Score, interval, known
 
@@ -63,6 +64,11 @@ class Rows:
         }
         labels = self.listed = list(self._imputer)
         self.ranked = sorted(labels, key=lambda label: -np.nan_to_num(self.value(label, "all", "f1_macro"), nan=-1.0))
+
+    @property
+    def dosage_r2(self) -> str:
+        """Key of the dosage r² that tables show: within sites or, where single calls are hidden and a site has few, centred."""
+        return "centred_dosage_r2" if hides_calls(self.headline[0]) else "site_dosage_r2"
 
     def about(self, label: str) -> pd.Series:
         """Return the imputer's row of the context; empty if it has none."""

@@ -60,7 +60,8 @@ def all_sites(rows: Rows) -> Section:
                             *(capital(metric.label) for metric in FURTHER),
                         ],
                         further,
-                    )
+                    ),
+                    Text(_sites_averaged(rows, "all"), "how"),
                 ],
             ),
         ],
@@ -72,6 +73,18 @@ def _further(rows: Rows, label: str, metric: Metric) -> Cell:
     if metric.compared:
         return _with_interval(rows.get(label, "all", metric.key))
     return Cell(number(rows.value(label, "all", metric.key)))
+
+
+def _sites_averaged(rows: Rows, subset: str) -> str:
+    """Return sentences that say what dosage r² is taken over."""
+    varied, constant = (_first(rows, subset, f"sites_{which}") for which in ("varied", "constant"))
+    centred = "Centred: pooled over calls, after each site's mean was taken off."
+    if not varied:
+        return centred
+    return (
+        f"Dosage r² within sites: the mean over the {count(varied)} hidden sites of all masks that vary in the truth; "
+        f"{count(constant)} that do not are left out. A site where an imputer says the same of all samples has 0. {centred}"
+    )
 
 
 def rare_sites(rows: Rows, about: DatasetAbout) -> Section:
@@ -92,21 +105,21 @@ def rare_sites(rows: Rows, about: DatasetAbout) -> Section:
                 *_difference(rows, label, "rare", "f1_macro"),
                 _with_interval(rows.get(label, "rare_minor", "f1_1")),
                 *_difference(rows, label, "rare_minor", "f1_1"),
-                _with_interval(rows.get(label, "rare_minor", "dosage_r2")),
+                _with_interval(rows.get(label, "rare_minor", rows.dosage_r2)),
             ]
         )
         by_genotype.append([_name(label), *_f1_cells(rows, label, "rare")])
     columns = ["Imputer", "F1 macro", "F1 macro: difference to the best", "Verdict"]
     columns += ["Minor coding: F1 of heterozygotes", "Heterozygotes: difference to the best", "Heterozygotes: verdict"]
-    columns += ["Minor coding: dosage r²"]
+    columns += [capital(METRICS[rows.dosage_r2].label)]
     blocks: list[Block] = []
     minor_homozygotes = counts["rare_minor"][2]
     if minor_homozygotes is not None and minor_homozygotes < FEW_HOMOZYGOTES:
         blocks.append(
             Text(
                 f"Minor homozygotes scored here: {count(minor_homozygotes)}, fewer than {FEW_HOMOZYGOTES}: "
-                "do not rely on macro-F1 of rare sites. Use the F1 of heterozygotes and dosage r² in "
-                "minor-allele coding.",
+                "do not rely on macro-F1 of rare sites. Use the F1 of heterozygotes in minor-allele coding, and "
+                f"{METRICS[rows.dosage_r2].label}.",
                 "caution",
             )
         )
@@ -122,7 +135,8 @@ def rare_sites(rows: Rows, about: DatasetAbout) -> Section:
         ),
         Text(
             "F1 0, 1, 2 count the alternate allele, as published: at a site where it is the common one, 2 is the common "
-            "genotype. Minor coding counts the rarer allele at every site; dosage r² is pooled over sites.",
+            "genotype. Minor coding counts the rarer allele at every site, which dosage r² does not depend on. "
+            + _sites_averaged(rows, "rare"),
             "how",
         ),
         Folded(

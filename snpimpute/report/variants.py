@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from snpimpute.dataset.mechanisms import label_of
+from snpimpute.metrics.registry import METRICS
 from snpimpute.report.charts import point_of
 from snpimpute.report.published import MARKS
 from snpimpute.report.rows import ALIKE, BETTER, WORSE, Rows, Scenario, judge_difference
@@ -278,7 +279,7 @@ def tuned_parameters(rows: Rows) -> Section:
         return Section("tuned", title, [])
     table = []
     for pair in pairs:
-        scores = (("all", "f1_macro"), ("rare_minor", "f1_1"), ("rare_minor", "dosage_r2"))
+        scores = (("all", "f1_macro"), ("rare_minor", "f1_1"), ("rare_minor", rows.dosage_r2))
         table.append(
             [
                 Cell(pair.first, kind="name"),
@@ -293,7 +294,10 @@ def tuned_parameters(rows: Rows) -> Section:
         "Macro-F1: minus the default",
         "Rare sites, F1 of heterozygotes: minus the default",
     ]
-    columns += ["Rare sites, dosage r²: minus the default", "Parameters that differ from the program's defaults"]
+    columns += [
+        f"Rare sites, {METRICS[rows.dosage_r2].label}: minus the default",
+        "Parameters that differ from the program's defaults",
+    ]
     blocks: list[Block] = [
         Table(
             f"Tuned variants against {listed(dict.fromkeys(p.second for p in pairs))}, {rows.missing}", columns, table

@@ -21,7 +21,15 @@ from snpimpute.metrics.maf import RARE_MAF, maf_subsets
 from snpimpute.metrics.offsets import reweighted
 from snpimpute.metrics.registry import METRICS
 from snpimpute.metrics.scores import scores
-from snpimpute.metrics.sums import N_CALIBRATION_BINS, N_SUMS, calibration_bins, hard_confusion, minor_coding, site_sums
+from snpimpute.metrics.sums import (
+    N_CALIBRATION_BINS,
+    N_SUMS,
+    calibration_bins,
+    genotype_shares,
+    hard_confusion,
+    minor_coding,
+    site_sums,
+)
 from snpimpute.scoring.posteriors import Posteriors
 
 ARGMAX = "argmax"  # decision: call the genotype of the largest posterior
@@ -29,7 +37,7 @@ POOLED = "all"  # repeat: rows that pool all masks of a level
 OF_SINGLE_MASKS = tuple(key for key, metric in METRICS.items() if metric.of_calls)
 MAX_SITE_BLOCKS = 10
 MAX_CONTIG_BLOCKS = 50
-CALLS_AT_A_TIME = 100_000  # each takes 216 bytes as sums, and twice that to add them up
+CALLS_AT_A_TIME = 100_000  # each takes 232 bytes as sums, and twice that to add them up
 
 
 def n_blocks(dataset: PreparedDataset, scenario: Scenario) -> int:
@@ -49,8 +57,7 @@ def n_blocks(dataset: PreparedDataset, scenario: Scenario) -> int:
 class _CallChunk:
     """Chunk of the hidden calls of one scenario that is scored at a time.
 
-    For whole sites: some of the samples × the hidden sites. For single calls: some of the calls, as one row.
-
+    For whole sites: all samples × some of the hidden sites. For single calls: some of the calls, as one row.
     """
 
     samples: np.ndarray  # int (n_rows, n_columns)
@@ -73,11 +80,12 @@ def _call_chunks(scenario: Scenario, values: np.ndarray, offsets: np.ndarray | N
             yield _CallChunk(samples[None, part], sites[part], _normalised(values[None, part], offsets))
     else:
         sites = np.flatnonzero(scenario.hidden)
-        n_rows = max(1, CALLS_AT_A_TIME // len(sites))
-        for at in range(0, len(values), n_rows):
-            posterior = _normalised(values[at : at + n_rows], offsets)
-            samples = np.broadcast_to(np.arange(at, at + len(posterior))[:, None], posterior.shape[:2])
-            yield _CallChunk(samples, sites, posterior)
+        n_columns = max(1, CALLS_AT_A_TIME // len(values))
+        for at in range(0, len(sites), n_columns):
+            part = slice(at, at + n_columns)
+            posterior = _normalised(values[:, part], offsets)
+            samples = np.broadcast_to(np.arange(len(values))[:, None], posterior.shape[:2])
+            yield _CallChunk(samples, sites[part], posterior)
 
 
 def _normalised(values: np.ndarray, offsets: np.ndarray | None) -> np.ndarray:
@@ -100,6 +108,48 @@ def _sum_by(sums: np.ndarray, into: np.ndarray, n: int, chosen: np.ndarray | Non
     """
     rows = np.arange(len(sums)) if chosen is None else np.flatnonzero(chosen)
     return csr_array((np.ones(len(rows)), (into[rows], rows)), shape=(n, len(sums))) @ sums
+
+
+def _flat_sums(
+    truth: np.ndarray, posterior: np.ndarray, shares: np.ndarray | None = None, parts: np.ndarray | None = None
+) -> np.ndarray:
+    """Return `site_sums` call by call, float64 (n_samples × n_sites, N_SUMS).
+
+    Args:
+        truth, posterior: see `site_sums`.
+        shares: shares of the genotypes at the sites, if not all of their calls are here; None = all are.
+        parts: int (n_samples,), parts of the samples that are scored each by itself: what a site's frequency in the part tells
+            is no merit either. None = one part.
+    """
+    if shares is not None or parts is None:
+        sums = site_sums(truth, posterior, shares=shares, whole=shares is None)
+    else:
+        sums = np.empty((*truth.shape, N_SUMS), dtype=np.float32)
+        for part in np.unique(parts):
+            sums[parts == part] = site_sums(truth[parts == part], posterior[parts == part])
+    return sums.reshape(-1, N_SUMS).astype(np.float64)
+
+
+def _parts(dataset: PreparedDataset, relationship: np.ndarray) -> dict[str, tuple[list[str], np.ndarray]]:
+    """Map each way to divide the test samples to the names of its parts and each sample's number, int (n_test,), -1 = in none.
+
+    Args:
+        dataset: the prepared dataset, with the column `group` if its samples have groups.
+        relationship: float (n_test,), closest relationship to train, NaN = not known.
+    """
+    parts: dict[str, tuple[list[str], np.ndarray]] = {}
+    if "group" in dataset.test.samples:
+        groups = dataset.test.samples["group"].fillna("").astype(str)
+        names = sorted(set(groups) - {""})
+        parts["group"] = (names, pd.Categorical(groups, names).codes.astype(int))
+    bins = list(pairwise(RELATION_BINS))
+    inside = [(relationship >= low) & (relationship < high) for low, high in bins]
+    if there := [number for number, chosen in enumerate(inside) if chosen.any()]:
+        codes = np.full(len(relationship), -1)
+        for code, number in enumerate(there):
+            codes[inside[number]] = code
+        parts["relation"] = ([f"{bins[number][0]:.3f}-{bins[number][1]:.3f}" for number in there], codes)
+    return parts
 
 
 class LevelSums:
@@ -125,7 +175,10 @@ class LevelSums:
         maf = dataset.test.maf()
         without_pedigree = np.full(dataset.test.n_samples, np.nan)
         self.relationship = np.asarray(dataset.test.samples.get("relationship", without_pedigree), dtype=float)
+        self.parts = _parts(dataset, self.relationship)
         self.alt_is_major = dataset.test.alt_frequency() > 0.5
+        self.shares = genotype_shares(dataset.test.calls)
+        self.minor_shares = np.where(self.alt_is_major[:, None], self.shares[:, ::-1], self.shares)
         self.rare = maf < RARE_MAF
         self.bins = maf_subsets(maf)
         self.by_sample = np.zeros((dataset.test.n_samples, N_SUMS))
@@ -143,24 +196,35 @@ class LevelSums:
         everywhere = np.ones(len(self.rare), dtype=bool)
         blocks, rare_blocks = self._blocks(scenario.sites), self._blocks(scenario.sites & self.rare)
         test, true_test = self.dataset.test, self.dataset.true_test
+        by_sites = {"all": everywhere, "rare": self.rare, **self.bins}
         for chunk in _call_chunks(scenario, values, self.offsets):
             truth = test.calls[chunk.samples, chunk.sites]
             samples, sites = chunk.samples.ravel(), np.broadcast_to(chunk.sites, truth.shape).ravel()
-            sums = site_sums(truth, chunk.posterior).reshape(-1, N_SUMS).astype(np.float64)
+            place = (number, samples, sites, blocks)
+            shares = self.shares[chunk.sites] if scenario.by_call else None
+            sums = _flat_sums(truth, chunk.posterior, shares)
             self.by_sample += _sum_by(sums, samples, len(self.by_sample))
             self.by_site += _sum_by(sums, sites, len(self.by_site))
-            for subset, within in {"all": everywhere, "rare": self.rare, **self.bins}.items():
-                self._add(subset, number, sums, samples, sites, blocks, within)
+            for subset, within in by_sites.items():
+                self._add(subset, sums, *place, within)
+            for kind, (_, codes) in self.parts.items():
+                sums = _flat_sums(truth, chunk.posterior, shares, codes)
+                for subset in ("all", "rare"):
+                    self._add(f"{kind}/{subset}", sums, *place, by_sites[subset])
             rare = self.rare[chunk.sites]
             flipped = minor_coding(truth[:, rare], chunk.posterior[:, rare], self.alt_is_major[chunk.sites[rare]])
-            sums = site_sums(*flipped).reshape(-1, N_SUMS).astype(np.float64)
+            shares = self.minor_shares[chunk.sites[rare]] if scenario.by_call else None
             rare = self.rare[sites]
-            self._add("rare_minor", number, sums, samples[rare], sites[rare], rare_blocks, everywhere)
+            place = (number, samples[rare], sites[rare], rare_blocks)
+            self._add("rare_minor", _flat_sums(*flipped, shares), *place, everywhere)
+            for kind, (_, codes) in self.parts.items():
+                self._add(f"{kind}/rare_minor", _flat_sums(*flipped, shares, codes), *place, everywhere)
             if true_test is not None:
-                true = true_test.calls[chunk.samples, chunk.sites]
-                sums = site_sums(true, chunk.posterior).reshape(-1, N_SUMS).astype(np.float64)
-                self._add("true:all", number, sums, samples, sites, blocks, everywhere)
-                self._add("true:rare", number, sums, samples, sites, blocks, self.rare)
+                place = (number, samples, sites, blocks)
+                shares = genotype_shares(true_test.calls)[chunk.sites] if scenario.by_call else None
+                sums = _flat_sums(true_test.calls[chunk.samples, chunk.sites], chunk.posterior, shares)
+                self._add("true:all", sums, *place, everywhere)
+                self._add("true:rare", sums, *place, self.rare)
 
     def _blocks(self, sites: np.ndarray) -> np.ndarray:
         """Return the block of each of these sites (bool), in even blocks, int (n_sites,); 0 for all other sites.
@@ -178,8 +242,8 @@ class LevelSums:
     def _add(
         self,
         subset: str,
-        number: int,
         sums: np.ndarray,
+        number: int,
         samples: np.ndarray,
         sites: np.ndarray,
         blocks: np.ndarray,
@@ -205,17 +269,13 @@ class LevelSums:
             subset → float64 (n, n_cells, N_SUMS), and bool (n_test,), the n test samples of the sums.
         """
         all_samples = np.ones(self.dataset.test.n_samples, dtype=bool)
-        total = self.sums["all"]
         by_sites = ["all", "rare", "rare_minor", *(name for name in self.bins if name in self.sums)]
         subsets = {name: (self.sums[name], all_samples) for name in by_sites}
-        if "group" in self.dataset.test.samples:
-            groups = self.dataset.test.samples["group"].fillna("").astype(str).to_numpy()
-            for group in sorted(set(groups) - {""}):
-                subsets[f"group:{group}"] = (total[groups == group], groups == group)
-        for low, high in pairwise(RELATION_BINS):
-            related = (self.relationship >= low) & (self.relationship < high)
-            if related.any():
-                subsets[f"relation:{low:.3f}-{high:.3f}"] = (total[related], related)
+        for kind, (names, codes) in self.parts.items():
+            for subset, before in (("all", ""), ("rare", "rare/"), ("rare_minor", "rare_minor/")):
+                if (sums := self.sums.get(f"{kind}/{subset}")) is not None:
+                    for code, name in enumerate(names):
+                        subsets[f"{before}{kind}:{name}"] = (sums[codes == code], codes == code)
         subsets |= {name: (sums, all_samples) for name, sums in self.sums.items() if name.startswith("true:")}
         return {
             name: (sums, samples)

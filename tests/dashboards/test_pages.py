@@ -111,7 +111,7 @@ def test_race_draws_the_scores_of_the_table(visit: Go, dashboard: str, table: pd
 
 def test_race_every_control_and_a_link_that_keeps_them(visit: Go, dashboard: str, table: pd.DataFrame) -> None:
     seen = visit(dashboard).open()
-    seen.choose("Metric", "Dosage r²").choose("Calls", "Rare sites (MAF < 0.05), as published").choose(
+    seen.choose("Metric", "Dosage r² within sites").choose("Calls", "Rare sites (MAF < 0.05), as published").choose(
         "Masks", "nested"
     )
     seen.choose("Level of the tables", "90% missing").choose("By", "Group").choose("Cost", "Peak memory (MB)")
@@ -125,7 +125,7 @@ def test_race_every_control_and_a_link_that_keeps_them(visit: Go, dashboard: str
     for page in (seen, again.settle()):
         lines = page.figure("robustness")
         assert [name for name, line in lines.items() if line["mode"] == "lines+markers"] == chosen[:-1]
-        close(lines[chosen[0]]["y"], curve(table, chosen[0], "dosage_r2", "rare", "nested"))
+        close(lines[chosen[0]]["y"], curve(table, chosen[0], "site_dosage_r2", "rare", "nested"))
         assert page.chosen("Level of the tables") == "90% missing"
         assert page.page.get_by_role("heading", name="League table at 90% missing").count() == 1
         assert page.axes("cost")[0] == "Peak memory (MB), logarithmic"

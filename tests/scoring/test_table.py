@@ -112,7 +112,7 @@ def test_variants_are_compared_with_the_first_of_their_imputer_at_every_level(ta
         ("all", "f1_macro"),
         ("rare", "f1_macro"),
         ("rare_minor", "f1_1"),
-        ("rare_minor", "dosage_r2"),
+        ("rare_minor", "site_dosage_r2"),
     ):
         found = differences(table, subset, metric, level=30.0)
         first, worse = (
@@ -200,7 +200,7 @@ def test_smoothed_calls_have_no_log_loss(dataset, results):
     smoothed = Posteriors("hard", "x", 1, results[1].values, frozenset(results[1].values), results[1].seconds)
     rows = score_table(dataset, [smoothed], n_resamples=100, seed=1)
     assert not rows.metric.isin(["log_loss", "ece", "confidence", "accuracy"]).any()
-    assert rows.metric.isin(["f1_macro", "dosage_r2"]).any()
+    assert rows.metric.isin(["f1_macro", "site_dosage_r2"]).any()
 
 
 def test_a_hole_at_an_observed_site_does_not_take_the_posterior_of_hidden_ones(dataset):
