@@ -130,25 +130,50 @@ def _flat_sums(
     return sums.reshape(-1, N_SUMS).astype(np.float64)
 
 
-def _parts(dataset: PreparedDataset, relationship: np.ndarray) -> dict[str, tuple[list[str], np.ndarray]]:
-    """Map each way to divide the test samples to the names of its parts and each sample's number, int (n_test,), -1 = in none.
+def _turned(shares: np.ndarray | None, chosen: np.ndarray, turn: np.ndarray) -> np.ndarray | None:
+    """Return the shares of genotypes (n, 3) of the chosen sites, those of the other allele's copies where `turn` is True."""
+    if shares is None:
+        return None
+    return np.where(turn[:, None], shares[chosen, ::-1], shares[chosen])
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Parts of the test samples, as groups, which are scored each by itself."""
+
+    names: list[str]
+    codes: np.ndarray  # int (n_test,), number of each sample's part, -1 = in none
+    shares: np.ndarray  # float64 (n_parts + 1, n_sites, 3), shares of the genotypes in each part; the last: in none
+
+    @classmethod
+    def of(cls, names: list[str], codes: np.ndarray, calls: np.ndarray) -> _Parts:
+        """Divide the samples with these calls, int8 (n_test, n_sites)."""
+        return cls(names, codes, np.stack([genotype_shares(calls[codes == code]) for code in [*range(len(names)), -1]]))
+
+    def shares_of(self, chunk: _CallChunk, scenario: Scenario) -> np.ndarray | None:
+        """Return the shares of the genotypes in the part of each call of a chunk, if single calls are hidden, else None."""
+        return self.shares[self.codes[chunk.samples[0]], chunk.sites] if scenario.by_call else None
+
+
+def _parts(dataset: PreparedDataset, relationship: np.ndarray) -> dict[str, _Parts]:
+    """Map each way to divide the test samples to its parts: by group, by closest relationship to train.
 
     Args:
         dataset: the prepared dataset, with the column `group` if its samples have groups.
         relationship: float (n_test,), closest relationship to train, NaN = not known.
     """
-    parts: dict[str, tuple[list[str], np.ndarray]] = {}
+    parts, calls = {}, dataset.test.calls
     if "group" in dataset.test.samples:
         groups = dataset.test.samples["group"].fillna("").astype(str)
         names = sorted(set(groups) - {""})
-        parts["group"] = (names, pd.Categorical(groups, names).codes.astype(int))
+        parts["group"] = _Parts.of(names, pd.Categorical(groups, names).codes.astype(int), calls)
     bins = list(pairwise(RELATION_BINS))
     inside = [(relationship >= low) & (relationship < high) for low, high in bins]
     if there := [number for number, chosen in enumerate(inside) if chosen.any()]:
         codes = np.full(len(relationship), -1)
         for code, number in enumerate(there):
             codes[inside[number]] = code
-        parts["relation"] = ([f"{bins[number][0]:.3f}-{bins[number][1]:.3f}" for number in there], codes)
+        parts["relation"] = _Parts.of([f"{bins[n][0]:.3f}-{bins[n][1]:.3f}" for n in there], codes, calls)
     return parts
 
 
@@ -178,7 +203,6 @@ class LevelSums:
         self.parts = _parts(dataset, self.relationship)
         self.alt_is_major = dataset.test.alt_frequency() > 0.5
         self.shares = genotype_shares(dataset.test.calls)
-        self.minor_shares = np.where(self.alt_is_major[:, None], self.shares[:, ::-1], self.shares)
         self.rare = maf < RARE_MAF
         self.bins = maf_subsets(maf)
         self.by_sample = np.zeros((dataset.test.n_samples, N_SUMS))
@@ -207,18 +231,19 @@ class LevelSums:
             self.by_site += _sum_by(sums, sites, len(self.by_site))
             for subset, within in by_sites.items():
                 self._add(subset, sums, *place, within)
-            for kind, (_, codes) in self.parts.items():
-                sums = _flat_sums(truth, chunk.posterior, shares, codes)
+            for kind, part in self.parts.items():
+                sums = _flat_sums(truth, chunk.posterior, part.shares_of(chunk, scenario), part.codes)
                 for subset in ("all", "rare"):
                     self._add(f"{kind}/{subset}", sums, *place, by_sites[subset])
             rare = self.rare[chunk.sites]
-            flipped = minor_coding(truth[:, rare], chunk.posterior[:, rare], self.alt_is_major[chunk.sites[rare]])
-            shares = self.minor_shares[chunk.sites[rare]] if scenario.by_call else None
-            rare = self.rare[sites]
-            place = (number, samples[rare], sites[rare], rare_blocks)
-            self._add("rare_minor", _flat_sums(*flipped, shares), *place, everywhere)
-            for kind, (_, codes) in self.parts.items():
-                self._add(f"{kind}/rare_minor", _flat_sums(*flipped, shares, codes), *place, everywhere)
+            turn = self.alt_is_major[chunk.sites[rare]]
+            flipped = minor_coding(truth[:, rare], chunk.posterior[:, rare], turn)
+            chosen = self.rare[sites]
+            place = (number, samples[chosen], sites[chosen], rare_blocks)
+            self._add("rare_minor", _flat_sums(*flipped, _turned(shares, rare, turn)), *place, everywhere)
+            for kind, part in self.parts.items():
+                turned = _turned(part.shares_of(chunk, scenario), rare, turn)
+                self._add(f"{kind}/rare_minor", _flat_sums(*flipped, turned, part.codes), *place, everywhere)
             if true_test is not None:
                 place = (number, samples, sites, blocks)
                 shares = genotype_shares(true_test.calls)[chunk.sites] if scenario.by_call else None
@@ -271,11 +296,11 @@ class LevelSums:
         all_samples = np.ones(self.dataset.test.n_samples, dtype=bool)
         by_sites = ["all", "rare", "rare_minor", *(name for name in self.bins if name in self.sums)]
         subsets = {name: (self.sums[name], all_samples) for name in by_sites}
-        for kind, (names, codes) in self.parts.items():
+        for kind, part in self.parts.items():
             for subset, before in (("all", ""), ("rare", "rare/"), ("rare_minor", "rare_minor/")):
                 if (sums := self.sums.get(f"{kind}/{subset}")) is not None:
-                    for code, name in enumerate(names):
-                        subsets[f"{before}{kind}:{name}"] = (sums[codes == code], codes == code)
+                    for code, name in enumerate(part.names):
+                        subsets[f"{before}{kind}:{name}"] = (sums[part.codes == code], part.codes == code)
         subsets |= {name: (sums, all_samples) for name, sums in self.sums.items() if name.startswith("true:")}
         return {
             name: (sums, samples)
