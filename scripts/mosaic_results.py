@@ -503,9 +503,7 @@ def draw(scores: Scores, path: Path) -> None:
     groups = [(group, names) for group, names in groups if not development(group)] or groups
     labels = list(dict.fromkeys(label for _, names in groups for label in scores.shared(names)))
     labels = sorted((label for label in labels if label != FLOOR), key=lambda label: label != OWN)
-    short = {
-        label: label.removesuffix("/default").replace("human", "tuned").replace("breed", "tuned") for label in labels
-    }
+    short = {label: label.replace("/human", "/tuned").replace("/breed", "/tuned") for label in labels}
     styles = dict.fromkeys(short.values())
     styles = {name: (colour, marker) for name, colour, marker in zip(styles, COLOURS, "osD^vPX*", strict=False)}
     n_columns = min(len(groups), 2 if len(groups) < 5 else 3)

@@ -30,7 +30,8 @@ def cost(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Section:
     panels = [
         Panel(title, "Seconds (logarithmic)", "Macro-F1 (0 to 1)", lines, joined=False, log_x=True)
         for title, steps in (
-            ("Fit, and impute one mask", ("fit", "impute")),
+            ("Impute one mask", ("impute",)),
+            ("Fit", ("fit",)),
             ("Study, fit, and impute one mask", ("study", "fit", "impute")),
         )
         if (lines := _lines(rows, styles, steps))

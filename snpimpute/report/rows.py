@@ -150,7 +150,7 @@ class Rows:
         """Return the names, without prefix, of the headline's subsets with a prefix; bins by their lower bound."""
         found = [key[1] for key in self._values if key[0] == self.headline and key[2] == metric]
         names = [subset.removeprefix(prefix) for subset in found if subset.startswith(prefix)]
-        return sorted(names, key=lambda name: float(name.split("-")[0])) if prefix in BINNED else names
+        return sorted(names, key=lambda name: float(name.split("-")[0])) if prefix.endswith(BINNED) else names
 
 
 def judge_difference(difference: Score | None) -> str:

@@ -8,7 +8,7 @@ from snpimpute.metrics.registry import METRICS, Metric
 from snpimpute.report.about import DatasetAbout
 from snpimpute.report.published import rank_change
 from snpimpute.report.rows import BEST, F1_METRICS, TIED, WORSE, Rows, verdict_or_failure
-from snpimpute.report.text import ABSENT, Score, capital, count, interval, number, plain, signed
+from snpimpute.report.text import ABSENT, Score, capital, count, interval, number, plain, signed, trials_in_words
 from snpimpute.report.tree import Block, Cell, Confusion, Folded, Section, Table, Text
 
 FEW_HOMOZYGOTES = 50  # with fewer minor homozygotes, macro-F1 at rare sites depends on single calls
@@ -26,11 +26,11 @@ def all_sites(rows: Rows) -> Section:
     table = []
     further = []
     for label in rows.ranked:
-        table.append([_name(label), *_f1_cells(rows, label, "all"), *_difference(rows, label, "all", "f1_macro")])
+        table.append([_name(rows, label), *_f1_cells(rows, label, "all"), *_difference(rows, label, "all", "f1_macro")])
         scored = rows.get(label, "all", "wrong")
         further.append(
             [
-                _name(label),
+                _name(rows, label),
                 Cell(count(scored and scored.value)),
                 Cell(count(scored and scored.n)),
                 *(_further(rows, label, metric) for metric in FURTHER),
@@ -100,7 +100,7 @@ def rare_sites(rows: Rows, about: DatasetAbout) -> Section:
     for label in rows.ranked:
         table.append(
             [
-                _name(label),
+                _name(rows, label),
                 _with_interval(rows.get(label, "rare", "f1_macro")),
                 *_difference(rows, label, "rare", "f1_macro"),
                 _with_interval(rows.get(label, "rare_minor", "f1_1")),
@@ -108,7 +108,7 @@ def rare_sites(rows: Rows, about: DatasetAbout) -> Section:
                 _with_interval(rows.get(label, "rare_minor", rows.dosage_r2)),
             ]
         )
-        by_genotype.append([_name(label), *_f1_cells(rows, label, "rare")])
+        by_genotype.append([_name(rows, label), *_f1_cells(rows, label, "rare")])
     columns = ["Imputer", "F1 macro", "F1 macro: difference to the best", "Verdict"]
     columns += ["Minor coding: F1 of heterozygotes", "Heterozygotes: difference to the best", "Heterozygotes: verdict"]
     columns += [capital(METRICS[rows.dosage_r2].label)]
@@ -156,7 +156,7 @@ def hard_calls(rows: Rows, by_offsets: Rows) -> Section:
         change = by_offsets.difference(label, ARGMAX, "all", "f1_macro")
         table.append(
             [
-                _name(label),
+                _name(rows, label),
                 _with_interval(rows.get(label, "all", "f1_macro")),
                 Cell(str(ranks.get(label, ABSENT))),
                 _with_interval(by_offsets.get(label, "all", "f1_macro")),
@@ -182,7 +182,7 @@ def by_level(rows: Rows, mechanism: str, subset: str, where: str) -> Table:
     scenarios = rows.scenarios(mechanism, subset, "f1_macro")
     table = []
     for label in rows.ranked:
-        cells = [_name(label)]
+        cells = [_name(rows, label)]
         for scenario in scenarios:
             verdict, found = rows.verdict(label, subset, "f1_macro", scenario)
             if verdict == BEST:
@@ -262,7 +262,7 @@ def true_genotypes(rows: Rows) -> Section:
     for label in rows.ranked:
         if all(rows.get(label, subset, "f1_macro") is None for subset in ("true:all", "true:rare")):
             continue
-        cells = [_name(label), Cell(number(rows.value(label, "all", "f1_macro")))]
+        cells = [_name(rows, label), Cell(number(rows.value(label, "all", "f1_macro")))]
         cells += _f1_cells(rows, label, "true:all")
         cells += [
             Cell(number(rows.value(label, "rare", "f1_macro"))),
@@ -292,7 +292,7 @@ def imputers(rows: Rows) -> Section:
         reason = rows.failure(label)
         table.append(
             [
-                _name(label),
+                _name(rows, label),
                 Cell(f"failed: {reason}" if reason else "ok", kind="failed" if reason else ""),
                 Cell(plain(meta.get("framework"))),
                 Cell(plain(meta.get("mask"))),
@@ -308,8 +308,8 @@ def imputers(rows: Rows) -> Section:
     return Section("imputers", "The imputers and their parameters", [folded])
 
 
-def _name(label: str) -> Cell:
-    return Cell(label, kind="name")
+def _name(rows: Rows, label: str) -> Cell:
+    return Cell(label, trials_in_words(rows.about(label).get("trials")), kind="name")
 
 
 def _difference(rows: Rows, label: str, subset: str, metric: str) -> list[Cell]:

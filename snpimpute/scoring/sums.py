@@ -240,7 +240,12 @@ class LevelSums:
             flipped = minor_coding(truth[:, rare], chunk.posterior[:, rare], turn)
             chosen = self.rare[sites]
             place = (number, samples[chosen], sites[chosen], rare_blocks)
-            self._add("rare_minor", _flat_sums(*flipped, _turned(shares, rare, turn)), *place, everywhere)
+            sums = _flat_sums(*flipped, _turned(shares, rare, turn))
+            for subset, within in {
+                "": everywhere,
+                **{f"/{name}": within for name, within in self.bins.items()},
+            }.items():
+                self._add(f"rare_minor{subset}", sums, *place, within)
             for kind, part in self.parts.items():
                 turned = _turned(part.shares_of(chunk, scenario), rare, turn)
                 self._add(f"{kind}/rare_minor", _flat_sums(*flipped, turned, part.codes), *place, everywhere)
@@ -294,7 +299,8 @@ class LevelSums:
             subset → float64 (n, n_cells, N_SUMS), and bool (n_test,), the n test samples of the sums.
         """
         all_samples = np.ones(self.dataset.test.n_samples, dtype=bool)
-        by_sites = ["all", "rare", "rare_minor", *(name for name in self.bins if name in self.sums)]
+        by_sites = ["all", "rare", "rare_minor"]
+        by_sites += [name for bin in self.bins for name in (bin, f"rare_minor/{bin}") if name in self.sums]
         subsets = {name: (self.sums[name], all_samples) for name in by_sites}
         for kind, part in self.parts.items():
             for subset, before in (("all", ""), ("rare", "rare/"), ("rare_minor", "rare_minor/")):
