@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import re
 import shutil
 import time
@@ -55,7 +56,7 @@ from snpimpute.metrics.scores import scores
 from snpimpute.tracking.runs import PANEL_VARIANT, Training
 from snpimpute.tuning.imputers import TRIALS_PER_PROCESS, tune_imputer
 from snpimpute.tuning.parameters import read_params, write_params
-from snpimpute.tuning.study import StudySettings, TrialOutcome
+from snpimpute.tuning.study import NO_TRIAL, StudySettings, TrialOutcome
 
 if TYPE_CHECKING:
     from snpimpute.tracking.writer import Tracker
@@ -220,7 +221,7 @@ def _fit(
 
     if settings.trials and cls.tunable():
         judged_in = _spread_windows(len(windows), TUNING_WINDOWS)
-        watch.stage(f"tune {settings.imputer} in {len(judged_in)} windows")
+        watch.stage(f"tune {settings.imputer} in {len(judged_in)} windows, % of its budget")
         plan["params"] = _tune(settings, cls, plan["params"], home, judged_in, watch)
         write_text(home / "plan.json", json.dumps(plan) + "\n")
     watch.stage(f"measure {settings.imputer} in {len(pilots)} of {len(windows)} windows")
@@ -320,11 +321,13 @@ def _tune(
             storage=str(home / "study.journal"),
             trials_per_process=TRIALS_PER_PROCESS,
         ),
-        on_progress=lambda counted, wanted, best: watch.progress(counted, wanted),
+        on_progress=lambda percent, best: watch.progress(math.floor(percent), 100),
     )
+    if found.best is None:
+        watch.warn(NO_TRIAL)
     about = {"found": f"by the study of {settings.name}, {len(found.trials)} trials, ended by {found.ended_by}"}
-    write_params(home / "study.toml", found.best.params, about)
-    return {**found.best.params, **params}
+    write_params(home / "study.toml", found.params, about)
+    return {**found.params, **params}
 
 
 def _evaluate_trial(home: Path, numbers: list[int], params: dict[str, Any], report: Report) -> TrialOutcome:

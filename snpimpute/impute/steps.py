@@ -21,7 +21,7 @@ from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.impute.likelihoods import likelihoods_at
 from snpimpute.impute.phased import phase_file, save_window_phase
 from snpimpute.impute.windows import Window, WindowedModel, owned_by, window_posterior
-from snpimpute.imputers.contract import Report, Validation
+from snpimpute.imputers.contract import Report, Validation, is_late
 from snpimpute.io.spool import spooled
 from snpimpute.metrics.maf import RARE_MAF, maf_subsets
 from snpimpute.metrics.sums import N_SUMS, genotype_shares, site_sums
@@ -98,6 +98,20 @@ def measure_windows(home: str, numbers: list[int]) -> None:
         say_progress(1, 1)
 
 
+class _Silent:
+    """Report that keeps the scores to itself, and is late when another is."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+
+    def __call__(self, step: int, score: float) -> None:
+        """Tell nobody."""
+
+    @property
+    def late(self) -> bool:
+        return is_late(self._report)
+
+
 def score_in_windows(home: Path, numbers: list[int], params: dict[str, Any], report: Report) -> float:
     """Return the mean validation macro-F1 of the imputers of some windows.
 
@@ -107,7 +121,8 @@ def score_in_windows(home: Path, numbers: list[int], params: dict[str, Any], rep
         home: folder of the fit.
         numbers: numbers of the windows.
         params: table of the imputer's parameters.
-        report: receives the scores of each epoch in the first of these windows; a study can end a poor trial by it.
+        report: receives the scores of each epoch in the first of these windows; a study can end a poor trial by it. Once it
+            is late, the window at hand is the last one.
     """
     plan = _read_plan(str(home))
     panel = spooled(home / "panel")
@@ -115,12 +130,15 @@ def score_in_windows(home: Path, numbers: list[int], params: dict[str, Any], rep
     cls = imputers.load(plan["imputer"])
     scores: list[float] = []
     for number in numbers:
+        if scores and is_late(report):
+            break
         window = Window(*plan["windows"][number])
         learned_from, validation = _split_validation(
             home, plan, panel.take_sites(window.sites).take_samples(~held), number
         )
         imputer = cls(cls.parse_params(params), seed=plan["seed"])
-        imputer.fit(learned_from, validation, _training_mask(home, plan, window), None if scores else report)
+        heard = _Silent(report) if scores else report
+        imputer.fit(learned_from, validation, _training_mask(home, plan, window), heard)
         scores.append(validation.score(imputer.posterior))
     return float(np.mean(scores))
 
