@@ -378,9 +378,9 @@ def further(scores: Scores, names: list[str]) -> str:
         "of 1": ("f1_1", "all"),
         "of 2": ("f1_2", "all"),
         "of heterozygotes, rare sites": ("f1_1", "rare_minor"),
-        "dosage r², rare": ("dosage_r2", "rare_minor"),
-        "dosage r²": ("dosage_r2", "all"),
-        "IQS": ("iqs", "all"),
+        "dosage r² within sites, rare": ("site_dosage_r2", "rare_minor"),
+        "dosage r² within sites": ("site_dosage_r2", "all"),
+        "IQS": ("centred_iqs", "all"),
         "log-loss": ("log_loss", "all"),
         "calibration error": ("ece", "all"),
     }

@@ -52,7 +52,7 @@ from snpimpute.io.spool import spool_genotypes, spooled_records
 from snpimpute.io.stream import GENOTYPE_SUFFIXES, files_of
 from snpimpute.metrics.intervals import interval, resample, resampling_weights
 from snpimpute.metrics.registry import METRICS
-from snpimpute.metrics.scores import scores
+from snpimpute.metrics.scores import SITE_COUNTS, scores
 from snpimpute.tracking.runs import PANEL_VARIANT, Training
 from snpimpute.tuning.imputers import TRIALS_PER_PROCESS, tune_imputer
 from snpimpute.tuning.parameters import read_params, write_params
@@ -405,7 +405,7 @@ def _scores(
 ) -> pd.DataFrame:
     """Return the scores on the held-out samples over all measured windows.
 
-    Columns pattern, subset, metric, value, low, high, n. The 95% bootstrap intervals resample samples (families, if
+    Columns pattern, subset, metric, value, low, high, n; also the counts of SITE_COUNTS, without interval. The 95% bootstrap intervals resample samples (families, if
     known) and windows together.
     """
     columns = ["pattern", "subset", "metric", "value", "low", "high", "n"]
@@ -425,6 +425,8 @@ def _scores(
             for metric in METRICS:
                 low, high = interval(drawn[metric])
                 rows.append((pattern, subset, metric, float(point[metric]), low, high, n))
+            for counted in SITE_COUNTS:
+                rows.append((pattern, subset, counted, float(point[counted]), np.nan, np.nan, n))
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -449,7 +451,7 @@ def _register(settings: FitSettings, home: Path, model: WindowedModel, measured:
     metrics = {"val_f1_macro": float(first["value"].iloc[0])} if len(first) else {}  # MLflow draws the first one
     metrics |= {key: float(about[key]) for key in kept if about[key] is not None}
     for row in measured.itertuples():
-        if row.subset in ("all", "rare") and np.isfinite(row.value):
+        if row.subset in ("all", "rare") and row.metric in METRICS and np.isfinite(row.value):
             metrics[f"{row.pattern}_{'' if row.subset == 'all' else 'rare_'}{row.metric}"] = float(row.value)
     example = pd.DataFrame(np.full((1, len(model.sites)), -1), index=["sample"], columns=site_keys(model.sites))
     run_id = tracker.log_training(

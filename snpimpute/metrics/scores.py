@@ -8,6 +8,11 @@ from snpimpute.genotypes.matrix import MISSING
 from snpimpute.metrics.registry import METRICS, f1_per_genotype
 from snpimpute.metrics.sums import LABELS, Sums, confusion
 
+SITE_COUNTS = (
+    "sites_varied",
+    "sites_constant",
+)  # sites whose r² is averaged; those left out, where the truth does not vary
+
 
 def f1_macro(truth: np.ndarray, calls: np.ndarray) -> float:
     """Return the mean of the F1 of genotypes 0, 1 and 2; a genotype that is neither true nor called counts as 0.
@@ -36,7 +41,7 @@ def scores(sums: np.ndarray) -> dict[str, np.ndarray]:
     result["wrong"] = n - named.right
     for genotype in LABELS:
         result[f"truth_{genotype}"] = named.hard.sum(axis=-1)[..., genotype]
-    result |= {"sites_varied": np.rint(named.varied), "sites_constant": np.rint(named.constant)}
+    result |= dict(zip(SITE_COUNTS, (np.rint(named.varied), np.rint(named.constant)), strict=True))
     soft = {key for key, metric in METRICS.items() if not metric.of_calls}
     return {metric: np.where((n_soft if metric in soft else n) > 0, value, np.nan) for metric, value in result.items()}
 
