@@ -151,7 +151,7 @@ def test_a_list_of_typed_sites_that_matches_nothing_stops(case: Folder) -> None:
 def test_dosages_are_scored_where_gt_is_missing(case: Folder) -> None:
     whole = case.concordance("truth.vcf", "imputed-gt.vcf")
     partly = case.concordance("truth.vcf", "imputed-plink2.vcf")
-    assert partly["site_dosage_r2"] == pytest.approx(whole["site_dosage_r2"]) == pytest.approx(0.805, abs=0.001)
+    assert partly["site_dosage_r2"] == pytest.approx(whole["site_dosage_r2"]) == pytest.approx(0.744, abs=0.001)
     assert partly["correlation"] == pytest.approx(whole["correlation"])
     assert partly["calls"] == 133 and whole["calls"] == 200
 
