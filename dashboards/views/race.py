@@ -320,7 +320,7 @@ def bins(
     panel(
         "bins",
         Panel("", f"{capital(KINDS[kind])} of the test samples", y_title(metric), lines, names),
-        how="One point per imputer in each bin; bars are 95% intervals (only at the level of the headline), long if calls are few.",
+        how=f"{subset_name(subset)}: one point per imputer in each bin; bars are 95% intervals (only at the level of the headline), long if calls are few.",
         table=points_table(lines, kind.rstrip(":")).assign(
             metric=metric, calls=subset, masks=at[0], missing_percent=at[1]
         ),

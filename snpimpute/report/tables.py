@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from snpimpute.metrics.registry import METRICS, Metric
@@ -61,7 +63,7 @@ def all_sites(rows: Rows) -> Section:
                         ],
                         further,
                     ),
-                    Text(_sites_averaged(rows, "all"), "how"),
+                    Text(_sites_averaged(rows, "all", METRICS), "how"),
                 ],
             ),
         ],
@@ -75,16 +77,18 @@ def _further(rows: Rows, label: str, metric: Metric) -> Cell:
     return Cell(number(rows.value(label, "all", metric.key)))
 
 
-def _sites_averaged(rows: Rows, subset: str) -> str:
-    """Return sentences that say what dosage r² is taken over."""
+def _sites_averaged(rows: Rows, subset: str, metrics: Collection[str]) -> str:
+    """Return sentences that say what dosage r² is taken over, for those of its metrics that are shown; may be empty."""
     varied, constant = (_first(rows, subset, f"sites_{which}") for which in ("varied", "constant"))
-    centred = "Centred: pooled over calls, after each site's mean was taken off."
-    if not varied:
-        return centred
-    return (
-        f"Dosage r² within sites: the mean over the {count(varied)} hidden sites of all masks that vary in the truth; "
-        f"{count(constant)} that do not are left out. A site where an imputer says the same of all samples has 0. {centred}"
-    )
+    sentences = []
+    if varied and "site_dosage_r2" in metrics:
+        sentences.append(
+            f"Dosage r² within sites: the mean over the {count(varied)} hidden sites of all masks that vary in the truth; "
+            f"{count(constant)} that do not are left out. A site where an imputer says the same of all samples has 0."
+        )
+    if "centred_dosage_r2" in metrics:
+        sentences.append("Centred dosage r²: pooled over calls, after each site's mean was taken off.")
+    return " ".join(sentences)
 
 
 def rare_sites(rows: Rows, about: DatasetAbout) -> Section:
@@ -136,7 +140,7 @@ def rare_sites(rows: Rows, about: DatasetAbout) -> Section:
         Text(
             "F1 0, 1, 2 count the alternate allele, as published: at a site where it is the common one, 2 is the common "
             "genotype. Minor coding counts the rarer allele at every site, which dosage r² does not depend on. "
-            + _sites_averaged(rows, "rare"),
+            + _sites_averaged(rows, "rare", [rows.dosage_r2]),
             "how",
         ),
         Folded(
