@@ -215,8 +215,8 @@ def fit(
         found = fitted.scores[fitted.scores.subset == "all"].pivot_table("value", "pattern", "metric")
         for pattern, row in found.iterrows():
             typer.echo(
-                f"{pattern}: dosage r² is the mean of {row.sites_varied:.0f} sites; {row.sites_constant:.0f} are left out since they "
-                "do not vary in the held-out samples"
+                f"{pattern}: dosage r² is the mean of {row.sites_varied:.0f} sites (left out, without variation in the held-out "
+                f"samples: {row.sites_constant:.0f})"
             )
         typer.echo("")
     typer.echo(f"model: {fitted.folder}")

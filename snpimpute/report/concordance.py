@@ -89,8 +89,8 @@ def summary(found: Concordance) -> list[str]:
         f"macro-F1 {number(overall['f1_macro'])}, dosage r² within sites {number(overall['site_dosage_r2'])} "
         f"(pooled, centred by site {number(overall['centred_dosage_r2'])}), IQS {number(overall['centred_iqs'])}, "
         f"centred correlation {number(overall['correlation'])}",
-        f"dosage r² within sites is the mean of {counts['sites_varied']:,} sites; "
-        f"{counts['sites_constant']:,} are left out since they do not vary in the truth",
+        f"dosage r² within sites is the mean of {counts['sites_varied']:,} sites (left out, without variation in the truth: "
+        f"{counts['sites_constant']:,})",
     ]
     if found.typed:
         lines.append(

@@ -83,8 +83,8 @@ def _sites_averaged(rows: Rows, subset: str, metrics: Collection[str]) -> str:
     sentences = []
     if varied and "site_dosage_r2" in metrics:
         sentences.append(
-            f"Dosage r² within sites: the mean over the {count(varied)} hidden sites of all masks that vary in the truth; "
-            f"{count(constant)} that do not are left out. A site where an imputer says the same of all samples has 0."
+            f"Dosage r² within sites: the mean over the {count(varied)} hidden sites of all masks that vary in the truth (left "
+            f"out, without variation: {count(constant)}). A site where an imputer says the same of all samples has 0."
         )
     if "centred_dosage_r2" in metrics:
         sentences.append("Centred dosage r²: pooled over calls, after each site's mean was taken off.")

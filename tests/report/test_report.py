@@ -597,7 +597,7 @@ def test_what_dosage_r2_is_taken_over_is_said(tables: Tables, folder: Path) -> N
     page = (folder / "report.html").read_text()
     assert (
         page.count(
-            "the mean over the 280 hidden sites of all masks that vary in the truth; 20 that do not are left out"
+            "the mean over the 280 hidden sites of all masks that vary in the truth (left out, without variation: 20)"
         )
         == 4
     )
