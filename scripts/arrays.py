@@ -1,10 +1,10 @@
 """Compare imputers on arrays over data that nothing was designed on, by the commands, and write docs/results/arrays.md.
 
-    python scripts/arrays.py freeze                      # writes the digests of the design into experiments/arrays.toml
+    python scripts/arrays.py freeze                      # writes the digests of the design into docs/results/arrays.toml
     python scripts/arrays.py score [--only eur20-1] [--work runs/arrays]
     python scripts/arrays.py write [--work runs/arrays]
 
-The design stands in experiments/arrays.toml: datasets, seeds, typed sites, and each opponent's parameters. `freeze` adds
+The design stands in docs/results/arrays.toml: datasets, seeds, typed sites, and each opponent's parameters. `freeze` adds
 digests of that file and of the source code of every imputer in it; `score` refuses to run with any other. Each dataset is a
 panel and a target of other people or animals; the target has a share of the sites, chosen at random, or all sites with single
 calls missing. `snpimpute fit` learns once from the panel, told of the target's sites in the middle of the shares, and
@@ -41,7 +41,7 @@ from snpimpute.report.markdown import table_of
 
 ROOT = Path(__file__).parents[1]
 EXTERNAL = ROOT / "experiments" / "external"
-DESIGN = ROOT / "experiments" / "arrays.toml"
+DESIGN = ROOT / "docs" / "results" / "arrays.toml"
 RESULTS = ROOT / "docs" / "results"
 OWN = "mosaic"
 RESAMPLES = 2000
@@ -335,7 +335,7 @@ def page(design: dict[str, Any], table: pd.DataFrame) -> str:
         "# Arrays over data that nothing was designed on\n",
         *about["text"].strip().splitlines(),
         "",
-        "Made by `python scripts/arrays.py`. Design, seeds and parameters: `experiments/arrays.toml`, which holds the digests of the",
+        "Made by `python scripts/arrays.py`. Design, seeds and parameters: `docs/results/arrays.toml`, which holds the digests of the",
         "code that they were frozen with. Wrong calls are counted over all hidden calls; macro-F1 is the mean over the datasets of a group.",
         f"In brackets 95% intervals ({RESAMPLES:,} resamples of samples and of blocks: contigs, or half a megabase of a single one).",
         f"“Behind” or “ahead” is said where the interval of the difference in macro-F1 excludes zero; “no worse” where it stays above −{MARGIN}.",

@@ -145,8 +145,7 @@ def write(work: Path) -> None:
         "> [What is left, until it is measured anew](../evidence.md).\n",
         "Made by `python scripts/impute_panels.py` with `snpimpute fit`, `impute` and `concordance`: a fifth of the samples are",
         "the target, of which a tenth of the sites is kept (evenly spaced, the most variable ones); the others are the panel.",
-        "Scores are those of the calls at the other sites; dosage r² is of all calls pooled, so that sites of unlike frequency give a",
-        "part of it. Fitting, in seconds that passed on two processors that had other work, holds the measuring on samples held out, in six",
+        "Scores are those of the calls at the other sites; dosage r² is that within sites, the mean over sites. Fitting, in seconds that passed on two processors that had other work, holds the measuring on samples held out, in six",
         "windows (for Beagle it is all there is); imputing is in seconds of the processor.\n",
     ]
     for name, rows in found.items():
@@ -157,9 +156,9 @@ def write(work: Path) -> None:
             f"{first['fit']['samples_fit']} samples in the panel, {imputed['n_samples']} imputed, {imputed['n_sites']} sites, "
             f"{imputed['n_new_sites']} of them imputed, {first['fit']['windows']} windows.\n",
             overall_table(rows),
-            "\nMacro-F1 / dosage r² by the true MAF:\n",
+            "\nMacro-F1 / dosage r² within sites by the true MAF:\n",
             maf_table(rows),
-            f"\n![{name}: dosage r² against MAF](impute-{name}.png)\n",
+            f"\n![{name}: dosage r² within sites against MAF](impute-{name}.png)\n",
         ]
         draw(name, rows)
     write_text(RESULTS / "impute.md", "\n".join(text).rstrip() + "\n")
@@ -170,7 +169,7 @@ def overall_table(rows: dict[str, dict]) -> str:
     columns = [
         "imputer",
         "macro-F1",
-        "dosage r²",
+        "dosage r² within sites",
         "concordance",
         "non-reference",
         "held out at fit: macro-F1",
@@ -181,11 +180,10 @@ def overall_table(rows: dict[str, dict]) -> str:
     for imputer, row in rows.items():
         overall = row["concordance"]["overall"]
         measured = next(m for m in row["measured"] if m["subset"] == "all" and m["metric"] == "f1_macro")
-        settings = ", ".join(f"{key}={value}" for key, value in row["params"].items())
-        scores = [overall[key] for key in ("f1_macro", "dosage_r2", "concordance", "non_reference_concordance")]
+        scores = [overall[key] for key in ("f1_macro", "site_dosage_r2", "concordance", "non_reference_concordance")]
         lines.append(
             [
-                f"{imputer} ({settings})" if settings else imputer,
+                _name(imputer, row),
                 *map(_score_text, scores),
                 f"{measured['value']:.3f} ({measured['low']:.3f} to {measured['high']:.3f})",
                 f"{row['fit']['seconds_fit']:.0f} s",
@@ -196,12 +194,18 @@ def overall_table(rows: dict[str, dict]) -> str:
 
 
 def maf_table(rows: dict[str, dict]) -> str:
-    """Return a table of macro-F1 and dosage r² by bins of the true MAF, a column per imputer."""
+    """Return a table of macro-F1 and dosage r² within sites by bins of the true MAF, a column per imputer."""
     lines = []
     for same in zip(*(row["concordance"]["bins"] for row in rows.values()), strict=True):
-        cells = [f"{_score_text(one['f1_macro'])} / {_score_text(one['dosage_r2'])}" for one in same]
+        cells = [f"{_score_text(one['f1_macro'])} / {_score_text(one['site_dosage_r2'])}" for one in same]
         lines.append([same[0]["maf"], f"{same[0]['calls']:,}", *cells])
-    return table_of(["MAF", "calls", *rows], lines)
+    return table_of(["MAF", "calls", *(_name(imputer, row) for imputer, row in rows.items())], lines)
+
+
+def _name(imputer: str, row: dict) -> str:
+    """Return an imputer with the parameters that differ from its defaults: `beagle (ne=1000.0)` is not `beagle`."""
+    settings = ", ".join(f"{key}={value}" for key, value in row["params"].items())
+    return f"{imputer} ({settings})" if settings else imputer
 
 
 def _score_text(value: float | None) -> str:
@@ -209,12 +213,14 @@ def _score_text(value: float | None) -> str:
 
 
 def draw(name: str, rows: dict[str, dict]) -> None:
-    """Draw dosage r² against MAF, a line per imputer."""
+    """Draw dosage r² within sites against MAF, a line per imputer."""
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for (imputer, row), colour, marker in zip(rows.items(), COLOURS, "osD^", strict=False):
         bins = pd.DataFrame(row["concordance"]["bins"])
-        axes.plot(bins["maf"], bins["dosage_r2"].astype(float), color=colour, marker=marker, label=imputer)
-    axes.set(xlabel="true minor allele frequency", ylabel="dosage r² (calls pooled)", ylim=(0, 1), title=name)
+        axes.plot(
+            bins["maf"], bins["site_dosage_r2"].astype(float), color=colour, marker=marker, label=_name(imputer, row)
+        )
+    axes.set(xlabel="true minor allele frequency", ylabel="dosage r² within sites (mean)", ylim=(0, 1), title=name)
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(RESULTS / f"impute-{name}.png", dpi=120)

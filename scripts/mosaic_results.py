@@ -378,9 +378,9 @@ def further(scores: Scores, names: list[str]) -> str:
         "of 1": ("f1_1", "all"),
         "of 2": ("f1_2", "all"),
         "of heterozygotes, rare sites": ("f1_1", "rare_minor"),
-        "dosage r², rare": ("dosage_r2", "rare_minor"),
-        "dosage r²": ("dosage_r2", "all"),
-        "IQS": ("iqs", "all"),
+        "dosage r² within sites, rare": ("site_dosage_r2", "rare_minor"),
+        "dosage r² within sites": ("site_dosage_r2", "all"),
+        "IQS": ("centred_iqs", "all"),
         "log-loss": ("log_loss", "all"),
         "calibration error": ("ece", "all"),
     }
@@ -503,9 +503,7 @@ def draw(scores: Scores, path: Path) -> None:
     groups = [(group, names) for group, names in groups if not development(group)] or groups
     labels = list(dict.fromkeys(label for _, names in groups for label in scores.shared(names)))
     labels = sorted((label for label in labels if label != FLOOR), key=lambda label: label != OWN)
-    short = {
-        label: label.removesuffix("/default").replace("human", "tuned").replace("breed", "tuned") for label in labels
-    }
+    short = {label: label.replace("/human", "/tuned").replace("/breed", "/tuned") for label in labels}
     styles = dict.fromkeys(short.values())
     styles = {name: (colour, marker) for name, colour, marker in zip(styles, COLOURS, "osD^vPX*", strict=False)}
     n_columns = min(len(groups), 2 if len(groups) < 5 else 3)

@@ -13,10 +13,11 @@ import streamlit as st
 from dashboards import reading
 from dashboards.widgets import mask_kind, page, panel, select_one, select_several, table
 from snpimpute.experiment.kept import KeptDataset, KeptScores
+from snpimpute.metrics.maf import RARE_MAF
 from snpimpute.metrics.registry import METRICS
 from snpimpute.report.charts import hide_crowding_lines, lines_of, point_of
 from snpimpute.report.rows import Rows
-from snpimpute.report.text import capital, known, plain
+from snpimpute.report.text import capital, known, listed, plain
 from snpimpute.report.tree import Line, Panel, Point, Style
 from snpimpute.tracking.reader import EmptyStoreError
 from snpimpute.tracking.runs import TrainingRun, training_tag
@@ -29,9 +30,10 @@ SUBSETS = {
     "true:rare": "rare sites, against the simulated truth",
 }
 KINDS = {"maf:": "MAF", "group:": "group", "relation:": "closest relationship to train"}
+BY_RARE = ("rare", "rare_minor")  # subsets that are scored by MAF, group and relationship too, as all calls are
 COSTS = {
-    "seconds_fit": "Seconds to fit",
     "seconds_impute": "Seconds to impute one mask",
+    "seconds_fit": "Seconds to fit",
     "seconds_tune": "Seconds of the study",
     "parameters": "Parameters (number)",
     "memory_mb": "Peak memory (MB)",
@@ -91,7 +93,7 @@ def main() -> None:
     drawn = [r.name(label) for r in results for label in wanted or labels]
     curves(results, styles, drawn, metric, subset, mechanism)
     league(results, metric, subset, (mechanism, level))
-    bins(results, styles, drawn, metric, (mechanism, level))
+    bins(results, styles, drawn, metric, subset, (mechanism, level))
     cost(results, styles, drawn, metric, subset, (mechanism, level))
 
 
@@ -238,6 +240,7 @@ def league(results: list[Results], metric: str, subset: str, at: tuple[str, floa
                     "To the best": found and found.value,
                     "From": found and found.low,
                     "To": found and found.high,
+                    "Trials": run and run.metrics.get("trials"),
                     "Verdict": plain(verdict) if METRICS[metric].compared else "–",
                     "Calls": score.n,
                     **{name: run and run.metrics.get(key) for key, name in COSTS.items()},
@@ -257,21 +260,34 @@ def league(results: list[Results], metric: str, subset: str, at: tuple[str, floa
         ranked,
         how=f"{capital(METRICS[metric].label)}, {subset_name(subset).lower() if subset in SUBSETS else subset_name(subset)}, with its 95% "
         "interval (low, high). To the best: the paired difference to the best of the same table, with its interval "
-        "(from, to); the verdict is “worse” only if the interval lies below zero. Paired differences exist for macro-F1, "
-        "F1 of genotype 1 and dosage r². A dash in other columns: the training run is no longer in the store.",
+        "(from, to); the verdict is “worse” only if the interval lies below zero. Paired differences exist for "
+        f"{listed(m.label for m in METRICS.values() if m.compared)}. A dash in other columns: the training run is no longer in the store.",
         column_config={
             **dict.fromkeys(("Score", "Low", "High"), three),
             **dict.fromkeys(("To the best", "From", "To"), signed),
             "Verdict": st.column_config.TextColumn(width="medium"),
             "Calls": whole,
+            "Trials": whole,
             "Parameters (number)": whole,
             **dict.fromkeys([name for key, name in COSTS.items() if key != "parameters"], tenth),
         },
     )
 
 
+def prefix_of(subset: str, kind: str) -> str | None:
+    """Return what the names of a subset's parts by MAF, group or relationship begin with; None if it has no parts."""
+    if subset == "rare" and kind == "maf:":  # a bin is of rare sites or of others as a whole
+        return kind
+    return {"all": kind, **{rare: f"{rare}/{kind}" for rare in BY_RARE}}.get(subset)
+
+
 def bins(
-    results: list[Results], styles: dict[str, Style], drawn: list[str], metric: str, at: tuple[str, float]
+    results: list[Results],
+    styles: dict[str, Style],
+    drawn: list[str],
+    metric: str,
+    subset: str,
+    at: tuple[str, float],
 ) -> None:
     """Draw a metric by MAF, group or relationship at one level."""
     kinds = [kind for kind in KINDS if results[0].rows.subsets(kind, "f1_macro")]
@@ -279,12 +295,20 @@ def bins(
         return
     st.subheader(f"By MAF and group at {at[1]:g}% missing", anchor=False)
     kind = select_one("By", kinds, "by", format_func=lambda k: capital(KINDS[k]))
-    names = results[0].rows.subsets(kind, "f1_macro")
+    prefix = prefix_of(subset, kind)
+    if prefix is None:
+        st.info(
+            f"{subset_name(subset)}: not scored by {KINDS[kind]}. All sites and rare sites are: choose them under Calls."
+        )
+        return
+    names = results[0].rows.subsets(prefix, "f1_macro")
+    if subset == "rare" and kind == "maf:":
+        names = [name for name in names if float(name.split("-")[0]) < RARE_MAF]
 
     def points(result: Results, label: str) -> list[Point | None]:
         return [
             point_of(
-                name, result.rows.get(label, kind + name, metric, at), result.name(label), name, METRICS[metric].label
+                name, result.rows.get(label, prefix + name, metric, at), result.name(label), name, METRICS[metric].label
             )
             for name in names
         ]
@@ -296,8 +320,10 @@ def bins(
     panel(
         "bins",
         Panel("", f"{capital(KINDS[kind])} of the test samples", y_title(metric), lines, names),
-        how="One point per imputer in each bin; bars are 95% intervals (only at the level of the headline), long if calls are few.",
-        table=points_table(lines, kind.rstrip(":")).assign(metric=metric, masks=at[0], missing_percent=at[1]),
+        how=f"{subset_name(subset)}: one point per imputer in each bin; bars are 95% intervals (only at the level of the headline), long if calls are few.",
+        table=points_table(lines, kind.rstrip(":")).assign(
+            metric=metric, calls=subset, masks=at[0], missing_percent=at[1]
+        ),
         faded=background_labels(results),
     )
 
@@ -305,9 +331,26 @@ def bins(
 def cost(
     results: list[Results], styles: dict[str, Style], drawn: list[str], metric: str, subset: str, at: tuple[str, float]
 ) -> None:
-    """Draw a metric against a cost of the training run."""
+    """Draw a metric against a cost of the training run, and beside it against the seconds to fit."""
     st.subheader("Cost against accuracy", anchor=False)
     against = select_one("Cost", list(COSTS), "cost", format_func=lambda c: COSTS[c])
+    beside = dict.fromkeys((against, "seconds_fit"))
+    for column, shown in zip(st.columns(len(beside)), beside, strict=True):
+        with column:
+            cost_figure(results, styles, drawn, metric, subset, at, shown, "cost" if shown == against else "cost-fit")
+
+
+def cost_figure(
+    results: list[Results],
+    styles: dict[str, Style],
+    drawn: list[str],
+    metric: str,
+    subset: str,
+    at: tuple[str, float],
+    against: str,
+    key: str,
+) -> None:
+    """Draw a metric against one cost."""
 
     def points(result: Results, label: str) -> list[Point | None]:
         run, score = result.runs[label], result.rows.get(label, subset, metric, at)
@@ -321,7 +364,7 @@ def cost(
         st.info("The store has no such cost of the chosen imputers.")
         return
     panel(
-        "cost",
+        key,
         Panel("", f"{COSTS[against]}, logarithmic", y_title(metric), lines, joined=False, log_x=True),
         how="Up and to the left is better: more accurate for less. Bars are 95% intervals.",
         table=points_table(lines, against).assign(metric=metric, calls=subset, masks=at[0], missing_percent=at[1]),

@@ -216,10 +216,17 @@ def fit(
         typer.echo(json.dumps({**result, "scores": json.loads(fitted.scores.to_json(orient="records"))}, indent=1))
         return
     main_scores = fitted.scores[
-        fitted.scores.subset.isin(["all", "rare"]) & fitted.scores.metric.isin(["f1_macro", "dosage_r2"])
+        fitted.scores.subset.isin(["all", "rare"]) & fitted.scores.metric.isin(["f1_macro", "site_dosage_r2"])
     ]
     if len(main_scores):
-        typer.echo(f"on the held-out samples (95% intervals)\n{main_scores.round(4).to_string(index=False)}\n")
+        typer.echo(f"on the held-out samples (95% intervals)\n{main_scores.round(4).to_string(index=False)}")
+        found = fitted.scores[fitted.scores.subset == "all"].pivot_table("value", "pattern", "metric")
+        for pattern, row in found.iterrows():
+            typer.echo(
+                f"{pattern}: dosage r² is the mean of {row.sites_varied:.0f} sites (left out, without variation in the held-out "
+                f"samples: {row.sites_constant:.0f})"
+            )
+        typer.echo("")
     typer.echo(f"model: {fitted.folder}")
     typer.echo(f"registered: {fitted.registered or 'no, because MLflow is not installed: impute with --model FOLDER'}")
 

@@ -304,8 +304,10 @@ def changed(
 
 
 def seconds_of(text: str) -> float:
-    """Return the seconds of a time given as 90, 90s, 10m or 2h; InputError if it is not a time."""
+    """Return the seconds of a time given as 90s, 10m or 2h; InputError if it is not a time or has no unit."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
     if not found or float(found[1]) == 0:
         raise InputError(f"{text!r} is not a time: give 90s, 10m or 2h")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+    if not found[2]:
+        raise InputError(f"the time {text!r} has no unit: write {found[1]}s, {found[1]}m or {found[1]}h")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from snpimpute.imputers.contract import Report
 from snpimpute.scoring.fits import MaskPolicy, fits_source, validate_in_folder
 from snpimpute.tuning.imputers import TRIALS_PER_PROCESS, tune_imputer
 from snpimpute.tuning.parameters import given_params, read_params, write_params
-from snpimpute.tuning.study import StudyResult, StudySettings, TrialOutcome, TrialRecord
+from snpimpute.tuning.study import NO_TRIAL, StudyResult, StudySettings, TrialOutcome, TrialRecord
 
 
 def study_name(dataset: PreparedDataset, row: Row, seed: int, threads: int) -> str:
@@ -60,10 +61,10 @@ def tune(settings: ExperimentSettings, folder: Path, row: Row, work: Workspace) 
             before = json.loads(kept.read_text())
             if before["budget"] == budget.model_dump(mode="json"):
                 tuned = Tuned(**before["tuned"])
-                if committed:
+                if committed and tuned.trials:
                     _write_tuned(committed, tuned, dataset, row)
                 return tuned
-        work.watch.stage(f"tune {row.label} on {dataset.name}")
+        work.watch.stage(f"tune {row.label} on {dataset.name}, % of its budget")
         cls = imputers.load(row.imputer)
         found = tune_imputer(
             name,
@@ -80,19 +81,21 @@ def tune(settings: ExperimentSettings, folder: Path, row: Row, work: Workspace) 
                 trials_per_process=TRIALS_PER_PROCESS,
             ),
             on_trial=functools.partial(_log_trial, work, dataset.name, name, row),
-            on_progress=lambda counted, wanted, best: work.watch.progress(counted, wanted),
+            on_progress=lambda percent, best: work.watch.progress(math.floor(percent), 100),
         )
+        if found.best is None:
+            work.watch.warn(f"{row.label} on {dataset.name}: {NO_TRIAL}")
         tuned = _tuned_by_study(found, name)
         about = {"imputer": row.imputer, "variant": row.variant, "dataset": dataset.name, "study": name}
-        write_params(work.studies / f"{name}.toml", found.best.params, about)
+        write_params(work.studies / f"{name}.toml", found.params, about)
         write_text(kept, json.dumps({"budget": budget.model_dump(mode="json"), "tuned": vars(tuned)}, indent=1) + "\n")
-        if committed:
+        if committed and found.best is not None:
             _write_tuned(committed, tuned, dataset, row)
         if work.tracker is not None:
             work.tracker.finish_study(
                 dataset=dataset.name,
                 study=name,
-                best=vars(found.best),
+                best=vars(found.best or found.trials[0]),
                 n_trials=len(found.trials),
                 ended_by=found.ended_by,
                 n_counted=tuned.trials,
@@ -117,10 +120,11 @@ def _log_trial(work: Workspace, dataset: str, study: str, row: Row, record: Tria
 
 def _tuned_by_study(found: StudyResult, name: str) -> Tuned:
     counted = [t for t in found.trials if t.state in ("complete", "pruned")]
+    handed_in = found.best.attributes if found.best is not None else {}
     return Tuned(
-        params=found.best.params,
-        refit_params=found.best.attributes["refit_params"],
-        levels_score=found.best.attributes["levels_score"],
+        params=found.params,
+        refit_params=handed_in.get("refit_params"),
+        levels_score=handed_in.get("levels_score"),
         trials=len(counted),
         failed=len(found.trials) - len(counted),
         seconds=sum(t.seconds for t in found.trials),

@@ -15,12 +15,13 @@ from snpimpute.impute.steps import subsets
 from snpimpute.impute.windows import WindowedModel
 from snpimpute.metrics.intervals import interval, resample, resampling_weights
 from snpimpute.metrics.scores import scores
+from snpimpute.metrics.sums import N_SUMS
 from snpimpute.tracking.runs import CHAMPION, RegisteredModel
 from snpimpute.tracking.writer import Tracker
 
 RESAMPLES = 2000
 DECIDING_METRIC = "f1_macro"  # a challenger must be better in this metric on all sites
-COMPARED = (("all", "f1_macro"), ("all", "dosage_r2"), ("rare", "f1_1"), ("rare", "dosage_r2"))
+COMPARED = (("all", "f1_macro"), ("all", "site_dosage_r2"), ("rare", "f1_1"), ("rare", "site_dosage_r2"))
 
 
 def find_model(tracker: Tracker, wanted: str | None) -> RegisteredModel:
@@ -114,6 +115,8 @@ def compare(first: WindowedModel, second: WindowedModel, seed: int = 1) -> pd.Da
     rows = []
     for file in sorted(first.folder.glob("sums-*.npy")):
         sums = [np.load(model.folder / file.name, allow_pickle=False).astype(float) for model in (first, second)]
+        if any(one.shape[-1] != N_SUMS for one in sums):
+            raise InputError("the models were measured by another version of snpimpute: fit them again")
         weights = resampling_weights(np.array(first.about["families"]), sums[0].shape[1], RESAMPLES, seed)
         for i, subset in enumerate(subsets(np.zeros(1))):
             points = [scores(one[:, :, i].sum(axis=(0, 1))) for one in sums]

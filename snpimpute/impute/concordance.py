@@ -28,13 +28,15 @@ from snpimpute.io.stream import GENOTYPE_SUFFIXES, streamed
 from snpimpute.io.vcf import QUALITY_KEYS
 from snpimpute.metrics.maf import maf_bin, maf_bin_names
 from snpimpute.metrics.scores import centred_sums, correlation, non_reference_concordance, scores
-from snpimpute.metrics.sums import N_SUMS, confusion, site_sums, with_hard_calls_of
+from snpimpute.metrics.sums import N_SUMS, confusion, genotype_shares, site_sums, with_hard_calls_of
 
 CALLS_PER_BLOCK = 50_000
 QUALITY_THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 WANTED_R2 = (0.8, 0.9, 0.95)  # wanted mean true r² of the kept sites; for each the lowest threshold is reported
 FIELDS = ["GT", "DS", "GP", *(f"INFO/{key}" for key in QUALITY_KEYS)]
-BESIDE = ("f1_macro", "dosage_r2", "iqs")  # metrics that are reported beside the concordances
+BESIDE = ("f1_macro", "site_dosage_r2", "centred_dosage_r2", "centred_iqs")  # metrics beside the concordances
+OF_GROUP = ("f1_macro", "centred_dosage_r2", "centred_iqs")  # those that are known of a group of samples
+OF_SAMPLE = ("f1_macro", "centred_iqs")
 GOOD_R2 = 0.8
 NOT_TYPED = (
     "without --typed, calls that were known before imputation are scored as well: every score looks better than it is"
@@ -46,19 +48,22 @@ class Concordance:
     """Result of the comparison; scores cover the calls that are not typed and are known in both files.
 
     The scores: `concordance` (share of right calls), `non_reference_concordance` (without the calls that are 0 in both),
-    `f1_macro`, `dosage_r2` (pooled over calls), `iqs`; see metrics.scores. NaN if there is nothing to score.
+    `f1_macro`, `site_dosage_r2` (mean over sites of r² within the site), `centred_dosage_r2` (pooled over calls, less the site's
+    mean), `centred_iqs`; see metrics.registry. NaN if there is nothing to score.
 
     Attributes:
         truth, imputed: names of the two files.
         fields: fields of the imputed file that were used: "GT", "GT, DS", …
         counts: records and calls, scored and not scored; see docs/check.md.
-        overall: score → value, also `site_dosage_r2` (mean over sites) and `correlation` (mean over samples).
+        overall: score → value, also `correlation` (mean over samples).
         typed: `calls` and `concordance` of the typed calls; empty without `--typed`.
-        samples: a row per sample: `sample`, `group` (if known), `calls`, the scores, `correlation` (of truth and
-            dosage, both minus twice the allele frequency in the truth).
-        sites: a row per site: contig, pos, id, ref, alt, `maf` (in the truth), `calls`, the scores, `quality` (DR2).
-        bins: a row per MAF bin of the truth: `maf`, `sites`, `calls`, the scores, `site_dosage_r2`.
-        groups: a row per group of the sample table: `group`, `samples`, `calls`, the scores, `correlation`.
+        samples: a row per sample: `sample`, `group` (if known), `calls`, the scores without dosage r², `correlation` (of truth
+            and dosage, both minus twice the allele frequency in the truth).
+        sites: a row per site: contig, pos, id, ref, alt, `maf` (in the truth), `calls`, the concordances, `f1_macro`,
+            `dosage_r2` and `iqs` (within the site), `quality` (DR2).
+        bins: a row per MAF bin of the truth: `maf`, `sites`, `calls`, the scores.
+        groups: a row per group of the sample table: `group`, `samples`, `calls`, the scores without `site_dosage_r2`,
+            `correlation`.
         quality: agreement of DR2 with the true r² per site: `sites` (with both), `correlation`, `bias` (mean of DR2
             minus true r²), `rmse`; empty if the file has no DR2.
         thresholds: a row per lowest accepted DR2: `at_least`, `sites`, `share` (of the sites), `site_dosage_r2` (mean
@@ -234,9 +239,10 @@ class _Comparison:
             self._typed_confusion += confusion(np.where(is_typed, hard, np.int8(MISSING)), calls)
             hard[is_typed | is_half] = MISSING
             soft[is_typed | is_half] = MISSING
-        sums = site_sums(soft, posterior, calls, dosage)
+        shares = genotype_shares(all_truth)
+        sums = site_sums(soft, posterior, calls, dosage, shares=shares)
         if not np.array_equal(hard, soft):
-            sums = with_hard_calls_of(sums, site_sums(hard, posterior, calls, dosage))
+            sums = with_hard_calls_of(sums, site_sums(hard, posterior, calls, dosage, shares=shares))
         by_site = sums.sum(axis=0, dtype=np.float64)
         self._by_sample += sums.sum(axis=1, dtype=np.float64)
         known = all_truth != MISSING
@@ -253,7 +259,7 @@ class _Comparison:
         quality = [pair.imputed.quality for pair in pairs]
         self._fields |= {f"INFO/{pair.imputed.quality_key}" for pair in pairs if pair.imputed.quality_key}
         n_scored = (np.maximum(hard, soft) != MISSING).sum(axis=0)
-        numbers = [maf, place, (hard != MISSING).sum(axis=0), n_scored, *_scores(by_site).values(), quality]
+        numbers = [maf, place, (hard != MISSING).sum(axis=0), n_scored, *_site_scores(by_site).values(), quality]
         self._numbers.append(np.array(numbers, dtype=np.float64))
 
     def _imputed_values(
@@ -312,10 +318,11 @@ class _Comparison:
         numbers = np.concatenate(self._numbers, axis=1)
         sites = pd.DataFrame(self._rows, columns=["contig", "id", "ref", "alt"])
         sites.insert(1, "pos", np.array(self._pos, dtype=np.int64))
-        names = ["maf", "bin", "calls", "scored", *_scores(np.zeros(N_SUMS)), "quality"]
+        names = ["maf", "bin", "calls", "scored", *_site_scores(np.zeros(N_SUMS)), "quality"]
         sites = sites.assign(**dict(zip(names, numbers, strict=True)))
         sites = sites.astype({"calls": np.int64, "scored": np.int64})
-        samples = pd.DataFrame({"sample": self.names, "calls": _calls(self._by_sample), **_scores(self._by_sample)})
+        samples = pd.DataFrame({"sample": self.names, "calls": _calls(self._by_sample)})
+        samples = samples.assign(**_scores(self._by_sample, OF_SAMPLE))
         samples["correlation"] = correlation(self._centred)
         if phase := self._switches.total():
             samples["switch_error"] = self._switches.rates()
@@ -327,7 +334,7 @@ class _Comparison:
             groups = self._groups(of_sample)
         total = self._by_sample.sum(axis=0)
         overall = {name: float(value) for name, value in _scores(total).items()}
-        overall |= {"site_dosage_r2": _mean(sites.dosage_r2), "correlation": _mean(samples.correlation)}
+        overall["correlation"] = _mean(samples.correlation)
         quality, thresholds, filters = _judge_quality(sites)
         typed = {}
         if self._typed is not None:
@@ -336,6 +343,8 @@ class _Comparison:
         counts = {
             "sites": len(sites),
             "sites_scored": int((sites.scored > 0).sum()),
+            "sites_varied": int(np.nan_to_num(scores(total)["sites_varied"])),
+            "sites_constant": int(np.nan_to_num(scores(total)["sites_constant"])),
             "samples": len(self.names),
             "samples_only_in_truth": len(self._truth.names) - len(self.names),
             "samples_only_in_imputed": len(self._imputed.names) - len(self.names),
@@ -372,7 +381,6 @@ class _Comparison:
         )
         per_site = sites[sites.scored > 0].groupby("bin")
         bins["sites"] = per_site.size().reindex(bins.index, fill_value=0)
-        bins["site_dosage_r2"] = per_site.dosage_r2.mean().reindex(bins.index)
         return bins[bins.sites > 0].reset_index(drop=True)
 
     def _groups(self, of_sample: pd.Series) -> pd.DataFrame:
@@ -381,7 +389,7 @@ class _Comparison:
             members = (of_sample == group).to_numpy()
             sums = self._by_sample[members].sum(axis=0)
             mean = _mean(pd.Series(correlation(self._centred[members])))
-            found = {name: float(value) for name, value in _scores(sums).items()}
+            found = {name: float(value) for name, value in _scores(sums, OF_GROUP).items()}
             rows.append(
                 {
                     "group": group,
@@ -399,14 +407,21 @@ def _turned(calls: np.ndarray, turn: bool) -> np.ndarray:
     return np.where(calls != MISSING, 2 - calls, calls).astype(np.int8) if turn else calls
 
 
-def _scores(sums: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the scores of `Concordance` from sums of `site_sums`."""
+def _scores(sums: np.ndarray, beside: Sequence[str] = BESIDE) -> dict[str, np.ndarray]:
+    """Return the concordances and the metrics `beside` them from sums of `site_sums`."""
     found = scores(sums)
     return {
         "concordance": found["f1_micro"],
         "non_reference_concordance": non_reference_concordance(sums),
-        **{name: found[name] for name in BESIDE},
+        **{name: found[name] for name in beside},
     }
+
+
+def _site_scores(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the scores of `Concordance.sites` from sums by site."""
+    found = _scores(sums)
+    kept = {name: found[name] for name in ("concordance", "non_reference_concordance", "f1_macro")}
+    return {**kept, "dosage_r2": found["site_dosage_r2"], "iqs": found["centred_iqs"]}
 
 
 def _calls(sums: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import re
 import shutil
 import time
@@ -53,11 +54,11 @@ from snpimpute.io.spool import spool_genotypes, spooled_records
 from snpimpute.io.stream import GENOTYPE_SUFFIXES, files_of
 from snpimpute.metrics.intervals import interval, resample, resampling_weights
 from snpimpute.metrics.registry import METRICS
-from snpimpute.metrics.scores import scores
+from snpimpute.metrics.scores import SITE_COUNTS, scores
 from snpimpute.tracking.runs import PANEL_VARIANT, Training
 from snpimpute.tuning.imputers import TRIALS_PER_PROCESS, tune_imputer
 from snpimpute.tuning.parameters import read_params, write_params
-from snpimpute.tuning.study import StudySettings, TrialOutcome
+from snpimpute.tuning.study import NO_TRIAL, StudySettings, TrialOutcome
 
 if TYPE_CHECKING:
     from snpimpute.tracking.writer import Tracker
@@ -212,7 +213,7 @@ def _fit(
 
     if settings.trials and cls.tunable():
         judged_in = _spread_windows(len(windows), TUNING_WINDOWS)
-        watch.stage(f"tune {settings.imputer} in {len(judged_in)} windows")
+        watch.stage(f"tune {settings.imputer} in {len(judged_in)} windows, % of its budget")
         plan["params"] = _tune(settings, cls, plan["params"], home, judged_in, watch)
         write_text(home / "plan.json", json.dumps(plan) + "\n")
     watch.stage(f"measure {settings.imputer} in {len(pilots)} of {len(windows)} windows")
@@ -313,13 +314,15 @@ def _tune(
             storage=str(home / "study.journal"),
             trials_per_process=TRIALS_PER_PROCESS,
         ),
-        on_progress=lambda counted, wanted, best: watch.progress(counted, wanted),
+        on_progress=lambda percent, best: watch.progress(math.floor(percent), 100),
     )
+    if found.best is None:
+        watch.warn(NO_TRIAL)
     about = {
         "found": f"by the study of {settings.name}, {numbered(len(found.trials), 'trial')}, ended by {found.ended_by}"
     }
-    write_params(home / "study.toml", found.best.params, about)
-    return {**found.best.params, **params}
+    write_params(home / "study.toml", found.params, about)
+    return {**found.params, **params}
 
 
 def _evaluate_trial(home: Path, numbers: list[int], params: dict[str, Any], report: Report) -> TrialOutcome:
@@ -397,7 +400,7 @@ def _scores(
 ) -> pd.DataFrame:
     """Return the scores on the held-out samples over all measured windows.
 
-    Columns pattern, subset, metric, value, low, high, n. The 95% bootstrap intervals resample samples (families, if
+    Columns pattern, subset, metric, value, low, high, n; also the counts of SITE_COUNTS, without interval. The 95% bootstrap intervals resample samples (families, if
     known) and windows together.
     """
     columns = ["pattern", "subset", "metric", "value", "low", "high", "n"]
@@ -417,6 +420,8 @@ def _scores(
             for metric in METRICS:
                 low, high = interval(drawn[metric])
                 rows.append((pattern, subset, metric, float(point[metric]), low, high, n))
+            for counted in SITE_COUNTS:
+                rows.append((pattern, subset, counted, float(point[counted]), np.nan, np.nan, n))
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -441,7 +446,7 @@ def _register(settings: FitSettings, home: Path, model: WindowedModel, measured:
     metrics = {"val_f1_macro": float(first["value"].iloc[0])} if len(first) else {}  # MLflow draws the first one
     metrics |= {key: float(about[key]) for key in kept if about[key] is not None}
     for row in measured.itertuples():
-        if row.subset in ("all", "rare") and np.isfinite(row.value):
+        if row.subset in ("all", "rare") and row.metric in METRICS and np.isfinite(row.value):
             metrics[f"{row.pattern}_{'' if row.subset == 'all' else 'rare_'}{row.metric}"] = float(row.value)
     example = pd.DataFrame(np.full((1, len(model.sites)), -1), index=["sample"], columns=site_keys(model.sites))
     run_id = tracker.log_training(

@@ -23,10 +23,10 @@ from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.impute.likelihoods import likelihoods_at
 from snpimpute.impute.phased import phase_file, save_window_phase
 from snpimpute.impute.windows import Window, WindowedModel, owned_by, window_posterior
-from snpimpute.imputers.contract import Report, Validation
+from snpimpute.imputers.contract import Report, Validation, is_late
 from snpimpute.io.spool import spooled
 from snpimpute.metrics.maf import RARE_MAF, maf_subsets
-from snpimpute.metrics.sums import N_SUMS, site_sums
+from snpimpute.metrics.sums import N_SUMS, genotype_shares, site_sums
 
 # Windows per process: a start costs seconds, and Keras never frees a network's memory, most of all that of a fitted one.
 WINDOWS_FITTED = 4
@@ -88,7 +88,7 @@ def measure_windows(home: str, numbers: list[int]) -> None:
             started = time.monotonic()
             posterior = imputer.posterior(target.hide(hidden_calls))
             seconds.append(time.monotonic() - started)
-            sums[name] = _sums_by_subset(truth, posterior, maf)
+            sums[name] = _sums_by_subset(truth, posterior, maf, genotype_shares(target.calls))
         about = {"params": imputer.refit_params().model_dump(mode="json"), "seconds": float(np.mean(seconds))}
         file = measured_file(place, number)
         write_text(file.with_suffix(".json"), json.dumps(about) + "\n")
@@ -135,6 +135,20 @@ def measured_content(home: Path, numbers: list[int]) -> dict[str, str]:
     return {"samples": digest(of_samples), "sites": digest(sites), "hidden": hidden.hexdigest()}
 
 
+class _Silent:
+    """Report that keeps the scores to itself, and is late when another is."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+
+    def __call__(self, step: int, score: float) -> None:
+        """Tell nobody."""
+
+    @property
+    def late(self) -> bool:
+        return is_late(self._report)
+
+
 def score_in_windows(home: Path, numbers: list[int], params: dict[str, Any], report: Report) -> float:
     """Return the mean validation macro-F1 of the imputers of some windows.
 
@@ -144,7 +158,8 @@ def score_in_windows(home: Path, numbers: list[int], params: dict[str, Any], rep
         home: folder of the fit.
         numbers: numbers of the windows.
         params: table of the imputer's parameters.
-        report: receives the scores of each epoch in the first of these windows; a study can end a poor trial by it.
+        report: receives the scores of each epoch in the first of these windows; a study can end a poor trial by it. Once it
+            is late, the window at hand is the last one.
     """
     plan = _read_plan(str(home))
     panel = spooled(home / "panel")
@@ -152,12 +167,15 @@ def score_in_windows(home: Path, numbers: list[int], params: dict[str, Any], rep
     cls = imputers.load(plan["imputer"])
     scores: list[float] = []
     for number in numbers:
+        if scores and is_late(report):
+            break
         window = Window(*plan["windows"][number])
         learned_from, validation = _split_validation(
             home, plan, panel.take_sites(window.sites).take_samples(~held), number
         )
         imputer = cls(cls.parse_params(params), seed=plan["seed"])
-        imputer.fit(learned_from, validation, _training_mask(home, plan, window), None if scores else report)
+        heard = _Silent(report) if scores else report
+        imputer.fit(learned_from, validation, _training_mask(home, plan, window), heard)
         scores.append(validation.score(imputer.posterior))
     return float(np.mean(scores))
 
@@ -218,12 +236,15 @@ def subsets(maf: np.ndarray) -> dict[str, np.ndarray]:
     return {"all": np.ones(len(maf), dtype=bool), "rare": maf < RARE_MAF, **maf_subsets(maf)}
 
 
-def _sums_by_subset(truth: np.ndarray, posterior: np.ndarray, maf: np.ndarray) -> np.ndarray:
-    """Return float64 (n_samples, n_subsets, N_SUMS): sums of scores at the calls whose truth is not -1."""
+def _sums_by_subset(truth: np.ndarray, posterior: np.ndarray, maf: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return float64 (n_samples, n_subsets, N_SUMS): sums of scores at the calls whose truth is not -1.
+
+    `shares` are the genotypes' at each site among all true calls of these samples (see metrics.sums).
+    """
     out = np.zeros((len(truth), len(subsets(maf)), N_SUMS))
     for at in range(0, truth.shape[1], 50):
         part = slice(at, at + 50)
-        sums = site_sums(truth[:, part], posterior[:, part].astype(np.float64))
+        sums = site_sums(truth[:, part], posterior[:, part].astype(np.float64), shares=shares[part])
         for i, within in enumerate(subsets(maf[part]).values()):
             out[:, i] += sums[:, within].sum(axis=1, dtype=np.float64)
     return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from abc import abstractmethod
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
@@ -107,7 +108,7 @@ class KerasImputer(NetworkImputer):
         optimizer.build(self._model.trainable_variables)
         self._step = training_step(self._model, optimizer, class_weights, self.fused_update)
 
-    def _train_epoch(self, batches: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    def _train_epoch(self, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
         for calls, hidden in batches:
             self._step(*self.training_batch(calls, hidden))
 

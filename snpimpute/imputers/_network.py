@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy.optimize import minimize
 from snpimpute.dataset.scenarios import at_hidden
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
-from snpimpute.imputers.contract import Imputer, Params, Report, Trial, Validation, Variant
+from snpimpute.imputers.contract import Imputer, Params, Report, Trial, Validation, Variant, is_late
 
 ClassWeights = Literal["none", "sqrt", "inverse"]
 Calibration = tuple[float, float, float, float]  # temperature, then the numbers added to the log-posterior of 0, 1, 2
@@ -57,7 +58,7 @@ class NetworkImputer(Imputer):
         """
 
     @abstractmethod
-    def _train_epoch(self, batches: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    def _train_epoch(self, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
         """Train for one epoch; the loss is taken at calls that are hidden and known.
 
         Args:
@@ -97,15 +98,18 @@ class NetworkImputer(Imputer):
             for rows in np.array_split(order, n_batches):
                 hidden = mask.draw_random(len(rows), panel.n_sites, rng) if fixed is None else fixed[rows]
                 batches.append((panel.calls[rows], hidden))
-            self._train_epoch(batches)
+            self._train_epoch(itertools.takewhile(lambda _: not is_late(report), batches))
             if validation is None:
                 continue
+            late = is_late(report)
+            if late and best_weights is not None:  # scoring takes time too, and no more of it is left than is needed
+                break
             score = validation.score(lambda target: self._log_posterior(target.calls))
             if score > best_score:
                 best_score, best_epoch, best_weights = score, epoch, self._get_weights()
             if report is not None:
                 report(epoch, score)
-            if epoch - best_epoch >= p.patience:
+            if late or epoch - best_epoch >= p.patience:
                 break
         self._stop_after, self._calibration = p.stop_after, p.calibration
         if validation is not None:

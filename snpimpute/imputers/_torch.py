@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from abc import abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -74,7 +75,7 @@ class TorchImputer(NetworkImputer):
             self._optimizer, p.learning_rate, total_steps=p.epochs * steps_per_epoch, pct_start=p.warm_up
         )
 
-    def _train_epoch(self, batches: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    def _train_epoch(self, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
         self._model.train()
         for calls, hidden in batches:
             self._step(calls, hidden)

@@ -33,6 +33,11 @@ MIN_SEEN = 2  # a sample with fewer observed sites gets the panel's genotype fre
 Report = Callable[[int, float], None]  # called as report(step, score)
 
 
+def is_late(report: Report | None) -> bool:
+    """Return whether the time of the study that a report goes to is used up: the fit should end with what it has learned."""
+    return getattr(report, "late", False)
+
+
 class Params(BaseModel):
     """Parameters of an imputer: frozen, unknown names refused.
 
@@ -229,7 +234,8 @@ class Imputer(ABC):
                 sites without samples.
             validation: held-out samples, for early stopping and calibration; None in the final fit on all samples.
             mask: calls hidden from a network while it learns; None = random masks.
-            report: called as report(step, score) after each epoch with validation; may raise to stop the fit.
+            report: called as report(step, score) after each epoch with validation; may raise to stop the fit. Once `is_late`
+                says so of it, a fit that learns in epochs ends after the batch, with the best epoch until then.
 
         Raises:
             InputError: the panel has no samples, and the imputer needs them.

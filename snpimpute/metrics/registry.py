@@ -59,18 +59,25 @@ def _f1_of(genotype: int) -> Metric:
     )
 
 
-def _dosage_r2(sums: Sums) -> np.ndarray:
-    """Return the squared correlation of dosage and true genotype; NaN without variation."""
+def _site_dosage_r2(sums: Sums) -> np.ndarray:
+    """Return the mean over sites of r² within the site; NaN if no site varies in the truth."""
+    return np.where(sums.varied > 0, sums.r2 / sums.varied, np.nan)
+
+
+def _centred_dosage_r2(sums: Sums) -> np.ndarray:
+    """Return r² of dosage and true genotype, both less their site's mean; NaN if the truth does not vary, 0 if dosages do not."""
     covariance = sums.n_soft * sums.dt - sums.d * sums.t
-    spread = (sums.n_soft * sums.d2 - sums.d**2) * (sums.n_soft * sums.t2 - sums.t**2)
-    return np.where(spread > 1e-9, covariance**2 / spread, np.nan)
+    of_truth, of_dosage = sums.n_soft * sums.t2 - sums.t**2, sums.n_soft * sums.d2 - sums.d**2
+    r2 = np.where(of_dosage > 1e-9, covariance**2 / (of_truth * of_dosage), 0.0)
+    return np.where(of_truth > 1e-9, r2, np.nan)
 
 
-def _iqs(sums: Sums) -> np.ndarray:
-    """Return the imputation quality score (Lin et al. 2010); NaN where chance agreement is complete."""
-    observed = np.trace(sums.soft, axis1=-2, axis2=-1) / sums.n_soft
-    chance = (sums.soft.sum(axis=-1) * sums.soft.sum(axis=-2)).sum(axis=-1) / sums.n_soft**2
-    return np.where(1 - chance > 1e-9, (observed - chance) / (1 - chance), np.nan)
+def _centred_iqs(sums: Sums) -> np.ndarray:
+    """Return the imputation quality score, chance agreement taken site by site; NaN where it is complete."""
+    observed = np.trace(sums.soft, axis1=-2, axis2=-1)
+    return np.where(
+        sums.n_soft - sums.chance > 1e-4 * sums.n_soft, (observed - sums.chance) / (sums.n_soft - sums.chance), np.nan
+    )
 
 
 def _calibration_error(sums: Sums) -> np.ndarray:
@@ -103,26 +110,46 @@ _ALL = (
     ),
     *(_f1_of(genotype) for genotype in (0, 1, 2)),
     Metric(
-        "dosage_r2",
-        "dosage r²",
+        "site_dosage_r2",
+        "dosage r² within sites",
         (0, 1),
         higher_is_better=True,
         needs_posterior=False,
         compared=True,
         of_calls=False,
-        compute=_dosage_r2,
-        meaning="Squared correlation of dosage and true genotype, pooled over calls; not defined without variation.",
+        compute=_site_dosage_r2,
+        meaning=(
+            "Squared correlation of dosage and true genotype within each site, the mean over sites. Sites that do not vary in the "
+            "truth are left out; where dosages do not vary it is 0. Not defined where single calls are hidden."
+        ),
     ),
     Metric(
-        "iqs",
+        "centred_dosage_r2",
+        "centred dosage r²",
+        (0, 1),
+        higher_is_better=True,
+        needs_posterior=False,
+        compared=True,
+        of_calls=False,
+        compute=_centred_dosage_r2,
+        meaning=(
+            "Squared correlation of dosage and true genotype, pooled over calls after the mean of the truth at the site was taken "
+            "off both: a difference between sites counts for nothing."
+        ),
+    ),
+    Metric(
+        "centred_iqs",
         "IQS",
         (None, 1),
         higher_is_better=True,
         needs_posterior=False,
         compared=False,
         of_calls=False,
-        compute=_iqs,
-        meaning="Imputation quality score: agreement of posterior and truth beyond chance (Lin et al. 2010).",
+        compute=_centred_iqs,
+        meaning=(
+            "Imputation quality score: agreement of posterior and truth beyond chance (Lin et al. 2010), pooled over calls; chance "
+            "goes by the genotype frequencies of each site."
+        ),
     ),
     Metric(
         "log_loss",

@@ -8,6 +8,11 @@ from snpimpute.genotypes.matrix import MISSING
 from snpimpute.metrics.registry import METRICS, f1_per_genotype
 from snpimpute.metrics.sums import LABELS, Sums, confusion
 
+SITE_COUNTS = (
+    "sites_varied",
+    "sites_constant",
+)  # sites whose r² is averaged; those left out, where the truth does not vary
+
 
 def f1_macro(truth: np.ndarray, calls: np.ndarray) -> float:
     """Return the mean of the F1 of genotypes 0, 1 and 2; a genotype that is neither true nor called counts as 0.
@@ -26,7 +31,8 @@ def scores(sums: np.ndarray) -> dict[str, np.ndarray]:
         sums: float (..., N_SUMS).
 
     Returns:
-        metric → float64 (...), NaN without calls: those in METRICS, and the counts `wrong` and `truth_0|1|2`.
+        metric → float64 (...), NaN without calls: those in METRICS, and the counts `wrong`, `truth_0|1|2`, and of the sites
+        whose r² is averaged `sites_varied`, of those left out since all true genotypes are alike `sites_constant`.
     """
     named = Sums.of(sums)
     n, n_soft = named.n, named.n_soft
@@ -35,6 +41,7 @@ def scores(sums: np.ndarray) -> dict[str, np.ndarray]:
     result["wrong"] = n - named.right
     for genotype in LABELS:
         result[f"truth_{genotype}"] = named.hard.sum(axis=-1)[..., genotype]
+    result |= dict(zip(SITE_COUNTS, (np.rint(named.varied), np.rint(named.constant)), strict=True))
     soft = {key for key, metric in METRICS.items() if not metric.of_calls}
     return {metric: np.where((n_soft if metric in soft else n) > 0, value, np.nan) for metric, value in result.items()}
 

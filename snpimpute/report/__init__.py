@@ -69,6 +69,7 @@ def comparison_table(scores: pd.DataFrame, context: ReportContext, dataset: str)
                 "imputer": label,
                 **{metric: number(rows.value(label, "all", metric)) for metric in F1_METRICS},
                 "95% interval (macro)": interval(rows.get(label, "all", "f1_macro")) or ABSENT,
+                "trials": count(about.get("trials")),
                 "verdict": verdict_or_failure(rows, label, verdict),
                 "rare f1_1": number(rows.value(label, "rare_minor", "f1_1")),
                 "parameters": count(about.get("parameters")),

@@ -18,7 +18,7 @@ from snpimpute.report.tree import COLOURS, Block, Figure, Folded, Line, Panel, P
 
 FAR_BELOW = 0.75  # an imputer that stays below this share of the best one's lowest score is hidden at first
 MANY_LINES = 8  # with more lines, only the best variant of each imputer is shown at first
-BY_GROUP = ("f1_macro", "f1_1", "dosage_r2")  # metrics that are drawn by allele frequency and group
+BY_GROUP = ("f1_macro", "f1_1")  # metrics that are drawn by allele frequency and group, beside dosage r²
 N_SHOWN = 2  # number of imputers shown at first if each has hundreds of points
 
 
@@ -64,7 +64,7 @@ def robustness(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Sec
 def by_group(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Section:
     """Return the section of scores by minor allele frequency and by group of samples."""
     options: dict[str, list[Block]] = {}
-    for metric in BY_GROUP:
+    for metric in (*BY_GROUP, rows.dosage_r2):
         name = METRICS[metric].label
         panels = []
         for prefix, title, x_title in (

@@ -12,7 +12,7 @@ import pandas as pd
 
 from snpimpute import __version__
 from snpimpute.base.files import write_text
-from snpimpute.impute.concordance import BESIDE, GOOD_R2, Concordance
+from snpimpute.impute.concordance import BESIDE, GOOD_R2, OF_GROUP, OF_SAMPLE, Concordance
 from snpimpute.metrics.registry import METRICS
 from snpimpute.report.html import page_as_html
 from snpimpute.report.text import capital, count, known, number
@@ -22,12 +22,11 @@ TABLES = ("samples", "sites", "bins", "groups", "thresholds")
 FILES = ("concordance.html", "concordance.json", *(f"{name}.tsv" for name in TABLES))  # of a report, the page first
 MAX_POINTS = 4000  # most points of a figure; of more, a random sample is drawn
 MAX_ROWS = 25  # most rows of a table; the files beside the page have all
-SCORES = {
-    "concordance": "Concordance",
-    "non_reference_concordance": "Non-reference concordance",
-    **{key: capital(METRICS[key].label) for key in BESIDE},
-}
-SITE_R2 = "Dosage r², mean of sites"
+CONCORDANCES = {"concordance": "Concordance", "non_reference_concordance": "Non-reference concordance"}
+SCORES, GROUP_SCORES, SAMPLE_SCORES = (
+    CONCORDANCES | {key: capital(METRICS[key].label) for key in keys} for keys in (BESIDE, OF_GROUP, OF_SAMPLE)
+)
+SITE_SCORES = CONCORDANCES | {"f1_macro": capital(METRICS["f1_macro"].label), "dosage_r2": "Dosage r²", "iqs": "IQS"}
 CORRELATION = "Centred correlation, mean of samples"
 
 
@@ -91,9 +90,11 @@ def summary(found: Concordance) -> list[str]:
     lines = [
         f"{scored} ({found.fields})",
         f"concordance {number(overall['concordance'])}, non-reference {number(overall['non_reference_concordance'])}, "
-        f"macro-F1 {number(overall['f1_macro'])}, dosage r² {number(overall['dosage_r2'])} "
-        f"(mean of sites {number(overall['site_dosage_r2'])}), IQS {number(overall['iqs'])}, "
+        f"macro-F1 {number(overall['f1_macro'])}, dosage r² within sites {number(overall['site_dosage_r2'])} "
+        f"(pooled, centred by site {number(overall['centred_dosage_r2'])}), IQS {number(overall['centred_iqs'])}, "
         f"centred correlation {number(overall['correlation'])}",
+        f"dosage r² within sites is the mean of {counts['sites_varied']:,} sites (left out, without variation in the truth: "
+        f"{counts['sites_constant']:,})",
     ]
     if not counts["sites_scored"]:
         lines = ["no call is scored: none that is known in both files was imputed"]
@@ -141,14 +142,13 @@ def summary(found: Concordance) -> list[str]:
 
 def bins_as_text(found: Concordance) -> str:
     """Return the table of MAF bins as text for the terminal."""
-    columns = [*SCORES, "site_dosage_r2"]
-    table = found.bins.assign(**{name: found.bins[name].map(number) for name in columns})
+    table = found.bins.assign(**{name: found.bins[name].map(number) for name in SCORES})
     return table.to_string(index=False)
 
 
 def _page(found: Concordance, files: list[str]) -> Page:
     facts = {name: number(found.overall[score]) for score, name in SCORES.items()}
-    facts |= {SITE_R2: number(found.overall["site_dosage_r2"]), CORRELATION: number(found.overall["correlation"])}
+    facts[CORRELATION] = number(found.overall["correlation"])
     sections = [
         Section("maf", "By minor allele frequency", _by_maf(found)),
         Section("groups", "By group", _by_group(found)),
@@ -171,7 +171,7 @@ def _by_maf(found: Concordance) -> list[Block]:
     names = [name.replace("-", "–") for name in found.bins.maf]
     ticks = [f"{name}\n{count(n)} sites" for name, n in zip(names, found.bins.sites, strict=True)]
     lines = []
-    for i, (score, label) in enumerate((SCORES | {"site_dosage_r2": SITE_R2}).items()):
+    for i, (score, label) in enumerate(SCORES.items()):
         points = [
             Point(tick, value, np.nan, np.nan, f"{label}\nMAF {name}: {number(value)}")
             for tick, name, value in zip(ticks, names, found.bins[score], strict=True)
@@ -182,9 +182,9 @@ def _by_maf(found: Concordance) -> list[Block]:
     how = "At low frequency nearly all calls are 0, so concordance is high with any imputer: look at the other scores."
     panel = Panel("", "Minor allele frequency in the truth", "Score", lines, ticks)
     figure = Figure("maf-figure", "", "Scores by minor allele frequency", how, [panel])
-    columns = ["MAF", "Sites", "Calls", *SCORES.values(), SITE_R2]
+    columns = ["MAF", "Sites", "Calls", *SCORES.values()]
     rows = [
-        [Cell(name), Cell(count(row["sites"])), Cell(count(row["calls"])), *_cells(row, [*SCORES, "site_dosage_r2"])]
+        [Cell(name), Cell(count(row["sites"])), Cell(count(row["calls"])), *_cells(row, [*SCORES])]
         for name, row in zip(names, found.bins.to_dict(orient="records"), strict=True)
     ]
     return [figure, Table("Scores by minor allele frequency", columns, rows)]
@@ -198,11 +198,11 @@ def _by_group(found: Concordance) -> list[Block]:
             Cell(row["group"] or "no group"),
             Cell(count(row["samples"])),
             Cell(count(row["calls"])),
-            *_cells(row, [*SCORES, "correlation"]),
+            *_cells(row, [*GROUP_SCORES, "correlation"]),
         ]
         for row in found.groups.to_dict(orient="records")
     ]
-    return [Table("Scores by group", ["Group", "Samples", "Calls", *SCORES.values(), CORRELATION], rows)]
+    return [Table("Scores by group", ["Group", "Samples", "Calls", *GROUP_SCORES.values(), CORRELATION], rows)]
 
 
 def _quality(found: Concordance) -> list[Block]:
@@ -248,22 +248,22 @@ def _quality(found: Concordance) -> list[Block]:
 def _samples(found: Concordance) -> Table:
     lowest = found.samples.sort_values("correlation").head(MAX_ROWS)
     rows = [
-        [Cell(row["sample"]), Cell(count(row["calls"])), *_cells(row, [*SCORES, "correlation"])]
+        [Cell(row["sample"]), Cell(count(row["calls"])), *_cells(row, [*SAMPLE_SCORES, "correlation"])]
         for row in lowest.to_dict(orient="records")
     ]
-    columns = ["Sample", "Calls", *SCORES.values(), "Centred correlation"]
+    columns = ["Sample", "Calls", *SAMPLE_SCORES.values(), "Centred correlation"]
     return Table(f"Lowest centred correlations, {len(found.samples):,} samples", columns, rows)
 
 
 def _sites(found: Concordance) -> Table:
     lowest = found.sites[found.sites.calls > 0].sort_values("dosage_r2").head(MAX_ROWS)
     rows = [
-        [Cell(f"{row['contig']}:{row['pos']}"), Cell(f"{row['ref']}/{row['alt']}"), *_cells(row, ["maf"]), Cell(count(row["calls"])), *_cells(row, [*SCORES, "quality"])]
+        [Cell(f"{row['contig']}:{row['pos']}"), Cell(f"{row['ref']}/{row['alt']}"), *_cells(row, ["maf"]), Cell(count(row["calls"])), *_cells(row, [*SITE_SCORES, "quality"])]
         for row in lowest.to_dict(orient="records")
     ]  # fmt: skip
     return Table(
         f"Lowest dosage r², {len(found.sites):,} sites",
-        ["Site", "REF/ALT", "MAF", "Calls", *SCORES.values(), "DR2"],
+        ["Site", "REF/ALT", "MAF", "Calls", *SITE_SCORES.values(), "DR2"],
         rows,
     )
 

@@ -28,10 +28,11 @@ def cost(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Section:
     columns = ["Imputer", "Macro-F1", "Parameters", "Time of the study", "Time to fit", "Time to impute"]
     columns += ["Peak memory", "Trials", "Trials failed", "Samples learned from"]
     panels = [
-        Panel(title, "Seconds (logarithmic)", "Macro-F1 (0 to 1)", lines, joined=False, log_x=True)
-        for title, steps in (
-            ("Fit, and impute one mask", ("fit", "impute")),
-            ("Study, fit, and impute one mask", ("study", "fit", "impute")),
+        Panel("", f"Seconds {what} (logarithmic)", "Macro-F1 (0 to 1)", lines, joined=False, log_x=True)
+        for what, steps in (
+            ("to impute a mask", ("impute",)),
+            ("to fit", ("fit",)),
+            ("of study, fit, mask", ("study", "fit", "impute")),
         )
         if (lines := _lines(rows, styles, steps))
     ]

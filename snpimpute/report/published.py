@@ -60,13 +60,18 @@ def beside_published(rows: Rows, about: DatasetAbout) -> Section:
             "how",
         ),
         Folded("All scores and parameter counts, in the published layout", list(layout)),
-        *_against_baseline(rows, about, "all", "f1_macro"),
+        *_against_baseline(rows, "all", "f1_macro"),
     ]
     return section
 
 
 def rank_change(rows: Rows, about: DatasetAbout) -> list[Block]:
-    """Return the order of the published models on all and on rare sites; empty without Beagle and a network."""
+    """Return the order of the published models on all and on rare sites.
+
+    Empty without Beagle and a network, and for data that the published numbers are not shown beside.
+    """
+    if not shows_published(rows, about):
+        return []
     first = {model: next(iter(labels.values())) for model, labels in _own_variants(rows).items()}
     if not any(rows.are_compared(label, first[BASELINE]) for label in first.values() if BASELINE in first):
         return []
@@ -78,17 +83,16 @@ def rank_change(rows: Rows, about: DatasetAbout) -> list[Block]:
     ):
         cells = [
             Cell(capital(name), kind="name"),
+            Cell(_published_order(subset, first), kind="prose"),
             Cell(_order(rows, list(first.values()), subset, metric), kind="prose"),
         ]
-        if shows_published(rows, about):
-            cells.insert(1, Cell(_published_order(subset, first), kind="prose"))
         table.append(cells)
         sentences.append(_against_baseline_in_words(rows, first, subset, metric, name))
     differences = [
-        *_against_baseline(rows, about, "rare", "f1_macro"),
-        *_against_baseline(rows, about, "rare_minor", "f1_1"),
+        *_against_baseline(rows, "rare", "f1_macro"),
+        *_against_baseline(rows, "rare_minor", "f1_1"),
     ]
-    columns = ["Scored on", *(["Published"] if shows_published(rows, about) else []), "Here"]
+    columns = ["Scored on", "Published", "Here"]
     return [
         Table(f"Order of the published models on all and on rare sites, {rows.missing}", columns, table),
         Text(
@@ -171,11 +175,11 @@ def _against_baseline_in_words(rows: Rows, first: dict[str, str], subset: str, m
     return f"{capital(name)}: {'; '.join(parts)}." if parts else ""
 
 
-def _against_baseline(rows: Rows, about: DatasetAbout, subset: str, metric: str) -> list[Block]:
+def _against_baseline(rows: Rows, subset: str, metric: str) -> list[Block]:
     """Return a table of each network minus each variant of Beagle; empty if no such difference was computed."""
     ours = _own_variants(rows)
     baselines = list(ours.get(BASELINE, {}).values())
-    published = PUBLISHED.get(subset) if shows_published(rows, about) else None
+    published = PUBLISHED.get(subset)
     table = []
     for model, labels in ours.items():
         if model == BASELINE:

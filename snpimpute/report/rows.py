@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from snpimpute.dataset.mechanisms import hides_calls
 from snpimpute.report.about import ReportContext
 from snpimpute.report.text import ABSENT, Score, interval, known
 
@@ -63,6 +64,11 @@ class Rows:
         }
         labels = self.listed = list(self._imputer)
         self.ranked = sorted(labels, key=lambda label: -np.nan_to_num(self.value(label, "all", "f1_macro"), nan=-1.0))
+
+    @property
+    def dosage_r2(self) -> str:
+        """Key of the dosage r² that tables show: within sites or, where single calls are hidden and a site has few, centred."""
+        return "centred_dosage_r2" if hides_calls(self.headline[0]) else "site_dosage_r2"
 
     def about(self, label: str) -> pd.Series:
         """Return the imputer's row of the context; empty if it has none."""
@@ -144,7 +150,7 @@ class Rows:
         """Return the names, without prefix, of the headline's subsets with a prefix; bins by their lower bound."""
         found = [key[1] for key in self._values if key[0] == self.headline and key[2] == metric]
         names = [subset.removeprefix(prefix) for subset in found if subset.startswith(prefix)]
-        return sorted(names, key=lambda name: float(name.split("-")[0])) if prefix in BINNED else names
+        return sorted(names, key=lambda name: float(name.split("-")[0])) if prefix.endswith(BINNED) else names
 
 
 def judge_difference(difference: Score | None) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from snpimpute.metrics.registry import METRICS, Metric
 from snpimpute.report.about import DatasetAbout
 from snpimpute.report.published import rank_change
 from snpimpute.report.rows import BEST, F1_METRICS, TIED, WORSE, Rows, verdict_or_failure
-from snpimpute.report.text import ABSENT, Score, capital, count, interval, number, plain, signed
+from snpimpute.report.text import ABSENT, Score, capital, count, interval, number, plain, signed, trials_in_words
 from snpimpute.report.tree import Block, Cell, Confusion, Folded, Section, Table, Text
 
 FEW_HOMOZYGOTES = 50  # with fewer minor homozygotes, macro-F1 at rare sites depends on single calls
@@ -26,11 +28,11 @@ def all_sites(rows: Rows) -> Section:
     table = []
     further = []
     for label in rows.ranked:
-        table.append([_name(label), *_f1_cells(rows, label, "all"), *_difference(rows, label, "all", "f1_macro")])
+        table.append([_name(rows, label), *_f1_cells(rows, label, "all"), *_difference(rows, label, "all", "f1_macro")])
         scored = rows.get(label, "all", "wrong")
         further.append(
             [
-                _name(label),
+                _name(rows, label),
                 Cell(count(scored and scored.value)),
                 Cell(count(scored and scored.n)),
                 *(_further(rows, label, metric) for metric in FURTHER),
@@ -60,7 +62,8 @@ def all_sites(rows: Rows) -> Section:
                             *(capital(metric.label) for metric in FURTHER),
                         ],
                         further,
-                    )
+                    ),
+                    Text(_sites_averaged(rows, "all", METRICS), "how"),
                 ],
             ),
         ],
@@ -72,6 +75,20 @@ def _further(rows: Rows, label: str, metric: Metric) -> Cell:
     if metric.compared:
         return _with_interval(rows.get(label, "all", metric.key))
     return Cell(number(rows.value(label, "all", metric.key)))
+
+
+def _sites_averaged(rows: Rows, subset: str, metrics: Collection[str]) -> str:
+    """Return sentences that say what dosage r² is taken over, for those of its metrics that are shown; may be empty."""
+    varied, constant = (_first(rows, subset, f"sites_{which}") for which in ("varied", "constant"))
+    sentences = []
+    if varied and "site_dosage_r2" in metrics:
+        sentences.append(
+            f"Dosage r² within sites: the mean over the {count(varied)} hidden sites of all masks that vary in the truth (left "
+            f"out, without variation: {count(constant)}). A site where an imputer says the same of all samples has 0."
+        )
+    if "centred_dosage_r2" in metrics:
+        sentences.append("Centred dosage r²: pooled over calls, after each site's mean was taken off.")
+    return " ".join(sentences)
 
 
 def rare_sites(rows: Rows, about: DatasetAbout) -> Section:
@@ -87,26 +104,26 @@ def rare_sites(rows: Rows, about: DatasetAbout) -> Section:
     for label in rows.ranked:
         table.append(
             [
-                _name(label),
+                _name(rows, label),
                 _with_interval(rows.get(label, "rare", "f1_macro")),
                 *_difference(rows, label, "rare", "f1_macro"),
                 _with_interval(rows.get(label, "rare_minor", "f1_1")),
                 *_difference(rows, label, "rare_minor", "f1_1"),
-                _with_interval(rows.get(label, "rare_minor", "dosage_r2")),
+                _with_interval(rows.get(label, "rare_minor", rows.dosage_r2)),
             ]
         )
-        by_genotype.append([_name(label), *_f1_cells(rows, label, "rare")])
+        by_genotype.append([_name(rows, label), *_f1_cells(rows, label, "rare")])
     columns = ["Imputer", "F1 macro", "F1 macro: difference to the best", "Verdict"]
     columns += ["Minor coding: F1 of heterozygotes", "Heterozygotes: difference to the best", "Heterozygotes: verdict"]
-    columns += ["Minor coding: dosage r²"]
+    columns += [capital(METRICS[rows.dosage_r2].label)]
     blocks: list[Block] = []
     minor_homozygotes = counts["rare_minor"][2]
     if minor_homozygotes is not None and minor_homozygotes < FEW_HOMOZYGOTES:
         blocks.append(
             Text(
                 f"Minor homozygotes scored here: {count(minor_homozygotes)}, fewer than {FEW_HOMOZYGOTES}: "
-                "do not rely on macro-F1 of rare sites. Use the F1 of heterozygotes and dosage r² in "
-                "minor-allele coding.",
+                "do not rely on macro-F1 of rare sites. Use the F1 of heterozygotes in minor-allele coding, and "
+                f"{METRICS[rows.dosage_r2].label}.",
                 "caution",
             )
         )
@@ -122,7 +139,8 @@ def rare_sites(rows: Rows, about: DatasetAbout) -> Section:
         ),
         Text(
             "F1 0, 1, 2 count the alternate allele, as published: at a site where it is the common one, 2 is the common "
-            "genotype. Minor coding counts the rarer allele at every site; dosage r² is pooled over sites.",
+            "genotype. Minor coding counts the rarer allele at every site, which dosage r² does not depend on. "
+            + _sites_averaged(rows, "rare", [rows.dosage_r2]),
             "how",
         ),
         Folded(
@@ -142,7 +160,7 @@ def hard_calls(rows: Rows, by_offsets: Rows) -> Section:
         change = by_offsets.difference(label, ARGMAX, "all", "f1_macro")
         table.append(
             [
-                _name(label),
+                _name(rows, label),
                 _with_interval(rows.get(label, "all", "f1_macro")),
                 Cell(str(ranks.get(label, ABSENT))),
                 _with_interval(by_offsets.get(label, "all", "f1_macro")),
@@ -168,7 +186,7 @@ def by_level(rows: Rows, mechanism: str, subset: str, where: str) -> Table:
     scenarios = rows.scenarios(mechanism, subset, "f1_macro")
     table = []
     for label in rows.ranked:
-        cells = [_name(label)]
+        cells = [_name(rows, label)]
         for scenario in scenarios:
             verdict, found = rows.verdict(label, subset, "f1_macro", scenario)
             if verdict == BEST:
@@ -248,7 +266,7 @@ def true_genotypes(rows: Rows) -> Section:
     for label in rows.ranked:
         if all(rows.get(label, subset, "f1_macro") is None for subset in ("true:all", "true:rare")):
             continue
-        cells = [_name(label), Cell(number(rows.value(label, "all", "f1_macro")))]
+        cells = [_name(rows, label), Cell(number(rows.value(label, "all", "f1_macro")))]
         cells += _f1_cells(rows, label, "true:all")
         cells += [
             Cell(number(rows.value(label, "rare", "f1_macro"))),
@@ -278,7 +296,7 @@ def imputers(rows: Rows) -> Section:
         reason = rows.failure(label)
         table.append(
             [
-                _name(label),
+                _name(rows, label),
                 Cell(f"failed: {reason}" if reason else "ok", kind="failed" if reason else ""),
                 Cell(plain(meta.get("framework"))),
                 Cell(plain(meta.get("mask"))),
@@ -294,8 +312,8 @@ def imputers(rows: Rows) -> Section:
     return Section("imputers", "The imputers and their parameters", [folded])
 
 
-def _name(label: str) -> Cell:
-    return Cell(label, kind="name")
+def _name(rows: Rows, label: str) -> Cell:
+    return Cell(label, trials_in_words(rows.about(label).get("trials")), kind="name")
 
 
 def _difference(rows: Rows, label: str, subset: str, metric: str) -> list[Cell]:

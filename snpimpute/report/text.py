@@ -52,6 +52,13 @@ def count(value: Any) -> str:
     return f"{round(value):,}" if known(value) else ABSENT
 
 
+def trials_in_words(trials: Any) -> str:
+    """Return the number of a study's trials that counted as "12 trials"; empty if there was no study."""
+    if not known(trials):
+        return ""
+    return f"{count(trials)} trial{'s' * (trials != 1)}"
+
+
 def duration(seconds: Any) -> str:
     """Return a time in seconds, minutes or hours, "–" if not known."""
     if not known(seconds):

@@ -6,13 +6,26 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from snpimpute.dataset.mechanisms import label_of
+from snpimpute.metrics.registry import METRICS
 from snpimpute.report.charts import point_of
 from snpimpute.report.published import MARKS
 from snpimpute.report.rows import ALIKE, BETTER, WORSE, Rows, Scenario, judge_difference
-from snpimpute.report.text import ABSENT, Score, capital, interval, known, listed, number, plain, signed
+from snpimpute.report.text import (
+    ABSENT,
+    Score,
+    capital,
+    interval,
+    known,
+    listed,
+    number,
+    plain,
+    signed,
+    trials_in_words,
+)
 from snpimpute.report.tree import COLOURS, Block, Cell, Figure, Folded, Line, Panel, Section, Style, Table, Text
 
 MECHANISMS = ("nested", "independent")
+ENOUGH_TRIALS = 10  # of fewer, the first is the defaults and the others hardly a search: they say nothing of tuning
 HOW = "▲ better, ▼ worse, ≈ not told apart: by the 95% interval of the paired difference (small figures)."
 
 
@@ -265,23 +278,38 @@ def _gains_in_words(rows: Rows, pairs: list[Pair], what: str) -> str:
 
 
 def tuned_parameters(rows: Rows) -> Section:
-    """Return the section that compares variants of an imputer that is not a network with the variant listed first."""
-    pairs = [
+    """Return the section that compares variants of an imputer that is not a network with the variant listed first.
+
+    A variant whose study had fewer than ENOUGH_TRIALS is named, and not compared.
+    """
+    found = [
         Pair(imputer, other, first)
         for imputer, (first, *others) in rows.variants().items()
         for other in others
         if plain(rows.about(first).get("mask")) == ABSENT and rows.are_compared(first, other)
     ]
-    names = dict.fromkeys(pair.imputer for pair in pairs)
-    title = f"Gain by tuned parameters ({', '.join(names)})"
+    title = f"Gain by tuned parameters ({', '.join(dict.fromkeys(pair.imputer for pair in found))})"
+    trials = {pair.first: rows.about(pair.first).get("trials") for pair in found}
+    few = [label for label, n in trials.items() if known(n) and n < ENOUGH_TRIALS]
+    pairs = [pair for pair in found if pair.first not in few]
+    left_out: list[Block] = []
+    if few:
+        left_out = [
+            Text(
+                f"Not compared with the default: {listed(f'{label} ({trials_in_words(trials[label])})' for label in few)}. The first "
+                f"trial of a study is the defaults, and fewer than {ENOUGH_TRIALS} say nothing of what tuning is worth: give the "
+                "study more (--trials, --budget).",
+                "caution",
+            )
+        ]
     if not pairs:
-        return Section("tuned", title, [])
+        return Section("tuned", title, left_out)
     table = []
     for pair in pairs:
-        scores = (("all", "f1_macro"), ("rare_minor", "f1_1"), ("rare_minor", "dosage_r2"))
+        scores = (("all", "f1_macro"), ("rare_minor", "f1_1"), ("rare_minor", rows.dosage_r2))
         table.append(
             [
-                Cell(pair.first, kind="name"),
+                Cell(pair.first, trials_in_words(trials[pair.first]), kind="name"),
                 _score_cell(rows.get(pair.first, "all", "f1_macro")),
                 *(_difference_cell(rows.difference(pair.first, pair.second, *which)) for which in scores),
                 Cell(plain(rows.about(pair.first).get("changed")), kind="params"),
@@ -293,8 +321,12 @@ def tuned_parameters(rows: Rows) -> Section:
         "Macro-F1: minus the default",
         "Rare sites, F1 of heterozygotes: minus the default",
     ]
-    columns += ["Rare sites, dosage r²: minus the default", "Parameters that differ from the program's defaults"]
+    columns += [
+        f"Rare sites, {METRICS[rows.dosage_r2].label}: minus the default",
+        "Parameters that differ from the program's defaults",
+    ]
     blocks: list[Block] = [
+        *left_out,
         Table(
             f"Tuned variants against {listed(dict.fromkeys(p.second for p in pairs))}, {rows.missing}", columns, table
         ),

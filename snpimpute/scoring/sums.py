@@ -21,7 +21,15 @@ from snpimpute.metrics.maf import RARE_MAF, maf_subsets
 from snpimpute.metrics.offsets import reweighted
 from snpimpute.metrics.registry import METRICS
 from snpimpute.metrics.scores import scores
-from snpimpute.metrics.sums import N_CALIBRATION_BINS, N_SUMS, calibration_bins, hard_confusion, minor_coding, site_sums
+from snpimpute.metrics.sums import (
+    N_CALIBRATION_BINS,
+    N_SUMS,
+    calibration_bins,
+    genotype_shares,
+    hard_confusion,
+    minor_coding,
+    site_sums,
+)
 from snpimpute.scoring.posteriors import Posteriors
 
 ARGMAX = "argmax"  # decision: call the genotype of the largest posterior
@@ -29,7 +37,7 @@ POOLED = "all"  # repeat: rows that pool all masks of a level
 OF_SINGLE_MASKS = tuple(key for key, metric in METRICS.items() if metric.of_calls)
 MAX_SITE_BLOCKS = 10
 MAX_CONTIG_BLOCKS = 50
-CALLS_AT_A_TIME = 100_000  # each takes 216 bytes as sums, and twice that to add them up
+CALLS_AT_A_TIME = 100_000  # each takes 232 bytes as sums, and twice that to add them up
 
 
 def n_blocks(dataset: PreparedDataset, scenario: Scenario) -> int:
@@ -49,8 +57,7 @@ def n_blocks(dataset: PreparedDataset, scenario: Scenario) -> int:
 class _CallChunk:
     """Chunk of the hidden calls of one scenario that is scored at a time.
 
-    For whole sites: some of the samples × the hidden sites. For single calls: some of the calls, as one row.
-
+    For whole sites: all samples × some of the hidden sites. For single calls: some of the calls, as one row.
     """
 
     samples: np.ndarray  # int (n_rows, n_columns)
@@ -73,11 +80,12 @@ def _call_chunks(scenario: Scenario, values: np.ndarray, offsets: np.ndarray | N
             yield _CallChunk(samples[None, part], sites[part], _normalised(values[None, part], offsets))
     else:
         sites = np.flatnonzero(scenario.hidden)
-        n_rows = max(1, CALLS_AT_A_TIME // len(sites))
-        for at in range(0, len(values), n_rows):
-            posterior = _normalised(values[at : at + n_rows], offsets)
-            samples = np.broadcast_to(np.arange(at, at + len(posterior))[:, None], posterior.shape[:2])
-            yield _CallChunk(samples, sites, posterior)
+        n_columns = max(1, CALLS_AT_A_TIME // len(values))
+        for at in range(0, len(sites), n_columns):
+            part = slice(at, at + n_columns)
+            posterior = _normalised(values[:, part], offsets)
+            samples = np.broadcast_to(np.arange(len(values))[:, None], posterior.shape[:2])
+            yield _CallChunk(samples, sites[part], posterior)
 
 
 def _normalised(values: np.ndarray, offsets: np.ndarray | None) -> np.ndarray:
@@ -100,6 +108,73 @@ def _sum_by(sums: np.ndarray, into: np.ndarray, n: int, chosen: np.ndarray | Non
     """
     rows = np.arange(len(sums)) if chosen is None else np.flatnonzero(chosen)
     return csr_array((np.ones(len(rows)), (into[rows], rows)), shape=(n, len(sums))) @ sums
+
+
+def _flat_sums(
+    truth: np.ndarray, posterior: np.ndarray, shares: np.ndarray | None = None, parts: np.ndarray | None = None
+) -> np.ndarray:
+    """Return `site_sums` call by call, float64 (n_samples × n_sites, N_SUMS).
+
+    Args:
+        truth, posterior: see `site_sums`.
+        shares: shares of the genotypes at the sites, if not all of their calls are here; None = all are.
+        parts: int (n_samples,), parts of the samples that are scored each by itself: what a site's frequency in the part tells
+            is no merit either. None = one part.
+    """
+    if shares is not None or parts is None:
+        sums = site_sums(truth, posterior, shares=shares, whole=shares is None)
+    else:
+        sums = np.empty((*truth.shape, N_SUMS), dtype=np.float32)
+        for part in np.unique(parts):
+            sums[parts == part] = site_sums(truth[parts == part], posterior[parts == part])
+    return sums.reshape(-1, N_SUMS).astype(np.float64)
+
+
+def _turned(shares: np.ndarray | None, chosen: np.ndarray, turn: np.ndarray) -> np.ndarray | None:
+    """Return the shares of genotypes (n, 3) of the chosen sites, those of the other allele's copies where `turn` is True."""
+    if shares is None:
+        return None
+    return np.where(turn[:, None], shares[chosen, ::-1], shares[chosen])
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """Parts of the test samples, as groups, which are scored each by itself."""
+
+    names: list[str]
+    codes: np.ndarray  # int (n_test,), number of each sample's part, -1 = in none
+    shares: np.ndarray  # float64 (n_parts + 1, n_sites, 3), shares of the genotypes in each part; the last: in none
+
+    @classmethod
+    def of(cls, names: list[str], codes: np.ndarray, calls: np.ndarray) -> _Parts:
+        """Divide the samples with these calls, int8 (n_test, n_sites)."""
+        return cls(names, codes, np.stack([genotype_shares(calls[codes == code]) for code in [*range(len(names)), -1]]))
+
+    def shares_of(self, chunk: _CallChunk, scenario: Scenario) -> np.ndarray | None:
+        """Return the shares of the genotypes in the part of each call of a chunk, if single calls are hidden, else None."""
+        return self.shares[self.codes[chunk.samples[0]], chunk.sites] if scenario.by_call else None
+
+
+def _parts(dataset: PreparedDataset, relationship: np.ndarray) -> dict[str, _Parts]:
+    """Map each way to divide the test samples to its parts: by group, by closest relationship to train.
+
+    Args:
+        dataset: the prepared dataset, with the column `group` if its samples have groups.
+        relationship: float (n_test,), closest relationship to train, NaN = not known.
+    """
+    parts, calls = {}, dataset.test.calls
+    if "group" in dataset.test.samples:
+        groups = dataset.test.samples["group"].fillna("").astype(str)
+        names = sorted(set(groups) - {""})
+        parts["group"] = _Parts.of(names, pd.Categorical(groups, names).codes.astype(int), calls)
+    bins = list(pairwise(RELATION_BINS))
+    inside = [(relationship >= low) & (relationship < high) for low, high in bins]
+    if there := [number for number, chosen in enumerate(inside) if chosen.any()]:
+        codes = np.full(len(relationship), -1)
+        for code, number in enumerate(there):
+            codes[inside[number]] = code
+        parts["relation"] = _Parts.of([f"{bins[n][0]:.3f}-{bins[n][1]:.3f}" for n in there], codes, calls)
+    return parts
 
 
 class LevelSums:
@@ -125,7 +200,9 @@ class LevelSums:
         maf = dataset.test.maf()
         without_pedigree = np.full(dataset.test.n_samples, np.nan)
         self.relationship = np.asarray(dataset.test.samples.get("relationship", without_pedigree), dtype=float)
+        self.parts = _parts(dataset, self.relationship)
         self.alt_is_major = dataset.test.alt_frequency() > 0.5
+        self.shares = genotype_shares(dataset.test.calls)
         self.rare = maf < RARE_MAF
         self.bins = maf_subsets(maf)
         self.by_sample = np.zeros((dataset.test.n_samples, N_SUMS))
@@ -143,24 +220,41 @@ class LevelSums:
         everywhere = np.ones(len(self.rare), dtype=bool)
         blocks, rare_blocks = self._blocks(scenario.sites), self._blocks(scenario.sites & self.rare)
         test, true_test = self.dataset.test, self.dataset.true_test
+        by_sites = {"all": everywhere, "rare": self.rare, **self.bins}
         for chunk in _call_chunks(scenario, values, self.offsets):
             truth = test.calls[chunk.samples, chunk.sites]
             samples, sites = chunk.samples.ravel(), np.broadcast_to(chunk.sites, truth.shape).ravel()
-            sums = site_sums(truth, chunk.posterior).reshape(-1, N_SUMS).astype(np.float64)
+            place = (number, samples, sites, blocks)
+            shares = self.shares[chunk.sites] if scenario.by_call else None
+            sums = _flat_sums(truth, chunk.posterior, shares)
             self.by_sample += _sum_by(sums, samples, len(self.by_sample))
             self.by_site += _sum_by(sums, sites, len(self.by_site))
-            for subset, within in {"all": everywhere, "rare": self.rare, **self.bins}.items():
-                self._add(subset, number, sums, samples, sites, blocks, within)
+            for subset, within in by_sites.items():
+                self._add(subset, sums, *place, within)
+            for kind, part in self.parts.items():
+                sums = _flat_sums(truth, chunk.posterior, part.shares_of(chunk, scenario), part.codes)
+                for subset in ("all", "rare"):
+                    self._add(f"{kind}/{subset}", sums, *place, by_sites[subset])
             rare = self.rare[chunk.sites]
-            flipped = minor_coding(truth[:, rare], chunk.posterior[:, rare], self.alt_is_major[chunk.sites[rare]])
-            sums = site_sums(*flipped).reshape(-1, N_SUMS).astype(np.float64)
-            rare = self.rare[sites]
-            self._add("rare_minor", number, sums, samples[rare], sites[rare], rare_blocks, everywhere)
+            turn = self.alt_is_major[chunk.sites[rare]]
+            flipped = minor_coding(truth[:, rare], chunk.posterior[:, rare], turn)
+            chosen = self.rare[sites]
+            place = (number, samples[chosen], sites[chosen], rare_blocks)
+            sums = _flat_sums(*flipped, _turned(shares, rare, turn))
+            for subset, within in {
+                "": everywhere,
+                **{f"/{name}": within for name, within in self.bins.items()},
+            }.items():
+                self._add(f"rare_minor{subset}", sums, *place, within)
+            for kind, part in self.parts.items():
+                turned = _turned(part.shares_of(chunk, scenario), rare, turn)
+                self._add(f"{kind}/rare_minor", _flat_sums(*flipped, turned, part.codes), *place, everywhere)
             if true_test is not None:
-                true = true_test.calls[chunk.samples, chunk.sites]
-                sums = site_sums(true, chunk.posterior).reshape(-1, N_SUMS).astype(np.float64)
-                self._add("true:all", number, sums, samples, sites, blocks, everywhere)
-                self._add("true:rare", number, sums, samples, sites, blocks, self.rare)
+                place = (number, samples, sites, blocks)
+                shares = genotype_shares(true_test.calls)[chunk.sites] if scenario.by_call else None
+                sums = _flat_sums(true_test.calls[chunk.samples, chunk.sites], chunk.posterior, shares)
+                self._add("true:all", sums, *place, everywhere)
+                self._add("true:rare", sums, *place, self.rare)
 
     def _blocks(self, sites: np.ndarray) -> np.ndarray:
         """Return the block of each of these sites (bool), in even blocks, int (n_sites,); 0 for all other sites.
@@ -178,8 +272,8 @@ class LevelSums:
     def _add(
         self,
         subset: str,
-        number: int,
         sums: np.ndarray,
+        number: int,
         samples: np.ndarray,
         sites: np.ndarray,
         blocks: np.ndarray,
@@ -205,17 +299,14 @@ class LevelSums:
             subset → float64 (n, n_cells, N_SUMS), and bool (n_test,), the n test samples of the sums.
         """
         all_samples = np.ones(self.dataset.test.n_samples, dtype=bool)
-        total = self.sums["all"]
-        by_sites = ["all", "rare", "rare_minor", *(name for name in self.bins if name in self.sums)]
+        by_sites = ["all", "rare", "rare_minor"]
+        by_sites += [name for bin in self.bins for name in (bin, f"rare_minor/{bin}") if name in self.sums]
         subsets = {name: (self.sums[name], all_samples) for name in by_sites}
-        if "group" in self.dataset.test.samples:
-            groups = self.dataset.test.samples["group"].fillna("").astype(str).to_numpy()
-            for group in sorted(set(groups) - {""}):
-                subsets[f"group:{group}"] = (total[groups == group], groups == group)
-        for low, high in pairwise(RELATION_BINS):
-            related = (self.relationship >= low) & (self.relationship < high)
-            if related.any():
-                subsets[f"relation:{low:.3f}-{high:.3f}"] = (total[related], related)
+        for kind, part in self.parts.items():
+            for subset, before in (("all", ""), ("rare", "rare/"), ("rare_minor", "rare_minor/")):
+                if (sums := self.sums.get(f"{kind}/{subset}")) is not None:
+                    for code, name in enumerate(part.names):
+                        subsets[f"{before}{kind}:{name}"] = (sums[part.codes == code], part.codes == code)
         subsets |= {name: (sums, all_samples) for name, sums in self.sums.items() if name.startswith("true:")}
         return {
             name: (sums, samples)

@@ -36,7 +36,11 @@ COLUMNS = [*KEY, "value", "low", "high", "n"]
 COMPARED = tuple(key for key, metric in METRICS.items() if metric.compared)  # metrics with differences to the best
 # Subset → metrics in which the variants of an imputer are compared, and, at the headline or wherever single calls are
 # hidden, every pair of imputers.
-PAIRED = {"all": ("f1_macro", "f1_micro"), "rare": ("f1_macro",), "rare_minor": ("f1_macro", "f1_1", "dosage_r2")}
+PAIRED = {
+    "all": ("f1_macro", "f1_micro", "site_dosage_r2"),
+    "rare": ("f1_macro",),
+    "rare_minor": ("f1_macro", "f1_1", "site_dosage_r2", "centred_dosage_r2"),
+}
 BY_OFFSETS = (*(key for key, metric in METRICS.items() if metric.of_calls), "wrong")  # metrics that offsets change
 WITH_INTERVALS = ("all", "rare", "rare_minor", "true:all")  # at every level; other subsets only at the headline
 
@@ -104,7 +108,7 @@ def score_table(
                 for metric, value in point.items():
                     if smoothed and metric in METRICS and METRICS[metric].needs_posterior:
                         continue
-                    counted = metric == "wrong" or metric.startswith("truth_")
+                    counted = metric == "wrong" or metric.startswith(("truth_", "sites_"))
                     low, high = interval(drawn[metric]) if drawn and not counted else (np.nan, np.nan)
                     rows.append((*row, *end, metric, "", float(value), low, high, n))
                 if drawn:

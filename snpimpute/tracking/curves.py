@@ -32,7 +32,7 @@ def headline(scores: pd.DataFrame) -> tuple[str, float]:
 
 def _curve_rows(scores: pd.DataFrame) -> pd.DataFrame:
     """Return the rows that make curves: scores, not counts, of the subsets that have keys."""
-    counts = scores["metric"].str.match("wrong|truth_|confusion_")
+    counts = scores["metric"].str.match("wrong|truth_|sites_|confusion_")
     return scores[scores["subset"].isin(SUBSETS) & ~counts]
 
 

@@ -19,7 +19,7 @@ def tune_imputer(
     evaluate: Evaluate,
     settings: StudySettings,
     on_trial: Callable[[TrialRecord], None] | None = None,
-    on_progress: Callable[[int, int, float], None] | None = None,
+    on_progress: Callable[[float, float], None] | None = None,
 ) -> StudyResult:
     """Run the study of an imputer's parameters, or resume it.
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from snpimpute.base.digests import digest
 from snpimpute.base.errors import WorkEnds
-from snpimpute.base.processes import Worker, end_workers, report_score
+from snpimpute.base.processes import Worker, end_workers
+from snpimpute.tuning.report import TrialReport
 from snpimpute.tuning.storage import held_alone, open_storage, storage_error
 
 if TYPE_CHECKING:  # so that a worker loads pandas only if its evaluation needs it
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # so that a worker loads pandas only if its evaluation needs 
 
     from snpimpute.imputers.contract import Report, Trial
 
+LEAST_OVERTIME = 60.0  # seconds that a trial gets to hand in what it has, or half of the study's time if that is more
 TICK = 0.2  # longest wait, in seconds, before the time budget is checked again
 KEEP_SECONDS_EVERY = 10.0  # seconds between records of the time spent: a kill loses at most this much
 WARMUP_STEPS = 5  # reports before a trial can be pruned
@@ -26,6 +28,7 @@ TRIALS_BEFORE_PRUNING = 5
 FAILURES_IN_A_ROW = 3
 TIME_BUDGET = "time budget"
 KILLED = "the study was killed"
+NO_TRIAL = "no trial ended within the time of the study: the defaults are used; give it more (--budget)"
 
 State = Literal["complete", "pruned", "failed", "stopped"]
 
@@ -37,7 +40,7 @@ class StudySettings:
     Attributes:
         n_trials: number of trials that count (complete or pruned); met exactly, however often the study is stopped and
             resumed.
-        seconds: wall time over all starts of the study; None for no limit.
+        seconds: wall time over all starts of the study; None for no limit. See `run_study` for what happens then.
         workers: number of processes that evaluate trials at the same time.
         threads: processor threads of each worker.
         seed: seed of the sampler.
@@ -97,11 +100,19 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class StudyResult:
-    """Result of a study: the best complete trial, all trials by number, and the limit that ended it."""
+    """Result of a study: the best complete trial, all trials by number, and the limit that ended it.
 
-    best: TrialRecord
+    `best` is None if no trial was complete within the time.
+    """
+
+    best: TrialRecord | None
     trials: list[TrialRecord]
     ended_by: Literal["trials", "time"]
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Parameters of the best trial; of the first one (the published ones) if no trial was complete."""
+        return (self.best or self.trials[0]).params
 
 
 Evaluate = Callable[[dict[str, Any], "Report"], TrialOutcome]
@@ -116,7 +127,7 @@ def run_study(
     settings: StudySettings,
     starts: Sequence[dict[str, Any]] = (),
     on_trial: Callable[[TrialRecord], None] | None = None,
-    on_progress: Callable[[int, int, float], None] | None = None,
+    on_progress: Callable[[float, float], None] | None = None,
 ) -> StudyResult:
     """Run a study, or resume it, until its trials or its time are used up.
 
@@ -135,13 +146,15 @@ def run_study(
             is never pruned, and is evaluated again if it was stopped.
         evaluate: maps parameters to an outcome. It runs in a worker, a fresh process without this one's memory, so it
             must be importable by name (a module's function, or functools.partial of one). It may call
-            report(step, score), with steps from 0; report raises if the trial is to end there.
+            report(step, score), with steps from 0; report raises if the trial is to end there. `report.late` becomes
+            True when the study's time is used up.
         starts: parameters of the next trials, tried in this order after the first.
         settings: see StudySettings. When the time is used up, running trials are stopped and do not count; but as long
-            as no trial is complete, one of them goes on.
+            as no trial is complete, one of them is waited for (it ought to end by itself, see `report.late`), for half as
+            long again as the study's time, or LEAST_OVERTIME.
         on_trial: called once with every trial that ends, and at the start with those that ended before.
-        on_progress: called at the start and after each trial with the number of trials that count, the wanted number
-            and the best score so far (NaN if there is none).
+        on_progress: called at the start, after each trial, and as the time goes by, with the percentage of trials or time
+            that is used up (of that which is nearer to its end) and the best score so far (NaN if there is none).
 
     Raises:
         InputError: the storage cannot be used, or another process runs the study; or three trials in a row failed, the
@@ -173,14 +186,14 @@ class _TrialWorker(Worker):
         self.since = 0.0
         self.n_trials = 0
 
-    def start(self, trial: optuna.Trial, params: dict[str, Any]) -> None:
-        """Let the worker evaluate a trial."""
+    def start(self, trial: optuna.Trial, params: dict[str, Any], seconds_left: float) -> None:
+        """Let the worker evaluate a trial, which knows the time that the study has left."""
         self.trial = trial
         self.number = trial.number
         self.is_first = trial.user_attrs.get("first", False)
         self.pruned = False
         self.since = time.monotonic()
-        self.call(self.evaluate, params, report_score)
+        self.call(self.evaluate, params, TrialReport(seconds_left))
 
 
 class _StudyStart:
@@ -195,7 +208,7 @@ class _StudyStart:
         evaluate: Evaluate,
         settings: StudySettings,
         on_trial: Callable[[TrialRecord], None] | None,
-        on_progress: Callable[[int, int, float], None] | None,
+        on_progress: Callable[[float, float], None] | None,
     ) -> None:
         self.study = study
         self.suggest = suggest
@@ -211,6 +224,7 @@ class _StudyStart:
         self.due: list[tuple[dict[str, Any], dict[str, Any]]] = []  # first trials still to be tried, with their marks
         self.spent_before = float(study.user_attrs.get("seconds", 0.0))
         self.started = self.kept = time.monotonic()
+        self.told = -1.0  # percentage that on_progress was called with last
 
     def result(self) -> StudyResult:
         """Run the study to its end and return its result."""
@@ -220,13 +234,15 @@ class _StudyStart:
             while self._start_trials():
                 self._handle_worker_messages()
                 self._stop_late_trials()
+                if math.floor(self._percent_used()) > math.floor(self.told):
+                    self._report_progress()
                 if time.monotonic() - self.kept > KEEP_SECONDS_EVERY:
                     self._record_seconds()
         finally:
             end_workers(self.workers)
         self._record_seconds()
         trials = [self.records[number] for number in sorted(self.records)]
-        best = max((t for t in trials if t.score is not None), key=lambda t: (t.score, -t.number))
+        best = max((t for t in trials if t.score is not None), key=lambda t: (t.score, -t.number), default=None)
         return StudyResult(best, trials, "trials" if self._counted() >= self.settings.n_trials else "time")
 
     # ------------------------------------------------------------------ earlier starts
@@ -259,7 +275,7 @@ class _StudyStart:
             trial = self._next_trial()
             params = self.suggest(trial)
             trial.set_user_attr("params", params)
-            idle.start(trial, params)
+            idle.start(trial, params, self._seconds_left())
         return bool(self._busy())
 
     def _next_trial(self) -> optuna.Trial:
@@ -283,7 +299,10 @@ class _StudyStart:
         running = len(self._busy())
         if self._counted() + running >= self.settings.n_trials:
             return False
-        return self._seconds_left() > 0 or (running == 0 and not self._any_complete())
+        if self._seconds_left() > 0:
+            return True
+        waited = any(record.reason == TIME_BUDGET for record in self.records.values())
+        return running == 0 and not self._any_complete() and not waited
 
     def _handle_worker_messages(self) -> None:
         """Handle the messages that workers sent: reported scores, results, errors, deaths."""
@@ -316,11 +335,12 @@ class _StudyStart:
         worker.send(not worker.pruned)
 
     def _stop_late_trials(self) -> None:
-        """Stop running trials when the time is used up; as long as no trial is complete, let one go on."""
+        """Stop running trials when the time is used up; as long as no trial is complete, wait a while for one of them."""
         late = self._busy()
         if not late or self._seconds_left() > 0:
             return
-        if not self._any_complete():
+        overtime = max(LEAST_OVERTIME, (self.settings.seconds or 0.0) / 2)
+        if not self._any_complete() and -self._seconds_left() < overtime:
             late.remove(min(late, key=lambda worker: (not worker.is_first, worker.number)))
         end_workers(late)
         for worker in late:
@@ -377,7 +397,8 @@ class _StudyStart:
     def _report_progress(self) -> None:
         if self.on_progress is not None:
             scores = [record.score for record in self.records.values() if record.score is not None]
-            self.on_progress(self._counted(), self.settings.n_trials, max(scores, default=math.nan))
+            self.told = self._percent_used()
+            self.on_progress(self.told, max(scores, default=math.nan))
 
     # ------------------------------------------------------------------ present state
 
@@ -394,6 +415,11 @@ class _StudyStart:
         if self.settings.seconds is None:
             return math.inf
         return self.settings.seconds - self.spent_before - (time.monotonic() - self.started)
+
+    def _percent_used(self) -> float:
+        """Return the percentage of the trials or of the time that is used up, whichever is more."""
+        of_time = 0.0 if self.settings.seconds is None else 1 - self._seconds_left() / self.settings.seconds
+        return min(100.0, 100 * max(self._counted() / self.settings.n_trials, of_time))
 
     def _record_seconds(self) -> None:
         self.kept = time.monotonic()

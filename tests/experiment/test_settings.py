@@ -80,7 +80,7 @@ def test_part_of_an_experiment(tmp_path):
         config.changed(settings, only_data=["c"])
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), (" 2h ", 7200)])
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("1.5m", 90), (" 2h ", 7200)])
 def test_times(text, seconds):
     assert config.seconds_of(text) == seconds
 
@@ -89,6 +89,11 @@ def test_times(text, seconds):
 def test_what_is_no_time(text):
     with pytest.raises(InputError, match="is not a time: give 90s, 10m or 2h"):
         config.seconds_of(text)
+
+
+def test_a_time_without_a_unit_is_refused_with_the_ways_to_write_it():
+    with pytest.raises(InputError, match=r"^the time '5' has no unit: write 5s, 5m or 5h$"):
+        config.seconds_of("5")
 
 
 def test_own_data_needs_nothing_but_the_file():

@@ -81,19 +81,24 @@ def bcftools_rows(kind: str, *command: object) -> list[list[str]]:
     return [row for row in (line.split("\t") for line in done.stdout.splitlines()) if row[0] == kind]
 
 
+COUNTED = ("sites", "sites_scored", "sites_varied", "sites_constant", "samples", "calls")
+
+
 def test_a_file_against_itself_is_perfect(pair):
     found = compare_files(pair[0], pair[0])
-    assert set(found.overall.values()) == {1.0}
+    assert found.overall == pytest.approx(dict.fromkeys(found.overall, 1.0), rel=1e-6)
+    assert (found.counts["sites_varied"], found.counts["sites_constant"]) == (249, 1)
     for table in (found.samples, found.sites, found.bins):
         assert (table.concordance == 1.0).all()
         assert (table.non_reference_concordance.dropna() == 1.0).all()
-        np.testing.assert_allclose(table.dosage_r2.dropna(), 1.0)
+    np.testing.assert_allclose(found.sites.dosage_r2.dropna(), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(found.bins.site_dosage_r2.dropna(), 1.0, rtol=1e-6)
     # a site where everybody is 0 has neither
     assert found.sites.maf[found.sites.dosage_r2.isna()].tolist() == [0.0]
     assert found.sites.non_reference_concordance.isna().sum() <= 1
     np.testing.assert_allclose(found.samples.correlation, 1.0)
     assert found.counts["calls"] == TRUTH.calls.size and found.counts["sites"] == 250
-    assert not any(n for name, n in found.counts.items() if name not in ("sites", "sites_scored", "samples", "calls"))
+    assert not any(n for name, n in found.counts.items() if name not in COUNTED)
 
 
 def test_per_sample_scores_are_those_of_bcftools_stats(pair, found):
@@ -105,7 +110,6 @@ def test_per_sample_scores_are_those_of_bcftools_stats(pair, found):
         assert sample.calls == right + wrong
         assert sample.concordance == pytest.approx(right / (right + wrong))
         assert sample.non_reference_concordance == pytest.approx(1 - row[0] / 100, abs=1e-5)
-        assert sample.dosage_r2 == pytest.approx(row[7], abs=1e-5)
 
 
 def test_per_site_scores_are_those_of_bcftools_stats(pair, found):
@@ -138,8 +142,16 @@ def test_scores_by_their_definitions(pair, found):
     true, called = TRUTH.calls[known], calls[known]
     assert found.counts["calls"] == known.sum() and found.counts["calls_not_imputed"] == (~known).sum()
     assert found.overall["f1_macro"] == pytest.approx(f1_score(true, called, average="macro", labels=[0, 1, 2]))
-    assert found.overall["dosage_r2"] == pytest.approx(pearsonr(true, called).statistic ** 2)
     expected = 2 * TRUTH.alt_frequency()
+    less = pearsonr((TRUTH.calls - expected)[known], (calls - expected)[known]).statistic ** 2
+    assert found.overall["centred_dosage_r2"] == pytest.approx(less, abs=1e-5)
+    by_site = [
+        pearsonr(t[k], c[k]).statistic ** 2
+        for t, c, k in zip(TRUTH.calls.T, calls.T, known.T, strict=True)
+        if np.ptp(t[k])
+    ]
+    np.testing.assert_allclose(found.sites.dosage_r2.dropna(), np.nan_to_num(by_site), atol=1e-5)
+    assert found.overall["site_dosage_r2"] == pytest.approx(np.mean(np.nan_to_num(by_site)), abs=1e-5)
     for i in (0, 17):
         there = known[i]
         centred = pearsonr((TRUTH.calls[i] - expected)[there], (calls[i] - expected)[there]).statistic
@@ -176,14 +188,28 @@ def test_hard_calls_dosages_and_posteriors(tmp_path, pair, fields, suffix):
     assert found.fields == fields.replace(":", ", ")
     assert found.overall["concordance"] == pytest.approx((hard == TRUTH.calls).mean())
     dosage = hard if fields == "GT" else soft
-    assert found.overall["dosage_r2"] == pytest.approx(
-        pearsonr(TRUTH.calls.ravel(), dosage.ravel()).statistic ** 2, abs=1e-4
-    )
+    mean = TRUTH.calls.mean(axis=0)
+    centred = pearsonr((TRUTH.calls - mean).ravel(), (dosage - mean).ravel()).statistic ** 2
+    assert found.overall["centred_dosage_r2"] == pytest.approx(centred, abs=1e-4)
     if "GP" in fields:
         shares = posterior / posterior.sum(axis=2, keepdims=True)
-        agree = np.take_along_axis(shares, TRUTH.calls[:, :, None].astype(int), axis=2).mean()
-        chance = sum((TRUTH.calls == g).mean() * shares[:, :, g].mean() for g in range(3))
-        assert found.overall["iqs"] == pytest.approx((agree - chance) / (1 - chance), abs=1e-4)
+        agree = np.take_along_axis(shares, TRUTH.calls[:, :, None].astype(int), axis=2)[:, :, 0].mean(axis=0)
+        chance = sum((TRUTH.calls == g).mean(axis=0) * shares[:, :, g].mean(axis=0) for g in range(3))
+        assert found.overall["centred_iqs"] == pytest.approx((agree - chance).sum() / (1 - chance).sum(), abs=1e-4)
+        np.testing.assert_allclose(
+            found.sites.iqs, np.where(chance < 1, (agree - chance) / (1 - chance), np.nan), atol=1e-3
+        )
+
+
+def test_the_commonest_genotype_of_each_site_has_no_r2(tmp_path, pair):
+    """Pooled over sites it has .36: the sites' frequencies differ, and nothing is known of a sample."""
+    commonest = np.stack([np.bincount(site, minlength=3) for site in TRUTH.calls.T]).argmax(axis=1)
+    guess = replace(TRUTH, calls=np.broadcast_to(commonest, TRUTH.calls.shape).astype(np.int8))
+    found = compare_files(pair[0], stored(tmp_path / "mode.vcf.gz", guess))
+    assert pearsonr(TRUTH.calls.ravel(), guess.calls.ravel()).statistic ** 2 > 0.35
+    for score in ("site_dosage_r2", "centred_dosage_r2", "centred_iqs"):
+        assert found.overall[score] == pytest.approx(0, abs=1e-4), score
+        assert found.bins[score].dropna().to_numpy() == pytest.approx(0, abs=1e-4), score
 
 
 def test_samples_by_name_whatever_their_order(tmp_path, pair):
@@ -193,7 +219,7 @@ def test_samples_by_name_whatever_their_order(tmp_path, pair):
     found = compare_files(pair[0], stored(tmp_path / "part.vcf.gz", extra))
     assert found.samples["sample"].tolist() == [TRUTH.names[i] for i in sorted(order[:3])]
     whole = compare_files(pair[0], pair[1]).samples.set_index("sample")
-    for column in ("calls", "concordance", "non_reference_concordance", "dosage_r2", "correlation"):
+    for column in ("calls", "concordance", "non_reference_concordance", "correlation"):
         np.testing.assert_allclose(found.samples[column], whole.loc[found.samples["sample"], column])
     assert found.counts["samples_only_in_truth"] == 27 and found.counts["samples_only_in_imputed"] == 1
 

@@ -73,7 +73,7 @@ def store(calves, panel, tmp_path_factory):
 
 def test_it_is_measured_on_samples_that_it_did_not_learn_from(store, calves):
     """The same figure again, from the samples that the plan says were held out and imputers fitted without them."""
-    _, _, _, softmax = store
+    _, _, mode, softmax = store
     plan = json.loads((softmax.folder.parent / "plan.json").read_text())
     held = np.isin(np.arange(120), plan["held_out"])
     assert held.sum() == 30
@@ -91,6 +91,17 @@ def test_it_is_measured_on_samples_that_it_did_not_learn_from(store, calves):
     row = softmax.scores[(softmax.scores.subset == "all") & (softmax.scores.metric == "f1_macro")].iloc[0]
     assert row.value == pytest.approx(expected, abs=1e-6) and row.low < row.value < row.high
     assert row.n == (target.calls[:, hidden] >= 0).sum() and row.pattern == "typed"
+    known = {
+        name: fitted.scores.set_index(["subset", "metric"]).value
+        for name, fitted in (("mode", mode), ("softmax", softmax))
+    }
+    assert known["mode"]["all", "site_dosage_r2"] == 0
+    assert known["softmax"]["all", "site_dosage_r2"] > 0.2
+    varied = sum(np.ptp(site[site >= 0]) > 0 for site in target.calls[:, hidden].T)
+    assert (
+        known["mode"]["all", "sites_varied"] == varied
+        and known["mode"]["all", "sites_constant"] == hidden.sum() - varied
+    )
 
 
 def test_all_samples_are_in_the_model(store, calves):

@@ -116,7 +116,7 @@ def test_the_other_formats_say_the_same(x: Folder) -> None:
 def test_compared_with_the_truth(x: Folder) -> None:
     """A haploid call counts as the homozygote of its allele, and its dosage from 0 to 1 as twice that."""
     found = x.concordance("truth.vcf", "out.vcf", "--typed", "target.vcf")
-    assert found["concordance"] > 0.8 and found["dosage_r2"] > 0.6 and found["calls_not_imputed"] == 0
+    assert found["concordance"] > 0.8 and found["site_dosage_r2"] > 0.6 and found["calls_not_imputed"] == 0
     same = compare_files(x.path / "truth.vcf", x.path / "truth.vcf")
     assert same.overall["concordance"] == 1 and same.counts["calls"] == (N_SITES + 1) * N_TARGET
 

@@ -8,7 +8,7 @@ from snpimpute.metrics.intervals import interval, resample, resampling_weights
 from snpimpute.metrics.maf import maf_bin, maf_bin_names
 from snpimpute.metrics.registry import METRICS
 from snpimpute.metrics.scores import centred_sums, correlation, f1_macro, non_reference_concordance, scores
-from snpimpute.metrics.sums import calibration_bins, confusion, minor_coding, site_sums
+from snpimpute.metrics.sums import calibration_bins, confusion, genotype_shares, minor_coding, site_sums
 
 
 @pytest.fixture
@@ -42,12 +42,86 @@ def test_missing_truth_is_not_scored():
     assert confusion(np.array([-1, 0, 2]), np.array([2, 0, 2])).sum() == 2
 
 
-def test_dosage_r2_log_loss_and_calibration(truth_and_posterior):
+def r2_by_site(truth, dosage):
+    """r² within each site by numpy; NaN where the truth does not vary, 0 where the dosages do not."""
+    found = []
+    for t, d in zip(truth.T, dosage.T, strict=True):
+        t, d = t[t >= 0], d[t >= 0]
+        found.append(np.nan if np.ptp(t) == 0 else np.corrcoef(t, d)[0, 1] ** 2 if np.ptp(d) > 0 else 0.0)
+    return np.array(found)
+
+
+def centred_r2(truth, dosage, shares=None):
+    known = truth >= 0
+    mean = np.where(known, truth, 0).sum(axis=0) / known.sum(axis=0) if shares is None else shares @ [0, 1, 2]
+    return np.corrcoef((dosage - mean)[known], (truth - mean)[known])[0, 1] ** 2
+
+
+def test_dosage_r2_is_within_sites(truth_and_posterior):
+    truth, posterior = truth_and_posterior
+    truth[:, 3], truth[:, 7] = 0, np.where(truth[:, 7] < 0, -1, 2)  # sites that do not vary in the truth
+    posterior[:, 5] = posterior[0, 5]  # a site where all dosages are alike
+    dosage = posterior @ [0, 1, 2]
+    sums = site_sums(truth, posterior)
+    result, by_hand = scores(sums.sum(axis=(0, 1))), r2_by_site(truth, dosage)
+    assert result["site_dosage_r2"] == pytest.approx(np.nanmean(by_hand), rel=1e-5)
+    assert (result["sites_varied"], result["sites_constant"]) == (28, 2)
+    np.testing.assert_allclose(scores(sums.sum(axis=0))["site_dosage_r2"], by_hand, atol=1e-5)
+    assert by_hand[5] == 0 and np.isnan(by_hand[[3, 7]]).all()
+    assert result["centred_dosage_r2"] == pytest.approx(centred_r2(truth, dosage), rel=1e-4)
+
+
+def test_what_knows_nothing_of_a_sample_scores_nothing():
+    """Sites of very unlike frequency: pooled over calls, the most frequent genotype of each has an r² of .75."""
+    rng = np.random.default_rng(3)
+    frequency = np.repeat([0.02, 0.5, 0.97], 40)
+    truth = rng.binomial(2, frequency, (200, 120)).astype(np.int8)
+    shares = genotype_shares(truth)
+    for guess in (np.eye(3)[shares.argmax(axis=1)], shares):
+        posterior = np.broadcast_to(guess, (200, 120, 3))
+        pooled = np.corrcoef(truth.ravel(), (posterior @ [0, 1, 2]).ravel())[0, 1] ** 2
+        for some in (slice(None), slice(0, 40), slice(80, 120)):
+            result = scores(site_sums(truth[:, some], posterior[:, some]).sum(axis=(0, 1), dtype=float))
+            for metric in ("site_dosage_r2", "centred_dosage_r2", "centred_iqs"):
+                assert result[metric] == pytest.approx(0, abs=1e-3), metric
+        assert pooled > 0.7
+
+
+def test_sites_of_few_calls_are_left_out_of_r2_within_sites():
+    rng = np.random.default_rng(4)
+    truth = rng.integers(0, 3, (40, 3)).astype(np.int8)
+    truth[9:, 0] = -1  # nine calls of forty samples are left
+    posterior = rng.dirichlet([1, 1, 1], truth.shape)
+    result = scores(site_sums(truth, posterior).sum(axis=(0, 1)))
+    assert result["sites_varied"] == 2 and result["sites_constant"] == 0
+    assert result["site_dosage_r2"] == pytest.approx(r2_by_site(truth, posterior @ [0, 1, 2])[1:].mean(), rel=1e-5)
+    few = scores(site_sums(truth[:6], posterior[:6]).sum(axis=(0, 1)))  # no more samples are there
+    assert few["sites_varied"] == 3
+    parts = scores(site_sums(truth, posterior, shares=genotype_shares(truth), whole=False).sum(axis=(0, 1)))
+    assert np.isnan(parts["site_dosage_r2"]) and parts["centred_dosage_r2"] == pytest.approx(
+        result["centred_dosage_r2"]
+    )
+
+
+def test_resampled_r2_within_sites_is_near_that_of_the_samples_drawn():
+    """Sums add up to first order: the interval is that of r² worked out anew from the drawn samples."""
+    rng = np.random.default_rng(6)
+    truth = rng.binomial(2, rng.uniform(0.1, 0.9, 60), (150, 60)).astype(np.int8)
+    posterior = 0.5 * np.eye(3)[truth] + 0.5 * rng.dirichlet([1, 1, 1], truth.shape)
+    dosage = posterior @ [0, 1, 2]
+    weights, _ = resampling_weights(np.arange(150), 1, 100, 1)
+    sums = site_sums(truth, posterior).astype(float).sum(axis=1)
+    found = scores(weights @ sums)["site_dosage_r2"]
+    drawn = [np.repeat(np.arange(150), times.astype(int)) for times in weights]
+    anew = np.array([r2_by_site(truth[rows], dosage[rows]).mean() for rows in drawn])
+    assert np.corrcoef(found, anew)[0, 1] > 0.95
+    assert np.std(found) == pytest.approx(np.std(anew), rel=0.15)
+
+
+def test_log_loss_and_calibration(truth_and_posterior):
     truth, posterior = truth_and_posterior
     known = truth >= 0
     result = scores(site_sums(truth, posterior).sum(axis=(0, 1)))
-    dosage = (posterior @ [0, 1, 2])[known]
-    assert result["dosage_r2"] == pytest.approx(np.corrcoef(dosage, truth[known])[0, 1] ** 2, rel=1e-5)
     right = np.take_along_axis(posterior[known], truth[known][:, None].astype(int), axis=1)
     assert result["log_loss"] == pytest.approx(-np.log(np.clip(right, 1e-4, 1)).mean(), rel=1e-5)
     confidence, correct = posterior.max(axis=2)[known], (posterior.argmax(axis=2) == truth)[known]
@@ -71,30 +145,33 @@ def test_a_true_genotype_that_was_ruled_out_costs_as_much_as_one_in_ten_thousand
 
 
 def test_iqs_by_hand():
-    """Lin et al. 2010: 10 calls, 8 agree; chance agreement from the margins (6·6 + 4·4)/100 = .52."""
-    truth = np.array([[0] * 6 + [1] * 4], dtype=np.int8)
-    calls = np.array([0] * 5 + [1] + [1] * 3 + [0])
-    result = scores(site_sums(truth, np.eye(3)[calls][None]).sum(axis=(0, 1)))
-    assert result["iqs"] == pytest.approx((0.8 - 0.52) / (1 - 0.52))
+    """Lin et al. 2010: 10 calls, 8 agree; chance agreement from the margins (6·6 + 4·4)/100 = .52. Of two sites chance is by site."""
+    truth = np.array([[0] * 6 + [1] * 4], dtype=np.int8).T
+    calls = np.array([[0] * 5 + [1] + [1] * 3 + [0]]).T
+    result = scores(site_sums(truth, np.eye(3)[calls]).sum(axis=(0, 1)))
+    assert result["centred_iqs"] == pytest.approx((0.8 - 0.52) / (1 - 0.52))
+    both = np.hstack([truth, np.full((10, 1), 2)]).astype(np.int8), np.hstack([calls, np.full((10, 1), 2)])
+    result = scores(site_sums(both[0], np.eye(3)[both[1]]).sum(axis=(0, 1)))
+    assert result["centred_iqs"] == pytest.approx((0.9 - 0.76) / (1 - 0.76))
 
 
 def test_without_variation_there_is_no_r2():
     truth = np.zeros((3, 4), dtype=np.int8)
     result = scores(site_sums(truth, np.eye(3)[truth]).sum(axis=(0, 1)))
-    assert np.isnan(result["dosage_r2"]) and np.isnan(result["iqs"])
+    assert all(np.isnan(result[metric]) for metric in ("site_dosage_r2", "centred_dosage_r2", "centred_iqs"))
 
 
 def test_two_calls_are_enough_for_an_r2():
-    truth = np.array([[0, 1]], dtype=np.int8)
-    result = scores(site_sums(truth, np.array([[[1.0, 0, 0], [0.9, 0.1, 0]]])).sum(axis=(0, 1)))
-    assert result["dosage_r2"] == pytest.approx(1)
+    truth = np.array([[0], [1]], dtype=np.int8)
+    result = scores(site_sums(truth, np.array([[[1.0, 0, 0]], [[0.9, 0.1, 0]]])).sum(axis=(0, 1)))
+    assert result["centred_dosage_r2"] == pytest.approx(1, rel=1e-4)
 
 
 def test_iqs_is_unknown_where_all_but_rounding_is_of_one_genotype():
     """What float32 leaves of 1e-10 is no disagreement: 0/0, not 1."""
     truth = np.zeros((1, 3), dtype=np.int8)
     posterior = np.broadcast_to([1 - 2e-10, 1e-10, 1e-10], (1, 3, 3))
-    assert np.isnan(scores(site_sums(truth, posterior).sum(axis=(0, 1)))["iqs"])
+    assert np.isnan(scores(site_sums(truth, posterior).sum(axis=(0, 1)))["centred_iqs"])
 
 
 def test_bins_of_confidence_hold_each_call_once_and_none_is_below_a_third(truth_and_posterior):
@@ -156,8 +233,9 @@ def test_hard_calls_and_dosages_given_beside_the_posterior(truth_and_posterior):
     sums = site_sums(truth, posterior, calls, dosage).sum(axis=(0, 1))
     result = scores(sums)
     assert result["f1_micro"] == pytest.approx((truth == calls)[known].mean())
-    assert result["dosage_r2"] == pytest.approx(np.corrcoef(dosage[known], truth[known])[0, 1] ** 2, rel=1e-4)
-    assert result["iqs"] == pytest.approx(scores(site_sums(truth, posterior).sum(axis=(0, 1)))["iqs"], rel=1e-5)
+    assert result["centred_dosage_r2"] == pytest.approx(centred_r2(truth, dosage), rel=1e-3, abs=1e-6)
+    without = scores(site_sums(truth, posterior).sum(axis=(0, 1)))
+    assert result["centred_iqs"] == pytest.approx(without["centred_iqs"], rel=1e-5)
     seen = known & ~((truth == 0) & (calls == 0))
     assert non_reference_concordance(sums) == pytest.approx((truth == calls)[seen].mean())
 
@@ -200,7 +278,8 @@ def test_differences_are_shown_for_the_metrics_that_readers_compare() -> None:
         "f1_macro",
         "f1_micro",
         "f1_1",
-        "dosage_r2",
+        "site_dosage_r2",
+        "centred_dosage_r2",
     }
 
 

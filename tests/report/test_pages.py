@@ -116,7 +116,7 @@ def test_the_comparison_stands_in_its_tables_and_files(compared: Concordance, co
     tables = Tables(concordance_page.read_text(encoding="utf-8"))
     row = compared.bins.set_index("maf").loc["0.20-0.30"]
     shown = tables.table("Scores by minor allele frequency")["0.20–0.30"]
-    assert shown["Concordance"][0] == f"{row.concordance:.3f}" and shown["IQS"][0] == f"{row.iqs:.3f}"
+    assert shown["Concordance"][0] == f"{row.concordance:.3f}" and shown["IQS"][0] == f"{row.centred_iqs:.3f}"
     groups = tables.table("Scores by group")
     assert groups["A"]["Macro-F1"][0] == f"{compared.groups.f1_macro[0]:.3f}" and groups["B"]["Samples"][0] == "15"
     kept = tables.table("Effect of a filter on DR2")["0.5"]
@@ -125,7 +125,7 @@ def test_the_comparison_stands_in_its_tables_and_files(compared: Concordance, co
         table = pd.read_csv(concordance_page.with_name(f"{name}.tsv"), sep="\t", dtype={"contig": str})
         assert len(table) == len(getattr(compared, name)), name
     about = json.loads(concordance_page.with_name("concordance.json").read_text())
-    assert about["overall"]["iqs"] == compared.overall["iqs"] and about["counts"]["sites"] == 250
+    assert about["overall"]["centred_iqs"] == compared.overall["centred_iqs"] and about["counts"]["sites"] == 250
 
 
 def test_a_folder_that_cannot_be_written(check: TargetCheck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,7 +112,7 @@ def test_variants_are_compared_with_the_first_of_their_imputer_at_every_level(ta
         ("all", "f1_macro"),
         ("rare", "f1_macro"),
         ("rare_minor", "f1_1"),
-        ("rare_minor", "dosage_r2"),
+        ("rare_minor", "site_dosage_r2"),
     ):
         found = differences(table, subset, metric, level=30.0)
         first, worse = (
@@ -215,7 +215,7 @@ def test_smoothed_calls_have_no_log_loss(dataset, results):
     smoothed = Posteriors("hard", "x", 1, results[1].values, frozenset(results[1].values), results[1].seconds)
     rows = score_table(dataset, [smoothed], n_resamples=100, seed=1)
     assert not rows.metric.isin(["log_loss", "ece", "confidence", "accuracy"]).any()
-    assert rows.metric.isin(["f1_macro", "dosage_r2"]).any()
+    assert rows.metric.isin(["f1_macro", "site_dosage_r2"]).any()
 
 
 def test_a_hole_at_an_observed_site_does_not_take_the_posterior_of_hidden_ones(dataset):
@@ -266,11 +266,13 @@ def test_whole_sites_given_as_single_calls_score_the_same(dataset, repeats, monk
     flat = {key: values.reshape(-1, 3) for key, values in given.values.items()}
     whole = score_table(with_scenarios(dataset, sites), [given], 100)
     single = score_table(with_scenarios(dataset, calls), [replace(given, values=flat)], 100)
-    pd.testing.assert_frame_equal(single, whole, rtol=1e-6)
+    in_sites = whole.metric.isin(["site_dosage_r2", "sites_varied", "sites_constant"])  # not said of single calls
+    assert not (single.value[in_sites] > 0).any() and (whole.value[in_sites] > 0).any()
+    pd.testing.assert_frame_equal(single[~in_sites], whole[~in_sites], rtol=1e-6, atol=1e-6)
     monkeypatch.setattr("snpimpute.scoring.sums.CALLS_AT_A_TIME", 97)
     for scenarios, values in ((sites, given.values), (calls, flat)):
         in_pieces = score_table(with_scenarios(dataset, scenarios), [replace(given, values=values)], 100)
-        pd.testing.assert_frame_equal(in_pieces, whole, rtol=1e-6)
+        pd.testing.assert_frame_equal(in_pieces[~in_sites], whole[~in_sites], rtol=1e-6, atol=1e-6)
 
 
 def test_sites_are_resampled_where_there_is_one_mask(dataset):
@@ -364,3 +366,29 @@ def test_each_mask_has_rows_of_its_own(table):
     single = rows[rows["repeat"] != "all"].value
     pooled = rows[(rows["repeat"] == "all") & (rows.versus == "")].value.iloc[0]
     assert single.min() <= pooled <= single.max()
+
+
+def test_mode_knows_nothing_of_a_sample_and_a_group_s_frequency_is_no_merit(dataset, results, table):
+    """Of the most frequent genotype r² and IQS are 0, over all sites, rare ones, bins and groups."""
+    rows = table[(table.imputer == "mode") & (table.versus == "") & (table["repeat"] == "all")]
+    for metric in ("site_dosage_r2", "centred_dosage_r2", "centred_iqs"):
+        values = rows[rows.metric == metric].dropna(subset=["value"])
+        assert {"all", "rare"} < set(values.subset) and values.subset.str.startswith("group:").any()
+        np.testing.assert_allclose(values.value, 0, atol=1e-4, err_msg=metric)
+    good = pick(table, variant="good", level=60.0, metric="site_dosage_r2")
+    dosages = [(s, results[1].values[s.key] @ np.arange(3)) for s in dataset.test_scenarios() if s.level == 60]
+    by_hand = [
+        np.corrcoef(t, d)[0, 1] ** 2
+        for s, of_mask in dosages
+        for t, d in zip(dataset.test.calls[:, s.hidden].T, of_mask.T, strict=True)
+        if np.ptp(t)
+    ]
+    assert good.value == pytest.approx(np.mean(by_hand), rel=1e-3) and good.low < good.value < good.high
+    assert pick(table, variant="good", level=60.0, metric="sites_varied").value == len(by_hand)
+
+
+def test_rare_sites_are_scored_by_group_too(table):
+    whole = pick(table, variant="good", level=60.0, metric="f1_macro", subset="rare").n
+    rows = table[(table.variant == "good") & (table.level == 60) & (table.metric == "f1_micro") & (table.versus == "")]
+    for subset in ("rare", "rare_minor"):
+        assert rows[rows.subset.str.startswith(f"{subset}/group:")].n.sum() == whole

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from filelock import FileLock
 
 from snpimpute.base.errors import InputError, WorkEnds
 from snpimpute.tuning.parameters import read_params, write_params
+from snpimpute.tuning.report import TrialReport
 from snpimpute.tuning.storage import held_alone, open_storage
 from snpimpute.tuning.study import StudyResult, StudySettings, TrialRecord, run_study
 from tests.tuning import objectives as objectives
@@ -82,7 +84,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
 def test_serial_study(tmp_path: Path) -> None:
     settings = make_settings(tmp_path, threads=3, trials_per_process=5)
     seen: list[TrialRecord] = []
-    progress: list[tuple[int, int, float]] = []
+    progress: list[tuple[float, float]] = []
     begun = time.monotonic()
     result = run(objectives.quick, settings, on_trial=seen.append, on_progress=lambda *p: progress.append(p))
     took = time.monotonic() - begun
@@ -96,8 +98,9 @@ def test_serial_study(tmp_path: Path) -> None:
     assert sum(trial.seconds for trial in result.trials) < took + 0.01  # to the millisecond, one after the other
     assert result.best.score == max(trial.score for trial in result.trials if trial.score is not None)
 
-    assert math.isnan(progress[0][2]) and progress[0][:2] == (0, 12)
-    assert [done for done, _, _ in progress] == list(range(13)) and progress[-1] == (12, 12, result.best.score)
+    assert math.isnan(progress[0][1]) and result.best is not None
+    assert [percent for percent, _ in progress] == pytest.approx([100 * n / 12 for n in range(13)])
+    assert progress[-1][1] == result.best.score
 
     pids = [trial.attributes["pid"] for trial in result.trials]
     assert [len({*pids[:5]}), len({*pids[5:10]}), len({*pids[10:]}), len({*pids})] == [1, 1, 1, 3]
@@ -312,11 +315,53 @@ def test_time_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert counted(more) > counted(result) and more.ended_by == "time"
 
 
-def test_published_values_are_finished_whatever_the_budget(tmp_path: Path) -> None:
-    result = run(partial(objectives.slow, seconds=1.0), make_settings(tmp_path, seconds=0.1, workers=2))
-    assert result.ended_by == "time"
-    assert [trial.state for trial in result.trials] == ["complete", "stopped"][: len(result.trials)]
-    assert result.best.number == 0 and result.best.first and result.best.score == 0.25
+class Steps:
+    """A clock that goes on whenever it is looked at while something is so: no test waits, however busy the machine."""
+
+    def __init__(self, condition: Callable[[], bool], step: float) -> None:
+        self._condition, self._step, self._now = condition, step, 1000.0
+
+    def monotonic(self) -> float:
+        self._now += self._step if self._condition() else 0.0
+        return self._now
+
+
+def test_a_first_trial_that_does_not_fit_hands_in_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its worker's clock says that it is late; the study, whose clock has gone a little beyond the budget, waits for it."""
+    begun = tmp_path / "begun"
+    monkeypatch.setattr("snpimpute.tuning.study.time", Clock(begun.exists))
+    progress: list[float] = []
+    result = run(
+        partial(objectives.until_late, begun=str(begun)),
+        make_settings(tmp_path, seconds=30),
+        on_progress=lambda percent, best: progress.append(percent),
+    )
+    assert result.ended_by == "time" and result.best is not None
+    assert result.best.first and result.best.score == 0.25 and result.trials == [result.best]
+    assert progress == sorted(progress) and progress[-1] == 100.0
+
+
+def test_a_trial_that_never_ends_is_not_waited_for_beyond_the_overtime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("snpimpute.base.processes.GRACE", 0.0)
+    begun = tmp_path / "begun"
+    clock = Steps(begun.exists, step=10.0)
+    monkeypatch.setattr("snpimpute.tuning.study.time", clock)
+    settings = make_settings(tmp_path, seconds=200)
+    result = run(partial(objectives.halting, begun=str(begun)), settings)
+    assert result.best is None and result.ended_by == "time"
+    (only,) = result.trials
+    assert (only.state, only.reason) == ("stopped", "time budget")
+    assert result.params == only.params and result.params["x"] == objectives.PUBLISHED["x"]
+    assert 300 <= clock.monotonic() - 1000 < 450  # the budget, half of it again, and some looks at the clock
+    assert run(objectives.raising, settings) == result  # at once, without an evaluation
+
+
+def test_a_report_is_late_where_it_is_received() -> None:
+    assert not TrialReport(1e6).late and not TrialReport(math.inf).late
+    received = pickle.loads(pickle.dumps(TrialReport(-1.0)))
+    assert received.late and received.seconds == -1.0
 
 
 def test_a_worker_that_will_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
