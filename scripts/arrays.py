@@ -19,6 +19,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,10 +61,11 @@ def main() -> None:
     if arguments.step == "freeze":
         freeze(design)
         return
-    require_frozen(design)
-    if arguments.step == "write":
+    if arguments.step == "write":  # the code may have gone on since: the page names the tag
+        require_frozen(design, ["design"])
         write(design, arguments.work)
         return
+    require_frozen(design)
     if "SNPIMPUTE_PANELS" not in os.environ:
         sys.exit("SNPIMPUTE_PANELS is not set: it names the folder of the real panels")
     for name in arguments.only or design["data"]:
@@ -96,10 +98,10 @@ def freeze(design: dict[str, Any]) -> None:
     write_text(DESIGN, "\n".join([text, "", "[frozen]", *lines, ""]))
 
 
-def require_frozen(design: dict[str, Any]) -> None:
-    """Exit unless design and code are those that were frozen."""
+def require_frozen(design: dict[str, Any], only: Collection[str] = ()) -> None:
+    """Exit unless design and code (or `only` some of these) are those that were frozen."""
     found, frozen = digests(design), design.get("frozen", {})
-    if differ := [name for name in found if found[name] != frozen.get(name)]:
+    if differ := [name for name in only or found if found[name] != frozen.get(name)]:
         sys.exit(f"not what was frozen in {DESIGN.name}: {', '.join(differ)}; check out the commit that froze it")
 
 
@@ -204,23 +206,19 @@ def measure(folder: Path, data: dict[str, Any], row: str, about: dict[str, Any],
     if (EXTERNAL / f"{about['imputer']}.toml").exists():
         shared += ["--imputers-from", EXTERNAL]
     typed = folder / f"{targets[len(targets) // 2]}.vcf.gz"
-    before = processor_seconds()
     fitted = run(
         "fit", folder / "panel.vcf.gz", "--name", row, "--imputer", about["imputer"], "--params", folder / f"{row}.toml",
         "--typed-sites", typed, "--holdout", "0%", *shared,
     )  # fmt: skip
-    fit_seconds = processor_seconds() - before
     truth = read_matrix(folder / "truth.vcf.gz")[0]
     for name in wanted:
-        before = processor_seconds()
         imputed = folder / f"{row}-{name}.vcf.gz"
         run("impute", folder / f"{name}.vcf.gz", "-o", imputed, "--force", "--model", fitted["model"], *shared)
-        seconds = processor_seconds() - before
         counts = counted(truth, read_matrix(folder / f"{name}.vcf.gz")[0], read_matrix(imputed)[0])
         part = folder / f"{row}-{name}.part.npz"
-        np.savez_compressed(part, fit_seconds=fit_seconds, seconds=seconds, **counts)
+        np.savez_compressed(part, **counts)
         part.rename(folder / f"{row}-{name}.npz")
-        print(folder.name, name, row, int(wrong_of(counts["all"].sum(axis=(0, 1)))), f"{seconds:.0f} s", flush=True)
+        print(folder.name, name, row, int(wrong_of(counts["all"].sum(axis=(0, 1)))), flush=True)
 
 
 def counted(truth: GenotypeMatrix, target: GenotypeMatrix, imputed: GenotypeMatrix) -> dict[str, np.ndarray]:
@@ -258,12 +256,6 @@ def wrong_of(counts: np.ndarray) -> np.ndarray:
     return counts.sum(axis=(-2, -1)) - np.trace(counts, axis1=-2, axis2=-1)
 
 
-def processor_seconds() -> float:
-    """Return the processor seconds of all commands that were run so far, with their child processes."""
-    times = os.times()
-    return times.children_user + times.children_system
-
-
 def run(*arguments: object) -> dict[str, Any]:
     """Run a verb of snpimpute and return the JSON that it prints."""
     command = [sys.executable, "-m", "snpimpute", *map(str, arguments)]
@@ -298,8 +290,6 @@ def write(design: dict[str, Any], work: Path) -> None:
                 "wrong": int(sum(wrong_of(t) for t in total)),
                 "f1_macro": float(np.mean([f1_per_genotype(t).mean() for t in total])),
                 "f1_1_rare": float(np.mean([f1_per_genotype(part["rare"].sum(axis=(0, 1)))[1] for part in parts])),
-                "seconds_fit": float(sum(part["fit_seconds"] for part in parts)),
-                "seconds_impute": float(sum(part["seconds"] for part in parts)),
             }  # fmt: skip
             if row != OWN:
                 about |= compared(own, parts)
@@ -339,7 +329,6 @@ def page(design: dict[str, Any], table: pd.DataFrame) -> str:
         "code that they were frozen with. Wrong calls are counted over all hidden calls; macro-F1 is the mean over the datasets of a group.",
         f"In brackets 95% intervals ({RESAMPLES:,} resamples of samples and of blocks: contigs, or half a megabase of a single one).",
         f"“Behind” or “ahead” is said where the interval of the difference in macro-F1 excludes zero; “no worse” where it stays above −{MARGIN}.",
-        "Seconds are of the processor, one thread, `fit` (which phases the panel) and `impute` as whole commands.\n",
     ]
     for (group, target), part in table.groupby(["group", "target"], sort=False):
         kind, share = target.split("-")
@@ -353,8 +342,7 @@ def page(design: dict[str, Any], table: pd.DataFrame) -> str:
                 ratio = f"{own.wrong / row.wrong:.2f} ({row.ratio_low:.2f} to {row.ratio_high:.2f})"
                 verdict = judged(row.ahead_low, row.ahead_high)
             scores = [f"{row.wrong:,}", f"{row.f1_macro:.4f}", f"{row.f1_1_rare:.3f}"]
-            costs = [f"{row.seconds_fit:,.0f}", f"{row.seconds_impute:,.0f}"]
-            lines.append([f"`{row.row}`", *scores, ahead.replace("-", "−"), verdict, ratio, *costs])
+            lines.append([f"`{row.row}`", *scores, ahead.replace("-", "−"), verdict, ratio])
         columns = [
             "",
             "wrong",
@@ -367,7 +355,7 @@ def page(design: dict[str, Any], table: pd.DataFrame) -> str:
         text += [
             f"## {about['groups'][group]}: {what}\n",
             f"{own.datasets} datasets, {own.calls:,} calls.\n",
-            table_of([*columns, "fit, s", "impute, s"], lines) + "\n",
+            table_of(columns, lines) + "\n",
         ]
     return "\n".join(text).rstrip() + "\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import pickle
@@ -90,6 +91,16 @@ def forked(descriptor: int, name: str, output: int, environment: Mapping[str, st
                 if attempt == 2:
                     raise
     raise AssertionError
+
+
+@atexit.register
+def end_sources() -> None:
+    """End the processes that others are forked from, so that their times count among those of this one's children."""
+    for (pid, _), source in _sources.items():
+        if pid == os.getpid():
+            source.socket.close()
+            with suppress(subprocess.TimeoutExpired):
+                source.process.wait(1.0)
 
 
 class Source:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
+import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ import pytest
 from snpimpute.base import forks, processes
 from snpimpute.base.processes import Worker, end_workers
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not forks.CAN_FORK, reason="no process is forked on this system")
 
 
@@ -91,3 +95,22 @@ def test_another_is_there_when_the_one_they_come_from_is_killed() -> None:
     assert found_by(after)["pid"] != found_by(before)["pid"], "what was forked before goes on"
     end_workers([before, after])
     assert before.process.poll() == -signal.SIGKILL  # nobody is left who could tell
+
+
+def test_their_time_counts_among_that_of_children() -> None:
+    code = """
+import resource, time
+from pathlib import Path
+from snpimpute.base.processes import run_step
+from snpimpute.base.progress import Watch
+from tests.base.test_forks import be_busy
+run_step(be_busy, {"seconds": 1.0}, Path("/dev/null"), 1, Watch())
+"""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before > 1.0
+
+
+def be_busy(seconds: float) -> None:
+    while time.process_time() < seconds:
+        pass
