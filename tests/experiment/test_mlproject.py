@@ -205,12 +205,14 @@ def test_steps_and_workers_start_with_usage_reports_off(tmp_path: Path, with_sto
         time.sleep(0.05)
         for child in psutil.Process(process.pid).children(recursive=True):
             try:
-                seen[" ".join(child.cmdline())] = child.environ()
+                name = child.name()
+                seen[f"{name} {' '.join(child.cmdline())}"] = child.environ()
             except psutil.Error:
                 continue
     assert process.returncode == 0
     started = {
-        kind: [e for line, e in seen.items() if kind in line] for kind in ("snpimpute fit_row", "snpimpute trial")
+        kind: [e for line, e in seen.items() if line.startswith(f"{kind} ") or f"snpimpute {kind}" in line]
+        for kind in ("fit_row", "trial")
     }
     assert all(started.values()), list(seen)
     for found in (e for environments in started.values() for e in environments):
