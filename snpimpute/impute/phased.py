@@ -73,7 +73,6 @@ def join_windows(windows: list[Window], work: Path, sites: pd.DataFrame, rows: n
         told = np.memmap(told_by_target, dtype=np.int8, mode="r", shape=joined.shape)
         for _, first, last in contigs_of(sites):
             joined[first:last] = turned_to(joined[first:last], told[first:last])
-    joined.flush()
     return joined
 
 

@@ -27,9 +27,10 @@ def fill_ploidy(told: np.memmap, sites: pd.DataFrame, of_panel: np.ndarray) -> N
     for _, first, last in contigs_of(sites):
         here, pos = slice(first, last), sites["pos"].to_numpy()[first:last]
         in_panel = closed(of_panel[here])
-        for at in range(0, told.shape[1], SAMPLES_AT_ONCE):
-            samples = slice(at, at + SAMPLES_AT_ONCE)
-            told[here, samples] = filled(told[here, samples], pos, in_panel)
+        parts = [slice(at, at + SAMPLES_AT_ONCE) for at in range(0, told.shape[1], SAMPLES_AT_ONCE)]
+        kinds = np.any([told_kinds(told[here, samples], in_panel) for samples in parts], axis=0)
+        for samples in parts:
+            told[here, samples] = filled(told[here, samples], pos, in_panel, kinds)
     told.flush()
 
 
@@ -53,7 +54,16 @@ def as_haploid(posterior: np.ndarray, haploid: np.ndarray) -> np.ndarray:
     return out
 
 
-def filled(told: np.ndarray, pos: np.ndarray, of_panel: np.ndarray) -> np.ndarray:
+def told_kinds(told: np.ndarray, of_panel: np.ndarray) -> np.ndarray:
+    """Return whether calls tell diploid or haploid, bool (2, 2), where the panel has no haploid calls and where it has some.
+
+    Args:
+        told, of_panel: see `filled`.
+    """
+    return np.array([[(told[of_panel == in_panel] == kind).any() for kind in (0, 1)] for in_panel in (False, True)])
+
+
+def filled(told: np.ndarray, pos: np.ndarray, of_panel: np.ndarray, kinds: np.ndarray | None = None) -> np.ndarray:
     """Return where samples are haploid on a contig, bool (n_sites, n_samples), from the sites whose calls tell.
 
     A site is as the sample's nearest site that tells, among those at which the panel has haploid calls, or among the others:
@@ -64,17 +74,17 @@ def filled(told: np.ndarray, pos: np.ndarray, of_panel: np.ndarray) -> np.ndarra
         told: int8 (n_sites, n_samples), 1 = haploid, 0 = diploid, -1 = not told.
         pos: int64 (n_sites,), ascending.
         of_panel: bool (n_sites,), whether the panel has haploid calls at a site (see `closed`).
+        kinds: the `told_kinds` of all samples, where these are some of them; None = these are all.
     """
     out = np.zeros(told.shape, dtype=bool)
-    for in_panel in (False, True):
+    kinds = told_kinds(told, of_panel) if kinds is None else kinds
+    for in_panel, (diploid, haploid) in zip((False, True), kinds, strict=True):
         rows = np.flatnonzero(of_panel == in_panel)
         if len(rows):
             here = told[rows]
             nearest = nearest_known(here != -1, pos[rows])
-            only_haploid = (here == 1).any() and not (here == 0).any()
-            out[rows] = np.where(
-                nearest >= 0, np.take_along_axis(here, np.maximum(nearest, 0), axis=0) == 1, only_haploid
-            )
+            as_nearest = np.take_along_axis(here, np.maximum(nearest, 0), axis=0) == 1
+            out[rows] = np.where(nearest >= 0, as_nearest, haploid and not diploid)
     return out
 
 

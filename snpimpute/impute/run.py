@@ -364,7 +364,7 @@ def _write(
                         one = None if haploid is None else haploid[members[0]]
                         own_record = own_groups.get(group) if group >= 0 else own_records.get(int(members[0]))
                         joined_site = join_rows(_take_sites(block, members), own_record, one)
-                        line = joined_line(joined_site, settings.keep_fields, writer.ties_lean)
+                        line = joined_line(joined_site, settings.keep_fields, writer.ties_lean, writer.per_allele)
                         others.append((joined_site.pos, partial(writer.pass_through, line)))
                     written += len(joined)
                     block = block if len(alone) == len(block.sites) else _take_sites(block, alone)

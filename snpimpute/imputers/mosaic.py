@@ -319,7 +319,7 @@ class Mosaic(Imputer):
             calls, seen, likelihoods: see `_posterior_of_sample`.
             imputed: int8 (n_sites,), the calls to phase.
         """
-        out = np.stack([imputed == 2, imputed > 0]).astype(np.int8)
+        out = np.empty((2, len(imputed)), dtype=np.int8)
         done = 0  # site up to which the phase is settled; what a stretch has before it says which haplotype is first
         for stretch in self._stretches(seen):
             sites = slice(stretch.begin, stretch.end)
@@ -350,7 +350,9 @@ class Mosaic(Imputer):
             for first, last in itertools.pairwise([0, *inner.tolist(), end - begin]):
                 before = np.searchsorted(n_seen, n_seen[first] - overlap, side="right") - 1
                 after = np.searchsorted(n_seen, n_seen[last] + overlap)
-                yield Stretch(begin + max(0, int(before)), min(end, begin + int(after)), begin + first, begin + last)
+                # without an overlap the call before a border, and that behind it, may lie far from it
+                before, after = min(first, max(0, int(before))), max(last, int(after))
+                yield Stretch(begin + before, min(end, begin + after), begin + first, begin + last)
 
     # ------------------------------------------------------------------ keeping
 

@@ -168,7 +168,7 @@ class ImputedWriter:
         self._bcf_fields = _BcfFields(flag_imputed, phased) if suffix == ".bcf" else None
         header = _header_lines(target_header, contigs, about, self._flags, flag_imputed, phased)
         self._contigs = {defined[2] for line in header if (defined := DEFINED.match(line)) and defined[1] == "contig"}
-        self._per_allele = PER_ALLELE | {
+        self.per_allele = PER_ALLELE | {
             defined[2]
             for line in header
             if (defined := DEFINED.match(line)) and (number := NUMBER.search(line)) and number[1] in {"A", "R", "G"}
@@ -278,7 +278,7 @@ class ImputedWriter:
                 name = record.name if record.name != "." else name
                 quality, passed = record.quality, record.passed
                 if self._keep_fields:
-                    not_kept = self._per_allele if swapped[j] else set()
+                    not_kept = self.per_allele if swapped[j] else set()
                     info = ";".join([info, *record.other_info(COUNTED | {*INFO_LINES, *self._flags} | not_kept)])
                     others, values = record.other_fields(OWN_FORMAT | not_kept)
             fixed = "\t".join((contig, str(pos), name or ".", ref, alt, quality, passed, info))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,7 +64,12 @@ def joint_posterior(posterior: np.ndarray) -> np.ndarray:
     return joint / joint.sum(axis=1, keepdims=True)
 
 
-def joined_line(site: JoinedSite, keep_fields: bool = False, ties_lean: bool = False) -> str:
+def joined_line(
+    site: JoinedSite,
+    keep_fields: bool = False,
+    ties_lean: bool = False,
+    per_allele: Collection[str] = frozenset(PER_ALLELE),
+) -> str:
     """Return a record as a VCF line, without its end: GT, DS of each ALT, GP of each genotype and IC; AF and DR2 of each ALT.
 
     Haploid calls have one allele in GT, DS from 0 to 1, and GP of each allele.
@@ -74,6 +79,7 @@ def joined_line(site: JoinedSite, keep_fields: bool = False, ties_lean: bool = F
         keep_fields: whether other fields of the target's line are kept; those with a value per allele or genotype only if the
             alleles are the same.
         ties_lean: whether a DS half way between two genotypes is moved by 0.0001 towards GT (for a .pgen).
+        per_allele: keys of the fields with a value per allele or genotype.
     """
     genotypes, n_alts = genotypes_of(len(site.alts)), len(site.alts)
     seen = (site.alleles != MISSING).all(axis=1)
@@ -109,7 +115,7 @@ def joined_line(site: JoinedSite, keep_fields: bool = False, ties_lean: bool = F
         line = TargetLine(site.line, len(seen))
         name, quality, passed = (site.id if line.name == "." else line.name), line.quality, line.passed
         if keep_fields:
-            dropped = set() if site.same_alleles else PER_ALLELE
+            dropped = set() if site.same_alleles else set(per_allele)
             info += line.other_info(COUNTED | OWN_INFO | dropped)
             others, values = line.other_fields(OWN_FORMAT | dropped)
             if others:

@@ -6,16 +6,27 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from snpimpute.base.errors import InputError
+from snpimpute.impute import ploidy
 from snpimpute.impute.check import check_target
 from snpimpute.impute.concordance import compare_files
 from snpimpute.impute.fit import FitSettings, fit
 from snpimpute.impute.matching import PanelSites
-from snpimpute.impute.ploidy import closed, filled
+from snpimpute.impute.ploidy import (
+    PLOIDY_FILE,
+    as_haploid,
+    closed,
+    filled,
+    haploid_calls,
+    nearest_known,
+    ploidy_of_calls,
+)
 from snpimpute.io.haploid import HaploidCalls
 from snpimpute.io.matrix import read_genotypes, read_matrix
+from snpimpute.io.records import HALF, HAPLOID, NO_CALL, PHASED, POLYPLOID, UNPHASED, Record
 from snpimpute.io.stream import streamed
 from snpimpute.report.check import _call_kinds
 from tests.impute.test_real_files import Folder
@@ -34,6 +45,74 @@ def calls(alleles: np.ndarray, site: int, lost: bool = False) -> list[str]:
     if site >= PSEUDO_AUTOSOMAL:
         spelled[MALES] = ["." if lost else str(a) for a in alleles[2::4]]
     return spelled
+
+
+def of_kinds(contig: str, pos: int, kinds: list[int]) -> Record:
+    return Record(contig, pos, "", "A", ("C",), True, np.zeros((len(kinds), 2), np.int8), np.array(kinds, np.int8))
+
+
+def test_a_call_tells_its_ploidy_unless_it_is_missing() -> None:
+    found = ploidy_of_calls(of_kinds("X", 1, [NO_CALL, HALF, HAPLOID, POLYPLOID, UNPHASED, PHASED]))
+    assert found.dtype == np.int8 and found.tolist() == [-1, -1, 1, -1, 0, 0]
+
+
+def test_a_haploid_call_has_half_the_copies_expected() -> None:
+    """Samples: diploid, haploid, haploid and sure."""
+    posterior = np.array([[[0.5, 0.5, 0]], [[0.25, 0.25, 1]]], dtype=np.float32)
+    found = as_haploid(posterior, np.array([[False, True, True]]))
+    assert found.tolist() == [[[0.5, 0, 0]], [[0.25, 0.5, 1]]]
+
+
+def test_the_nearest_known_row_is_by_position_and_of_two_the_first() -> None:
+    known = np.array([[0, 0, 0], [1, 0, 1], [0, 0, 0], [0, 0, 0], [1, 0, 0]], dtype=bool)
+    found = nearest_known(known, np.array([10, 20, 30, 41, 60]))
+    assert found.T.tolist() == [[1, 1, 1, 4, 4], [-1] * 5, [1] * 5]
+    assert nearest_known(known, np.array([10, 20, 30, 40, 60]))[3, 0] == 1
+
+
+def test_ploidy_is_filled_in_contig_by_contig_whatever_samples_are_taken_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last two samples, which are taken apart, tell nothing: the others' haploid calls on contig X say what they are."""
+    sites = pd.DataFrame({"contig": ["1", "1", "X", "X"], "pos": [5, 9, 5, 9]})
+    assert haploid_calls(tmp_path, (4, 4)) is None
+    found = []
+    for at_once in (500, 2):
+        monkeypatch.setattr(ploidy, "SAMPLES_AT_ONCE", at_once)
+        told = np.memmap(tmp_path / PLOIDY_FILE, dtype=np.int8, mode="w+", shape=(4, 4))
+        told[:] = -1
+        told[0], told[2, :2] = [0, 0, 0, -1], [1, 1]
+        ploidy.fill_ploidy(told, sites, np.array([False, False, True, True]))
+        kept = haploid_calls(tmp_path, (4, 4))
+        assert kept is not None and kept.dtype == np.int8
+        found.append(kept.tolist())
+    assert found == [[[0] * 4, [0] * 4, [1] * 4, [1] * 4]] * 2
+
+
+def test_the_first_haploid_call_of_a_diploid_sample_is_named() -> None:
+    """Samples a to c: more haploid calls than diploid, as many, none; X may hold both."""
+    one, two = HAPLOID, UNPHASED
+    rows = [[two, two, two], [one, NO_CALL, two], [one, one, PHASED], [one, two, two], [one, one, two]]
+    for contig, expected in (
+        ("7", "sample b has a haploid call at 7:30, and is diploid on 7: bcftools +setGT or +fixploidy mends it"),
+        ("chrX", ""),
+    ):
+        calls = HaploidCalls()
+        for i, kinds in enumerate([[two] * 3, *rows] if contig == "chrX" else rows, start=1):
+            calls.add(of_kinds(contig, 10 * i, kinds))
+        assert calls.odd("abc") == expected
+    calls = HaploidCalls()
+    for i, kinds in enumerate([[one, one], [one, two], [one, one]]):
+        calls.add(of_kinds("7", i, kinds))
+    assert calls.odd("ab") == ""  # each has more haploid calls than diploid ones
+    assert [(run.first, run.last, run.n_sites, run.samples.tolist()) for run in calls.runs] == [(0, 2, 3, [True, True])]
+
+
+def test_a_run_of_haploid_calls_ends_with_its_contig() -> None:
+    calls = HaploidCalls()
+    for contig, pos, kinds in (("X", 5, [HAPLOID, PHASED]), ("X", 6, [HAPLOID, HAPLOID]), ("Y", 7, [HAPLOID, NO_CALL])):
+        calls.add(of_kinds(contig, pos, kinds))
+    assert list(map(str, calls.runs)) == ["X:5-6 (2 sites, 2 samples)", "Y:7-7 (1 site, 1 sample)"]
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +273,11 @@ def test_single_sites_without_haploid_calls_do_not_end_a_region() -> None:
     flags = np.zeros(40, dtype=bool)
     flags[[5, 8, 15, 30]] = True
     assert np.flatnonzero(closed(flags)).tolist() == [*range(5, 16), 30]
+    flags[[19, 31]] = True
+    assert np.flatnonzero(closed(flags[:26])).tolist() == [*range(5, 20)]
+    far = np.zeros(24, dtype=bool)
+    far[[0, 10, 21]] = True  # nine between the first two, ten between the others
+    assert np.flatnonzero(closed(far)).tolist() == [*range(11), 21] and not far[1]
 
 
 def test_a_contig_of_which_nothing_is_kept_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

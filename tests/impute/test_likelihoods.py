@@ -10,6 +10,7 @@ import pytest
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.impute.fit import FitSettings, fit
+from snpimpute.impute.likelihoods import LIKELIHOODS_FILE, likelihoods_at, logarithms
 from snpimpute.imputers.mode import Mode
 from snpimpute.imputers.mosaic import Mosaic, MosaicParams
 from snpimpute.imputers.testing import small_panel
@@ -32,6 +33,74 @@ def phred(copies: np.ndarray, rng: np.random.Generator, coverage: float = 1.0) -
     alternate = rng.binomial(depth, shows[copies])[:, None]
     chance = alternate * np.log10(shows) + (depth[:, None] - alternate) * np.log10(1 - shows)
     return np.rint(-10 * (chance - chance.max(axis=1, keepdims=True))).astype(int)
+
+
+def test_likelihoods_are_kept_as_logarithms_and_none_is_ruled_out(tmp_path: Path) -> None:
+    sites = [[[1, 0.1, 0], [1, 1, 1]], [[0.01, 1, 1e-30], [0, 0, 1]], [[1, 0.5, 0.25], [1, 1e-3, 1]]]
+    kept = [logarithms(np.array(site, dtype=np.float32)) for site in sites]
+    assert kept[0].dtype == np.float16 and kept[0].tolist() == [[0, -1, -12], [0, 0, 0]]
+    assert likelihoods_at(tmp_path, np.array([0]), 2) is None
+    np.stack(kept).tofile(tmp_path / LIKELIHOODS_FILE)
+    found = likelihoods_at(tmp_path, np.array([2, 0]), 2)
+    assert found is not None and found.dtype == np.float32 and found.shape == (2, 2, 3)
+    expected = [[[1, 0.5, 0.25], [1, 0.1, 1e-12]], [[1, 1e-3, 1], [1, 1, 1]]]
+    np.testing.assert_allclose(found, expected, rtol=0.003)
+
+
+def test_haploid_likelihoods_stand_as_homozygotes() -> None:
+    """Three alleles: six genotypes of a diploid, three alleles of a haploid; GL may be -inf throughout."""
+    nan, none = np.nan, -np.inf
+    table = np.array(
+        [[0, 10, 20, nan, nan, nan], [10, 20, 0, 30, 10, 20], [nan] * 6, [20, nan, nan, nan, nan, nan]],
+        dtype=np.float32,
+    )
+    found, haploid = likelihoods_of(table[:3], "PL", 3, 2, "here")
+    assert haploid.tolist() == [True, False, False]
+    expected = [[1, 0, 0.1, 0, 0, 0.01], [0.1, 0.01, 1, 0.001, 0.1, 0.01], [1] * 6]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    with pytest.raises(InputError) as told:
+        likelihoods_of(table, "PL", 4, 2, "a.vcf at 1:7")
+    assert str(told.value) == (
+        "a.vcf at 1:7: FORMAT/PL has 1 values, and 3 alleles make 6 genotypes (of a haploid call 3): make it again, "
+        "or impute from GT without --use PL"
+    )
+    table = np.array([[none, none, none], [none, -1, nan], [none, none, -7], [-3, -3, -3]], dtype=np.float32)
+    found, haploid = likelihoods_of(table, "GL", 4, 1, "here")
+    np.testing.assert_allclose(found, [[1, 1, 1], [0, 0, 1], [0, 0, 1], [1, 1, 1]])
+    assert haploid.tolist() == [False, True, False, False]
+    found, haploid = likelihoods_of(np.array([[0, 0, 0], [0.5, 0.25, nan]], dtype=np.float32), "GP", 2, 1, "here")
+    assert found.tolist() == [[1, 1, 1], [1, 0, 0.5]]
+
+
+def test_a_record_without_the_field_or_without_alt_tells_nothing() -> None:
+    for table, n_alts in ((None, 2), (np.zeros((3, 1), dtype=np.float32), 0)):
+        found, haploid = likelihoods_of(table, "PL", 3, n_alts, "here")
+        assert found.shape == (3, 6 if n_alts else 1) and (found == 1).all() and found.dtype == np.float32
+        assert haploid.tolist() == [False] * 3
+
+
+def test_values_that_a_field_cannot_have_are_refused() -> None:
+    for key, values, message in (
+        ("PL", [0, -1, 3], "here: FORMAT/PL holds other values than numbers of 0 and above"),
+        ("GP", [-0.1, 1, 0], "here: FORMAT/GP holds other values than probabilities from 0 to 1"),
+        ("GP", [0, 1.1, 0], "here: FORMAT/GP holds other values than probabilities from 0 to 1"),
+    ):
+        with pytest.raises(InputError) as told:
+            likelihoods_of(np.array([values], dtype=np.float32), key, 1, 1, "here")
+        assert str(told.value) == message
+    found, _ = likelihoods_of(np.array([[0, 1.0005, 0]], dtype=np.float32), "GP", 1, 1, "here")  # rounded
+    assert found.tolist() == [[0, 1, 0]]
+
+
+def test_the_likeliest_call_is_of_alleles_with_names() -> None:
+    """ALTs C and <*>: genotypes 0/0, 0/1, 1/1, 0/2, 1/2, 2/2."""
+    likelihoods = np.array([[0.1, 0.2, 0.3, 1, 0, 0], [0, 0, 0.5, 1, 0, 0], [1] * 6, [0.2, 0.9, 0, 0, 0, 1]])
+    haploid = np.array([False, True, True, False])
+    alleles, kinds = likeliest_calls(likelihoods, haploid, ["C", "<*>"])
+    assert alleles.dtype == kinds.dtype == np.int8
+    assert alleles.tolist() == [[1, 1], [1, -1], [-1, -1], [0, 1]] and kinds.tolist() == [4, 2, 0, 4]
+    alleles, _ = likeliest_calls(likelihoods, haploid, ["C", "G"])
+    assert alleles.tolist() == [[0, 2], [0, -1], [-1, -1], [2, 2]]
 
 
 @pytest.fixture(scope="module")

@@ -6,18 +6,83 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from snpimpute.impute.concordance import compare_files
 from snpimpute.impute.fit import FitSettings, fit
-from snpimpute.impute.phased import turned_to
+from snpimpute.impute.phased import TARGET_FILE, join_windows, phase_file, phase_of_calls, save_window_phase, turned_to
+from snpimpute.impute.windows import Window
 from snpimpute.imputers._copying import voted_phase
+from snpimpute.io.records import HALF, PHASED, UNPHASED, Record
 from tests.impute.test_real_files import Folder
 from tests.impute.test_records import N_PANEL, N_TARGET, accepted, fields, haplotypes, spelled, split_samples, write
 from tests.io.test_vcf import record
 
 N_SITES = 200
 TRI, EXCHANGED = 120, 60  # a site with two ALTs; a typed one at which the target has REF and ALT exchanged
+
+
+def save(work: Path, number: int, first: list[str]) -> None:
+    """Write the phase of a window, a text a sample: 0 or 1 = the first allele of a heterozygote, - = homozygous."""
+    told = np.array([[-1 if sign == "-" else int(sign) for sign in text] for text in first], dtype=np.int8)
+    (work / "phase").mkdir(exist_ok=True)
+    save_window_phase(phase_file(work, number), np.stack([told == 1, told == 0], axis=1).astype(np.int8))
+
+
+def joined(work: Path, windows: list[Window], contigs: str, varying: list[int], n_samples: int) -> list[str]:
+    """What windows are joined to, spelled as `save` takes it."""
+    found = join_windows(windows, work, pd.DataFrame({"contig": list(contigs)}), np.array(varying), n_samples)
+    assert found.shape == (len(contigs), n_samples) and found.dtype == np.int8
+    return ["".join("-" if first == -1 else str(first) for first in row) for row in found.T.tolist()]
+
+
+def test_windows_are_joined_by_the_heterozygotes_that_they_share(tmp_path: Path) -> None:
+    """Sites 2 to 5 are in two windows, each has half; row 5 does not vary, and nothing was imputed on contig 3."""
+    windows = [Window("1", 0, 6), Window("1", 2, 9), Window("2", 9, 12), Window("2", 11, 14), Window("3", 14, 16)]
+    rows = [0, 1, 2, 3, 4, *range(6, 17)]
+    save(tmp_path, 0, ["010110", "010110", "110101", "0000--", "001100"])
+    #                      they share
+    save(tmp_path, 1, ["1001-01", "0110-10", "0011-10", "--11111", "00-0111"])
+    save(tmp_path, 2, ["000", "001", "0-1", "11-", "000"])
+    save(tmp_path, 3, ["011", "011", "100", "100", "1-0"])
+    assert joined(tmp_path, windows, "1" * 10 + "2" * 5 + "3" * 2, rows, 5) == [
+        "01011-0-10" + "00011" + "--",  # the second window of contig 1 is turned
+        "01011-0-10" + "00100" + "--",  # that of contig 2 is
+        "11011-1-10" + "0-100" + "--",  # two of four differ: that turns nothing
+        "00001-1111" + "11100" + "--",  # nobody is heterozygous in both
+        "0011--1000" + "000-1" + "--",  # of three two differ: turned, and - stays
+    ]
+
+
+def test_the_target_s_own_phase_turns_the_contig_that_it_is_on(tmp_path: Path) -> None:
+    windows = [Window("1", 0, 4), Window("2", 4, 8)]
+    save(tmp_path, 0, ["01-1", "01-1"])
+    save(tmp_path, 1, ["0000", "0011"])
+    told = np.full((8, 2), -1, dtype=np.int8)
+    told[0, 0], told[2, 0], told[7, 1] = 1, 0, 0
+    (tmp_path / "target").mkdir()
+    told.tofile(tmp_path / "target" / TARGET_FILE)
+    # the target's third call is a phased heterozygote, whatever was imputed
+    assert joined(tmp_path, windows, "11112222", list(range(8)), 2) == ["10000000", "01-11100"]
+
+
+def test_phase_is_kept_of_heterozygotes_alone(tmp_path: Path) -> None:
+    haplotypes = np.array([[[0, 1, 1, 0], [0, 0, 1, 1]], [[1, 1, 0, 0], [0, 0, 1, 1]]], dtype=np.int8)
+    (tmp_path / "phase").mkdir()
+    save_window_phase(phase_file(tmp_path, 7), haplotypes)
+    found = np.load(tmp_path / "phase" / "00007.npy", allow_pickle=False)
+    assert found.dtype == np.int8 and found.tolist() == [[-1, 1], [1, 1], [-1, 0], [0, 0]]
+
+
+def test_phase_of_calls_is_told_of_phased_heterozygotes_by_the_panel_s_alleles() -> None:
+    alleles = np.array([[0, 1], [1, 0], [0, 1], [1, 1], [0, -1]], dtype=np.int8)
+    kinds = np.array([PHASED, PHASED, UNPHASED, PHASED, HALF], dtype=np.int8)
+    for sets, swapped, expected in (
+        (False, False, [0, 1, -1, -1, -1]), (False, True, [1, 0, -1, -1, -1]), (True, False, [-1] * 5),
+    ):  # fmt: skip
+        found = phase_of_calls(Record("1", 1, "", "A", ("C",), True, alleles, kinds, phase_sets=sets), swapped)
+        assert found.dtype == np.int8 and found.tolist() == expected
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from snpimpute.impute.concordance import compare_files
 from snpimpute.impute.fit import FitSettings, fit
 from snpimpute.imputers.beagle import Beagle
-from snpimpute.io.joined import joint_posterior
+from snpimpute.io.joined import JoinedSite, joined_line, joint_posterior
 from snpimpute.io.matrix import read_matrix
 from tests.impute.test_real_files import Folder
 from tests.io.test_vcf import record, vcf_text
@@ -55,6 +55,97 @@ def accepted(path: Path) -> None:
     for command in (["bcftools", "view", "-Ob", "-o", "/dev/null"], ["bcftools", "norm", "-m-any", "-o", "/dev/null"]):
         done = subprocess.run([*command, path], capture_output=True, text=True)
         assert done.returncode == 0 and "[W::" not in done.stderr and "[E::" not in done.stderr, done.stderr
+
+
+# ---------------------------------------------------------------------- lines, worked out by hand
+
+
+def joined_site(posterior: list[list[list[float]]], alleles: list[list[int]], **other: object) -> JoinedSite:
+    """A record at X:7 of samples with these probabilities of 0, 1, 2 copies of each ALT, and observed alleles or -1."""
+    table = np.array(posterior, dtype=np.float32).transpose(0, 2, 1)
+    alts = ["C", "G"][: len(table)]
+    given = {"phased": np.zeros(len(alleles), dtype=bool), "line": None, "same_alleles": False} | other
+    return JoinedSite("X", 7, "rs1", "A", alts, table, np.array(alleles, dtype=np.int8), **given)  # type: ignore[arg-type]
+
+
+def test_haploid_calls_have_one_allele_and_a_dosage_of_one_at_most() -> None:
+    """AF is 2.65 alleles of 4; DR2 the variance of the doses 0.9, 1.5, 2 over that of genotypes with their mean of squares 2.7."""
+    site = joined_site(
+        [[[0.2, 0.7, 0.1], [0.25, 0, 0.75], [0, 0, 1]]],
+        [[-1, -1], [-1, -1], [1, 1]],
+        haploid=np.array([False, True, True]),
+    )
+    calls = ["0/1:0.9:0.2,0.7,0.1:1", "1:0.75:0.25,0.75:1", "1:1:0,1:0"]
+    assert joined_line(site).split("\t") == [
+        "X", "7", "rs1", "A", "C", ".", "PASS", "AF=0.6625;DR2=0.37", "GT:DS:GP:IC", *calls,
+    ]  # fmt: skip
+
+
+def test_observed_genotypes_of_several_alts_are_sure_and_a_record_without_any_is_marked() -> None:
+    certain = [[1.0, 0, 0]] * 3
+    site = joined_site([certain, certain], [[1, 2], [2, 2], [0, 1]])
+    cells = joined_line(site).split("\t")
+    assert cells[4] == "C,G" and cells[7] == "AF=0.3333,0.5;DR2=1.00,1.00"
+    assert cells[9:] == ["1/2:1,1:0,0,0,0,1,0:0", "2/2:0,2:0,0,0,0,0,1:0", "0/1:1,0:0,1,0,0,0,0:0"]
+    site = joined_site([certain, [[0.5, 0.5, 0]] * 3], [[-1, -1]] * 3)
+    cells = joined_line(site).split("\t")
+    assert cells[7] == "AF=0,0.25;DR2=0.00,0.00;IMP"  # all are alike: nothing tells them apart
+    assert cells[9:] == ["0/0:0,0.5:0.5,0,0,0.5,0,0:1"] * 3
+
+
+def test_which_allele_is_first_is_said_by_the_phase_of_the_higher_alt() -> None:
+    """Samples: imputed 0/1 twice, imputed 1/2 twice, observed 1|0, observed 0/1, and 1/1; a 2/0 whose phase is not known."""
+    het, no, two = [0.0, 1, 0], [1.0, 0, 0], [0.0, 0, 1]
+    of_c, of_g = [het, het, het, het, het, het, two, no], [no, no, het, het, no, no, no, het]
+    alleles = [[-1, -1]] * 4 + [[1, 0], [0, 1]] + [[-1, -1]] * 2
+    first = np.array([[1, 0, 0, 1, 0, 1, -1, -1], [-1, -1, 1, 0, -1, -1, -1, -1]], dtype=np.int8)
+    phased = np.array([False] * 4 + [True] + [False] * 3)
+    line = joined_line(joined_site([of_c, of_g], alleles, first=first, phased=phased))
+    assert [call.split(":")[0] for call in line.split("\t")[9:]] == [
+        "1|0", "0|1", "2|1", "1|2", "1|0", "1|0", "1|1", "0|2",
+    ]  # fmt: skip
+    line = joined_line(joined_site([of_c, of_g], alleles, phased=np.ones(8, dtype=bool)))
+    assert [call[1] for call in line.split("\t")[9:]] == list("////||//")  # imputed calls are unphased without `first`
+
+
+def test_a_dosage_half_way_leans_to_its_genotype_for_plink2() -> None:
+    samples = [[0.5, 0.5, 0], [0, 0.5, 0.5], [0.2, 0.1, 0.7], [0.75, 0, 0.25], [0.25, 0, 0.75], [0.5, 0, 0.5]]
+    haploid = np.array([False] * 3 + [True] * 3)
+    doses = {
+        lean: [
+            call.split(":")[1]
+            for call in joined_line(joined_site([samples], [[-1, -1]] * 6, haploid=haploid), ties_lean=lean).split(
+                "\t"
+            )[9:]
+        ]
+        for lean in (False, True)
+    }
+    assert doses[False] == ["0.5", "1.5", "1.5", "0.25", "0.75", "0.5"]
+    assert doses[True] == ["0.4999", "1.4999", "1.5001", "0.2499", "0.7501", "0.5"]
+    several = joined_site([[[0.5, 0.5, 0]], [[1, 0, 0]]], [[-1, -1]])
+    assert joined_line(several, ties_lean=True).split("\t")[9].split(":")[1] == "0.5,0"
+
+
+def test_a_record_keeps_what_the_target_says_of_it() -> None:
+    given = "X\t7\tmine\tA\tC\t30\tq10\tAC=1;DP=9;AF=0.5;QD=2\tGT:AD:DP\t0/1:1,2:5\t./."
+    for line, same, name, other in (
+        (given, True, "mine", ["AF=0.375;DR2=0.33;DP=9;QD=2", "GT:DS:GP:IC:AD:DP", "0/1:1:0,1,0:0:1,2:5", ":.:."]),
+        (
+            given.replace("mine", "."),
+            False,
+            "rs1",
+            ["AF=0.375;DR2=0.33;DP=9", "GT:DS:GP:IC:DP", "0/1:1:0,1,0:0:5", ":."],
+        ),
+    ):
+        site = joined_site([[[0, 1, 0], [0.5, 0.5, 0]]], [[0, 1], [-1, -1]], line=line, same_alleles=same)
+        cells = joined_line(site, keep_fields=True, per_allele={"AD", "QD"}).split("\t")
+        assert cells[2] == name and cells[5:7] == ["30", "q10"]
+        assert cells[7:] == [*other[:3], f"0/0:0.5:0.5,0.5,0:1{other[3]}"]
+        assert joined_line(site).split("\t")[7:9] == ["AF=0.375;DR2=0.33", "GT:DS:GP:IC"]
+    bare = joined_site([[[0, 1, 0]]], [[0, 1]], line="X\t7\t.\tA\tC\t.\tPASS\t.\tGT\t0/1", same_alleles=True)
+    assert joined_line(bare, keep_fields=True).split("\t")[2:] == [
+        "rs1", "A", "C", ".", "PASS", "AF=0.5;DR2=0.00", "GT:DS:GP:IC", "0/1:1:0,1,0:0",
+    ]  # fmt: skip
 
 
 # ---------------------------------------------------------------------- sites that do not vary in the panel
@@ -260,6 +351,24 @@ def test_records_with_several_alts_are_imputed_and_come_back_in_their_form(
     typed = {row[1]: row for row in folder.records("target.vcf")}
     (kept,) = [row for row in rows if row[1] == "35000"]
     assert kept == typed["35000"]
+
+
+def test_values_per_allele_are_kept_where_the_alleles_are_the_target_s(
+    joined: tuple[Folder, dict[int, np.ndarray]],
+) -> None:
+    """By what the header says of a field: the record at 14000 gets an ALT that the target lacks, and that at 5000 does not."""
+    folder, _ = joined
+    lines = (folder.path / "target.vcf").read_text().splitlines(keepends=True)
+    defined = [
+        f'##INFO=<ID={key},Number={n},Type=Integer,Description="{key}">\n' for key, n in (("QX", "A"), ("DP", "1"))
+    ]
+    rows = [line.replace("PASS\t.\t", f"PASS\tQX={'1,2' if ',' in line else '1'};DP=9\t") for line in lines[1:]]
+    (folder.path / "kept.vcf").write_text("".join([lines[0], *defined, *rows]))
+    model = next((folder.path / "runs" / "models").glob("panel-softmax*")) / "model"
+    folder.ok("impute", "kept.vcf", "-o", "kept-out.vcf", "--model", str(model), "--threads", "1", "--keep-fields")
+    kept = {row[1]: info(row) for row in folder.records("kept-out.vcf")}
+    assert kept["5000"]["QX"] == "1,2" and "QX" not in kept["14000"]
+    assert kept["5000"]["DP"] == kept["14000"]["DP"] == "9"
 
 
 def test_their_dosages_and_probabilities_fit_together(joined: tuple[Folder, dict[int, np.ndarray]]) -> None:

@@ -9,16 +9,19 @@ from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from snpimpute.base.errors import InputError
 from snpimpute.dataset.site_lists import read_masked_sites
+from snpimpute.dataset.splits import split_samples
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GenotypeMatrix
-from snpimpute.imputers._copying import LIKELIHOODS, Copying, Haplotypes
+from snpimpute.imputers import _recursions
+from snpimpute.imputers._copying import LIKELIHOODS, Copying, Haplotypes, _highest
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import Imputer
-from snpimpute.imputers.mosaic import SWITCHES, Mosaic, log_loss, middle, places, voted
+from snpimpute.imputers.mosaic import SWITCHES, USUAL_SWITCH, Mosaic, Stretch, log_loss, middle, places, voted
 from snpimpute.imputers.softmax_regression import SoftmaxRegression
 from snpimpute.imputers.testing import ImputerContract, small_panel
 from snpimpute.io.maps import GeneticMap
@@ -138,7 +141,7 @@ def summed(copying: Copying, calls: list[int], haplotypes: np.ndarray, start: li
     """The posterior of a sample by forward-backward over pairs of these haplotypes."""
     seen = np.flatnonzero(np.array(calls) >= 0)
     return copying._sum_over_pairs(
-        LIKELIHOODS[np.array(calls)[seen]], seen, haplotypes.T.astype(np.uint8), np.array(start)
+        LIKELIHOODS[np.array(calls)[seen]], seen, haplotypes.T.astype(np.uint8, order="C"), np.array(start)
     )
 
 
@@ -174,8 +177,147 @@ def test_posterior_of_likelihoods_is_the_sum_over_all_paths_and_genotypes() -> N
         expected += weight * seen
     expected /= expected.sum(axis=1, keepdims=True)
     observed = np.array([0, 2, 3, 4])
-    found = copying._sum_over_pairs(given[observed], observed, haplotypes.T.astype(np.uint8), start)
+    found = copying._sum_over_pairs(given[observed], observed, haplotypes.T.astype(np.uint8, order="C"), start)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def of_genotypes(first: np.ndarray, second: np.ndarray, error: float) -> np.ndarray:
+    """The chances of genotypes 0, 1, 2, (n, 3), where two alleles are copied with errors."""
+    a, b = (np.where(alleles, 1 - error, error) for alleles in (first, second))
+    return np.stack([(1 - a) * (1 - b), a * (1 - b) + b * (1 - a), a * b], axis=1)
+
+
+def by_matrices(
+    haplotypes: np.ndarray, given: np.ndarray, seen: np.ndarray, start: np.ndarray, stays: np.ndarray, error: float
+) -> np.ndarray:
+    """The posterior of genotypes by plain products of matrices over all pairs of haplotypes at all sites."""
+    n_states, n_sites = haplotypes.shape
+    first, second = (part.ravel() for part in np.divmod(np.arange(n_states**2), n_states))
+    chance = [of_genotypes(haplotypes[first, j], haplotypes[second, j], error) * given[j] for j in range(n_sites)]
+    weigh = [c.sum(axis=1) if j in seen else np.ones(n_states**2) for j, c in enumerate(chance)]
+    steps = []
+    for stay in stays:
+        alone = stay * np.eye(n_states) + (1 - stay) * start
+        steps.append(np.kron(alone, alone))
+    ahead = [np.kron(start, start)]
+    for j in range(n_sites - 1):
+        ahead.append((ahead[j] * weigh[j]) @ steps[j])
+    behind = [np.ones(n_states**2)]
+    for j in range(n_sites - 1, 0, -1):
+        behind.insert(0, steps[j - 1] @ (behind[0] * weigh[j]))
+    out = np.zeros((n_sites, 3))
+    for j in range(n_sites):
+        of_pair = ahead[j] * behind[j]
+        if j in seen:
+            out[j] = of_pair @ chance[j]
+        else:
+            np.add.at(out[j], haplotypes[first, j] + haplotypes[second, j], of_pair)
+    return out / out.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("n_observed", [1, 2, 9, 12])
+def test_posterior_over_unequal_gaps_is_that_of_all_pairs(n_observed: int) -> None:
+    """Five haplotypes, forty sites of every frequency; calls, likelihoods, and more observed sites than a kept block holds."""
+    rng = np.random.default_rng(n_observed)
+    haplotypes = (rng.random((5, 40)) < 0.5).astype(np.int8)
+    haplotypes[:, 3], haplotypes[:, 37] = 0, 1
+    place = np.cumsum(rng.choice([0.0, 0.2, 1.0, 3.0], 40))
+    observed = np.sort(rng.choice(np.arange(2, 38), n_observed, replace=False))
+    given = np.ones((40, 3), dtype=np.float32)
+    given[observed] = LIKELIHOODS[rng.integers(0, 3, n_observed)]
+    given[observed[::2]] = rng.random((len(observed[::2]), 3))
+    start, error, switch = np.array([0.1, 0.3, 0.2, 0.05, 0.35]), 0.02, 0.08
+    copying = Copying(whole(haplotypes), place, switch, Mosaic.Params(error=error), seed=1)
+    found = copying._sum_over_pairs(given[observed], observed, haplotypes.T.astype(np.uint8, order="C"), start)
+    expected = by_matrices(haplotypes, given, observed, start, (1 - switch) ** np.diff(place), error)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_draws_over_unequal_gaps_are_as_frequent_as_the_model_says() -> None:
+    """Two sites and three haplotypes: each of the 81 pairs of paths, from a start that is not even."""
+    haplotypes = np.array([[0, 0], [1, 0], [1, 1]], dtype=np.int8)
+    start, switches = np.array([0.6, 0.3, 0.1], dtype=np.float32), np.array([0, 0.4], dtype=np.float32)
+    given = np.array([[0.2, 1, 0.5], [1, 0.6, 0.3]], dtype=np.float32)
+    forward = _recursions.forward_pairs(
+        haplotypes.T.astype(np.uint8, order="C"), given, np.float32(0.1), switches, start
+    )
+    drawn = _recursions.draw_pairs(forward, switches, start, np.random.default_rng(1).random((40_000, 2, 2)))
+    shares = np.bincount((drawn[:, :, 0] * 3 + drawn[:, :, 1]) @ [9, 1], minlength=81) / len(drawn)
+    expected = np.zeros(81)
+    paths = path_chances(start, 0.4, 2)
+    for number, (one, other) in enumerate(itertools.product(paths, paths)):
+        like = of_genotypes(*(haplotypes[list(path), [0, 1]] for path in (one, other)), 0.1)
+        expected[number] = paths[one] * paths[other] * (like * given).sum(axis=1).prod()
+    np.testing.assert_allclose(shares, expected / expected.sum(), atol=0.004)
+
+
+def test_a_random_number_of_one_takes_the_last_pair() -> None:
+    """A sum rounded down may be no larger than the number that is looked up in it."""
+    forward, switches = np.full((2, 3, 3), 0.1, dtype=np.float32), np.array([0, 0.5], dtype=np.float32)
+    drawn = _recursions.draw_pairs(forward, switches, np.full(3, 1 / 3, dtype=np.float32), np.ones((1, 2, 2)))
+    assert drawn.tolist() == [[[2, 2], [2, 2]]]
+
+
+def test_one_copy_of_a_call_leaves_the_other_allele_to_the_frequencies() -> None:
+    """Alternate allele in two of three haplotypes, one observed call: Bayes' rule by hand."""
+    copying = Copying(whole(np.array([[0], [1], [1]])), np.zeros(1), 0.1, Mosaic.Params(error=0.1), seed=1)
+    for call, of_0, of_1 in ((0, 0.9 / 3, 0.1 / 3), (1, 0.9 * 2 / 3 + 0.1 / 3, 0.1 * 2 / 3 + 0.9 / 3), (2, 0.1, 0.9)):
+        expected = np.array([of_0, of_1, of_1]) / (of_0 + 2 * of_1)
+        found = copying._copied_share(LIKELIHOODS[[call]], np.array([0]))
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    likelihoods = np.array([[1, 0.5, 0]], dtype=np.float32)
+    of_0, of_1 = 0.9 / 3 + 0.5 * (0.9 * 2 / 3 + 0.1 / 3), 0.1 / 3 + 0.5 * (0.1 * 2 / 3 + 0.9 / 3)
+    found = copying._copied_share(likelihoods, np.array([0]))
+    np.testing.assert_allclose(found, np.array([of_0, of_1, of_1]) / (of_0 + 2 * of_1), atol=1e-6)
+
+
+def test_a_drawn_haplotype_is_resembled_by_the_mean_and_the_largest_share_of_blocks() -> None:
+    """Two haplotypes, two blocks that are far apart: the first is like both in one block, like the other in the second."""
+    alleles = np.zeros((2, 16), dtype=np.int8)
+    alleles[1, 8] = 1
+    copying = Copying(whole(alleles), np.arange(16.0) * 1000, 0.4, Mosaic.Params(error=0.1), seed=1)
+    found = copying._resemblance(np.array([0, 1], dtype=np.int8), np.array([0, 8]))
+    np.testing.assert_allclose(found, [(0.5 + 0.1) / 2 + 0.5, (0.5 + 0.9) / 2 + 0.9], atol=1e-5)
+
+
+def test_the_best_of_each_ranking_are_taken_in_turn_and_once() -> None:
+    copying = Copying(whole(np.zeros((4, 1), dtype=np.int8)), np.zeros(1), 0.1, Mosaic.Params(states=3), seed=1)
+    assert copying._best_in_turn(np.array([[4, 1, 3, 2], [4, 2, 1, 3]])).tolist() == [0, 2, 3]
+    assert copying._best_in_turn(np.array([[1, 2, 3, 4], [2, 1, 3, 4], [4, 3, 2, 1]])).tolist() == [3, 0, 2]
+
+
+def test_the_highest_come_first_and_of_equal_ones_the_first() -> None:
+    assert _highest(np.array([1, 3, 3, 2, 3]), 2).tolist() == [1, 2]
+    assert _highest(np.array([1, 3, 3, 2, 3]), 4).tolist() == [1, 2, 4, 3]
+    assert _highest(np.array([2, 2, 3]), 2).tolist() == [2, 0]
+    assert _highest(np.array([2, 3, 2]), 3).tolist() == _highest(np.array([2, 3, 2]), 9).tolist() == [1, 0, 2]
+
+
+def test_draws_that_a_sure_call_contradicts_are_replaced_by_the_call() -> None:
+    """No haplotype has the alternate allele; a heterozygote then has it on either, and a call that is missing is as copied."""
+    copying = Copying(whole(np.zeros((3, 6), dtype=np.int8)), np.arange(6.0), 0.1, Mosaic.Params(draws=60), seed=1)
+    drawn = copying.pairs(np.array([0, 1, 2, 1, 2, -1], dtype=np.int8))
+    assert drawn.shape == (60, 2, 6) and drawn.dtype == np.int8
+    assert (drawn.sum(axis=1) == [0, 1, 2, 1, 2, 0]).all()
+    assert (drawn[:, :, [0, 2, 4, 5]] == [0, 1, 1, 0]).all()
+    assert all(0.25 < drawn[:, 0, site].mean() < 0.75 for site in (1, 3))
+    assert (drawn[:, 0, 1] != drawn[:, 0, 3]).any()
+    unsure = np.repeat(np.array([[0.1, 0.2, 0]], dtype=np.float32), 6, axis=0)
+    assert not copying._draw_pairs(unsure, np.arange(6), np.arange(3), key=1, draws=4).any()
+
+
+def test_a_heterozygote_is_phased_like_the_haplotypes_that_it_is_made_of() -> None:
+    """Half of the panel is 0 at all sites, half 1: imputed heterozygotes, between observed ones or alone, are on one haplotype."""
+    copying = Copying(whole(np.repeat([[0] * 8, [1] * 8], 5, axis=0)), np.arange(8.0), 0.01, Mosaic.Params(), seed=1)
+    calls = np.array([1, -1, 1, -1, -1, 1, -1, -1], dtype=np.int8)
+    imputed = np.array([1, 1, 1, 0, 2, 1, 1, 1], dtype=np.int8)
+    found = copying.phased(calls, None, imputed, 5)
+    assert found.dtype == np.int8 and (found.sum(axis=0) == imputed).all()
+    assert len(set(found[0, imputed == 1].tolist())) == 1
+    nothing = copying.phased(np.full(8, -1, dtype=np.int8), None, imputed, 5)
+    assert (nothing.sum(axis=0) == imputed).all()
+    sure = copying.phased(calls, None, np.array([0, 0, 0, 0, 2, 2, 2, 2], dtype=np.int8), 5)
+    assert sure.tolist() == [[0, 0, 0, 0, 1, 1, 1, 1]] * 2
 
 
 def test_haplotypes_are_kept_by_bits_and_contigs_share_no_byte() -> None:
@@ -302,6 +444,20 @@ def test_votes_are_for_the_phase_of_neighbours() -> None:
     np.testing.assert_array_equal(voted(pairs), [[0, 1, 0, 1, 0], [1, 0, 1, 1, 0]])
 
 
+def test_votes_keep_homozygotes_and_round_what_is_not_known() -> None:
+    """Genotypes 2, 1, 2 and 0, of which the third is 2 in two of three draws, and the fourth 0 in two."""
+    pairs = np.array(
+        [[[1, 0, 1, 0], [1, 1, 1, 0]], [[1, 0, 1, 0], [1, 1, 1, 0]], [[1, 0, 1, 1], [1, 1, 0, 0]]], dtype=np.int8
+    )
+    assert voted(pairs).tolist() == [[1, 0, 1, 0], [1, 1, 1, 0]]
+    assert voted(pairs[:, :, [0, 2]]).tolist() == [[1, 1], [1, 1]]
+
+
+def test_two_draws_that_disagree_leave_neighbours_on_one_haplotype() -> None:
+    pairs = np.array([[[0, 0], [1, 1]], [[0, 1], [1, 0]]], dtype=np.int8)
+    assert voted(pairs).tolist() == [[0, 0], [1, 1]]
+
+
 def test_contigs_are_imputed_as_each_by_itself() -> None:
     panel = phased(40, 30)
     calls = phased(50, 30).take_samples(np.arange(40, 50))
@@ -348,6 +504,92 @@ def test_stretches_hold_more_calls_where_sites_are_dense(gap: int, expected: int
     assert len(stretches) == expected
     reach = stretches[0].end - stretches[0].last
     assert reach == pytest.approx(10 * (400 / 40) / expected, abs=1)  # a quarter of a stretch, as it is of `window`
+
+
+def far_apart(n_sites: int, contigs: list[str], **params: int) -> Mosaic:
+    """A model of sites that are far apart, which `window` alone cuts into stretches."""
+    panel = phased(30, n_sites)
+    panel = replace(panel, sites=panel.sites.assign(contig=contigs, pos=np.arange(1, n_sites + 1) * 1_000_000))
+    return Mosaic(Mosaic.parse_params(QUICK | params)).fit(panel)
+
+
+def test_stretches_reach_into_their_neighbours_by_observed_calls_and_not_over_contigs() -> None:
+    model = far_apart(60, ["1"] * 40 + ["2"] * 20, window=20, dense_window=20, overlap=4)
+    expected = [(0, 24, 0, 20), (16, 40, 20, 40), (40, 60, 40, 60)]
+    assert [astuple(s) for s in model._stretches(np.ones(60, dtype=bool))] == expected
+    sparse = np.arange(60) % 2 == 0  # 20 observed calls on contig 1: one stretch
+    assert [astuple(s) for s in model._stretches(sparse)] == [(0, 40, 0, 40), (40, 60, 40, 60)]
+    model = far_apart(100, ["1"] * 100, window=25, dense_window=25, overlap=4)
+    sparse = np.arange(100) % 2 == 0
+    # the first stretch ends behind its 25th call, at 48; four more are up to 56, and four before it from 42 on
+    assert [astuple(s) for s in model._stretches(sparse)] == [(0, 57, 0, 49), (42, 100, 49, 100)]
+
+
+def test_stretches_that_do_not_overlap_hold_every_site() -> None:
+    """Though no call is observed before or behind a border, or at the end."""
+    model = far_apart(100, ["1"] * 100, window=25, dense_window=25, overlap=0)
+    sparse = np.arange(100) % 2 == 0
+    assert [astuple(s) for s in model._stretches(sparse)] == [(0, 49, 0, 49), (49, 100, 49, 100)]
+    target = phased(31, 100).take_samples([30]).hide(~sparse)
+    target = replace(target, sites=model.sites, haplotypes=None)
+    posterior = model.posterior(target)
+    assert posterior.shape == (1, 100, 3) and model.haplotypes(target, posterior.argmax(axis=2)).shape == (1, 2, 100)
+
+
+def joined_phase(
+    model: Mosaic, monkeypatch: pytest.MonkeyPatch, found: list[np.ndarray], **given: object
+) -> np.ndarray:
+    """What a model makes of one sample's phase where its stretches are phased so: first alleles, or -1 for homozygotes."""
+    stretches = iter(found)
+
+    def phased(self: Copying, calls: np.ndarray, likelihoods: object, imputed: np.ndarray, draws: int) -> np.ndarray:
+        first = next(stretches)
+        assert len(first) == len(imputed) == len(calls) == len(self.place)
+        return np.stack([np.where(imputed == 1, first, imputed == 2), np.where(imputed == 1, 1 - first, imputed == 2)])
+
+    monkeypatch.setattr(Copying, "phased", phased)
+    n_sites = len(model.sites)
+    imputed = np.ones(n_sites, dtype=np.int8) if "imputed" not in given else given["imputed"]
+    out = model._haplotypes_of_sample(np.ones(n_sites, dtype=np.int8), np.ones(n_sites, dtype=bool), None, imputed)
+    assert (out.sum(axis=0) == imputed).all()
+    return np.where(imputed == 1, out[0], -1)
+
+
+def test_which_haplotype_is_first_goes_on_from_stretch_to_stretch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three stretches, each with either of its haplotypes first: the first one's choice holds for all."""
+    model = far_apart(60, ["1"] * 60, window=20, dense_window=20, overlap=4)
+    stretches = [Stretch(0, 24, 0, 20), Stretch(16, 44, 20, 40), Stretch(36, 60, 40, 60)]
+    truth = (np.random.default_rng(1).random(60) < 0.5).astype(np.int8)
+    for turns in itertools.product((False, True), repeat=3):
+        parts = [truth[s.begin : s.end] for s in stretches]
+        found = [1 - part if turned else part for part, turned in zip(parts, turns, strict=True)]
+        expected = 1 - truth if turns[0] else truth
+        assert joined_phase(model, monkeypatch, found).tolist() == expected.tolist(), turns
+
+
+def test_of_what_two_stretches_share_each_says_its_own_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They share the sites from 16 to 23, and the border is 20; half of the heterozygotes there turn nothing."""
+    model = far_apart(60, ["1"] * 60, window=20, dense_window=20, overlap=4)
+    for differ, turned in (([], False), ([17, 22], False), ([16, 17, 21, 22], False), ([16, 17, 18, 21, 22], True)):
+        second = np.zeros(28, dtype=np.int8)
+        second[np.array(differ, dtype=int) - 16] = 1
+        found = joined_phase(
+            model, monkeypatch, [np.zeros(24, dtype=np.int8), second, np.full(24, int(turned), dtype=np.int8)]
+        )
+        expected = np.zeros(60, dtype=int)
+        expected[20:44] = (1 - second if turned else second)[4:]
+        assert found[:40].tolist() == expected[:40].tolist(), differ
+    imputed = np.ones(60, dtype=np.int8)
+    imputed[16:24] = [0, 2, 0, 2, 0, 2, 0, 2]  # nothing that they share says which is first
+    parts = [np.zeros(24, dtype=np.int8), np.ones(28, dtype=np.int8), np.ones(24, dtype=np.int8)]
+    found = joined_phase(model, monkeypatch, parts, imputed=imputed)
+    assert found.tolist() == [0] * 16 + [-1] * 8 + [1] * 36
+
+
+def test_contigs_choose_their_first_haplotype_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = far_apart(60, ["1"] * 30 + ["2"] * 30, window=40, dense_window=40, overlap=4)
+    parts = [np.zeros(30, dtype=np.int8), np.ones(30, dtype=np.int8)]
+    assert joined_phase(model, monkeypatch, parts).tolist() == [0] * 30 + [1] * 30
 
 
 def test_a_sparse_array_is_one_stretch_however_many_sites_lie_between() -> None:
@@ -444,6 +686,65 @@ def test_the_switch_is_chosen_where_targets_lack_calls_if_that_is_known(monkeypa
     asked.clear()
     Mosaic(Mosaic.Params(states=10)).fit(panel)
     assert sorted({int(100 * hidden.mean()) for _, hidden in asked}) == [60, 90]
+
+
+def test_the_switch_is_chosen_on_few_samples_sites_and_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fifth of the samples is set aside, and at most forty; of many sites those in the middle are used."""
+    seen: list[tuple[Mosaic, GenotypeMatrix, np.ndarray]] = []
+
+    def noted(model: Mosaic, matrix: GenotypeMatrix, hidden: np.ndarray) -> float:
+        seen.append((model, matrix, hidden))
+        return 0.0
+
+    monkeypatch.setattr("snpimpute.imputers.mosaic.log_loss", noted)
+    for n_samples, n_aside in ((30, 6), (240, 40)):
+        panel = phased(n_samples, 530)
+        panel = replace(panel, samples=panel.samples.assign(family=""))
+        Mosaic(Mosaic.Params(states=140)).fit(panel)
+        model, matrix, hidden = seen.pop()
+        assert matrix.calls.shape == (n_aside, 500) and hidden.shape == (500,)
+        assert matrix.sites["id"].tolist() == panel.sites["id"].tolist()[15:515]
+        assert model._haplotypes.n_haplotypes == 2 * (n_samples - n_aside)
+        assert (model.params.states, model.params.first_states) == (100, 60)
+    seen.clear()
+    assert Mosaic(Mosaic.Params()).fit(phased(19)).switch == USUAL_SWITCH and not seen
+    Mosaic(Mosaic.Params()).fit(phased(20))
+    assert seen
+
+
+def test_families_are_set_aside_whole_where_they_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    own = split_samples
+
+    def noted(samples: pd.DataFrame, n: int, by: str, seed: int) -> np.ndarray:
+        asked.append(by)
+        return own(samples, n, by, seed)
+
+    monkeypatch.setattr("snpimpute.imputers.mosaic.split_samples", noted)
+    monkeypatch.setattr("snpimpute.imputers.mosaic.log_loss", lambda *_: 0.0)
+    panel = phased(40, 20)
+    for families in (["a"] * 40, ["a", "b", "c", "d"] * 10, [""] * 40, ["", "a"] * 20):
+        Mosaic(Mosaic.Params()).fit(replace(panel, samples=panel.samples.assign(family=families)))
+    assert asked == ["random", "family", "random", "family"]
+
+
+@pytest.mark.parametrize("lacking", [[], list(range(40))])
+def test_levels_are_hidden_where_targets_lack_none_or_all_of_the_sites(
+    lacking: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr("snpimpute.imputers.mosaic.log_loss", lambda *given: asked.append(given[2].mean()) or 0.0)
+    sites = np.isin(np.arange(40), lacking)
+    Mosaic(Mosaic.Params()).fit(phased(40), mask=TrainingMask("fixed", sites=sites))
+    assert set(asked) == {0.6, 0.9}
+
+
+def test_defaults_are_those_that_the_project_has_measured() -> None:
+    """Another default is another model: the documentation's tables are then made anew."""
+    assert Mosaic.Params().model_dump() == {
+        "switch": None, "error": 0.003, "map": None, "phased_by": "beagle", "phasing": {}, "rounds": 9, "states": 150,
+        "first_states": 60, "draws": 3, "uniform": 2.0, "window": 1000, "dense_window": 2000, "overlap": 100,
+    }  # fmt: skip
 
 
 def test_the_middle_of_a_panel_holds_so_many_of_the_sites_that_count() -> None:

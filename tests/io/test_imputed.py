@@ -22,6 +22,7 @@ from snpimpute.dataset.simulate import SimulationSettings, simulate_bulls
 from snpimpute.genotypes.matrix import MISSING
 from snpimpute.io.imputed import ImputedSites, ImputedWriter, _CallTexts, _header_lines, _imputed_codes, _summaries
 from snpimpute.io.matrix import read_matrix
+from snpimpute.io.target_line import TargetLine
 from snpimpute.io.write_vcf import write_vcf
 
 ROOT = Path(__file__).parents[2]
@@ -123,6 +124,41 @@ def expected_calls() -> list[list[str]]:
             given = zip(theirs, block.observed[:, j], block.posterior[:, j].argmax(axis=1), strict=True)
             spelled.append([text if seen >= 0 else ("0/0", "0/1", "1/1")[best] for text, seen, best in given])
     return spelled
+
+
+@pytest.mark.parametrize(
+    ("calls", "fmt", "expected"),
+    [
+        (["0|1", "1/1", "./."], "GT", ["0|1\t", "1/1\t", "./.\t"]),
+        (["0|1:7", "1/1", "./.:."], "GT:DP", ["0|1\t", "1/1\t", "./.\t"]),
+        (["5:0|1", "7:1/0:3", "."], "DP:GT:AD", ["0|1\t", "1/0\t", "./.\t"]),  # values omitted at a sample's end
+        (["0", "1/1", "1"], "GT", ["0\t1/", "1/1\t", "1\t\t\t"]),  # four bytes, whatever they are
+        (["0/10", "1/1", "0/0"], "GT", ["0/10", "1/1\t", "0/0\t"]),
+        (["0:111", "1/1", "0/0"], "GT:DP", ["0:1" + "1", "1/1\t", "0/0\t"]),
+    ],
+)
+def test_words_are_what_each_sample_s_gt_begins_with(calls: list[str], fmt: str, expected: list[str]) -> None:
+    words = TargetLine(line("chr1", 7, calls, fmt=fmt), 3).words()
+    assert words.dtype == np.uint32 and [word.tobytes().decode() for word in words] == expected
+
+
+def test_a_line_without_calls_has_empty_ones_and_nothing_to_keep() -> None:
+    bare = TargetLine("chr1\t7\t.\tA\tC\t.\tPASS\tDP=3;HM;.;AF=1\n", 3)
+    assert bare.words().tobytes() == b"\t" * 12
+    assert bare.other_info({"AF"}) == ["DP=3", "HM"] and bare.other_fields({"GT"}) == ("", [])
+    assert (bare.contig, bare.pos, bare.name, bare.ref, bare.alt) == ("chr1", "7", ".", "A", "C")
+    assert (bare.quality, bare.passed, bare.info) == (".", "PASS", "DP=3;HM;.;AF=1")
+
+
+@pytest.mark.parametrize("alt", [".", "<*>", "<NON_REF>", "c"])
+def test_an_alt_that_is_not_stated_is_the_site_s_other_allele(alt: str) -> None:
+    TargetLine(line("chr1", 7, ["0/0"], ref="a", alt=alt), 1).require_at("chr1", 7, ("A", "C"))
+
+
+def test_a_line_of_another_number_of_samples_is_refused() -> None:
+    for calls, fmt in ((["0/1", "1/1"], "GT"), (["0/1:3", "1/1:4"], "GT:DP")):
+        with pytest.raises(ValueError, match=r"^chr1:7 has calls of 2 samples, not 3$"):
+            TargetLine(line("chr1", 7, calls, fmt=fmt), 3).words()
 
 
 @pytest.fixture(scope="module")
