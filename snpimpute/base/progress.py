@@ -49,9 +49,14 @@ class LineWatch(Watch):
 
     A stage that takes long has further lines, with the time that is left if it goes on as it did so far. The first comes as
     soon as a piece of it is done, another when half of that time has passed, and so on.
+
+    The line of the first stage, with the time when it began, is written once something follows: the work begins by looking at
+    what it was given, and bad input is one line.
     """
 
     def __init__(self) -> None:
+        self._unsaid: str | None = None
+        self._first = True
         self._stage = ""
         self._at_most: float | None = None
         self._started = self._due = 0.0
@@ -60,7 +65,11 @@ class LineWatch(Watch):
     def stage(self, text: str, at_most: float | None = None) -> None:
         self._stage, self._at_most, self._done_before = text, at_most, None
         self._started = self._due = self.clock()
-        self.note(text if at_most is None else f"{text}: {lasting(at_most)} at most")
+        line = self._line(text if at_most is None else f"{text}: {lasting(at_most)} at most")
+        if self._first:
+            self._unsaid, self._first = line, False
+        else:
+            self._say(line)
 
     def progress(self, done: float, total: float) -> None:
         now = self.clock()
@@ -77,8 +86,25 @@ class LineWatch(Watch):
         self._due = now + max(left / 2, WORTH_SAYING / 2)
 
     def note(self, text: str) -> None:
-        moment = time.strftime("%H:%M:%S", time.localtime(self.clock()))
-        print(f"{moment} {text}", file=sys.stderr, flush=True)
+        self._say(self._line(text))
+
+    def warn(self, text: str) -> None:
+        self._say(f"snpimpute: {text}")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._say()
+
+    def _line(self, text: str) -> str:
+        return f"{time.strftime('%H:%M:%S', time.localtime(self.clock()))} {text}"
+
+    def _say(self, *lines: str) -> None:
+        """Write lines, after that of the first stage if it was not written yet."""
+        for line in ([] if self._unsaid is None else [self._unsaid]) + list(lines):
+            print(line, file=sys.stderr, flush=True)
+        self._unsaid = None
 
 
 class TerminalWatch(Watch):

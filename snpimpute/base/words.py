@@ -10,8 +10,10 @@ def numbered(n: int, noun: str) -> str:
 
 def lasting(seconds: float) -> str:
     """Return a time as it is said: "0.4 s", "12 s", "3 min", "2 h 20 min"."""
+    if seconds < 0.05:
+        return "under 0.1 s"
     if seconds < 119.5:
-        return f"{seconds:.1g} s" if 0 < seconds < 0.95 else f"{seconds:.0f} s"
+        return f"{seconds:.1f} s" if seconds < 0.95 else f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     if minutes < 60:
         return f"{minutes} min"

@@ -224,8 +224,8 @@ def fit(
             result["chosen"] = choice.reason
         typer.echo(json.dumps({**result, "scores": json.loads(fitted.scores.to_json(orient="records"))}, indent=1))
         return
-    for line in () if choice is None else choice.lines():
-        typer.echo(line)
+    if choice is not None:
+        typer.echo(choice.lines()[0])
     main_scores = fitted.scores[
         fitted.scores.subset.isin(["all", "rare"]) & fitted.scores.metric.isin(["f1_macro", "dosage_r2"])
     ]

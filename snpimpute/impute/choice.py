@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from snpimpute import imputers
 from snpimpute.base.alone import made_alone
 from snpimpute.base.digests import digest
 from snpimpute.base.errors import InputError
-from snpimpute.base.files import require_writable, save_array, write_text
+from snpimpute.base.files import remove, require_writable, save_array, write_text
 from snpimpute.base.processes import in_shares, say_progress
 from snpimpute.base.progress import Watch
 from snpimpute.base.sources import source_digest
@@ -35,7 +35,8 @@ TRIED = ("mosaic", "softmax_regression")  # of two that do equally well the firs
 TRIAL_SITES = 1000  # most sites, from the middle of the contig that has most of them
 TRIAL_PANEL = 2000  # most samples that are learned from
 TRIAL_TARGETS = 40  # most samples that are imputed
-LEAST_PANEL = 10  # samples; a smaller panel tells nothing
+LEAST_PANEL = 30  # samples that are not held out; of fewer a handful would be judged
+ITSELF_PANEL = 500  # most samples of a panel that mosaic phases itself, where it is not phased and there is no Beagle
 
 
 @dataclass(frozen=True)
@@ -69,17 +70,20 @@ class Choice:
         imputer: its name.
         reason: why, in a few words.
         tried: the trial of each imputer; empty if there was none.
+        params: parameters that it is to be fitted with, beside its defaults.
     """
 
     imputer: str
     reason: str
     tried: tuple[Tried, ...] = ()
+    params: dict[str, Any] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """Return the choice, its reason and the alternatives as lines for the user."""
         others = [name for name in TRIED if name != self.imputer]
+        given = "".join(f" ({name} = {value})" for name, value in self.params.items())
         return [
-            f"imputer: {self.imputer}, {self.reason}",
+            f"imputer: {self.imputer}{given}, {self.reason}",
             *(f"tried: {one.said()}" for one in self.tried),
             f"another one: --imputer {' or '.join(others)} (snpimpute imputers lists all)",
         ]
@@ -114,8 +118,8 @@ def choose(settings: FitSettings, runs: Path, watch: Watch | None = None) -> tup
             choice = _tried(settings, home, panel, genetic_map, watch)
             write_text(kept, json.dumps(asdict(choice), indent=1) + "\n")
         found = json.loads(kept.read_text())
-        choice = Choice(found["imputer"], found["reason"], tuple(Tried(**one) for one in found["tried"]))
-        chosen = replace(settings, imputer=choice.imputer)
+        choice = Choice(**{**found, "tried": tuple(Tried(**one) for one in found["tried"])})
+        chosen = replace(settings, imputer=choice.imputer, params=choice.params)
         if (home / "panel").exists():
             _leave_panel(home / "panel", chosen.home(runs), watch)
     for line in choice.lines():
@@ -129,20 +133,23 @@ def _leave_panel(spool: Path, fitted: Path, watch: Watch) -> None:
         if not (fitted / "fit.json").exists() and not (fitted / "panel").exists():
             fitted.mkdir(parents=True, exist_ok=True)
             spool.replace(fitted / "panel")
+    remove(spool)
 
 
 def _tried(
     settings: FitSettings, home: Path, panel: GenotypeMatrix, genetic_map: GeneticMap | None, watch: Watch
 ) -> Choice:
     """Try the imputers on a panel and return the choice."""
+    own: dict[str, dict[str, Any]] = {name: {} for name in TRIED}
+    if panel.haplotypes is None and (missing := _no_beagle()):
+        own["mosaic"] = {"phased_by": "itself"}
+        if panel.n_samples > ITSELF_PANEL:
+            why = f"as mosaic takes long to phase {panel.n_samples:,} samples without Beagle ({missing})"
+            return Choice("softmax_regression", why)
     rest = np.flatnonzero(~held_out(settings, panel))
     if len(rest) < LEAST_PANEL:
-        return Choice(TRIED[0], f"as {numbered(len(rest), 'sample')} of the panel are too few for a trial")
-    if panel.haplotypes is None and (missing := _no_beagle()):
-        why = "as the panel is not phased, which mosaic wants Beagle for"
-        return Choice(
-            "softmax_regression", f"{why} ({missing}; or --imputer mosaic with phased_by = 'itself' in --params)"
-        )
+        why = f"as {numbered(len(rest), 'sample')} of the panel are too few for a trial"
+        return Choice(TRIED[0], why, params=own[TRIED[0]])
     judged, learned = _samples(panel, rest, settings.seed)
     stretch = _stretch(panel.sites)
     plan: dict[str, Any] = {
@@ -155,7 +162,7 @@ def _tried(
     }
     sites = panel.sites.iloc[stretch.sites].reset_index(drop=True)
     for name in TRIED:
-        one = replace(settings, imputer=name)
+        one = replace(settings, imputer=name, params=own[name])
         windows = cut_windows(one.window_size(), one.overlap, sites, genetic_map)
         cut = [[w.contig, w.start, w.stop] for w in windows]
         plan["tried"][name] = {"params": one.imputer_params(), "windows": cut}
@@ -167,10 +174,10 @@ def _tried(
     in_shares(try_imputers, home, numbers, lambda n: _trial_file(home, n).exists(), settings.threads, watch, most=1)
     tried = [Tried(**json.loads(_trial_file(home, number).read_text())) for number in numbers]
     if not all(np.isfinite(one.f1_macro) for one in tried):
-        return Choice(TRIED[0], "as no call was hidden in the trial", ())
+        return Choice(TRIED[0], "as no call was hidden in the trial", params=own[TRIED[0]])
     best = max(tried, key=lambda one: one.f1_macro)
     where = f"{len(judged)} samples, {stretch.stop - stretch.start} sites of contig {stretch.contig}"
-    return Choice(best.imputer, f"as it did best in a trial ({where})", tuple(tried))
+    return Choice(best.imputer, f"as it did best in a trial ({where})", tuple(tried), own[best.imputer])
 
 
 def _no_beagle() -> str:

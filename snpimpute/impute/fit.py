@@ -147,9 +147,9 @@ def _fit(
     write_text(home / "plan.json", json.dumps(plan) + "\n")
     if found:
         each = float(np.mean([one["seconds_fit"] for one in found]))
-        in_all = each * len(windows) / min(settings.threads, len(windows))
+        in_all = each * -(-len(windows) // settings.threads)  # the windows of one process come one after another
         watch.note(
-            f"a window took {lasting(each)} to fit where it was measured: about {lasting(in_all)} for {len(windows)}"
+            f"a window that was measured took {lasting(each)} to fit: about {lasting(in_all)} for all {len(windows)}"
         )
 
     watch.stage(f"fit {settings.imputer} in {len(windows)} windows")

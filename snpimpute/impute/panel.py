@@ -114,7 +114,8 @@ def read_panel(settings: FitSettings, folder: Path, watch: Watch) -> tuple[Genot
     genetic_map = None if settings.genetic_map is None else GeneticMap.read(settings.genetic_map)
     of_imputer = settings.imputer_params().get("map")
     maps = [genetic_map or GeneticMap(), GeneticMap() if of_imputer is None else GeneticMap.read(Path(of_imputer))]
-    watch.stage(f"read {settings.panel.name}")
+    if not folder.exists():
+        watch.stage(f"read {settings.panel.name}")
     wanted = SiteFilter(min_call_rate=settings.min_call_rate)
     panel = spool_genotypes(settings.panel, folder, region=settings.region, site_filter=wanted)
     for each in maps:
