@@ -36,7 +36,8 @@ TRIAL_SITES = 1000  # most sites, from the middle of the contig that has most of
 TRIAL_PANEL = 2000  # most samples that are learned from
 TRIAL_TARGETS = 40  # most samples that are imputed
 LEAST_PANEL = 30  # samples that are not held out; of fewer a handful would be judged
-ITSELF_PANEL = 500  # most samples of a panel that mosaic phases itself, where it is not phased and there is no Beagle
+# Most calls of a panel that mosaic phases itself, where it is not phased and there is no Beagle: a quarter of an hour or so.
+ITSELF_CALLS = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,8 @@ def _tried(
     own: dict[str, dict[str, Any]] = {name: {} for name in TRIED}
     if panel.haplotypes is None and (missing := _no_beagle()):
         own["mosaic"] = {"phased_by": "itself"}
-        if panel.n_samples > ITSELF_PANEL:
-            why = f"as mosaic takes long to phase {panel.n_samples:,} samples without Beagle ({missing})"
+        if panel.calls.size > ITSELF_CALLS:
+            why = f"as mosaic takes long to phase {panel.calls.size:,} calls without Beagle ({missing})"
             return Choice("softmax_regression", why)
     rest = np.flatnonzero(~held_out(settings, panel))
     if len(rest) < LEAST_PANEL:

@@ -98,7 +98,6 @@ def prefect(tmp_path_factory) -> Iterator[Prefect]:
         k: v for k, v in os.environ.items() if not k.startswith("PREFECT") and k != "MLFLOW_TRACKING_URI"
     } | {
         "PREFECT_HOME": str(home),
-        "PREFECT_API_URL": address,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_WORKER_QUERY_SECONDS": "2",
@@ -124,6 +123,9 @@ def prefect(tmp_path_factory) -> Iterator[Prefect]:
     try:
         server = Prefect(address, environment, start("server", "start", "--host", "127.0.0.1", "--port", port))
         wait_for(answers)
+        server.command("profile", "use", "local")  # once, as the page says; the port is another one here
+        assert "127.0.0.1:4200/api" in server.command("config", "view")
+        server.command("config", "set", f"PREFECT_API_URL={address}")
         server.command("work-pool", "create", "local", "--type", "process")
         assert server.command("deploy", "--all").count("successfully created") == 5
         yield Prefect(address, environment, start("worker", "start", "--pool", "local"))

@@ -148,9 +148,9 @@ def test_without_beagle_a_small_panel_is_phased_by_the_model_and_a_large_one_is_
     assert (settings.imputer, settings.params) == ("mosaic", {"phased_by": "itself"}) and len(choice.tried) == 2
     assert choice.lines()[0].startswith("imputer: mosaic (phased_by = itself), as it did best in a trial")
     assert fit(settings, tmp_path / "small").folder.parent.name.startswith("calves-mosaic-panel-")
-    monkeypatch.setattr("snpimpute.impute.choice.ITSELF_PANEL", 39)
+    monkeypatch.setattr("snpimpute.impute.choice.ITSELF_CALLS", 2000)
     settings, choice = choose(wanted, tmp_path / "large")
     assert (settings.imputer, choice.tried) == ("softmax_regression", ())
     assert choice.reason == (
-        "as mosaic takes long to phase 40 samples without Beagle (Beagle is not there: apt-get install beagle)"
+        "as mosaic takes long to phase 2,360 calls without Beagle (Beagle is not there: apt-get install beagle)"
     )
