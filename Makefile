@@ -14,13 +14,15 @@ export DO_NOT_TRACK := true
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-setup: system $(VENV)/.done ## Virtual environment from the lock, and the programs that apt has
+setup: system $(VENV)/.done ## Virtual environment from the lock (5 GB on the disk), and the programs that apt has
 
 $(VENV)/.done: requirements.lock pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+	@echo "setup: a virtual environment in $(VENV), with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
 	@sh scripts/install-lock.sh $(BIN)/python
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
-	touch $@
+	@echo "setup: snpimpute itself"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
 
 system:
 	@sh scripts/system-packages.sh beagle minimac4 plink plink2 bcftools tabix chromium

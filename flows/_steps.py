@@ -112,9 +112,12 @@ class RunLog(Watch):
     def __init__(self) -> None:
         self._last_line = 0.0
 
-    def stage(self, text: str) -> None:
+    def stage(self, text: str, at_most: float | None = None) -> None:
         get_run_logger().info(text)
         self._last_line = time.monotonic()
+
+    def note(self, text: str) -> None:
+        get_run_logger().info(text)
 
     def progress(self, done: float, total: float) -> None:
         if time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:

@@ -14,7 +14,22 @@ say() { echo "setup: $*"; }
 offers_cpu_build() { pip --retries 1 --timeout 20 index versions torch "$@" 2>/dev/null | grep -qF " $torch+cpu"; }
 has_torch() { "$python" -c "import importlib.metadata as m; assert m.version('torch').split('+')[0] == '$torch'" 2>/dev/null; }
 
-say "$(grep -c '^[^ #].*==' "$lock") packages: about 1.3 GB to download and 5 GB on the disk; this takes some minutes"
+# pip's own lines would be a thousand: every 25th package is told, then what takes long without a word
+told() {
+    awk -v all="$packages" '/^ *(Collecting|Requirement already satisfied)/ && ++n % 25 == 0 && n <= all { print "setup: " n " of " all " packages found and fetched" }
+        /^Installing collected/ { print "setup: all fetched; installing them without a further word, which takes minutes" } { fflush() }'
+}
+# `pip install`, told of; its exit status, which the pipe would lose
+install() {
+    failed=$(mktemp)
+    { pip install --progress-bar off "$@" || echo failed >"$failed"; } | told
+    status=$(wc -l <"$failed")
+    rm -f "$failed"
+    return "$status"
+}
+
+packages=$(grep -c '^[^ #].*==' "$lock")
+say "$packages packages into $(dirname "$(dirname "$python")"): about 1.3 GB to download and 5 GB on the disk; this takes some minutes"
 from=""
 if [ "$(uname -s)" = Linux ] && ! has_torch; then
     hashed=no
@@ -39,8 +54,9 @@ if [ "$(uname -s)" = Linux ] && ! has_torch; then
         trap 'rm -f "$pins"' EXIT
         sed -n 's/^\([^][ #]*\)\(\[.*\]\)\{0,1\}\(==[^ ]*\).*/\1\3/p' "$lock" >"$pins"  # constraints take no extras
         # shellcheck disable=SC2086
-        pip install -qq -c "$pins" $from "torch==$torch"
+        install -c "$pins" $from "torch==$torch"
     fi
 fi
 # shellcheck disable=SC2086
-pip install -qq --require-hashes $from -r "$lock"
+install --require-hashes $from -r "$lock"
+say "done: $(du -sh "$(dirname "$(dirname "$python")")" | cut -f1) on the disk"

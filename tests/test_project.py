@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -169,3 +171,25 @@ def test_results_stay_as_they_were_made_and_those_of_arrays_are_equal_to_themsel
                 filled = str(path.relative_to(ROOT / "snpimpute")) in FILLED_STEP_BY_STEP
                 assert filled or "frozen=True" in decorator, f"{path}: {node.name}"
                 assert not of_arrays or "eq=False" in decorator, f"{path}: {node.name}"
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_setup_says_how_large_it_is_and_how_far_it_is(tmp_path, status):
+    """With a python in place of the environment's that answers as pip does, and fails as pip may."""
+    python = tmp_path / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    answers = "seq 1 60 | sed 's/^/Collecting package/'; echo Installing collected packages: a, b; exit " + str(status)
+    python.write_text(f'#!/bin/sh\ncase "$*" in *version_info*) echo 3.11;; *pip*install*) {answers};; esac\n')
+    python.chmod(0o755)
+    command = ["sh", str(ROOT / "scripts" / "install-lock.sh"), str(python)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path)}
+    )
+    assert (done.returncode != 0) == (status != 0)
+    lines = done.stdout.splitlines()
+    assert re.search(
+        rf"^setup: {len(locked())} packages into {tmp_path}/venv: about [\d.]+ GB to download and 5 GB", lines[0]
+    )
+    assert [line.split(" of ")[0] for line in lines[1:3]] == ["setup: 25", "setup: 50"] and "installing" in lines[3]
+    assert bool(re.search(r"^setup: done: \S+ on the disk$", done.stdout, re.MULTILINE)) == (status == 0)
+    assert list(tmp_path.iterdir()) == [tmp_path / "venv"], "no temporary file is left"

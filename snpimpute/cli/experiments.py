@@ -216,6 +216,11 @@ def evaluate(wanted: Asked, registered: Registered = False, trust: Trust = False
 
     with watch() as watching:
         outcome = evaluate_registered(wanted.settings, wanted.runs, wanted.only, watching, trust)
+    if not wanted.as_json:
+        for name, dones in outcome.rows.items():
+            labels = ", ".join(done.row.label for done in dones if not done.failed)
+            models = numbered(sum(not done.failed for done in dones), "registered model")
+            typer.echo(f"scored {models} of {name}, nothing was trained: {labels or 'none'}")
     _finish(outcome, wanted.as_json)
 
 

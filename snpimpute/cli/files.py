@@ -136,7 +136,10 @@ def concordance(
 @app.command()
 def fit(
     panel: Annotated[Path, typer.Argument(help="Reference panel: .vcf.gz, .bcf, or PLINK's .bed or .pgen.")],
-    imputer: Annotated[str, typer.Option(help="Fit this imputer; see snpimpute imputers.")] = "softmax_regression",
+    imputer: Annotated[
+        str,
+        typer.Option(help="Fit this imputer; see snpimpute imputers. auto: the better one of two in a short trial."),
+    ] = "auto",
     imputers_from: ImputersFrom = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the model (default: from the panel's name and the region).")
@@ -184,8 +187,9 @@ def fit(
     from snpimpute import imputers
     from snpimpute.base.progress import watch
     from snpimpute.experiment import settings as config
-    from snpimpute.impute.fit import FitSettings
+    from snpimpute.impute.choice import AUTO, choose
     from snpimpute.impute.fit import fit as fit_panel
+    from snpimpute.impute.panel import FitSettings
     from snpimpute.tuning.parameters import given_params
 
     imputers.look_in(imputers_from or [])
@@ -208,13 +212,20 @@ def fit(
         threads=threads or len(os.sched_getaffinity(0)),
         min_call_rate=FitSettings.min_call_rate if min_call_rate is None else call_rate_of(min_call_rate),
     )
+    choice = None
     with watch() as watching:
+        if imputer == AUTO:
+            settings, choice = choose(settings, runs, watching)
         opened = functools.partial(open_store, runs, watching, wait) if is_installed("mlflow") else None
         fitted = fit_panel(settings, runs, opened, watching)
     if as_json:
-        result = {"model": str(fitted.folder), "registered": fitted.registered}
+        result = {"model": str(fitted.folder), "registered": fitted.registered, "imputer": settings.imputer}
+        if choice is not None:
+            result["chosen"] = choice.reason
         typer.echo(json.dumps({**result, "scores": json.loads(fitted.scores.to_json(orient="records"))}, indent=1))
         return
+    if choice is not None:
+        typer.echo(choice.lines()[0])
     main_scores = fitted.scores[
         fitted.scores.subset.isin(["all", "rare"]) & fitted.scores.metric.isin(["f1_macro", "site_dosage_r2"])
     ]

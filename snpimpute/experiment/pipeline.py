@@ -18,15 +18,19 @@ from snpimpute.base.processes import StepFailed
 from snpimpute.base.progress import Watch
 from snpimpute.base.provenance import git_revision
 from snpimpute.base.sources import source_digest
+from snpimpute.base.words import lasting, numbered
 from snpimpute.dataset.prepared import dataset_in, read_about, save_dataset
 from snpimpute.dataset.settings import SIMULATED, DataSettings
 from snpimpute.experiment.rows import Done, Outcome, Row, Tuned, on_data, plan, wanted_on
 from snpimpute.experiment.score import read_scores, score_and_log
 from snpimpute.experiment.settings import ExperimentSettings
 from snpimpute.experiment.train import choose_offsets, evaluate, log_training, model_folder, train
-from snpimpute.experiment.tune import tune
+from snpimpute.experiment.tune import has_study, study_ahead, tune
 from snpimpute.experiment.workspace import Workspace
 from snpimpute.io.stream import files_of
+from snpimpute.tracking.curves import headline_key
+
+SHORT = 1.0  # seconds; a row that took less was there already, or is not worth a line
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -119,16 +123,40 @@ def run(
     outcome.mlflow_uri = tracker.uri
     for folder in outcome.datasets.values():
         name = dataset_in(folder).name
-        outcome.rows[name] = [
-            _run_row(settings, folder, on_data(row, settings.data[name]), work, until, perform) for row in wanted[name]
-        ]
+        rows = [on_data(row, settings.data[name]) for row in wanted[name]]
+        work.watch.note(f"{numbered(len(rows), 'row')} on {name}; {_studies_ahead(settings, folder, rows, work)}")
+        outcome.rows[name] = []
+        for number, row in enumerate(rows, 1):
+            started = work.watch.clock()
+            outcome.rows[name].append(_run_row(settings, folder, row, work, until, perform))
+            if (took := work.watch.clock() - started) >= SHORT and number < len(rows):
+                ahead = _studies_ahead(settings, folder, rows[number:], work)
+                left = numbered(len(rows) - number, "row")
+                work.watch.note(f"{row.label} on {name} took {lasting(took)}; {left} left, {ahead}")
         scored = [done for done in outcome.rows[name] if not done.failed]
         if until in ("evaluate", "compare") and scored:
             outcome.scores[name] = perform(f"score {name}", score_and_log, settings, folder, scored, work)
-            outcome.comparison_links[name] = tracker.comparison_link(name, [done.run_id for done in scored])
+            metric = headline_key(read_scores(outcome.scores[name]))
+            outcome.comparison_links[name] = tracker.comparison_link(name, [done.run_id for done in scored], metric)
     if until == "compare":
         perform("compare", compare, settings, outcome, work)
     return outcome
+
+
+def _studies_ahead(settings: ExperimentSettings, folder: Path, rows: list[Row], work: Workspace) -> str:
+    """Say which rows have a study still to run, and how long these are at most: all that is known before a row is fitted."""
+    found = [(row.label, study_ahead(settings, dataset_in(folder), row, work)) for row in rows]
+    budgets = {label: budget for label, budget in found if budget is not None}
+    if not budgets:
+        return "no study to run"
+    each = [f"{label} ({_bound(budget.seconds, budget.trials)})" for label, budget in budgets.items()]
+    seconds = [budget.seconds for budget in budgets.values() if budget.seconds is not None]
+    in_all = f", {lasting(sum(seconds))} at most in all" if len(seconds) == len(each) else ""
+    return f"studies to run: {', '.join(each)}{in_all}; fits and scoring come on top"
+
+
+def _bound(seconds: float | None, trials: int) -> str:
+    return numbered(trials, "trial") + ("" if seconds is None else f" or {lasting(seconds)}")
 
 
 def _run_row(
@@ -139,9 +167,13 @@ def _run_row(
     WorkEnds, which no other row would escape, is raised.
     """
     done = Done(row)
-    row_on_dataset = f"{row.label} on {dataset_in(folder).name}"
+    dataset = dataset_in(folder)
+    row_on_dataset = f"{row.label} on {dataset.name}"
     try:
-        done.tuned = perform(f"tune {row_on_dataset}", tune, settings, folder, row, work)
+        perform_tuning = (
+            perform if has_study(settings, dataset, row) else call
+        )  # a step without a study would show nothing
+        done.tuned = perform_tuning(f"tune {row_on_dataset}", tune, settings, folder, row, work)
         if until == "tune":
             return done
         done.home, done.run_id, done.run_link = perform(
@@ -150,7 +182,7 @@ def _run_row(
         if until == "train":
             return done
         perform(f"evaluate {row_on_dataset}", evaluate, settings, folder, row, done.home, work)
-        if settings.offsets_on(dataset_in(folder).name):
+        if settings.offsets_on(dataset.name):
             perform(f"offsets {row_on_dataset}", choose_offsets, settings, folder, row, done.home, work)
     except WorkEnds:
         raise

@@ -13,9 +13,10 @@ from snpimpute.base.alone import made_alone
 from snpimpute.base.digests import digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.files import write_text
+from snpimpute.base.words import lasting
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
 from snpimpute.experiment.rows import Row, Tuned
-from snpimpute.experiment.settings import ExperimentSettings
+from snpimpute.experiment.settings import Budget, ExperimentSettings
 from snpimpute.experiment.workspace import Workspace
 from snpimpute.imputers.contract import Report
 from snpimpute.scoring.fits import MaskPolicy, fits_source, validate_in_folder
@@ -50,10 +51,10 @@ def tune(settings: ExperimentSettings, folder: Path, row: Row, work: Workspace) 
         return Tuned()
     dataset = dataset_in(folder)
     committed = settings.tuning.parameters and settings.tuning.parameters / parameters_file(dataset, row)
-    if committed and committed.exists() and not settings.tuning.retune:
+    if committed and not has_study(settings, dataset, row):
         return _read_tuned(committed, dataset, row)
     budget = settings.budget(row.imputer)
-    threads = max(1, settings.n_threads() // settings.tuning.workers)
+    threads = _threads(settings)
     name = study_name(dataset, row, settings.seed, threads)
     kept = work.studies / f"{name}.json"
     with made_alone(kept, work.watch):
@@ -64,7 +65,7 @@ def tune(settings: ExperimentSettings, folder: Path, row: Row, work: Workspace) 
                 if committed and tuned.trials:
                     _write_tuned(committed, tuned, dataset, row)
                 return tuned
-        work.watch.stage(f"tune {row.label} on {dataset.name}, % of its budget")
+        work.watch.stage(f"tune {row.label} on {dataset.name}, % of its budget", budget.seconds)
         cls = imputers.load(row.imputer)
         found = tune_imputer(
             name,
@@ -86,6 +87,12 @@ def tune(settings: ExperimentSettings, folder: Path, row: Row, work: Workspace) 
         if found.best is None:
             work.watch.warn(f"{row.label} on {dataset.name}: {NO_TRIAL}")
         tuned = _tuned_by_study(found, name)
+        whole = [trial.seconds for trial in found.trials if trial.state == "complete"]
+        if whole:
+            each = lasting(sum(whole) / len(whole))
+            work.watch.note(
+                f"{row.label} on {dataset.name}: a whole trial took {each}, and the fit takes about as long"
+            )
         about = {"imputer": row.imputer, "variant": row.variant, "dataset": dataset.name, "study": name}
         write_params(work.studies / f"{name}.toml", found.params, about)
         write_text(kept, json.dumps({"budget": budget.model_dump(mode="json"), "tuned": vars(tuned)}, indent=1) + "\n")
@@ -101,6 +108,32 @@ def tune(settings: ExperimentSettings, folder: Path, row: Row, work: Workspace) 
                 n_counted=tuned.trials,
             )
         return tuned
+
+
+def has_study(settings: ExperimentSettings, dataset: PreparedDataset, row: Row) -> bool:
+    """Tell whether a study finds a row's parameters: not if they are given, kept in a file, or another row's without one."""
+    if row.params_file is not None:
+        return False
+    if row.params_from is not None:
+        return has_study(settings, dataset, row.params_from)
+    folder = settings.tuning.parameters
+    kept = folder is not None and (folder / parameters_file(dataset, row)).exists() and not settings.tuning.retune
+    return row.tune and not kept
+
+
+def study_ahead(settings: ExperimentSettings, dataset: PreparedDataset, row: Row, work: Workspace) -> Budget | None:
+    """Return the budget of a row's own study; None if it has none, or one that was ended with this budget."""
+    if row.params_from is not None or not has_study(settings, dataset, row):
+        return None
+    budget = settings.budget(row.imputer)
+    kept = work.studies / f"{study_name(dataset, row, settings.seed, _threads(settings))}.json"
+    ended = kept.exists() and json.loads(kept.read_text())["budget"] == budget.model_dump(mode="json")
+    return None if ended else budget
+
+
+def _threads(settings: ExperimentSettings) -> int:
+    """Return the processor threads of a trial."""
+    return max(1, settings.n_threads() // settings.tuning.workers)
 
 
 def _evaluate_trial(

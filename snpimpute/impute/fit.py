@@ -5,11 +5,10 @@ from __future__ import annotations
 import functools
 import json
 import math
-import re
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,21 +18,16 @@ import pandas as pd
 from snpimpute import __version__, imputers
 from snpimpute.base.alone import made_alone
 from snpimpute.base.checksums import write_checksums
-from snpimpute.base.digests import digest, file_digest
-from snpimpute.base.errors import InputError
 from snpimpute.base.extras import require_package
 from snpimpute.base.files import require_writable, save_array, write_text
-from snpimpute.base.names import require_plain
 from snpimpute.base.processes import in_shares
 from snpimpute.base.progress import Watch
 from snpimpute.base.provenance import git_revision, peak_memory_mb, versions
-from snpimpute.base.sources import source_digest
-from snpimpute.base.words import numbered
-from snpimpute.dataset.site_lists import read_typed_sites
-from snpimpute.dataset.splits import split_samples, unit_labels
-from snpimpute.genotypes.matrix import SITE_COLUMNS, GenotypeMatrix, site_keys
-from snpimpute.impute.check import check_target
-from snpimpute.impute.matching import PanelSites, name_digests
+from snpimpute.base.words import lasting, numbered
+from snpimpute.dataset.splits import unit_labels
+from snpimpute.genotypes.matrix import GenotypeMatrix, site_keys
+from snpimpute.impute.matching import name_digests
+from snpimpute.impute.panel import FitSettings, cut_windows, held_out, missing_shares, read_panel
 from snpimpute.impute.steps import (
     ARRAY,
     TYPED,
@@ -45,13 +39,9 @@ from snpimpute.impute.steps import (
     score_in_windows,
     subsets,
 )
-from snpimpute.impute.windows import ABOUT, Window, WindowedModel, cut_by_map, cut_by_sites
+from snpimpute.impute.windows import ABOUT, Window, WindowedModel
 from snpimpute.imputers.contract import Imputer, Report
-from snpimpute.io.filters import SiteFilter
-from snpimpute.io.maps import GeneticMap
-from snpimpute.io.samples import attach_samples, left_out_of, read_samples
-from snpimpute.io.spool import spool_genotypes, spooled_records
-from snpimpute.io.stream import GENOTYPE_SUFFIXES, files_of
+from snpimpute.io.spool import spooled_records
 from snpimpute.metrics.intervals import interval, resample, resampling_weights
 from snpimpute.metrics.registry import METRICS
 from snpimpute.metrics.scores import SITE_COUNTS, scores
@@ -64,70 +54,7 @@ if TYPE_CHECKING:
     from snpimpute.tracking.writer import Tracker
 
 TUNING_WINDOWS = 2  # windows in which a study judges parameters
-PILOTS = 6  # default number of windows that are measured
 RESAMPLES = 1000
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """Settings of `snpimpute fit`.
-
-    Attributes:
-        panel: VCF, BCF or PLINK file.
-        name: name of the model.
-        imputer: name of the imputer.
-        params: parameters that differ from the imputer's defaults.
-        region: region of the panel; None = all.
-        samples: sample table (whole families are held out); None = none.
-        window: "500" sites or "5cM"; None = as the imputer has it (`fit_window`).
-        overlap: least share of a window that it has in common with the next.
-        genetic_map: PLINK map, for windows in cM and for an imputer that takes a map.
-        holdout: share of the samples that the model is measured on; 0 measures nothing.
-        typed: sites that targets will have: a list, or a target as VCF, BCF or PLINK file, whose share of missing
-            calls at each site is imitated too.
-        pilots: number of windows that are measured; 0 = all.
-        trials: number of trials of the study that looks for parameters, the same for all windows; 0 = no study.
-        seconds: time budget of the study in seconds; None = no limit.
-        seed: seed of every random choice.
-        threads: processor threads.
-        min_call_rate: least share of the samples that have a call at a site; sites with fewer are left out.
-
-    Raises:
-        InputError: the name is not plain (see base.names).
-    """
-
-    panel: Path
-    name: str
-    imputer: str
-    params: Mapping[str, Any] = field(default_factory=dict)
-    region: str | None = None
-    samples: Path | None = None
-    window: str | None = None
-    overlap: float = 0.25
-    genetic_map: Path | None = None
-    holdout: float = 0.1
-    typed: Path | None = None
-    pilots: int = PILOTS
-    trials: int = 0
-    seconds: float | None = 600.0
-    seed: int = 1
-    threads: int = 1
-    min_call_rate: float = SiteFilter.min_call_rate
-
-    def __post_init__(self) -> None:
-        require_plain(self.name, "the model's name")
-
-    def window_size(self) -> str:
-        """Return the size of the windows: the one given, else the imputer's own."""
-        return self.window or imputers.load(self.imputer).fit_window
-
-    def digest(self) -> str:
-        """Return the digest of all that decides the model, with the files' contents, without the number of threads."""
-        files = [*files_of(self.panel), self.samples, self.genetic_map, self.typed]
-        contents = [file_digest(path) if path is not None and path.is_file() else "" for path in files]
-        settings = {key: value for key, value in vars(self).items() if key != "threads"}
-        code = source_digest("snpimpute.impute.steps", without=imputers.DISCOVERY)
-        return digest([settings, contents, code, imputers.decided_by(imputers.load(self.imputer))])
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,11 +87,11 @@ def fit(
     watch = watch or Watch()
     require_writable(runs)
     cls = imputers.load(settings.imputer)
-    cls.parse_params(_params_with_map(settings, cls))
+    cls.parse_params(settings.imputer_params())
     cls.require_programs()
     if settings.trials:
         require_package("optuna", "a study (--trials)")
-    home = runs / "models" / f"{settings.name}-{settings.imputer}-panel-{settings.digest()[:10]}"
+    home = settings.home(runs)
     tracker_once = functools.cache(open_tracker or (lambda: None))
     with made_alone(home, watch):
         if not (home / "fit.json").exists():
@@ -182,25 +109,13 @@ def _fit(
     settings: FitSettings, cls: type[Imputer], home: Path, watch: Watch, open_tracker: Callable[[], object]
 ) -> None:
     started = time.monotonic()
-    genetic_map = None if settings.genetic_map is None else GeneticMap.read(settings.genetic_map)
-    of_imputer = _params_with_map(settings, cls).get("map")
-    maps = [genetic_map or GeneticMap(), GeneticMap() if of_imputer is None else GeneticMap.read(Path(of_imputer))]
-    watch.stage(f"read {settings.panel.name}")
-    wanted = SiteFilter(min_call_rate=settings.min_call_rate)
-    panel = spool_genotypes(settings.panel, home / "panel", region=settings.region, site_filter=wanted)
-    for each in maps:
-        each.require_contigs(panel.sites.contig)
-    if settings.samples is not None:
-        sample_table = read_samples(settings.samples)
-        if others := left_out_of(sample_table, panel.names, settings.panel.name):
-            watch.warn(others)
-        panel = attach_samples(panel, sample_table)
-    windows = _cut_windows(settings.window_size(), settings.overlap, panel.sites, genetic_map)
-    held = _held_out(settings, panel)
+    panel, genetic_map = read_panel(settings, home / "panel", watch)
+    windows = cut_windows(settings.window_size(), settings.overlap, panel.sites, genetic_map)
+    held = held_out(settings, panel)
     pilots = _spread_windows(len(windows), settings.pilots) if held.any() else []
     plan: dict[str, Any] = {
         "imputer": settings.imputer,
-        "params": _params_with_map(settings, cls),
+        "params": settings.imputer_params(),
         "seed": settings.seed,
         "windows": [[w.contig, w.start, w.stop] for w in windows],
         "held_out": np.flatnonzero(held).tolist(),
@@ -208,7 +123,7 @@ def _fit(
     }
     write_text(home / "plan.json", json.dumps(plan) + "\n")
     if settings.typed is not None:
-        save_array(home / "typed.npy", _missing_shares(settings.typed, panel.sites))
+        save_array(home / "typed.npy", missing_shares(settings.typed, panel.sites))
     open_tracker()
 
     if settings.trials and cls.tunable():
@@ -231,6 +146,12 @@ def _fit(
         agreed = cls.agreed([cls.parse_params(one["params"]) for one in found])
         plan["params"] = agreed.model_dump(mode="json")
     write_text(home / "plan.json", json.dumps(plan) + "\n")
+    if found:
+        each = float(np.mean([one["seconds_fit"] for one in found]))
+        in_all = each * -(-len(windows) // settings.threads)  # the windows of one process come one after another
+        watch.note(
+            f"a window that was measured took {lasting(each)} to fit: about {lasting(in_all)} for all {len(windows)}"
+        )
 
     watch.stage(f"fit {settings.imputer} in {len(windows)} windows")
     everywhere = list(range(len(windows)))
@@ -329,59 +250,11 @@ def _evaluate_trial(home: Path, numbers: list[int], params: dict[str, Any], repo
     return TrialOutcome(score_in_windows(home, numbers, params, report), {})
 
 
-def _params_with_map(settings: FitSettings, cls: type[Imputer]) -> dict[str, Any]:
-    """Return the given parameters, with the genetic map if the imputer takes one."""
-    params = dict(settings.params)
-    if settings.genetic_map is not None and "map" in cls.Params.model_fields:
-        params.setdefault("map", str(settings.genetic_map.absolute()))
-    return params
-
-
-def _cut_windows(window: str, overlap: float, sites: pd.DataFrame, genetic_map: GeneticMap | None) -> list[Window]:
-    """Cut the sites into windows of a size such as "500" or "5cM"; InputError if it is not a size."""
-    size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(cM)?", window.strip(), re.IGNORECASE)
-    if size is None or (size[2] is None and "." in size[1]):
-        raise InputError(f"{window!r} is no window: give a number of sites, as in 500, or a length, as in 5cM")
-    if size[2]:
-        return cut_by_map(sites, float(size[1]), genetic_map, overlap)
-    return cut_by_sites(sites, int(size[1]), overlap)
-
-
-def _held_out(settings: FitSettings, panel: GenotypeMatrix) -> np.ndarray:
-    """Return bool (n_samples,): the samples that the model is measured on; whole families if they are known."""
-    if not 0 <= settings.holdout < 0.5:
-        raise InputError(f"cannot hold out {settings.holdout:.0%} of the panel: give a share from 0% to below 50%")
-    n_held = round(settings.holdout * panel.n_samples)
-    if n_held == 0:
-        return np.zeros(panel.n_samples, dtype=bool)
-    known = "family" in panel.samples and (panel.samples["family"] != "").any()
-    return split_samples(panel.samples, n_held, "family" if known else "random", settings.seed)
-
-
 def _spread_windows(n_windows: int, wanted: int) -> list[int]:
     """Return the numbers of `wanted` windows, evenly spread; all if `wanted` is 0 or there are no more."""
     if wanted == 0 or wanted >= n_windows:
         return list(range(n_windows))
     return sorted({int(i) for i in np.round(np.linspace(0, n_windows - 1, wanted))})
-
-
-def _missing_shares(path: Path, sites: pd.DataFrame) -> np.ndarray:
-    """Return float32 (n_sites,): share of a target's calls that are missing at each site; 1 if it lacks the site.
-
-    Sites are matched as in `impute`: contigs with or without chr, REF and ALT possibly exchanged.
-    """
-    if not path.name.lower().endswith(GENOTYPE_SUFFIXES):
-        return (~read_typed_sites(path, sites)).astype(np.float32)
-    panel = PanelSites(sites[list(SITE_COLUMNS)], np.full(len(sites), np.nan))
-    found = check_target(path, panel).sites
-    found = found[found["panel_index"] >= 0]
-    share = np.ones(len(sites), dtype=np.float32)
-    share[found["panel_index"]] = 1 - found["call_rate"]
-    if (share == 1).all():
-        raise InputError(f"{path} has no site in common with the panel")
-    if (share == 0).all():
-        raise InputError(f"{path} has all of the panel's sites and calls: there would be nothing to impute")
-    return share
 
 
 def _alt_frequency(panel: GenotypeMatrix, at: int) -> np.ndarray:

@@ -65,7 +65,7 @@ def load_window_posterior(file: Path) -> np.ndarray:
 
 def measure_windows(home: str, numbers: list[int]) -> None:
     """Fit windows on the samples that are not held out, impute the held-out ones, and save sums of scores."""
-    place, plan = Path(home), _read_plan(home)
+    place, plan = Path(home), read_plan(home)
     panel = spooled(place / "panel")
     held = np.isin(np.arange(panel.n_samples), plan["held_out"])
     windows = [Window(*window) for window in plan["windows"]]
@@ -74,22 +74,25 @@ def measure_windows(home: str, numbers: list[int]) -> None:
         part = panel.take_sites(windows[number].sites)
         imputer = cls(cls.parse_params(plan["params"]), seed=plan["seed"])
         rest, target = part.take_samples(~held), part.take_samples(held)
-        mask = _training_mask(place, plan, windows[number])
+        mask = training_mask(place, plan, windows[number])
+        began = time.monotonic()
         if cls.learns_in_epochs:
             learned_from, validation = _split_validation(place, plan, rest, number)
             imputer.fit(learned_from, validation, mask)
         else:
             imputer.fit(rest, None, mask)
+        seconds_fit = time.monotonic() - began
         maf = part.maf()
         sums: dict[str, Any] = {}
         seconds = []
         for name in plan["patterns"]:
-            hidden_calls, truth = _measured_calls(place, plan, name, rest, number, target)
+            lacking, truth = _measured_calls(place, plan, name, rest, number, target)
             started = time.monotonic()
-            posterior = imputer.posterior(target.hide(hidden_calls))
+            posterior = imputer.posterior(target.hide(lacking))
             seconds.append(time.monotonic() - started)
             sums[name] = _sums_by_subset(truth, posterior, maf, genotype_shares(target.calls))
-        about = {"params": imputer.refit_params().model_dump(mode="json"), "seconds": float(np.mean(seconds))}
+        found = imputer.refit_params().model_dump(mode="json")
+        about = {"params": found, "seconds": float(np.mean(seconds)), "seconds_fit": seconds_fit}
         file = measured_file(place, number)
         write_text(file.with_suffix(".json"), json.dumps(about) + "\n")
         with written_beside(file) as beside, beside.open("wb") as handle:
@@ -105,9 +108,9 @@ def _measured_calls(
     Both are (n_samples, n_sites). `rest` are the other samples at the window's sites, `target` the held-out ones.
     """
     windows = [Window(*window) for window in plan["windows"]]
-    hidden = _hidden_calls(home, plan, pattern, rest, number, target.n_samples)
-    hidden_calls = np.broadcast_to(hidden, target.calls.shape)
-    return hidden_calls, np.where(hidden_calls & owned_by(windows, number), target.calls, np.int8(MISSING))
+    hidden = hidden_calls(home, plan, pattern, rest, number, target.n_samples)
+    lacking = np.broadcast_to(hidden, target.calls.shape)
+    return lacking, np.where(lacking & owned_by(windows, number), target.calls, np.int8(MISSING))
 
 
 def measured_content(home: Path, numbers: list[int]) -> dict[str, str]:
@@ -118,7 +121,7 @@ def measured_content(home: Path, numbers: list[int]) -> dict[str, str]:
     """
     if not numbers:
         return {}
-    plan, panel = _read_plan(str(home)), spooled(home / "panel")
+    plan, panel = read_plan(str(home)), spooled(home / "panel")
     held = np.isin(np.arange(panel.n_samples), plan["held_out"])
     sites: list[Any] = []
     hidden = hashlib.sha256()
@@ -161,7 +164,7 @@ def score_in_windows(home: Path, numbers: list[int], params: dict[str, Any], rep
         report: receives the scores of each epoch in the first of these windows; a study can end a poor trial by it. Once it
             is late, the window at hand is the last one.
     """
-    plan = _read_plan(str(home))
+    plan = read_plan(str(home))
     panel = spooled(home / "panel")
     held = np.isin(np.arange(panel.n_samples), plan["held_out"])
     cls = imputers.load(plan["imputer"])
@@ -175,7 +178,7 @@ def score_in_windows(home: Path, numbers: list[int], params: dict[str, Any], rep
         )
         imputer = cls(cls.parse_params(params), seed=plan["seed"])
         heard = _Silent(report) if scores else report
-        imputer.fit(learned_from, validation, _training_mask(home, plan, window), heard)
+        imputer.fit(learned_from, validation, training_mask(home, plan, window), heard)
         scores.append(validation.score(imputer.posterior))
     return float(np.mean(scores))
 
@@ -186,29 +189,30 @@ def _split_validation(
     """Split the samples that are not held out into those to learn from and those for validation."""
     judged = split_samples(rest.samples, round(VALIDATION_SHARE * rest.n_samples), "random", plan["seed"])
     matrix = rest.take_samples(judged)
-    hidden = tuple(_hidden_calls(home, plan, name, rest, number, matrix.n_samples) for name in plan["patterns"])
+    hidden = tuple(hidden_calls(home, plan, name, rest, number, matrix.n_samples) for name in plan["patterns"])
     return rest.take_samples(~judged), Validation(matrix, hidden)
 
 
 def fit_windows(home: str, numbers: list[int]) -> None:
     """Fit the imputer of each window on all samples and save it."""
-    place, plan = Path(home), _read_plan(home)
+    place, plan = Path(home), read_plan(home)
     panel = spooled(place / "panel")
     cls = imputers.load(plan["imputer"])
     for number in numbers:
         window = Window(*plan["windows"][number])
         imputer = cls(cls.parse_params(plan["params"]), seed=plan["seed"])
-        imputer.fit(panel.take_sites(window.sites), None, _training_mask(place, plan, window))
+        imputer.fit(panel.take_sites(window.sites), None, training_mask(place, plan, window))
         with written_beside(WindowedModel.place(place / "model", number)) as beside:
             imputer.save(beside)
         say_progress(1, 1)
 
 
-def _read_plan(home: str) -> dict[str, Any]:
+def read_plan(home: str) -> dict[str, Any]:
+    """Return what the processes are to do, as `fit`, `choose` and `impute` leave it in their folders."""
     return json.loads((Path(home) / "plan.json").read_text())
 
 
-def _training_mask(home: Path, plan: dict[str, Any], window: Window) -> TrainingMask:
+def training_mask(home: Path, plan: dict[str, Any], window: Window) -> TrainingMask:
     """Return the mask for training networks: the sites that targets lack, if these are known, else random calls."""
     if TYPED in plan["patterns"]:
         lacking = np.load(home / "typed.npy", allow_pickle=False)[window.sites] == 1
@@ -217,7 +221,7 @@ def _training_mask(home: Path, plan: dict[str, Any], window: Window) -> Training
     return TrainingMask("random")
 
 
-def _hidden_calls(
+def hidden_calls(
     home: Path, plan: dict[str, Any], pattern: str, panel: GenotypeMatrix, number: int, n_samples: int
 ) -> np.ndarray:
     """Return bool (n_sites,) or (n_samples, n_sites): the calls that a pattern hides in a window.
@@ -252,7 +256,7 @@ def _sums_by_subset(truth: np.ndarray, posterior: np.ndarray, maf: np.ndarray, s
 
 def impute_windows(home: str, numbers: list[int]) -> None:
     """Impute a target in windows, by a model or by an imputer that needs no panel, and save the posteriors."""
-    place, plan = Path(home), _read_plan(home)
+    place, plan = Path(home), read_plan(home)
     target = spooled(place / "target")
     varying = np.load(place / "target" / VARYING_FILE, allow_pickle=False)
     windows = [Window(*window) for window in plan["windows"]]

@@ -30,6 +30,11 @@ def headline(scores: pd.DataFrame) -> tuple[str, float]:
     return mechanism, float(min(levels, key=lambda level: abs(level - HEADLINE_LEVEL)))
 
 
+def headline_key(scores: pd.DataFrame) -> str:
+    """Return the key of macro-F1 at the headline's level, as `headline_points` has it: "f1_macro_60"."""
+    return f"f1_macro_{headline(scores)[1]:g}"
+
+
 def _curve_rows(scores: pd.DataFrame) -> pd.DataFrame:
     """Return the rows that make curves: scores, not counts, of the subsets that have keys."""
     counts = scores["metric"].str.match("wrong|truth_|sites_|confusion_")

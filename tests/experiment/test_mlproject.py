@@ -101,6 +101,10 @@ def test_evaluate_scores_the_registered_models(project: Path, smoke: tuple[Path,
     assert (report / "report.html").is_file()
     shown = pd.read_csv(report / "imputers.csv")
     assert (shown["status"] == "ok").all() and len(shown) == len(plan(read(SMOKE)))
+    said = re.search(
+        r"^scored (\d+) registered models of calves, nothing was trained: (.+)$", done.stdout, re.MULTILINE
+    )
+    assert said and int(said[1]) == len(shown) and set(said[2].split(", ")) == set(shown["imputer"])
     table = r"^ *\S+/\S+ .*$"
     assert re.findall(table, done.stdout, re.MULTILINE) == re.findall(table, before, re.MULTILINE)
 

@@ -175,6 +175,63 @@ def little(**changes) -> ExperimentSettings:
     return ExperimentSettings(**{"name": "little", "data": {"calves": data}, "imputers": ("mode",), **changes})
 
 
+class Stepping(Watch):
+    """Keeps what it is told; each look at its clock is five seconds after the one before."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.now = 0.0
+
+    def clock(self) -> float:
+        self.now += 5.0
+        return self.now
+
+    def stage(self, text: str, at_most: float | None = None) -> None:
+        self.told.append(f"{text}, at most {at_most:g} s" if at_most else text)
+
+    def note(self, text: str) -> None:
+        self.told.append(text)
+
+
+def test_the_time_of_the_studies_is_told_before_they_run_and_rows_without_one_have_no_such_step(tmp_path):
+    rows = {"default": VariantSettings(), "tuned": VariantSettings(tune=True)}
+    wanted = little(
+        imputers=("mode", "softmax_regression"),
+        variants={"softmax_regression": rows},
+        tuning=TuningSettings(trials=2, seconds=60),
+    )
+    steps: list[str] = []
+
+    def noted(step, function, /, *args, **kwargs):
+        steps.append(step)
+        return function(*args, **kwargs)
+
+    first = Stepping()
+    outcome = run(wanted, tmp_path, "tune", watch=first, perform=noted)
+    assert outcome.failures == []
+    assert steps == ["prepare calves", "tune softmax_regression/tuned on calves"]
+    ahead = (
+        "studies to run: softmax_regression/tuned (2 trials or 60 s), 60 s at most in all; fits and scoring come on top"
+    )
+    told = [
+        text for text in first.told if not text.startswith("softmax_regression/tuned on calves: a whole trial took ")
+    ]
+    assert len(told) == len(first.told) - 1
+    assert told == [
+        "prepare calves",
+        f"3 rows on calves; {ahead}",
+        f"mode/default on calves took 5 s; 2 rows left, {ahead}",
+        f"softmax_regression/default on calves took 5 s; 1 row left, {ahead}",
+        "tune softmax_regression/tuned on calves, 2 trials, at most 60 s",
+    ]
+    again = Stepping()
+    run(wanted, tmp_path, "tune", watch=again)
+    assert again.told[0] == "3 rows on calves; no study to run"
+    longer = Stepping()
+    run(wanted.model_copy(update={"tuning": TuningSettings(trials=3, seconds=None)}), tmp_path, "tune", watch=longer)
+    assert longer.told[0].endswith("softmax_regression/tuned (3 trials); fits and scoring come on top")
+
+
 def test_offsets_are_chosen_once_and_scored_beside_the_largest_posterior(tmp_path):
     """For a model that is there already; the table made without them stays as it is; a step that fails fails the row."""
     plain = little(scoring=ScoringSettings(resamples=100))

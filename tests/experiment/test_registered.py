@@ -7,6 +7,7 @@ import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 import pandas as pd
 import pytest
@@ -49,7 +50,7 @@ class Listening(Watch):
     stages: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    def stage(self, text: str) -> None:
+    def stage(self, text: str, at_most: float | None = None) -> None:
         self.stages.append(text)
 
     def warn(self, text: str) -> None:
@@ -131,7 +132,9 @@ def test_scores_are_logged_to_the_training_runs(runs: Path) -> None:
     logged = Tracker(found.mlflow_uri, runs).client.get_run(done.run_id)
     assert logged.data.metrics["f1_macro"] == pytest.approx(headline(found, "f1_macro")["mode", "default"])
     assert logged.data.metrics["seconds_impute"] >= 0
-    assert done.run_id in found.comparison_links["calves"]
+    link = unquote(found.comparison_links["calves"])
+    assert done.run_id in link and "/#/metric?" in link and '"f1_macro_60"' in link
+    assert "f1_macro_60" in logged.data.metrics, "what the page opens with is there"
 
 
 def test_versions_of_one_row_stand_side_by_side(runs: Path) -> None:

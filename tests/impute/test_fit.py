@@ -282,7 +282,19 @@ def test_a_targets_sites_are_found_as_impute_finds_them(panel, calves, tmp_path)
 
 def test_killed_and_run_again_it_goes_on(panel, tmp_path, with_store):
     """Windows that were finished are not fitted again, and the scores are those of a run that nobody killed."""
-    asked = ["--window", "20", "--holdout", "20%", "--measure", "0", "--threads", "1", "--json"]
+    asked = [
+        "--imputer",
+        "softmax_regression",
+        "--window",
+        "20",
+        "--holdout",
+        "20%",
+        "--measure",
+        "0",
+        "--threads",
+        "1",
+        "--json",
+    ]
     command = [
         sys.executable,
         "-m",

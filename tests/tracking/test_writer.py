@@ -527,12 +527,12 @@ def test_two_runs_side_by_side_in_the_ui(tracker: Tracker, model_folder: Path, t
         run_ids.append(train(tracker, model_folder, variant, variant=variant, score=0.8 + shift))
         table = score_table(variant, shift)
         tracker.log_scores(run_ids[-1], table[table["mechanism"] != "blocks"])
-    link = tracker.comparison_link("x", run_ids)
+    link = tracker.comparison_link("x", run_ids, "f1_macro_60")
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracker.uri, "--port", str(port)]
     with serving([*command, "--host", "127.0.0.1", "--workers", "1"], port, tmp_path) as url:
         remote = Tracker(url, tmp_path / "other")
-        assert remote.comparison_link("x", run_ids) == link.replace(tracker.ui, f"{url}/")
+        assert remote.comparison_link("x", run_ids, "f1_macro_60") == link.replace(tracker.ui, f"{url}/")
         experiment = remote.client.get_run(run_ids[0]).info.experiment_id
         (better,) = remote.client.search_runs([experiment], "metrics.f1_macro_60 > 0.75")
         assert better.info.run_id == run_ids[1]
@@ -542,9 +542,9 @@ def test_two_runs_side_by_side_in_the_ui(tracker: Tracker, model_folder: Path, t
             assert page.status == 200 and b"<html" in page.read().lower()
         if not CHROMIUM.exists():
             pytest.skip(f"no {CHROMIUM}: the page was not looked at")
-        text = look_at(link.replace(tracker.ui, f"{url}/"), ["mode default", "mode tuned", "f1_macro_60"])
         opened = look_at(f"{url}/#/experiments/{experiment}?{WORKFLOW}", ["mode default", "mode tuned"])
         assert "Traces" in opened and "No data available" not in opened
+        text = look_at(link.replace(tracker.ui, f"{url}/"), ["mode default", "mode tuned", "f1_macro_60"])
     for wanted in ("Comparing 2 Runs", "mode default", "mode tuned", "f1_macro", "0.7", "0.8"):
         assert wanted in text, wanted
 
