@@ -107,6 +107,7 @@ AS_PYTHON = [  # tests that are quick where nothing is compiled
             "switches_are_rarer_where_sites_stand_closer",
             "posterior_is_the_sum_over_all_paths",
             "posterior_over_unequal_gaps_is_that_of_all_pairs",
+            "a_genotype_is_sure_only_where_no_other_is_possible",
         )
     )
 ]

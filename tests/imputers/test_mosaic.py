@@ -233,6 +233,17 @@ def test_posterior_over_unequal_gaps_is_that_of_all_pairs(n_observed: int) -> No
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_a_genotype_is_sure_only_where_no_other_is_possible() -> None:
+    """Likelihoods of 0, 0.5 and 1 in every order, two of which may add up to the largest."""
+    given = np.array([*itertools.permutations([0, 0.5, 1]), [0.5, 1, 0.5], [0, 0, 0.5]], dtype=np.float32)
+    haplotypes = (np.random.default_rng(1).random((4, 8)) < 0.5).astype(np.int8)
+    start, sites = np.array([0.1, 0.2, 0.3, 0.4]), np.arange(8)
+    copying = Copying(whole(haplotypes), np.arange(8.0), 0.1, Mosaic.Params(error=0.05), seed=1)
+    found = copying._sum_over_pairs(given, sites, haplotypes.T.astype(np.uint8, order="C"), start)
+    np.testing.assert_allclose(found, by_matrices(haplotypes, given, sites, start, np.full(7, 0.9), 0.05), atol=1e-5)
+    assert found[7].tolist() == [0, 0, 1]
+
+
 def test_draws_over_unequal_gaps_are_as_frequent_as_the_model_says() -> None:
     """Two sites and three haplotypes: each of the 81 pairs of paths, from a start that is not even."""
     haplotypes = np.array([[0, 0], [1, 0], [1, 1]], dtype=np.int8)
@@ -523,6 +534,13 @@ def test_stretches_reach_into_their_neighbours_by_observed_calls_and_not_over_co
     sparse = np.arange(100) % 2 == 0
     # the first stretch ends behind its 25th call, at 48; four more are up to 56, and four before it from 42 on
     assert [astuple(s) for s in model._stretches(sparse)] == [(0, 57, 0, 49), (42, 100, 49, 100)]
+
+
+def test_a_stretch_holds_less_than_half_as_many_calls_more_than_asked_for() -> None:
+    model = far_apart(30, ["1"] * 30, window=20, dense_window=20, overlap=0)
+    for n_seen, expected in ((29, [(0, 30)]), (30, [(0, 15), (15, 30)])):
+        seen = np.arange(30) >= 30 - n_seen
+        assert [(s.first, s.last) for s in model._stretches(seen)] == expected
 
 
 def test_stretches_that_do_not_overlap_hold_every_site() -> None:
