@@ -128,10 +128,10 @@ def _fit(
 
     if settings.trials and cls.tunable():
         judged_in = _spread_windows(len(windows), TUNING_WINDOWS)
-        watch.stage(f"tune {settings.imputer} in {len(judged_in)} windows, % of its budget")
+        watch.stage(f"tune {settings.imputer} in {numbered(len(judged_in), 'window')}, % of its budget")
         plan["params"] = _tune(settings, cls, plan["params"], home, judged_in, watch)
         write_text(home / "plan.json", json.dumps(plan) + "\n")
-    watch.stage(f"measure {settings.imputer} in {len(pilots)} of {len(windows)} windows")
+    watch.stage(f"measure {settings.imputer} in {len(pilots)} of {numbered(len(windows), 'window')}")
     in_shares(
         measure_windows,
         home,
@@ -153,7 +153,7 @@ def _fit(
             f"a window that was measured took {lasting(each)} to fit: about {lasting(in_all)} for all {len(windows)}"
         )
 
-    watch.stage(f"fit {settings.imputer} in {len(windows)} windows")
+    watch.stage(f"fit {settings.imputer} in {numbered(len(windows), 'window')}")
     everywhere = list(range(len(windows)))
     in_shares(
         fit_windows, home, everywhere, lambda n: _window_done(home, n), settings.threads, watch, most=WINDOWS_FITTED

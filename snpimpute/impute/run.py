@@ -21,6 +21,7 @@ from snpimpute.base.files import require_new, require_writable, write_text
 from snpimpute.base.processes import in_shares
 from snpimpute.base.progress import Watch
 from snpimpute.base.sources import source_digest
+from snpimpute.base.words import numbered
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS
 from snpimpute.impute.check import check_target
 from snpimpute.impute.findings import TargetCheck
@@ -181,7 +182,7 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
                 f"no site of the target in {empty} of {len(numbers)} windows: their sites get the panel's frequencies, with a DR2 near 0"
             )
 
-        watch.stage(f"impute {settings.target.name} in {len(numbers)} windows")
+        watch.stage(f"impute {settings.target.name} in {numbered(len(numbers), 'window')}")
         in_shares(
             impute_windows,
             work,
