@@ -28,7 +28,6 @@ from snpimpute.experiment.train import choose_offsets, evaluate, log_training, m
 from snpimpute.experiment.tune import has_study, study_ahead, tune
 from snpimpute.experiment.workspace import Workspace
 from snpimpute.io.stream import files_of
-from snpimpute.tracking.curves import headline_key
 
 SHORT = 1.0  # seconds; a row that took less was there already, or is not worth a line
 
@@ -136,8 +135,7 @@ def run(
         scored = [done for done in outcome.rows[name] if not done.failed]
         if until in ("evaluate", "compare") and scored:
             outcome.scores[name] = perform(f"score {name}", score_and_log, settings, folder, scored, work)
-            metric = headline_key(read_scores(outcome.scores[name]))
-            outcome.comparison_links[name] = tracker.comparison_link(name, [done.run_id for done in scored], metric)
+            outcome.comparison_links[name] = tracker.comparison_link(name, [done.run_id for done in scored])
     if until == "compare":
         perform("compare", compare, settings, outcome, work)
     return outcome

@@ -20,12 +20,11 @@ from snpimpute.base.progress import Watch
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
 from snpimpute.experiment.pipeline import compare, prepare
 from snpimpute.experiment.rows import Done, Outcome, Row, Tuned
-from snpimpute.experiment.score import read_scores, score_and_log
+from snpimpute.experiment.score import score_and_log
 from snpimpute.experiment.settings import ExperimentSettings
 from snpimpute.experiment.train import evaluate
 from snpimpute.experiment.workspace import Workspace
 from snpimpute.scoring.posteriors import load_posteriors, save_posteriors
-from snpimpute.tracking.curves import headline_key
 from snpimpute.tracking.runs import RegisteredModel, training_tag
 from snpimpute.tracking.writer import Tracker
 
@@ -107,8 +106,7 @@ def _score_models(
     if scored := [done for done in outcome.rows[name] if not done.failed]:
         outcome.scores[name] = score_and_log(settings, folder, scored, work)
         tracker = work.tracker or work.with_store(settings)
-        metric = headline_key(read_scores(outcome.scores[name]))
-        outcome.comparison_links[name] = tracker.comparison_link(name, [model.run_id for model in models], metric)
+        outcome.comparison_links[name] = tracker.comparison_link(name, [model.run_id for model in models])
 
 
 def _impute_scenarios(

@@ -22,6 +22,7 @@ from snpimpute.scoring.fits import fits_source
 if TYPE_CHECKING:
     from snpimpute.tracking.writer import Tracker
 
+from snpimpute.tracking.curves import headline_key
 from snpimpute.tracking.runs import Training
 
 
@@ -82,7 +83,6 @@ def log_training(
         index=dataset.test.names[:2],
         columns=dataset.test.site_keys(),
     )
-    # in this order: MLflow's page that compares runs draws the first
     metrics = {key: about[key] for key in ("val_f1_macro", "seconds_fit", "memory_mb", "parameters", "samples_fit")}
     tags = {**{f"version.{k}": v for k, v in about["versions"].items()}, "revision": about["revision"]}
     if tuned.study:
@@ -106,6 +106,7 @@ def log_training(
             ],
             model_folder=home / "model",
             example_target=example,
+            headline=headline_key(dataset.headline_scenario.level),
         )
     )
 

@@ -30,11 +30,6 @@ def headline(scores: pd.DataFrame) -> tuple[str, float]:
     return mechanism, float(min(levels, key=lambda level: abs(level - HEADLINE_LEVEL)))
 
 
-def headline_key(scores: pd.DataFrame) -> str:
-    """Return the key of macro-F1 at the headline's level, as `headline_points` has it: "f1_macro_60"."""
-    return f"f1_macro_{headline(scores)[1]:g}"
-
-
 def _curve_rows(scores: pd.DataFrame) -> pd.DataFrame:
     """Return the rows that make curves: scores, not counts, of the subsets that have keys."""
     counts = scores["metric"].str.match("wrong|truth_|sites_|confusion_")
@@ -55,6 +50,11 @@ def curves(scores: pd.DataFrame, primary: str) -> list[Point]:
         steps = (rows["level"] * scale).round().astype(int)
         points += list(zip(keys, rows["value"].astype(float), steps, strict=True))
     return points
+
+
+def headline_key(level: float) -> str:
+    """Return the key of macro-F1 at the headline's level (percent missing): "f1_macro_60"."""
+    return f"f1_macro_{level:g}"
 
 
 def headline_points(scores: pd.DataFrame, mechanism: str, level: float) -> list[Point]:

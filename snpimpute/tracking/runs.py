@@ -35,6 +35,8 @@ class Training:
         model_folder: folder that `Imputer.save` wrote.
         example_target: a few samples as the model takes them (see impute.serving): a row per sample, an integer column
             per site (`contig:pos:ref:alt`), -1 = missing.
+        headline: metric that is to come with the scores, such as `f1_macro_60`; it is NaN until then. MLflow's page that compares
+            runs draws the metric that was logged first. Empty = none.
         champion_moves: whether `champion` may move to this version. If not, `champion` is set to it only if there is
             none, and otherwise moved by `move_champion` alone.
     """
@@ -51,6 +53,7 @@ class Training:
     artifacts: Sequence[Path]
     model_folder: Path
     example_target: pd.DataFrame
+    headline: str = ""
     champion_moves: bool = True
 
 

@@ -95,16 +95,10 @@ class StoreWriter:
         return f"{self.ui}#/experiments/{self.client.get_run(run_id).info.experiment_id}/runs/{run_id}?{WORKFLOW}"
 
     @report_store_errors
-    def comparison_link(self, dataset: str, run_ids: Sequence[str], metric: str) -> str:
-        """Return the address of the page that compares a metric of training runs in the MLflow UI.
-
-        A line above the bars leads to the table of all their parameters and metrics, whose own picture would begin with the
-        metric that was logged first.
-        """
+    def comparison_link(self, dataset: str, run_ids: Sequence[str]) -> str:
+        """Return the address of the page that compares training runs in the MLflow UI."""
         experiment = self._experiment(f"snpimpute/{safe_name(dataset)}/train")
-        query = {"runs": run_ids, "metric": metric, "experiments": [experiment], "plot_metric_keys": [metric]}
-        shown = "&".join(f"{name}={_url_value(value)}" for name, value in query.items())
-        return f"{self.ui}#/metric?{shown}&plot_layout={_url_value({'autosize': True})}&{WORKFLOW}"
+        return f"{self.ui}#/compare-runs?runs={_url_list(run_ids)}&experiments={_url_list([experiment])}&{WORKFLOW}"
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -211,6 +205,6 @@ def _make_without_syncs(database: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _url_value(value: object) -> str:
-    """Return a value as JSON, as part of a URL."""
-    return quote(json.dumps(value, separators=(",", ":")))
+def _url_list(values: Sequence[str]) -> str:
+    """Return a list as part of a URL."""
+    return quote(json.dumps(list(values), separators=(",", ":")))

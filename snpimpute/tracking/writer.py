@@ -160,6 +160,8 @@ class Tracker(Registry):
         run_id = run.info.run_id
         if run.info.status == "FINISHED":
             return run_id
+        if trained.headline and trained.headline not in run.data.metrics:
+            self.client.log_metric(run_id, trained.headline, float("nan"), run.info.start_time, 0)
         self._log(
             run,
             params=trained.params,

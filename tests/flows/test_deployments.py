@@ -172,7 +172,7 @@ def test_a_deployed_experiment_shows_its_steps_and_what_came_of_it(prefect, runs
     table = artifacts["comparison-smoke-calves"]["data"]
     assert all(f'"imputer": "{row}"' in table for row in rows)
     told = artifacts["report-smoke"]["data"]
-    assert str(report) in told and "/#/metric?" in told
+    assert str(report) in told and "/#/compare-runs?" in told
     assert (
         len(
             re.findall(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -521,18 +522,21 @@ class serving:
 
 
 def test_two_runs_side_by_side_in_the_ui(tracker: Tracker, model_folder: Path, tmp_path: Path) -> None:
-    """The page behind the link shows both runs, and the server's API finds their metrics."""
+    """The page behind the link opens with the headline's metric of both runs, and the server's API finds their metrics."""
     run_ids = []
     for variant, shift in (("default", 0.0), ("tuned", 0.1)):
-        run_ids.append(train(tracker, model_folder, variant, variant=variant, score=0.8 + shift))
+        run_ids.append(
+            train(tracker, model_folder, variant, variant=variant, score=0.8 + shift, headline="f1_macro_60")
+        )
+        assert np.isnan(tracker.client.get_run(run_ids[-1]).data.metrics["f1_macro_60"]), "not scored yet"
         table = score_table(variant, shift)
         tracker.log_scores(run_ids[-1], table[table["mechanism"] != "blocks"])
-    link = tracker.comparison_link("x", run_ids, "f1_macro_60")
+    link = tracker.comparison_link("x", run_ids)
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracker.uri, "--port", str(port)]
     with serving([*command, "--host", "127.0.0.1", "--workers", "1"], port, tmp_path) as url:
         remote = Tracker(url, tmp_path / "other")
-        assert remote.comparison_link("x", run_ids, "f1_macro_60") == link.replace(tracker.ui, f"{url}/")
+        assert remote.comparison_link("x", run_ids) == link.replace(tracker.ui, f"{url}/")
         experiment = remote.client.get_run(run_ids[0]).info.experiment_id
         (better,) = remote.client.search_runs([experiment], "metrics.f1_macro_60 > 0.75")
         assert better.info.run_id == run_ids[1]
@@ -547,6 +551,7 @@ def test_two_runs_side_by_side_in_the_ui(tracker: Tracker, model_folder: Path, t
         text = look_at(link.replace(tracker.ui, f"{url}/"), ["mode default", "mode tuned", "f1_macro_60"])
     for wanted in ("Comparing 2 Runs", "mode default", "mode tuned", "f1_macro", "0.7", "0.8"):
         assert wanted in text, wanted
+    assert re.search(r"Metrics:\s+f1_macro_60\s", text), "the picture opens with the headline"
 
 
 def look_at(url: str, until: list[str]) -> str:
