@@ -31,6 +31,7 @@ from snpimpute.base.digests import digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.files import write_text
 from snpimpute.base.sources import source_digest
+from snpimpute.base.words import numbered
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.imputers import decided_by, load, look_in
 from snpimpute.io.matrix import read_matrix
@@ -325,10 +326,11 @@ def page(design: dict[str, Any], table: pd.DataFrame) -> str:
         "# Arrays over data that nothing was designed on\n",
         *about["text"].strip().splitlines(),
         "",
-        "Made by `python scripts/arrays.py`. Design, seeds and parameters: `docs/results/arrays.toml`, which holds the digests of the",
-        "code that they were frozen with. Wrong calls are counted over all hidden calls; macro-F1 is the mean over the datasets of a group.",
+        "Made by `python scripts/arrays.py`. Design, seeds and parameters: [arrays.toml](arrays.toml), which holds the digests of the code",
+        "that it was scored with (the tag `arrays-1`; [decision 33](../decisions/0033-design-of-the-arrays.md) has what was meant and is not so).",
+        "The tables as [CSV](arrays.csv). Wrong calls are counted over all hidden calls; macro-F1 is the mean over the datasets of a group.",
         f"In brackets 95% intervals ({RESAMPLES:,} resamples of samples and of blocks: contigs, or half a megabase of a single one).",
-        f"“Behind” or “ahead” is said where the interval of the difference in macro-F1 excludes zero; “no worse” where it stays above −{MARGIN}.",
+        f"“Behind” or “ahead” is said where the interval of the difference in macro-F1 excludes zero; “no worse” where it stays above −{MARGIN}.\n",
     ]
     for (group, target), part in table.groupby(["group", "target"], sort=False):
         kind, share = target.split("-")
@@ -354,7 +356,7 @@ def page(design: dict[str, Any], table: pd.DataFrame) -> str:
         ]
         text += [
             f"## {about['groups'][group]}: {what}\n",
-            f"{own.datasets} datasets, {own.calls:,} calls.\n",
+            f"{numbered(own.datasets, 'dataset')}, {own.calls:,} calls.\n",
             table_of(columns, lines) + "\n",
         ]
     return "\n".join(text).rstrip() + "\n"

@@ -104,7 +104,8 @@ def test_evaluate_scores_the_registered_models(project: Path, smoke: tuple[Path,
     said = re.search(
         r"^scored (\d+) registered models of calves, nothing was trained: (.+)$", done.stdout, re.MULTILINE
     )
-    assert said and int(said[1]) == len(shown) and set(said[2].split(", ")) == set(shown["imputer"])
+    labels = shown["imputer"] + "/" + shown["variant"]
+    assert said and int(said[1]) == len(shown) and set(said[2].split(", ")) == set(labels)
     table = r"^ *\S+/\S+ .*$"
     assert re.findall(table, done.stdout, re.MULTILINE) == re.findall(table, before, re.MULTILINE)
 

@@ -222,7 +222,7 @@ def test_the_time_of_the_studies_is_told_before_they_run_and_rows_without_one_ha
         f"3 rows on calves; {ahead}",
         f"mode/default on calves took 5 s; 2 rows left, {ahead}",
         f"softmax_regression/default on calves took 5 s; 1 row left, {ahead}",
-        "tune softmax_regression/tuned on calves, 2 trials, at most 60 s",
+        "tune softmax_regression/tuned on calves, % of its budget, at most 60 s",
     ]
     again = Stepping()
     run(wanted, tmp_path, "tune", watch=again)

@@ -152,5 +152,5 @@ def test_without_beagle_a_small_panel_is_phased_by_the_model_and_a_large_one_is_
     settings, choice = choose(wanted, tmp_path / "large")
     assert (settings.imputer, choice.tried) == ("softmax_regression", ())
     assert choice.reason == (
-        "as mosaic takes long to phase 2,360 calls without Beagle (Beagle is not there: apt-get install beagle)"
+        "as mosaic takes long to phase 2,400 calls without Beagle (Beagle is not there: apt-get install beagle)"
     )
