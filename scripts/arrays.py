@@ -282,6 +282,8 @@ def write(design: dict[str, Any], work: Path) -> None:
     rows = []
     for (group, target), found in groups.items():
         own = found[OWN]
+        if len(found) == 1:  # nobody is there to compare with yet
+            continue
         for row, parts in found.items():
             if len(parts) != len(own):
                 continue
@@ -297,7 +299,21 @@ def write(design: dict[str, Any], work: Path) -> None:
             rows.append(about)
     table = pd.DataFrame(rows)
     write_text(RESULTS / "arrays.csv", table.round(5).to_csv(index=False))
-    write_text(RESULTS / "arrays.md", page(design, table))
+    write_text(RESULTS / "arrays.md", page(design, table, unfinished(design, work)))
+
+
+def unfinished(design: dict[str, Any], work: Path) -> list[str]:
+    """Return the rows that a dataset's targets lack so far, as "row on dataset"."""
+    lacking = []
+    for name, data in design["data"].items():
+        names = [f"array-{s:g}" for s in data.get("typed", [])] + [f"missing-{s:g}" for s in data.get("missing", [])]
+        for row, about in design["rows"].items():
+            wanted = [target for target in names if target in about.get("targets", names)]
+            if data["group"] in about.get("on", [data["group"]]) and not all(
+                (work / name / f"{row}-{target}.npz").exists() for target in wanted
+            ):
+                lacking.append(f"`{row}` on `{name}`")
+    return lacking
 
 
 def compared(own: list[dict[str, np.ndarray]], other: list[dict[str, np.ndarray]]) -> dict[str, float]:
@@ -319,7 +335,7 @@ def compared(own: list[dict[str, np.ndarray]], other: list[dict[str, np.ndarray]
     return {"ahead_low": low, "ahead_high": high, "ratio_low": fewest, "ratio_high": most}
 
 
-def page(design: dict[str, Any], table: pd.DataFrame) -> str:
+def page(design: dict[str, Any], table: pd.DataFrame, lacking: list[str]) -> str:
     """Return the page: what was compared, and a table for each group of datasets and each target."""
     about = design["about"]
     text = [
@@ -332,6 +348,8 @@ def page(design: dict[str, Any], table: pd.DataFrame) -> str:
         f"In brackets 95% intervals ({RESAMPLES:,} resamples of samples and of blocks: contigs, or half a megabase of a single one).",
         f"“Behind” or “ahead” is said where the interval of the difference in macro-F1 excludes zero; “no worse” where it stays above −{MARGIN}.\n",
     ]
+    if lacking:
+        text.append(f"Of the design these were not finished, and nothing is claimed of them: {', '.join(lacking)}.\n")
     for (group, target), part in table.groupby(["group", "target"], sort=False):
         kind, share = target.split("-")
         what = f"{share}% of the sites typed" if kind == "array" else f"{share}% of single calls missing"
