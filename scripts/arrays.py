@@ -133,6 +133,12 @@ def make(data: dict[str, Any], folder: Path) -> None:
     (folder / "made").touch()
 
 
+def targets_of(data: dict[str, Any]) -> list[str]:
+    """Return the names of a dataset's targets: arrays first, then those with single calls missing."""
+    arrays = [f"array-{share:g}" for share in data.get("typed", [])]
+    return arrays + [f"missing-{share:g}" for share in data.get("missing", [])]
+
+
 def real(data: dict[str, Any]) -> GenotypeMatrix:
     """Return the genotypes of a real panel's region."""
     return read_matrix(Path(os.environ["SNPIMPUTE_PANELS"]) / data["file"], region=data.get("region"))[0]
@@ -191,12 +197,9 @@ SOURCES = {"panel": real, "people": simulated_people, "bulls": simulated_bulls}
 
 def measure(folder: Path, data: dict[str, Any], row: str, about: dict[str, Any], threads: int) -> None:
     """Fit once and impute every target by the commands, and write the counts of each as ROW-TARGET.npz."""
-    targets = [f"array-{share:g}" for share in data.get("typed", [])]
-    missing = [f"missing-{share:g}" for share in data.get("missing", [])]
+    names = targets_of(data)
     wanted = [
-        name
-        for name in about.get("targets", targets + missing)
-        if name in targets + missing and not (folder / f"{row}-{name}.npz").exists()
+        name for name in about.get("targets", names) if name in names and not (folder / f"{row}-{name}.npz").exists()
     ]
     if not wanted:
         return
@@ -206,7 +209,7 @@ def measure(folder: Path, data: dict[str, Any], row: str, about: dict[str, Any],
     shared = ["--runs", folder / "runs", "--threads", threads, "--json"]
     if (EXTERNAL / f"{about['imputer']}.toml").exists():
         shared += ["--imputers-from", EXTERNAL]
-    typed = folder / f"{targets[len(targets) // 2]}.vcf.gz"
+    typed = folder / f"array-{data['typed'][len(data['typed']) // 2]:g}.vcf.gz"
     fitted = run(
         "fit", folder / "panel.vcf.gz", "--name", row, "--imputer", about["imputer"], "--params", folder / f"{row}.toml",
         "--typed-sites", typed, "--holdout", "0%", *shared,
@@ -273,7 +276,7 @@ def write(design: dict[str, Any], work: Path) -> None:
     """Write docs/results/arrays.md and arrays.csv from the counts in the work folder."""
     groups: dict[tuple[str, str], dict[str, list[dict[str, np.ndarray]]]] = {}
     for name, data in design["data"].items():
-        names = [f"array-{s:g}" for s in data.get("typed", [])] + [f"missing-{s:g}" for s in data.get("missing", [])]
+        names = targets_of(data)
         for target in names:
             for row in design["rows"]:
                 if (path := work / name / f"{row}-{target}.npz").exists():
@@ -306,7 +309,7 @@ def unfinished(design: dict[str, Any], work: Path) -> list[str]:
     """Return the rows that a dataset's targets lack so far, as "row on dataset"."""
     lacking = []
     for name, data in design["data"].items():
-        names = [f"array-{s:g}" for s in data.get("typed", [])] + [f"missing-{s:g}" for s in data.get("missing", [])]
+        names = targets_of(data)
         for row, about in design["rows"].items():
             wanted = [target for target in names if target in about.get("targets", names)]
             if data["group"] in about.get("on", [data["group"]]) and not all(

@@ -21,7 +21,7 @@ from pathlib import Path
 CAN_FORK = sys.platform.startswith("linux")
 PRELOADED = ("numpy", "pandas")
 STATUS = struct.Struct("i")
-_sources: dict[tuple[int, tuple[tuple[str, str], ...]], Source] = {}
+_sources: dict[tuple[int, int], Source] = {}  # by the process that asks, and the threads
 _one_at_a_time = threading.Lock()
 
 
@@ -69,17 +69,18 @@ class Forked:
         return self.returncode
 
 
-def forked(descriptor: int, name: str, output: int, environment: Mapping[str, str]) -> Forked:
+def forked(descriptor: int, name: str, output: int, environment: Mapping[str, str], threads: int) -> Forked:
     """Start `processes.work` on a pipe in a process of its own, which leads a session.
 
     Args:
         descriptor: file descriptor of the pipe's other end.
         name: what the process does.
         output: file descriptor that its output goes to.
-        environment: its environment; processes with the same one are forked from the same process.
+        environment: its environment.
+        threads: the threads of that environment, which numpy reads once: processes with the same number have one source.
     """
-    request = pickle.dumps((name, str(Path.cwd()), sys.path))
-    key = os.getpid(), tuple(sorted(environment.items()))
+    request = pickle.dumps((name, str(Path.cwd()), sys.path, dict(environment)))
+    key = os.getpid(), threads
     with _one_at_a_time:
         for attempt in (1, 2):
             if key not in _sources:
@@ -107,7 +108,7 @@ class Source:
     """Process from which others are forked; it ends with this one.
 
     Args:
-        environment: its environment, and that of those that are forked from it.
+        environment: its environment; those that are forked from it get their own.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -191,10 +192,12 @@ def tell_of_ends(running: dict[int, int]) -> None:
             os.close(running.pop(pid))
 
 
-def become(request: tuple[str, str, list[str]], descriptor: int, output: int) -> None:
+def become(request: tuple[str, str, list[str], dict[str, str]], descriptor: int, output: int) -> None:
     """Work on a pipe, in a process that has just been forked, as in one that has just been started."""
-    name, folder, path = request
+    name, folder, path, environment = request
     os.setsid()
+    os.environ.clear()
+    os.environ.update(environment)
     for stream in (1, 2):
         os.dup2(output, stream)
     os.close(output)

@@ -78,10 +78,8 @@ class Worker:
         clear_work_folders()
         self.pipe, child_end = Pipe()
         self.output: IO[Any] = tempfile.TemporaryFile() if log is None else log  # noqa: SIM115 (lives as long as the worker)
-        start = forked if CAN_FORK else started
-        self.process: Forked | subprocess.Popen[bytes] = start(
-            child_end.fileno(), name, self.output.fileno(), worker_environment(threads)
-        )
+        place = child_end.fileno(), name, self.output.fileno(), worker_environment(threads)
+        self.process: Forked | subprocess.Popen[bytes] = forked(*place, threads) if CAN_FORK else started(*place)
         child_end.close()
         self.guard = Guard(self.process.pid, GRACE_AFTER_PARENT)
 

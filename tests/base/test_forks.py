@@ -55,7 +55,11 @@ def test_they_are_as_if_started_by_themselves(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SAID", "so")
     workers.append(Worker("elsewhere", 3))
-    first, second, elsewhere = map(found_by, workers)
+    sources = len(forks._sources)
+    workers.append(Worker("later", 1))
+    assert len(forks._sources) == sources, "another environment is no reason to load the libraries again"
+    first, second, elsewhere, later = map(found_by, workers)
+    assert (later["said"], later["folder"], later["threads"]) == ("so", str(tmp_path), ["1"] * 5)
     assert len({first["pid"], second["pid"], elsewhere["pid"], os.getpid()}) == 4
     assert all(found["leads"] and found["loaded"] == {"pandas"} for found in (first, second, elsewhere))
     assert (first["folder"], elsewhere["folder"]) == (here, str(tmp_path))
@@ -66,7 +70,7 @@ def test_they_are_as_if_started_by_themselves(tmp_path: Path, monkeypatch: pytes
     sockets = [name for name in second["open"] if name.startswith("socket:")]
     assert len(sockets) == 1, "a process holds the end of another's pipe, which then never closes"
     end_workers(workers)
-    assert [worker.process.poll() for worker in workers] == [143] * 3
+    assert [worker.process.poll() for worker in workers] == [143] * 4
 
 
 @pytest.mark.parametrize("way", ["forked", "started"])
