@@ -6,7 +6,7 @@ import functools
 import inspect
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import typer
 
 from snpimpute.base.words import numbered
 from snpimpute.cli.options import (
+    Adopt,
     AsJson,
     BudgetTime,
     Datasets,
@@ -173,14 +174,20 @@ def prepare(
 
 @app.command()
 @_with_options
-def tune(wanted: Asked) -> None:
+def tune(wanted: Asked, adopt: Adopt = None) -> None:
     """Run the studies that look for the imputers' parameters, or resume them.
 
-    Example:
+    Examples:
 
       snpimpute tune experiments/demo.toml --imputer beagle --trials 100
+
+      snpimpute tune experiments/demo.toml --adopt there.journal.gz
     """
-    _run_until("tune", wanted)
+    from snpimpute.experiment.settings import changed
+
+    if adopt is not None:  # also where parameters were found before
+        wanted = replace(wanted, settings=changed(wanted.settings, retune=True))
+    _run_until("tune", wanted, adopt)
 
 
 @app.command()
@@ -236,12 +243,12 @@ def compare(wanted: Asked) -> None:
     _run_until("compare", wanted)
 
 
-def _run_until(step: str, wanted: Asked) -> None:
+def _run_until(step: str, wanted: Asked, adopt_from: Path | None = None) -> None:
     from snpimpute.base.progress import watch
     from snpimpute.experiment import pipeline
 
     with watch() as watching:
-        outcome = pipeline.run(wanted.settings, wanted.runs, step, wanted.only, watching)
+        outcome = pipeline.run(wanted.settings, wanted.runs, step, wanted.only, watching, adopt_from=adopt_from)
     _finish(outcome, wanted.as_json)
 
 

@@ -70,6 +70,14 @@ Wait = Annotated[
     ),
 ]
 Retune = Annotated[bool, typer.Option("--retune", help="Run studies again whose parameters were found before.")]
+Adopt = Annotated[
+    Path | None,
+    typer.Option(
+        "--adopt",
+        metavar="JOURNAL",
+        help="Take up the studies in this journal (.journal or .journal.gz) of another machine, or of earlier code.",
+    ),
+]
 Datasets = Annotated[
     list[str] | None, typer.Option("--data", help="Use only this dataset; may be given several times.")
 ]

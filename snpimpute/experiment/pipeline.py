@@ -25,9 +25,10 @@ from snpimpute.experiment.rows import Done, Outcome, Row, Tuned, on_data, plan, 
 from snpimpute.experiment.score import read_scores, score_and_log
 from snpimpute.experiment.settings import ExperimentSettings
 from snpimpute.experiment.train import choose_offsets, evaluate, log_training, model_folder, train
-from snpimpute.experiment.tune import has_study, study_ahead, tune
+from snpimpute.experiment.tune import adopt, has_study, study_ahead, tune
 from snpimpute.experiment.workspace import Workspace
 from snpimpute.io.stream import files_of
+from snpimpute.tuning.adopt import readable_journal, studies_in
 
 SHORT = 1.0  # seconds; a row that took less was there already, or is not worth a line
 
@@ -86,6 +87,7 @@ def run(
     only: list[str] | None = None,
     watch: Watch | None = None,
     perform: Perform = call,
+    adopt_from: Path | None = None,
 ) -> Outcome:
     """Run an experiment's steps in their order, up to one of them; results that exist are used, not computed again.
 
@@ -98,6 +100,7 @@ def run(
         only: names of the imputers to run; None = all of the experiment.
         watch: receives the progress.
         perform: runs each step, by default by a plain call; Prefect flows run it as a task.
+        adopt_from: journal whose studies are taken up; rows without a study there are left out.
 
     Raises:
         InputError: an error that the user can correct, found before a long step begins.
@@ -123,6 +126,8 @@ def run(
     for folder in outcome.datasets.values():
         name = dataset_in(folder).name
         rows = [on_data(row, settings.data[name]) for row in wanted[name]]
+        if adopt_from is not None:
+            rows = _adopted(settings, folder, rows, adopt_from, work)
         work.watch.note(f"{numbered(len(rows), 'row')} on {name}; {_studies_ahead(settings, folder, rows, work)}")
         outcome.rows[name] = []
         for number, row in enumerate(rows, 1):
@@ -136,9 +141,19 @@ def run(
         if until in ("evaluate", "compare") and scored:
             outcome.scores[name] = perform(f"score {name}", score_and_log, settings, folder, scored, work)
             outcome.comparison_links[name] = tracker.comparison_link(name, [done.run_id for done in scored])
+    if adopt_from is not None and not any(outcome.rows.values()):
+        with readable_journal(adopt_from) as journal:
+            held = ", ".join(studies_in(journal)) or "none"
+        raise InputError(f"{adopt_from} has no study of these rows and data: it has {held}")
     if until == "compare":
         perform("compare", compare, settings, outcome, work)
     return outcome
+
+
+def _adopted(settings: ExperimentSettings, folder: Path, rows: list[Row], journal: Path, work: Workspace) -> list[Row]:
+    """Take up the studies of rows on a dataset from a journal, and return these rows."""
+    with readable_journal(journal) as readable:
+        return [row for row in rows if adopt(settings, folder, row, readable, work)]
 
 
 def _studies_ahead(settings: ExperimentSettings, folder: Path, rows: list[Row], work: Workspace) -> str:

@@ -13,14 +13,16 @@ from snpimpute.base.alone import made_alone
 from snpimpute.base.digests import digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.files import write_text
-from snpimpute.base.words import lasting
+from snpimpute.base.words import lasting, numbered
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
 from snpimpute.experiment.rows import Row, Tuned
 from snpimpute.experiment.settings import Budget, ExperimentSettings
 from snpimpute.experiment.workspace import Workspace
 from snpimpute.imputers.contract import Report
 from snpimpute.scoring.fits import MaskPolicy, fits_source, validate_in_folder
+from snpimpute.tuning.adopt import adopt_study
 from snpimpute.tuning.imputers import TRIALS_PER_PROCESS, tune_imputer
+from snpimpute.tuning.names import StudyName
 from snpimpute.tuning.parameters import given_params, read_params, write_params
 from snpimpute.tuning.study import NO_TRIAL, StudyResult, StudySettings, TrialOutcome, TrialRecord
 
@@ -30,7 +32,7 @@ def study_name(dataset: PreparedDataset, row: Row, seed: int, threads: int) -> s
     decides = digest(
         [row.params, row.mask, seed, threads, imputers.decided_by(imputers.load(row.imputer)), fits_source()]
     )
-    return f"{dataset.name}-{dataset.digest[:12]}-{row.imputer}-{row.variant}-{decides[:8]}"
+    return str(StudyName(dataset.name, dataset.digest[:12], row.imputer, row.variant, decides[:8]))
 
 
 def tune(settings: ExperimentSettings, folder: Path, row: Row, work: Workspace) -> Tuned:
@@ -78,7 +80,7 @@ def tune(settings: ExperimentSettings, folder: Path, row: Row, work: Workspace) 
                 workers=settings.tuning.workers,
                 threads=threads,
                 seed=settings.seed,
-                storage=settings.tuning.storage or str(work.studies / f"{name}.journal"),
+                storage=_storage(settings, work, name),
                 trials_per_process=TRIALS_PER_PROCESS,
             ),
             on_trial=functools.partial(_log_trial, work, dataset.name, name, row),
@@ -110,6 +112,24 @@ def tune(settings: ExperimentSettings, folder: Path, row: Row, work: Workspace) 
         return tuned
 
 
+def adopt(settings: ExperimentSettings, folder: Path, row: Row, journal: Path, work: Workspace) -> bool:
+    """Take up a row's study from a journal of another machine or of earlier code; return False if it holds none.
+
+    The study goes on from there: it runs the trials that are still wanting, if any.
+
+    Args:
+        settings, folder, row, work: see `tune`.
+        journal: see `tuning.adopt.readable_journal`.
+    """
+    if row.params_from is not None or not has_study(settings, dataset_in(folder), row):
+        return False
+    name = study_name(dataset_in(folder), row, settings.seed, _threads(settings))
+    found = adopt_study(journal, _storage(settings, work, name), name)
+    if found is not None:
+        work.watch.note(f"{row.label}: {numbered(found.trials, 'trial')} of study {found.name} adopted as {name}")
+    return found is not None
+
+
 def has_study(settings: ExperimentSettings, dataset: PreparedDataset, row: Row) -> bool:
     """Tell whether a study finds a row's parameters: not if they are given, kept in a file, or another row's without one."""
     if row.params_file is not None:
@@ -129,6 +149,11 @@ def study_ahead(settings: ExperimentSettings, dataset: PreparedDataset, row: Row
     kept = work.studies / f"{study_name(dataset, row, settings.seed, _threads(settings))}.json"
     ended = kept.exists() and json.loads(kept.read_text())["budget"] == budget.model_dump(mode="json")
     return None if ended else budget
+
+
+def _storage(settings: ExperimentSettings, work: Workspace, name: str) -> str:
+    """Return where a study's trials are kept, see StudySettings."""
+    return settings.tuning.storage or str(work.studies / f"{name}.journal")
 
 
 def _threads(settings: ExperimentSettings) -> int:

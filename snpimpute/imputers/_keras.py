@@ -1,11 +1,12 @@
-"""Base of the Keras networks: seeds, input encoding, optimizer, training step, saving."""
+"""Base of the Keras networks: backend, seeds, input encoding, optimizer, training step, saving."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 import numpy as np
 from pydantic import Field
 
+from snpimpute.base.sources import versions_of
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.imputers._network import NetworkImputer, NetworkParams, suggest_training
 from snpimpute.imputers.contract import Trial
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     import keras
 
 PREDICT_BATCH = 256
+TENSORFLOW = "tensorflow"
+BACKEND = os.environ.setdefault("KERAS_BACKEND", TENSORFLOW)  # Keras's own variable: "torch" or "jax" compute instead
 
 Activation = Literal["relu", "elu", "linear"]
 Schedule = Literal["constant", "cosine", "one_cycle"]
@@ -52,7 +56,8 @@ class KerasParams(NetworkParams):
 class KerasImputer(NetworkImputer):
     """Network in Keras: a subclass defines `network`, and `encode` if it wants its input in another form."""
 
-    framework = "tensorflow"
+    framework = BACKEND
+    recipe: ClassVar[str] = "" if BACKEND == TENSORFLOW else f"Keras on {versions_of({BACKEND})}"
     Params = KerasParams
     fused_update: ClassVar[bool] = False  # compile the optimizer's update into one pass, which pays with many weights
 
@@ -95,11 +100,13 @@ class KerasImputer(NetworkImputer):
     def _build(self, panel: GenotypeMatrix, class_weights: np.ndarray, steps_per_epoch: int) -> None:
         import_keras()
         import keras
-        import tensorflow as tf
 
         p = self.params
         keras.utils.set_random_seed(self.seed)
-        tf.config.experimental.enable_op_determinism()
+        if BACKEND == TENSORFLOW:
+            import tensorflow as tf
+
+            tf.config.experimental.enable_op_determinism()
         self._rng = np.random.default_rng([self.seed, 1])
         self._set_model(self.network(panel.n_sites, p))
         optimizer = keras.optimizers.AdamW(
@@ -134,11 +141,8 @@ class KerasImputer(NetworkImputer):
         )
 
     def _log_posterior(self, calls: np.ndarray) -> np.ndarray:
-        parts = [
-            self._predict(self.encode(calls[i : i + PREDICT_BATCH])).numpy()
-            for i in range(0, len(calls), PREDICT_BATCH)
-        ]
-        return np.concatenate(parts)
+        batches = (calls[i : i + PREDICT_BATCH] for i in range(0, len(calls), PREDICT_BATCH))
+        return np.concatenate([self._predict(self.encode(batch)) for batch in batches])
 
     def _get_weights(self) -> list[np.ndarray]:
         return self._model.get_weights()
@@ -162,11 +166,8 @@ class KerasImputer(NetworkImputer):
 
     def _set_model(self, model: keras.Model) -> None:
         """Make `model` the network of this imputer."""
-        import tensorflow as tf
-
         self._model = model
-        signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)]
-        self._predict = tf.function(lambda x: tf.nn.log_softmax(model(x, training=False)), input_signature=signature)
+        self._predict = prediction(model)
 
 
 def import_keras() -> None:
@@ -247,12 +248,29 @@ def learning_rate(schedule: str, peak: float, n_steps: int) -> Any:
     )
 
 
-def training_step(model: keras.Model, optimizer: Any, class_weights: np.ndarray, fused_update: bool = False) -> Any:
+def prediction(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a compiled function from `encode`'s output to log-probabilities, float32 (batch, n_sites, 3)."""
+    if BACKEND != TENSORFLOW:
+        from scipy.special import log_softmax
+
+        return lambda x: log_softmax(model.predict_on_batch(x), axis=2)
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)]
+    compiled = tf.function(lambda x: tf.nn.log_softmax(model(x, training=False)), input_signature=signature)
+    return lambda x: compiled(x).numpy()
+
+
+def training_step(
+    model: keras.Model, optimizer: Any, class_weights: np.ndarray, fused_update: bool = False
+) -> Callable[[np.ndarray, np.ndarray, np.ndarray], None]:
     """Return a compiled step that updates `model` by the weighted cross-entropy of one `training_batch`.
 
     Each call has the class weight of its true genotype. The loss is the weighted mean (divided by the sum of the
     weights, not by the number of calls), so that its size relative to regularisers depends on neither.
     """
+    if BACKEND != TENSORFLOW:
+        return _step_of_keras(model, optimizer, class_weights)
     import tensorflow as tf
 
     signature = [
@@ -273,5 +291,20 @@ def training_step(model: keras.Model, optimizer: Any, class_weights: np.ndarray,
             loss = tf.math.divide_no_nan(tf.reduce_sum(weights * cross_entropy), tf.reduce_sum(weights))
             loss += tf.add_n(model.losses) if model.losses else 0.0
         update(tape.gradient(loss, model.trainable_variables))
+
+    return step
+
+
+def _step_of_keras(
+    model: keras.Model, optimizer: Any, class_weights: np.ndarray
+) -> Callable[[np.ndarray, np.ndarray, np.ndarray], None]:
+    """Return the step of `training_step` as Keras itself makes it, for backends other than TensorFlow."""
+    import keras
+
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
+    model.compile(optimizer, loss)
+
+    def step(seen: np.ndarray, truth: np.ndarray, in_loss: np.ndarray) -> None:
+        model.train_on_batch(seen, truth, sample_weight=in_loss * class_weights[truth])
 
     return step

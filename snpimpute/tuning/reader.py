@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snpimpute.base.errors import InputError
+from snpimpute.tuning.names import StudyName
 from snpimpute.tuning.storage import storage_error
 from snpimpute.tuning.study import KEEP_SECONDS_EVERY, record_of
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import optuna
 
 SILENT_SECONDS = 6 * KEEP_SECONDS_EVERY  # seconds without an update after which a study in a journal counts as dead
-NAME = re.compile(r"(?P<dataset>.+)-(?P<digest>[0-9a-f]{12})-(?P<imputer>[^-]+)-(?P<variant>.+)-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
@@ -146,11 +145,14 @@ def read_study(storage: str, name: str) -> SeenStudy:
     study = _load_study(storage, name)
     trials = _with_storage_errors(storage, lambda: study.get_trials(deepcopy=False))
     attributes = study.user_attrs
-    parts = NAME.fullmatch(name)
+    parts = StudyName.parse(name)
     budget = attributes.get("budget", {})
     return SeenStudy(
         name=name,
-        **(parts.groupdict() if parts else dict.fromkeys(("dataset", "digest", "imputer", "variant"), "")),
+        dataset=parts.dataset,
+        digest=parts.digest,
+        imputer=parts.imputer,
+        variant=parts.variant,
         trials=_seen_trials(trials),
         n_trials=budget.get("trials"),
         seconds_allowed=budget.get("seconds"),

@@ -24,6 +24,7 @@ LEAST_OVERTIME = 60.0  # seconds that a trial gets to hand in what it has, or ha
 TICK = 0.2  # longest wait, in seconds, before the time budget is checked again
 KEEP_SECONDS_EVERY = 10.0  # seconds between records of the time spent: a kill loses at most this much
 WARMUP_STEPS = 5  # reports before a trial can be pruned
+LEAST_SHARE = 0.2  # of its epochs that a trial runs before it can be pruned
 TRIALS_BEFORE_PRUNING = 5
 FAILURES_IN_A_ROW = 3
 TIME_BUDGET = "time budget"
@@ -183,6 +184,7 @@ class _TrialWorker(Worker):
         self.number = -1
         self.is_first = False
         self.pruned = False
+        self.spared: float = 0  # reports after which it is not pruned yet
         self.since = 0.0
         self.n_trials = 0
 
@@ -192,6 +194,7 @@ class _TrialWorker(Worker):
         self.number = trial.number
         self.is_first = trial.user_attrs.get("first", False)
         self.pruned = False
+        self.spared = math.inf if self.is_first else math.ceil(LEAST_SHARE * params.get("epochs", 0))
         self.since = time.monotonic()
         self.call(self.evaluate, params, TrialReport(seconds_left))
 
@@ -292,7 +295,8 @@ class _StudyStart:
             self.study.enqueue_trial(params, user_attrs=marks)
         before = sum(record.state != "stopped" for record in self.records.values()) + len(self._busy())
         draw = int(digest([self.settings.seed, before])[:8], 16)
-        self.study.sampler = optuna.samplers.TPESampler(seed=draw)
+        beside = self.settings.workers > 1  # keep away from what the trials that run are trying
+        self.study.sampler = optuna.samplers.TPESampler(seed=draw, constant_liar=beside)
         return self.study.ask()
 
     def _more_wanted(self) -> bool:
@@ -331,7 +335,7 @@ class _StudyStart:
         trial = worker.trial
         assert trial is not None
         trial.report(score, step)
-        worker.pruned = not worker.is_first and trial.should_prune()
+        worker.pruned = step + 1 >= worker.spared and trial.should_prune()
         worker.send(not worker.pruned)
 
     def _stop_late_trials(self) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from snpimpute import imputers
 from snpimpute.dataset.splits import split_samples
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GenotypeMatrix
@@ -133,6 +134,29 @@ class TestTrainingStep:
         np.testing.assert_allclose(
             self.weights_after(*nothing, l2=0.1)[0], 0.8 * self.weights_after(*nothing)[0], rtol=1e-5
         )
+
+
+def test_pytorch_as_the_backend_makes_the_same_steps_and_keys_of_its_own() -> None:
+    """Keras computes with what KERAS_BACKEND names when it is imported, so this takes a process of its own."""
+    code = """if True:
+        import numpy as np, keras
+        from snpimpute import imputers
+        from tests.imputers.test_dense import Dense, TestTrainingStep
+        assert keras.config.backend() == "torch" == Dense.framework
+        TestTrainingStep().test_output_bias_follows_the_weighted_mean()
+        TestTrainingStep().test_nothing_in_the_loss_moves_nothing()
+        TestTrainingStep().test_l2_pulls_weights_to_zero()
+        assert "torch" in imputers.decided_by(Dense)[-1]
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KERAS_BACKEND": "torch"},
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    assert imputers.decided_by(Dense)[-1] == ""
 
 
 def test_learning_rate_schedules() -> None:

@@ -135,6 +135,18 @@ def test_workers_and_pruning(tmp_path: Path) -> None:
     assert result.best.state == "complete" and result.best.score == result.best.params["x"]
 
 
+def test_no_trial_is_pruned_before_a_fifth_of_its_epochs(tmp_path: Path) -> None:
+    result = run_study(
+        "toy",
+        suggest=lambda trial: {**objectives.suggest(trial), "epochs": 45},
+        first=objectives.PUBLISHED,
+        evaluate=objectives.stepwise,
+        settings=make_settings(tmp_path, n_trials=25),
+    )
+    pruned = [len(trial.intermediate) for trial in result.trials if trial.state == "pruned"]
+    assert pruned and min(pruned) == 9
+
+
 def test_resumed_study_adds_the_rest(tmp_path: Path) -> None:
     half = run(objectives.quick, make_settings(tmp_path, n_trials=5))
     seen: list[TrialRecord] = []
