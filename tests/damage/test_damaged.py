@@ -19,7 +19,7 @@ import pytest
 from snpimpute.base.errors import InputError
 from tests.damage.files import damaged, whole_text
 
-N_FILES = int(os.environ.get("SNPIMPUTE_DAMAGED_FILES", "200"))
+N_FILES = int(os.environ.get("SNPIMPUTE_DAMAGED_FILES", "100"))
 SECONDS = 30  # for one file and verb: a hang
 
 

@@ -232,7 +232,7 @@ def test_a_failed_flow_leaves_no_traceback_in_the_workers_log():
 
 def test_cancelling_ends_what_the_flow_has_started(prefect, tmp_path):
     config = tmp_path / "endless.toml"
-    config.write_text(f'imputers = ["beagle"]{LITTLE}[variants.beagle.default]\nparams = {{ iterations = 1000000 }}')
+    config.write_text(f'threads = 1\nimputers = ["beagle"]{LITTLE}[variants.beagle.default]\nparams = {{ iterations = 1000000 }}')
     run = prefect.start("train/local", config=config, runs=tmp_path)
     children = wait_for(lambda: computing(prefect.worker))
     assert any(child.name() == "fit_row" or "snpimpute fit_row" in command_line(child) for child in children)
