@@ -66,6 +66,22 @@ def mask_kind(mechanism: str) -> str:
 
 # ---------------------------------------------------------------------- controls
 
+# On a narrow screen the choices of a page are folded away until they are asked for; on a wide one they are always seen.
+FOLD = """<style>
+@media (min-width: 641px) { .st-key-fold { display: none; } }
+@media (max-width: 640px) { body:not(:has(.st-key-fold input:checked)) .st-key-controls { display: none; } }
+</style>"""
+
+
+@contextmanager
+def controls() -> Iterator[None]:
+    """Draw the controls at the top of a page, at most once in a page; on a phone they fold away."""
+    st.html(FOLD)
+    with st.container(key="fold"):
+        st.toggle("Show the choices", key="choices")
+    with st.container(key="controls"):
+        yield
+
 
 def select_one(label: str, options: Sequence[Any], key: str, index: int = 0, **more: Any) -> Any:
     """Draw a control to choose one option, kept in the address, and return the choice."""

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboards import reading
-from dashboards.widgets import GREY, axis, figure, mask_kind, page, select_one, table
+from dashboards.widgets import GREY, axis, controls, figure, mask_kind, page, select_one, table
 from snpimpute.dataset.prepared import PreparedDataset
 from snpimpute.experiment.kept import KeptDataset
 from snpimpute.report.html import plotly_text
@@ -32,15 +32,16 @@ N_WORST = 15
 
 
 def main() -> None:
-    dataset = select_one("Prepared dataset", reading.datasets(), "dataset", format_func=lambda d: d.label)
-    imputed = reading.imputed_runs(dataset)
-    if not imputed:
-        raise EmptyStoreError(f"no trained imputer with posteriors is kept for {dataset.label}")
-    columns = st.columns(4)
-    with columns[0]:
-        name = select_one("Run", list(imputed), "run")
-    prepared = reading.genotypes(dataset)
-    keys = mask_choice(prepared, dataset, columns[1:])
+    with controls():
+        dataset = select_one("Prepared dataset", reading.datasets(), "dataset", format_func=lambda d: d.label)
+        imputed = reading.imputed_runs(dataset)
+        if not imputed:
+            raise EmptyStoreError(f"no trained imputer with posteriors is kept for {dataset.label}")
+        columns = st.columns(4)
+        with columns[0]:
+            name = select_one("Run", list(imputed), "run")
+        prepared = reading.genotypes(dataset)
+        keys = mask_choice(prepared, dataset, columns[1:])
     masks = reading.masks_of(dataset, imputed[name][1], keys)
     along_chromosome(prepared, masks, name)
     left, right = st.columns(2)

@@ -99,14 +99,14 @@ _ALL = (
     ),
     Metric(
         "f1_micro",
-        "share of correct calls",
+        "concordance",
         (0, 1),
         higher_is_better=True,
         needs_posterior=False,
         compared=True,
         of_calls=True,
         compute=lambda sums: sums.right / sums.n,
-        meaning="Concordance: every call has one label, so that micro-F1 is the share of correct calls.",
+        meaning="Share of correct calls. Every call has one label, so that it is micro-F1 too.",
     ),
     *(_f1_of(genotype) for genotype in (0, 1, 2)),
     Metric(

@@ -87,6 +87,9 @@ def _png_line(panel: Panel, line: Line, ax: Any) -> Any:
         look["linestyle"] = Style.PNG_DASH[style.dash]
     else:
         look |= {"markersize": 3, "alpha": 0.75}
+    if panel.sized:
+        look["markersize"] = 0
+        ax.scatter(x, y, s=[size**2 / 2 for size in panel.sizes(line)], color=style.colour, marker=look["marker"])
     return ax.plot(x, y, **look)[0]
 
 

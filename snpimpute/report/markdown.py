@@ -23,6 +23,9 @@ def as_markdown(context: ReportContext, overview: list[Block], chapters: list[Ch
     for chapter in chapters:
         about = chapter.about
         parts.append(f'<a id="{chapter.key}"></a>\n\n## {_md(about.name)}')
+        if chapter.advice:
+            parts.append(_md(chapter.advice.sentence))
+            parts += [f"```bash\n{chapter.advice.command}\n```"] if chapter.advice.command else []
         parts.append(_md(about.description))
         parts.append(
             f"{about.n_train:,} samples to train ({about.n_validation:,} of them held out in studies), {about.n_test:,} to test; "
