@@ -211,7 +211,7 @@ def confusions(rows: Rows) -> Section:
     others = {label: square for label, square in counts.items() if label not in in_sight}
     blocks: list[Block] = [Confusion(in_sight), Text(how, "how")] if counts else []
     if others:
-        blocks.append(Folded(f"The {len(others)} others", [Confusion(others)]))
+        blocks.append(Folded(f"The others ({len(others)})", [Confusion(others)]))
     return Section("confusion", f"Which genotypes are confused ({rows.missing})", blocks)
 
 
