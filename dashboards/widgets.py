@@ -66,20 +66,20 @@ def mask_kind(mechanism: str) -> str:
 
 # ---------------------------------------------------------------------- controls
 
-# On a narrow screen the choices of a page are folded away until they are asked for; on a wide one they are always seen.
+# On a narrow screen choices are folded away until they are asked for; on a wide one they are always seen.
 FOLD = """<style>
-@media (min-width: 641px) { .st-key-fold { display: none; } }
-@media (max-width: 640px) { body:not(:has(.st-key-fold input:checked)) .st-key-controls { display: none; } }
+@media (min-width: 641px) {{ .st-key-fold-{key} {{ display: none; }} }}
+@media (max-width: 640px) {{ body:not(:has(.st-key-fold-{key} input:checked)) .st-key-controls-{key} {{ display: none; }} }}
 </style>"""
 
 
 @contextmanager
-def controls() -> Iterator[None]:
-    """Draw the controls at the top of a page, at most once in a page; on a phone they fold away."""
-    st.html(FOLD)
-    with st.container(key="fold"):
-        st.toggle("Show the choices", key="choices")
-    with st.container(key="controls"):
+def controls(key: str = "page") -> Iterator[None]:
+    """Draw the controls of a page, or of the part of it that `key` names; on a phone they fold away."""
+    st.html(FOLD.format(key=key))
+    with st.container(key=f"fold-{key}"):
+        st.toggle("Show the choices", key=f"choices-{key}")
+    with st.container(key=f"controls-{key}"):
         yield
 
 
