@@ -38,6 +38,11 @@ class DatasetAbout:
     genotype_shares: str
     headline: tuple[str, float] | None = None
 
+    @property
+    def n_contigs(self) -> int:
+        """Number of contigs that have sites."""
+        return int(self.sites["contig"].nunique())
+
 
 @dataclass(frozen=True, eq=False)
 class ReportContext:

@@ -33,6 +33,7 @@ from snpimpute.report.tree import (
 FAR_BELOW = 0.75  # an imputer that stays below this share of the best one's lowest score is hidden at first
 MANY_LINES = 8  # with more lines, only the best variant of each imputer is shown at first
 BY_GROUP = ("f1_macro", "f1_1")  # metrics that are drawn by allele frequency and group, beside dosage r²
+MANY_CONTIGS = 60  # more are not named along the chromosome
 N_SHOWN = 2  # number of imputers shown at first if each has hundreds of points
 
 
@@ -121,6 +122,7 @@ def along_chromosome(rows: Rows, about: DatasetAbout, styles: dict[str, Style], 
     sites = about.sites
     contigs = sites["contig"].astype(str).unique()
     one = len(contigs) == 1
+    begins = {} if one or len(contigs) > MANY_CONTIGS else _begins(about)
     place = dict(zip(sites["site"], sites["pos"] / 1e6 if one else range(1, len(sites) + 1), strict=True))
 
     def points(label: str) -> list[Point | None]:
@@ -146,15 +148,28 @@ def along_chromosome(rows: Rows, about: DatasetAbout, styles: dict[str, Style], 
         [
             Panel(
                 "",
-                f"Position on contig {contigs[0]} (Mb)" if one else "Site (number in file order)",
+                f"Position on contig {contigs[0]} (Mb)" if one else _x_of_contigs(begins),
                 "Concordance (0 to 1)",
                 lines,
                 joined=False,
                 lower_title="MAF (share)",
+                ticks=begins,
             )
         ],
     )
     return Section("chromosome", title, [figure])
+
+
+def _begins(about: DatasetAbout) -> dict[str, float]:
+    """Return the number, from 1, of the first site of each contig."""
+    contigs = about.sites["contig"].astype(str).reset_index(drop=True)
+    first = ~contigs.duplicated()
+    return dict(zip(contigs[first], (contigs.index[first] + 1).astype(float).tolist(), strict=True))
+
+
+def _x_of_contigs(begins: dict[str, float]) -> str:
+    """Return the title of an axis along which the sites of several contigs are laid side by side."""
+    return "Sites in file order, named where a contig begins" if begins else "Site (number in file order)"
 
 
 def calibration(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Section:

@@ -45,6 +45,10 @@ def draw_png(figure: Figure, path: Path) -> None:
         if panel.categories:
             ax.set_xticks(range(len(panel.categories)), [_png_text(c) for c in panel.categories], fontsize=8)
             ax.set_xlim(-0.5, len(panel.categories) - 0.5)
+        if panel.ticks:
+            (axes[1] if stacked else ax).set_xticks(
+                list(panel.ticks.values()), [_png_text(tick) for tick in panel.ticks], fontsize=8
+            )
         if panel.log_x:
             ax.set_xscale("log")
             ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -73,6 +73,8 @@ def as_plotly(panel: Panel) -> dict[str, Any]:
     if panel.categories:
         ticks = [plotly_text(category) for category in panel.categories]
         layout["xaxis"] |= {"tickvals": list(range(len(ticks))), "ticktext": ticks, "showgrid": False}
+    if panel.ticks:
+        layout["xaxis"] |= {"tickvals": list(panel.ticks.values()), "ticktext": [*map(plotly_text, panel.ticks)]}
     if panel.log_x:
         layout["xaxis"] |= {"type": "log", "dtick": 1}
     if panel.log_y:

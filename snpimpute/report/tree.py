@@ -145,6 +145,7 @@ class Panel:
 
     `log_x` and `log_y` make an axis logarithmic; `y_range` makes panels comparable. With `lower_title`, lines marked
     `lower` are drawn in axes of their own below, on the same x. If `sized`, the area of a point grows with its calls.
+    `ticks` names places of the x axis, in place of numbers.
     """
 
     title: str
@@ -159,6 +160,7 @@ class Panel:
     log_y: bool = False
     y_range: tuple[float, float] | None = None
     sized: bool = False
+    ticks: dict[str, float] = field(default_factory=dict)
 
     @property
     def symbol_size(self) -> int:

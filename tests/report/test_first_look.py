@@ -133,6 +133,11 @@ def test_contigs_have_a_figure_and_tables_in_the_order_of_the_file(page: Path, t
     plots = plots_of(page)
     ticks = plots["d1-contigs-f1_macro-0"]["layout"]["xaxis"]["ticktext"]
     assert ticks == ["1", "2", "&lt;X&gt;"]
+    along = plots["d1-chromosome-0"]["layout"]["xaxis"]
+    assert (along["tickvals"], along["ticktext"]) == ([1, 51, 91], ticks)
+    assert along["title"]["text"] == "Sites in file order, named where a contig begins"
+    assert "<dt>Contigs</dt><dd>3</dd>" in page.read_text(encoding="utf-8")
+    assert "500 sites on 3 contigs." in page.with_name("report.md").read_text(encoding="utf-8")
 
 
 def test_one_contig_has_no_such_section(tmp_path: Path) -> None:
