@@ -22,7 +22,7 @@ def draw_png(figure: Figure, path: Path) -> None:
     stacked = bool(panels[0].lower_title)
     columns = len(panels) if len(panels) <= MAX_COLUMNS else 2
     n_rows = math.ceil(len(panels) / columns)
-    widths = [max(5.0, 1.3 * len(panel.categories)) for panel in panels[:columns]]
+    widths = [max(5.0, _inches_per_category(panel) * len(panel.categories)) for panel in panels[:columns]]
     size = (9.0, 5.4) if stacked else (max(sum(widths), 6.5), 1.4 + 4.0 * n_rows)
     canvas = Canvas(figsize=size, layout="constrained")
     FigureCanvasAgg(canvas)
@@ -74,6 +74,12 @@ def draw_png(figure: Figure, path: Path) -> None:
         frameon=False,
     )
     canvas.savefig(path, format="png", dpi=130)
+
+
+def _inches_per_category(panel: Panel) -> float:
+    """Return the width that a category needs for its name."""
+    letters = max((len(line) for category in panel.categories for line in category.split("\n")), default=0)
+    return min(1.3, 0.3 + 0.1 * letters)
 
 
 def _png_line(panel: Panel, line: Line, ax: Any) -> Any:

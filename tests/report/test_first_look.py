@@ -241,3 +241,29 @@ def test_the_command_is_copied(opened: Any) -> None:
     opened.locator(".advice button").click()
     opened.wait_for_function("document.querySelector('.advice button').textContent !== 'Copy'")
     assert opened.evaluate("getSelection().toString()") == COMMAND
+
+
+def test_names_of_many_contigs_do_not_stand_on_each_other(browser: Any, tmp_path: Path) -> None:  # noqa: F811
+    scores, context = on_contigs()
+    names = [f"{i // 4 + 1}" for i in range(120)]
+    like = scores[scores.subset == "contig:1"]
+    many = [like.assign(subset=f"contig:{name}") for name in dict.fromkeys(names)]
+    about_bulls = replace(context.datasets[0], sites=context.datasets[0].sites.assign(contig=names))
+    genome = pd.concat([scores[~scores.subset.str.startswith("contig:")], *many])
+    page = write_report(genome, replace(context, datasets=[about_bulls]), tmp_path)
+    shown = {}
+    for width in (390, 1280):
+        tab = browser.new_page(viewport={"width": width, "height": 900})
+        tab.goto(page.as_uri())
+        for key in ("d1-contigs-f1_macro-0", "d1-chromosome-0"):
+            plot = tab.locator(f"#{key}")
+            plot.scroll_into_view_if_needed()
+            plot.locator(".xtitle").first.wait_for()
+            boxes = plot.evaluate(
+                """plot => [...plot.querySelectorAll('.xtick text')].filter(one => one.textContent)
+                    .map(one => { const b = one.getBoundingClientRect(); return [b.left, b.right]; })"""
+            )
+            assert all(right <= left + 1 for (_, right), (left, _) in itertools.pairwise(sorted(boxes))), (key, width)
+            shown[key, width] = len(boxes)
+        tab.close()
+    assert shown["d1-contigs-f1_macro-0", 1280] == 30 > shown["d1-contigs-f1_macro-0", 390] >= 10
