@@ -10,7 +10,7 @@ from snpimpute.report.tree import Block, Cell, Section, Table, Text
 
 # prefix of the subsets → what they are, in a caption
 EACH = {"site:": "site", "sample:": "sample (animal)"}
-MEASURES = {"f1_micro": "Concordance", "centred_dosage_r2": "Accuracy r²"}
+MEASURES = {"f1_micro": "Concordance", "correlation": "Accuracy"}
 LOW = 5  # percentile that stands for the worst
 
 
@@ -32,9 +32,8 @@ def by_site_and_sample(rows: Rows) -> Section:
         blocks.append(
             Text(
                 "Each site, or sample, counts once, however many of its calls were hidden. Concordance: share of its calls that are "
-                "correct. Accuracy: r² of true genotype and imputed dosage, both less the mean of the truth at the site, over the "
-                "samples at a site or over the sites of a sample; its root is the correlation that is called accuracy in breeding. "
-                "Where the truth does not vary there is none.",
+                "correct. Accuracy: correlation of true genotype and imputed dosage, both less the mean of the truth at the site, "
+                "over the samples at a site or over the sites of a sample. Where the truth does not vary there is none.",
                 "how",
             )
         )

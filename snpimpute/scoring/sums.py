@@ -19,11 +19,12 @@ from snpimpute.genotypes.relationship import RELATION_BINS, rank_correlations
 from snpimpute.metrics.intervals import interval
 from snpimpute.metrics.maf import RARE_MAF, maf_subsets
 from snpimpute.metrics.offsets import reweighted
-from snpimpute.metrics.registry import METRICS
+from snpimpute.metrics.registry import METRICS, centred_correlation
 from snpimpute.metrics.scores import scores
 from snpimpute.metrics.sums import (
     N_CALIBRATION_BINS,
     N_SUMS,
+    Sums,
     calibration_bins,
     genotype_shares,
     hard_confusion,
@@ -395,13 +396,13 @@ class LevelSums:
             ("site", self.dataset.test.site_keys(), self.by_site),
             ("sample", self.dataset.test.names, self.by_sample),
         ):
-            result = scores(table)
+            result, correlation = scores(table), centred_correlation(Sums.of(table))
             for i, label in enumerate(labels):
                 n = hard_confusion(table[i]).sum()
                 if n:
                     add(f"{kind}:{label}", "f1_micro", result["f1_micro"][i], n)
-                    if np.isfinite(result["centred_dosage_r2"][i]):
-                        add(f"{kind}:{label}", "centred_dosage_r2", result["centred_dosage_r2"][i], n)
+                    if np.isfinite(correlation[i]):
+                        add(f"{kind}:{label}", "correlation", correlation[i], n)
                     if kind == "sample":
                         add(f"{kind}:{label}", "f1_macro", result["f1_macro"][i], n)
         return rows
