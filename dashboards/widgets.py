@@ -66,6 +66,22 @@ def mask_kind(mechanism: str) -> str:
 
 # ---------------------------------------------------------------------- controls
 
+# On a narrow screen choices are folded away until they are asked for; on a wide one they are always seen.
+FOLD = """<style>
+@media (min-width: 641px) {{ .st-key-fold-{key} {{ display: none; }} }}
+@media (max-width: 640px) {{ body:not(:has(.st-key-fold-{key} input:checked)) .st-key-controls-{key} {{ display: none; }} }}
+</style>"""
+
+
+@contextmanager
+def controls(key: str = "page") -> Iterator[None]:
+    """Draw the controls of a page, or of the part of it that `key` names; on a phone they fold away."""
+    st.html(FOLD.format(key=key))
+    with st.container(key=f"fold-{key}"):
+        st.toggle("Show the choices", key=f"choices-{key}")
+    with st.container(key=f"controls-{key}"):
+        yield
+
 
 def select_one(label: str, options: Sequence[Any], key: str, index: int = 0, **more: Any) -> Any:
     """Draw a control to choose one option, kept in the address, and return the choice."""

@@ -24,7 +24,7 @@ from snpimpute.experiment.workspace import Workspace  # noqa: E402
 
 # file → page, first heading in the picture, height in pixels
 PICTURES = {
-    "dashboard-race.png": ("", "Race", 1010),
+    "dashboard-race.png": ("", "Race", 1050),
     "dashboard-wrong.png": ("wrong", "Along the chromosome", 788),
 }
 

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboards import reading
-from dashboards.widgets import axis, figure, mask_kind, page, plain, select_one, table
+from dashboards.widgets import axis, controls, figure, mask_kind, page, plain, select_one, table
 from snpimpute.experiment.kept import KeptDataset, KeptScores
 from snpimpute.metrics.registry import METRICS
 from snpimpute.report.html import plotly_text
@@ -36,19 +36,14 @@ def main() -> None:
         digest: f"{next(r.dataset for r in runs if r.dataset_digest == digest)} ({digest[:8]})" for digest in digests
     }
     most = max(range(len(digests)), key=lambda i: min(sum(r.dataset_digest == digests[i] for r in runs), 2))
-    digest = select_one("Prepared dataset", digests, "dataset", most, format_func=lambda d: names[d])
-    by_name = reading.runs_by_name([run for run in runs if run.dataset_digest == digest])
-    if len(by_name) < 2:
+    with controls():
+        digest = select_one("Prepared dataset", digests, "dataset", most, format_func=lambda d: names[d])
+        by_name = reading.runs_by_name([run for run in runs if run.dataset_digest == digest])
+        pair = two_runs(by_name) if len(by_name) > 1 else None
+    if pair is None:
         st.info("Only one run was trained on this dataset.")
         return
-    columns = st.columns(2)
-    with columns[0]:
-        first = select_one("First run", list(by_name), "first")
-    with columns[1]:
-        second = select_one("Second run", list(by_name), "second", 1)
-    if first == second:
-        st.info("Choose two different runs.")
-        return
+    first, second = pair
     a, b = by_name[first], by_name[second]
     st.caption(plain(f"First: {describe_run(a)}. Second: {describe_run(b)}. Differences are second minus first."))
     parameters(a, b)
@@ -59,6 +54,18 @@ def main() -> None:
         return
     scores(dataset, a, b)
     sites(dataset, first, second, a, b)
+
+
+def two_runs(by_name: Mapping[str, TrainingRun]) -> tuple[str, str]:
+    """Draw the controls for two runs, and return their names: never the same run, at first two imputers if there are."""
+    columns = st.columns(2)
+    with columns[0]:
+        first = select_one("First run", list(by_name), "first")
+    others = [name for name in by_name if name != first]
+    unlike = [name for name in others if by_name[name].imputer != by_name[first].imputer]
+    with columns[1]:
+        second = select_one("Second run", others, "second", others.index((unlike or others)[0]))
+    return first, second
 
 
 def describe_run(run: TrainingRun) -> str:

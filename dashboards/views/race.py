@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboards import reading
-from dashboards.widgets import mask_kind, page, panel, select_one, select_several, table
+from dashboards.widgets import controls, mask_kind, page, panel, select_one, select_several, table
 from snpimpute.experiment.kept import KeptDataset, KeptScores
 from snpimpute.metrics.maf import RARE_MAF
 from snpimpute.metrics.registry import METRICS
@@ -29,7 +29,7 @@ SUBSETS = {
     "true:all": "all sites, against the simulated truth",
     "true:rare": "rare sites, against the simulated truth",
 }
-KINDS = {"maf:": "MAF", "group:": "group", "relation:": "closest relationship to train"}
+KINDS = {"maf:": "MAF", "group:": "group", "relation:": "closest relationship to train", "contig:": "contig"}
 BY_RARE = ("rare", "rare_minor")  # subsets that are scored by MAF, group and relationship too, as all calls are
 COSTS = {
     "seconds_impute": "Seconds to impute one mask",
@@ -54,26 +54,39 @@ class Results:
 
 
 def main() -> None:
-    kept = reading.datasets()
-    dataset = select_one("Prepared dataset", kept, "dataset", format_func=lambda d: d.label)
-    tables = reading.scores_of(dataset)
-    if not tables:
-        raise EmptyStoreError(f"nothing is scored on {dataset.label} yet")
-    runs = [run for run in reading.training_runs() if run.dataset_digest == dataset.digest]
-    names = {table_name(t): t for t in tables}
-    fullest = max(range(len(tables)), key=lambda i: (n_imputers(tables[i]), -i))
-    chosen = select_several(
-        "Results, by date and revision",
-        list(names),
-        "results",
-        [list(names)[fullest]],
-        help="Several tables are drawn together, those after the first in pale colours. Times are UTC.",
-    )
-    if not chosen:
+    with controls():
+        kept = reading.datasets()
+        dataset = select_one("Prepared dataset", kept, "dataset", format_func=lambda d: d.label)
+        tables = reading.scores_of(dataset)
+        if not tables:
+            raise EmptyStoreError(f"nothing is scored on {dataset.label} yet")
+        runs = [run for run in reading.training_runs() if run.dataset_digest == dataset.digest]
+        names = {table_name(t): t for t in tables}
+        fullest = max(range(len(tables)), key=lambda i: (n_imputers(tables[i]), -i))
+        chosen = select_several(
+            "Results, by date and revision",
+            list(names),
+            "results",
+            [list(names)[fullest]],
+            help="Several tables are drawn together, those after the first in pale colours. Times are UTC.",
+        )
+        styles: dict[str, Style] = {}
+        results = [results_of(dataset, names[name], runs, i, styles) for i, name in enumerate(chosen)]
+        shown = what_is_shown(results, styles, dataset) if results else None
+    if shown is None:
         st.info("Choose at least one table of results.")
         return
-    styles: dict[str, Style] = {}
-    results = [results_of(dataset, names[name], runs, i, styles) for i, name in enumerate(chosen)]
+    metric, subset, (mechanism, level), drawn = shown
+    curves(results, styles, drawn, metric, subset, mechanism)
+    league(results, metric, subset, (mechanism, level))
+    bins(results, styles, drawn, metric, subset, (mechanism, level))
+    cost(results, styles, drawn, metric, subset, (mechanism, level))
+
+
+def what_is_shown(
+    results: list[Results], styles: dict[str, Style], dataset: KeptDataset
+) -> tuple[str, str, tuple[str, float], list[str]]:
+    """Draw the controls for what is shown of the tables; return metric, subset, scenario and names of the rows."""
     rows = results[0].rows
     columns = st.columns(4)
     with columns[0]:
@@ -90,11 +103,7 @@ def main() -> None:
     wanted = select_several(
         "Imputers", labels, "imputers", default_imputers(results[0], styles, mechanism), placeholder="All"
     )
-    drawn = [r.name(label) for r in results for label in wanted or labels]
-    curves(results, styles, drawn, metric, subset, mechanism)
-    league(results, metric, subset, (mechanism, level))
-    bins(results, styles, drawn, metric, subset, (mechanism, level))
-    cost(results, styles, drawn, metric, subset, (mechanism, level))
+    return metric, subset, (mechanism, level), [r.name(label) for r in results for label in wanted or labels]
 
 
 def table_name(kept: KeptScores) -> str:
@@ -129,7 +138,13 @@ def results_of(
 def subsets_of(rows: Rows) -> list[str]:
     """Return the subsets that have macro-F1 at the headline: all, rare, MAF bins, groups."""
     plain_ones = [subset for subset in SUBSETS if rows.best(subset, "f1_macro")]
-    return plain_ones + [kind + name for kind in KINDS for name in sorted(rows.subsets(kind, "f1_macro"))]
+    return plain_ones + [kind + name for kind in KINDS for name in parts_of(rows, kind)]
+
+
+def parts_of(rows: Rows, kind: str) -> list[str]:
+    """Return the parts of a kind that are scored; contigs in the order of the table, others sorted."""
+    found = rows.subsets(kind, "f1_macro")
+    return found if kind == "contig:" else sorted(found)
 
 
 def subset_name(subset: str) -> str:
@@ -187,6 +202,10 @@ def curve_lines(
 def background_labels(results: list[Results]) -> list[str]:
     """Return the names of the rows that are drawn in pale colours: those of all tables but the first."""
     return [result.name(label) for result in results[1:] for label in result.rows.ranked]
+
+
+def x_title(kind: str) -> str:
+    return capital(KINDS[kind]) + ("" if kind == "contig:" else " of the test samples")
 
 
 def y_title(metric: str) -> str:
@@ -278,6 +297,8 @@ def prefix_of(subset: str, kind: str) -> str | None:
     """Return what the names of a subset's parts by MAF, group or relationship begin with; None if it has no parts."""
     if subset == "rare" and kind == "maf:":  # a bin is of rare sites or of others as a whole
         return kind
+    if kind == "contig:":
+        return kind if subset == "all" else None
     return {"all": kind, **{rare: f"{rare}/{kind}" for rare in BY_RARE}}.get(subset)
 
 
@@ -319,7 +340,7 @@ def bins(
         return
     panel(
         "bins",
-        Panel("", f"{capital(KINDS[kind])} of the test samples", y_title(metric), lines, names),
+        Panel("", x_title(kind), y_title(metric), lines, names),
         how=f"{subset_name(subset)}: one point per imputer in each bin; bars are 95% intervals (only at the level of the headline), long if calls are few.",
         table=points_table(lines, kind.rstrip(":")).assign(
             metric=metric, calls=subset, masks=at[0], missing_percent=at[1]

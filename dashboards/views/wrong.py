@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboards import reading
-from dashboards.widgets import GREY, axis, figure, mask_kind, page, select_one, table
+from dashboards.widgets import GREY, axis, controls, figure, mask_kind, page, select_one, table
 from snpimpute.dataset.prepared import PreparedDataset
 from snpimpute.experiment.kept import KeptDataset
 from snpimpute.report.html import plotly_text
@@ -32,15 +32,16 @@ N_WORST = 15
 
 
 def main() -> None:
-    dataset = select_one("Prepared dataset", reading.datasets(), "dataset", format_func=lambda d: d.label)
-    imputed = reading.imputed_runs(dataset)
-    if not imputed:
-        raise EmptyStoreError(f"no trained imputer with posteriors is kept for {dataset.label}")
-    columns = st.columns(4)
-    with columns[0]:
-        name = select_one("Run", list(imputed), "run")
-    prepared = reading.genotypes(dataset)
-    keys = mask_choice(prepared, dataset, columns[1:])
+    with controls():
+        dataset = select_one("Prepared dataset", reading.datasets(), "dataset", format_func=lambda d: d.label)
+        imputed = reading.imputed_runs(dataset)
+        if not imputed:
+            raise EmptyStoreError(f"no trained imputer with posteriors is kept for {dataset.label}")
+        columns = st.columns(4)
+        with columns[0]:
+            name = select_one("Run", list(imputed), "run")
+        prepared = reading.genotypes(dataset)
+        keys = mask_choice(prepared, dataset, columns[1:])
     masks = reading.masks_of(dataset, imputed[name][1], keys)
     along_chromosome(prepared, masks, name)
     left, right = st.columns(2)
@@ -246,20 +247,23 @@ def call_by_call(prepared: PreparedDataset, masks: list[HiddenCalls]) -> None:
         st.info("Choose one mask above to see single calls.")
         return
     n_sites = prepared.test.n_sites
-    columns = st.columns(4)
-    with columns[0]:
-        width = select_one(
-            "Sites in the window", [w for w in (20, 40, 80, 160) if w < n_sites] or [n_sites], "width", 1
-        )
-    with columns[1]:
-        order = select_one("Samples", ["worst first", "best first", "in file order"], "order")
-    with columns[2]:
-        n_samples = select_one("Number of samples", [15, 30, 60, 120], "rows", 1)
-    with columns[3]:
-        side_by_side = select_one("Panels", ["side by side", "one below the other"], "panels") == "side by side"
     start = 0
-    if n_sites > width:
-        start = st.slider("First site (number in file order)", 0, n_sites - width, 0, key="start", bind="query-params")
+    with controls("calls"):
+        columns = st.columns(4)
+        with columns[0]:
+            width = select_one(
+                "Sites in the window", [w for w in (20, 40, 80, 160) if w < n_sites] or [n_sites], "width", 1
+            )
+        with columns[1]:
+            order = select_one("Samples", ["worst first", "best first", "in file order"], "order")
+        with columns[2]:
+            n_samples = select_one("Number of samples", [15, 30, 60, 120], "rows", 1)
+        with columns[3]:
+            side_by_side = select_one("Panels", ["side by side", "one below the other"], "panels") == "side by side"
+        if n_sites > width:
+            start = st.slider(
+                "First site (number in file order)", 0, n_sites - width, 0, key="start", bind="query-params"
+            )
     ranked = by_sample(prepared, masks)
     ranked = {"worst first": ranked, "best first": ranked.iloc[::-1], "in file order": ranked.sort_values("row")}[order]
     seen = cutout(prepared, masks[0], ranked["row"].head(n_samples).tolist(), range(start, min(start + width, n_sites)))

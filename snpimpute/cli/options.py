@@ -31,7 +31,9 @@ Region = Annotated[
     str | None,
     typer.Option(help="Read only CONTIG or CONTIG:START-END, several joined by ';'; needs an index beside the file."),
 ]
-MaxSites = Annotated[int | None, typer.Option(help="Use at most this many sites (500 if not given).")]
+MaxSites = Annotated[
+    int | None, typer.Option(help="Most sites, of all contigs together; more are refused (500 if not given).")
+]
 MinCallRate = Annotated[
     str | None, typer.Option(help="Leave out sites where fewer of the samples have a call (90% if not given).")
 ]

@@ -120,11 +120,12 @@ class DataSettings(Settings):
 
     `source` is a VCF, BCF or PLINK file (.bed, .pgen), or "simulated"; or `train` and `test` are two files that are split
     already. `samples` is a sample table; `pedigree` is a table of animals, genotyped or not, with their sires and dams.
-    `params` holds parameters of imputers on this dataset, which override those of their variants. If `source` has more
-    than `max_samples` samples, the seed draws that many; `regions` are cut out of it. `imputers` names those that run
-    on this dataset, as `beagle` or, for a single variant, `beagle/default`; None = all of the experiment. `seed`
-    replaces the experiment's seed for the draws of this dataset (samples, split, masks). `offsets` also scores this
-    dataset's hard calls with offsets, as `scoring.offsets` does for all datasets.
+    `params` holds parameters of imputers on this dataset, which override those of their variants. More sites than
+    `max_sites`, counted over all contigs, are refused. If `source` has more than `max_samples` samples, the seed draws
+    that many; `regions` are cut out of it. `imputers` names those that run on this dataset, as `beagle` or, for a
+    single variant, `beagle/default`; None = all of the experiment. `seed` replaces the experiment's seed for the draws
+    of this dataset (samples, split, masks). `offsets` also scores this dataset's hard calls with offsets, as
+    `scoring.offsets` does for all datasets.
     """
 
     source: str = SIMULATED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from snpimpute import imputers
 from snpimpute.base.errors import InputError
 from snpimpute.base.provenance import git_revision, versions
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
-from snpimpute.dataset.settings import SIMULATED, DataSettings
+from snpimpute.dataset.settings import SIMULATED, DataSettings, FilterSettings
 from snpimpute.experiment.rows import Done, Outcome
 from snpimpute.experiment.settings import ExperimentSettings
 from snpimpute.report import DatasetAbout, ReportContext, comparison_table, write_report
+from snpimpute.tuning.parameters import write_params
 
 PUBLISHED_SHAPE = (742, 186, 500)  # train samples, test samples, sites of the reference experiment
 PUBLISHED_TRIALS = 50
@@ -38,11 +40,16 @@ def draw_report(settings: ExperimentSettings, outcome: Outcome, tables: list[pd.
         raise InputError(f"no imputer could be scored: {'; '.join(outcome.failures)}")
     datasets = {name: dataset_in(folder) for name, folder in outcome.datasets.items()}
     headline = next(iter(datasets.values())).headline_scenario
+    imputer_rows = [
+        _imputer_row(name, done) | {"command": _command(settings, name, outcome.datasets[name], done, folder)}
+        for name, dones in outcome.rows.items()
+        for done in dones
+    ]
     context = ReportContext(
         title=f"Comparison of imputers: {settings.name}",
         notes=_notes(settings, outcome),
         datasets=[_dataset_about(dataset, settings.data[name]) for name, dataset in datasets.items()],
-        imputers=pd.DataFrame([_imputer_row(name, done) for name, dones in outcome.rows.items() for done in dones]),
+        imputers=pd.DataFrame(imputer_rows),
         primary_mechanism=headline.mechanism,
         headline_level=headline.level,
         versions={**versions(), "revision": git_revision()},
@@ -91,12 +98,51 @@ def _imputer_row(dataset: str, done: Done) -> dict[str, Any]:
             memory = max(about["memory_mb"], row.get("memory_mb", 0.0))
             row |= {key: value for key, value in about.items() if key in REPORTED} | {"memory_mb": memory}
             if "params" in about:
-                params, defaults = about["params"], cls.parse_params({}).model_dump(mode="json")
+                params = about["params"]
                 row["params"] = _as_text({k: v for k, v in params.items() if v is not None})
-                row["changed"] = _as_text({k: v for k, v in params.items() if v != defaults.get(k)}) or "none"
+                row["changed"] = _as_text(_differing(done.row.imputer, params)) or "none"
                 if network:
                     row["inputs"] = "hidden" if params.get("mask_inputs", True) else "visible"
     return row
+
+
+def _differing(imputer: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Return those of an imputer's parameters that differ from its defaults."""
+    defaults = imputers.load(imputer).parse_params({}).model_dump(mode="json")
+    return {key: value for key, value in params.items() if value != defaults.get(key)}
+
+
+def _command(settings: ExperimentSettings, name: str, dataset: Path, done: Done, report: Path) -> str:
+    """Return the command that fits a row's imputer, with the parameters it had here, to the data that were split here.
+
+    Parameters that differ from the defaults are written beside the report, as TOML that the command names. A simulated
+    dataset is named by its train samples.
+
+    Args:
+        settings: settings of the experiment.
+        name: name of the dataset.
+        dataset: folder of the prepared dataset.
+        done: the row; without a fit the command is empty.
+        report: folder of the report, in the folder of runs.
+    """
+    if done.home is None or not (done.home / "fit.json").exists():
+        return ""
+    data, row = settings.data[name], done.row
+    source = dataset / "train.vcf.gz" if data.source == SIMULATED else Path(data.source)
+    words = ["snpimpute", "fit", str(data.train or source), "--imputer", row.imputer]
+    options: dict[str, Any] = {"--region": data.region, "--samples": data.samples}
+    if data.filter.min_call_rate != FilterSettings().min_call_rate:
+        options["--min-call-rate"] = f"{data.filter.min_call_rate:g}"
+    if changed := _differing(row.imputer, json.loads((done.home / "fit.json").read_text())["params"]):
+        file = report / "parameters" / f"{name}-{row.imputer}-{row.variant}.toml"
+        write_params(file, changed, {"imputer": row.label, "found on": name})
+        options["--params"] = file
+    if (runs := report.parents[1]) != Path("runs"):
+        options["--runs"] = runs
+    words += [str(word) for option in options.items() if option[1] is not None for word in option]
+    for folder in settings.imputers_from:
+        words += ["--imputers-from", str(folder)]
+    return shlex.join(words)
 
 
 def _as_text(params: dict[str, Any]) -> str:

@@ -26,7 +26,17 @@ from snpimpute.base.programs import beagle_jar, java
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, numbered_samples, site_keys
 from snpimpute.imputers._target import frequencies_in
-from snpimpute.imputers.contract import HAPLOTYPE_WINDOW, PHASE, Imputer, Params, Report, Trial, Validation, Variant
+from snpimpute.imputers.contract import (
+    HAPLOTYPE_WINDOW,
+    MIN_SEEN,
+    PHASE,
+    Imputer,
+    Params,
+    Report,
+    Trial,
+    Validation,
+    Variant,
+)
 from snpimpute.io.maps import GeneticMap
 from snpimpute.io.write_vcf import write_vcf
 
@@ -221,12 +231,29 @@ class Beagle(Imputer):
         return np.mean([impute(target, seed) for seed in self._seeds()], axis=0)
 
     def _impute_from_reference(self, target: GenotypeMatrix, seed: int) -> np.ndarray:
-        """Return the posterior of one run with the panel as reference, float32 (n_samples, n_sites, 3)."""
+        """Return the posterior of one run with the panel as reference, float32 (n_samples, n_sites, 3).
+
+        Contigs on which the target has fewer than two sites are not given to Beagle, which stops or leaves them out: they
+        have the panel's genotype frequencies.
+        """
         assert self._haplotypes is not None
         haplotypes = self._haplotypes[(seed - self.seed) % len(self._haplotypes)]
         panel = self._matrix(haplotypes.sum(axis=2, dtype=np.int8), "p", haplotypes)
         hidden = (target.calls == MISSING).all(axis=0)
-        imputed, probabilities = self._run(seed, self._matrix(target.calls, "t"), panel, hidden)
+        given = pd.Series(~hidden).groupby(self.sites["contig"].to_numpy()).transform("sum").to_numpy() >= MIN_SEEN
+        if given.all():
+            return self._from_reference(seed, self._matrix(target.calls, "t"), panel, hidden)
+        posterior = np.broadcast_to(self.frequencies, (*target.calls.shape, 3)).copy()
+        if given.any():
+            part = self._matrix(target.calls, "t").take_sites(given)
+            posterior[:, given] = self._from_reference(seed, part, panel.take_sites(given), hidden[given])
+        return posterior
+
+    def _from_reference(
+        self, seed: int, target: GenotypeMatrix, panel: GenotypeMatrix, hidden: np.ndarray
+    ) -> np.ndarray:
+        """Return the posterior of one run over these sites; the target lacks the sites `hidden`, bool (n_sites,)."""
+        imputed, probabilities = self._run(seed, target, panel, hidden)
         total = np.clip(probabilities.sum(axis=2, keepdims=True), 0.5, None)  # .99 to 1.01, as each has two decimals
         probabilities = probabilities / total
         if self.params.calls_from == "haplotypes":
@@ -255,6 +282,8 @@ class Beagle(Imputer):
             int8 (n_samples, n_sites, 2): haplotypes at the target's sites, with missing calls filled.
         """
         panel = self._matrix(self.phased_panel().sum(axis=2, dtype=np.int8), "p", self.phased_panel())
+        # Beagle takes no others for phasing, but fails where they end a contig that is not the last
+        panel = panel.take_sites(np.isin(site_keys(self.sites), site_keys(target.sites)))
         named = GenotypeMatrix(target.calls, numbered_samples(t=target.n_samples), target.sites)
         return self._run(self.seed, named, panel, impute=False)[0]
 

@@ -315,11 +315,14 @@ class _SiteCollector:
     def _require_at_most(self, max_sites: int) -> None:
         """Raise InputError that tells how to select sites if more than `max_sites` are kept."""
         if len(self._sites) > max_sites:
-            first, last = self._sites[0], self._sites[max_sites - 1]
-            end = f"{last.pos}" if first.contig == last.contig else f"{last.contig}:{last.pos}"
+            ends: dict[str, list[int]] = {}
+            for site in self._sites[:max_sites]:
+                ends.setdefault(site.contig, [site.pos, site.pos])[1] = site.pos
+            first = ";".join(f"{contig}:{start}-{end}" for contig, (start, end) in ends.items())
+            more = "with --max-sites N" if len(ends) == 1 else "with --max-sites N, which counts all contigs together"
             raise InputError(
                 f"{self._source} holds more than {max_sites} sites: select a part with --region CONTIG:START-END "
-                f"(the first {max_sites} are {first.contig}:{first.pos}-{end}), or take more with --max-sites N"
+                f"(the first {max_sites} are {first if len(ends) == 1 else repr(first)}), or take more {more}"
             )
 
     def _finish(self, samples: pd.DataFrame) -> tuple[GenotypeMatrix, pd.DataFrame]:

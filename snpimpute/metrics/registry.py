@@ -72,6 +72,13 @@ def _centred_dosage_r2(sums: Sums) -> np.ndarray:
     return np.where(of_truth > 1e-9, r2, np.nan)
 
 
+def centred_correlation(sums: Sums) -> np.ndarray:
+    """Return the signed root of centred dosage r²; over few calls it is 0 on average for who knows nothing, r² is not."""
+    covariance = sums.n_soft * sums.dt - sums.d * sums.t
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.sign(covariance) * np.sqrt(_centred_dosage_r2(sums))
+
+
 def _centred_iqs(sums: Sums) -> np.ndarray:
     """Return the imputation quality score, chance agreement taken site by site; NaN where it is complete."""
     observed = np.trace(sums.soft, axis1=-2, axis2=-1)
@@ -99,14 +106,14 @@ _ALL = (
     ),
     Metric(
         "f1_micro",
-        "share of correct calls",
+        "concordance",
         (0, 1),
         higher_is_better=True,
         needs_posterior=False,
         compared=True,
         of_calls=True,
         compute=lambda sums: sums.right / sums.n,
-        meaning="Concordance: every call has one label, so that micro-F1 is the share of correct calls.",
+        meaning="Share of correct calls. Every call has one label, so that it is micro-F1 too.",
     ),
     *(_f1_of(genotype) for genotype in (0, 1, 2)),
     Metric(

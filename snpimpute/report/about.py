@@ -38,6 +38,11 @@ class DatasetAbout:
     genotype_shares: str
     headline: tuple[str, float] | None = None
 
+    @property
+    def n_contigs(self) -> int:
+        """Number of contigs that have sites."""
+        return int(self.sites["contig"].nunique())
+
 
 @dataclass(frozen=True, eq=False)
 class ReportContext:
@@ -51,7 +56,8 @@ class ReportContext:
             network: "fixed" or "random"), `inputs` (of a network: whether the hidden genotypes are "hidden" or
             "visible" in its input while it learns), `framework, parameters, seconds_study, seconds_fit,
             seconds_impute, memory_mb, trials, trials_failed, study_ended_by, samples_fit, val_f1_macro, status` ("ok" or
-            the reason of its failure), `params` and, of these, `changed` (those that differ from the defaults), both text.
+            the reason of its failure), `params` and, of these, `changed` (those that differ from the defaults), both text,
+            `command` (fits it, with these parameters, to the data that it learned from here).
         primary_mechanism: mechanism of the headline tables, for datasets without a headline of their own.
         headline_level: percent missing in the headline tables.
         versions: program → version.

@@ -11,14 +11,29 @@ import numpy as np
 from snpimpute.dataset.mechanisms import label_of
 from snpimpute.metrics.registry import METRICS
 from snpimpute.report.about import DatasetAbout
-from snpimpute.report.rows import BINNED, Rows
+from snpimpute.report.rows import BINNED, Rows, imputer_of
 from snpimpute.report.tables import by_level
 from snpimpute.report.text import Score, capital, count, interval, known, number, slug_of
-from snpimpute.report.tree import COLOURS, Block, Figure, Folded, Line, Panel, Point, Section, Style, Switch, Text
+from snpimpute.report.tree import (
+    COLOURS,
+    Block,
+    Cell,
+    Figure,
+    Folded,
+    Line,
+    Panel,
+    Point,
+    Section,
+    Style,
+    Switch,
+    Table,
+    Text,
+)
 
 FAR_BELOW = 0.75  # an imputer that stays below this share of the best one's lowest score is hidden at first
 MANY_LINES = 8  # with more lines, only the best variant of each imputer is shown at first
 BY_GROUP = ("f1_macro", "f1_1")  # metrics that are drawn by allele frequency and group, beside dosage r²
+MANY_CONTIGS = 60  # more are not named along the chromosome
 N_SHOWN = 2  # number of imputers shown at first if each has hundreds of points
 
 
@@ -102,16 +117,17 @@ def by_group(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Secti
 
 
 def along_chromosome(rows: Rows, about: DatasetAbout, styles: dict[str, Style], key: str, slug: str) -> Section:
-    """Return the section of the share of correct calls at each site, with its minor allele frequency."""
+    """Return the section of the concordance at each site, with its minor allele frequency."""
     title = f"Along the chromosome ({rows.missing})"
     sites = about.sites
     contigs = sites["contig"].astype(str).unique()
     one = len(contigs) == 1
+    begins = {} if one or len(contigs) > MANY_CONTIGS else _begins(about)
     place = dict(zip(sites["site"], sites["pos"] / 1e6 if one else range(1, len(sites) + 1), strict=True))
 
     def points(label: str) -> list[Point | None]:
         found = ((x, site, rows.get(label, f"site:{site}", "f1_micro")) for site, x in place.items())
-        return [point_of(x, score, label, site, "share of correct calls") for x, site, score in found]
+        return [point_of(x, score, label, site, "concordance") for x, site, score in found]
 
     lines = lines_of(rows, styles, points)
     if not lines:
@@ -126,32 +142,45 @@ def along_chromosome(rows: Rows, about: DatasetAbout, styles: dict[str, Style], 
     figure = Figure(
         f"{key}-chromosome",
         f"chromosome-{slug}.png",
-        "Share of correct calls at each site along the chromosome, with its minor allele frequency",
+        "Concordance at each site along the chromosome, with its minor allele frequency",
         "Each point is a site; runs of low points are stretches that are hard to impute. "
         f"The {N_SHOWN} best imputers are shown at first.",
         [
             Panel(
                 "",
-                f"Position on contig {contigs[0]} (Mb)" if one else "Site (number in file order)",
-                "Correct calls (share)",
+                f"Position on contig {contigs[0]} (Mb)" if one else _x_of_contigs(begins),
+                "Concordance (0 to 1)",
                 lines,
                 joined=False,
                 lower_title="MAF (share)",
+                ticks=begins,
             )
         ],
     )
     return Section("chromosome", title, [figure])
 
 
+def _begins(about: DatasetAbout) -> dict[str, float]:
+    """Return the number, from 1, of the first site of each contig."""
+    contigs = about.sites["contig"].astype(str).reset_index(drop=True)
+    first = ~contigs.duplicated()
+    return dict(zip(contigs[first], (contigs.index[first] + 1).astype(float).tolist(), strict=True))
+
+
+def _x_of_contigs(begins: dict[str, float]) -> str:
+    """Return the title of an axis along which the sites of several contigs are laid side by side."""
+    return "Sites in file order, named where a contig begins" if begins else "Site (number in file order)"
+
+
 def calibration(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Section:
-    """Return the section of the share of correct calls against the stated confidence."""
+    """Return the section of the concordance against the stated confidence, with the number of calls of each point."""
     title = f"Calibration ({rows.missing})"
     bins = [f"confidence:{name}" for name in rows.subsets("confidence:", "confidence")]
 
     def points(label: str) -> list[Point | None]:
         stated = {subset: rows.value(label, subset, "confidence") for subset in bins}
         return [
-            point_of(x, rows.get(label, subset, "accuracy"), label, f"stated confidence {number(x)}", "share correct")
+            point_of(x, rows.get(label, subset, "accuracy"), label, f"stated confidence {number(x)}", "concordance")
             for subset, x in stated.items()
             if known(x)
         ]
@@ -159,19 +188,37 @@ def calibration(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Se
     lines = lines_of(rows, styles, points)
     if not lines:
         return Section("calibration", title, [])
-    panel = Panel("", "Stated confidence (mean posterior of the call)", "Correct calls (share)", lines, diagonal=True)
+    panel = Panel(
+        "",
+        "Stated confidence (mean posterior of the call)",
+        "Concordance (0 to 1)",
+        lines,
+        diagonal=True,
+        sized=True,
+    )
     panels, below = hide_crowding_lines([panel])
     figure = Figure(
         f"{key}-calibration",
         f"calibration-{slug}.png",
-        "Share of correct calls against the stated confidence",
-        f"On the dotted line an imputer is right as often as it states; below it, it is too confident.{below}",
+        "Concordance against the stated confidence",
+        "On the dotted line an imputer is right as often as it states; below it, it is too confident. The area of a point "
+        f"grows with its calls: a small one says little.{below}",
         panels,
+    )
+    table = [
+        [Cell(line.label, kind="name"), *(Cell(count(score and score.n)) for score in scores)]
+        for line in lines
+        if (scores := [rows.get(line.label, subset, "accuracy") for subset in bins])
+    ]
+    names = [subset.removeprefix("confidence:").replace("-", "–") for subset in bins]
+    behind = Folded(
+        "The number of calls behind each point",
+        [Table(f"Calls by stated confidence, {rows.missing}", ["Imputer", *names], table)],
     )
     drawn = {line.label for line in lines}
     silent = [label for label in rows.ranked if label not in drawn and not rows.failure(label)]
     without = f"Not shown, because they give hard calls without a posterior of their own: {', '.join(silent)}."
-    return Section("calibration", title, [figure, *([Text(without)] if silent else [])])
+    return Section("calibration", title, [figure, behind, *([Text(without)] if silent else [])])
 
 
 def lines_of(rows: Rows, styles: dict[str, Style], points: Callable[[str], Iterable[Point | None]]) -> list[Line]:
@@ -186,7 +233,7 @@ def point_of(x: Any, score: Score | None, label: str, where: str, name: str) -> 
         return None
     spread = f" ({interval(score)})" if interval(score) else ""
     hover = f"{label}\n{where}\n{name} {number(score.value)}{spread}\n{count(score.n)} calls"
-    return Point(x, score.value, score.low, score.high, hover)
+    return Point(x, score.value, score.low, score.high, hover, score.n)
 
 
 def hide_crowding_lines(panels: list[Panel], all_variants: bool = False) -> tuple[list[Panel], str]:
@@ -200,8 +247,8 @@ def hide_crowding_lines(panels: list[Panel], all_variants: bool = False) -> tupl
     below = [line.label for line in others if max(point.y for point in line.points) < floor]
     hidden, words = set(below), f" Far below, and hidden at first: {', '.join(below)}." if below else ""
     if len(panels[0].lines) > MANY_LINES and not all_variants:
-        colours = {line.style.colour: line.label for line in reversed(panels[0].lines)}
-        hidden |= {line.label for panel in panels for line in panel.lines} - set(colours.values())
+        first = {imputer_of(line.label): line.label for line in reversed(panels[0].lines)}
+        hidden |= {line.label for panel in panels for line in panel.lines} - set(first.values())
         words += " Only the best variant of each imputer is shown at first."
     drawn = [
         replace(panel, lines=[replace(line, shown=line.label not in hidden) for line in panel.lines])

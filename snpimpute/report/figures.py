@@ -22,7 +22,7 @@ def draw_png(figure: Figure, path: Path) -> None:
     stacked = bool(panels[0].lower_title)
     columns = len(panels) if len(panels) <= MAX_COLUMNS else 2
     n_rows = math.ceil(len(panels) / columns)
-    widths = [max(5.0, 1.3 * len(panel.categories)) for panel in panels[:columns]]
+    widths = [max(5.0, _inches_per_category(panel) * len(panel.categories)) for panel in panels[:columns]]
     size = (9.0, 5.4) if stacked else (max(sum(widths), 6.5), 1.4 + 4.0 * n_rows)
     canvas = Canvas(figsize=size, layout="constrained")
     FigureCanvasAgg(canvas)
@@ -45,6 +45,10 @@ def draw_png(figure: Figure, path: Path) -> None:
         if panel.categories:
             ax.set_xticks(range(len(panel.categories)), [_png_text(c) for c in panel.categories], fontsize=8)
             ax.set_xlim(-0.5, len(panel.categories) - 0.5)
+        if panel.ticks:
+            (axes[1] if stacked else ax).set_xticks(
+                list(panel.ticks.values()), [_png_text(tick) for tick in panel.ticks], fontsize=8
+            )
         if panel.log_x:
             ax.set_xscale("log")
             ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -72,6 +76,12 @@ def draw_png(figure: Figure, path: Path) -> None:
     canvas.savefig(path, format="png", dpi=130)
 
 
+def _inches_per_category(panel: Panel) -> float:
+    """Return the width that a category needs for its name."""
+    letters = max((len(line) for category in panel.categories for line in category.split("\n")), default=0)
+    return min(1.3, 0.3 + 0.1 * letters)
+
+
 def _png_line(panel: Panel, line: Line, ax: Any) -> Any:
     """Draw a line and return its handle for the legend."""
     style = line.style
@@ -87,6 +97,9 @@ def _png_line(panel: Panel, line: Line, ax: Any) -> Any:
         look["linestyle"] = Style.PNG_DASH[style.dash]
     else:
         look |= {"markersize": 3, "alpha": 0.75}
+    if panel.sized:
+        look["markersize"] = 0
+        ax.scatter(x, y, s=[size**2 / 2 for size in panel.sizes(line)], color=style.colour, marker=look["marker"])
     return ax.plot(x, y, **look)[0]
 
 

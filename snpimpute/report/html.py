@@ -12,6 +12,10 @@ from snpimpute.report.about import ReportContext
 from snpimpute.report.text import ABSENT, count, known
 from snpimpute.report.tree import Block, Chapter, Figure, Line, Page, Panel, Style, lowest
 
+ICONS = 32  # pixels above a figure that plotly's icons take: neither title nor data stand there
+TITLE = 30  # pixels of a panel's title, below the icons
+HEIGHT, TALL = 400, 500  # pixels of a figure, and of one with lower axes
+
 
 def as_html(context: ReportContext, overview: list[Block], chapters: list[Chapter]) -> str:
     """Return the report of an experiment as HTML."""
@@ -59,15 +63,18 @@ def as_plotly(panel: Panel) -> dict[str, Any]:
     layout: dict[str, Any] = {
         "showlegend": False,
         "hovermode": "closest",
-        "margin": {"l": 8, "r": 12, "t": 36 if panel.title else 12, "b": 8},
-        "title": {"text": plotly_text(panel.title), "x": 0.5, "xanchor": "center", "font": {"size": 15}},
+        "margin": {"l": 8, "r": 12, "t": ICONS + TITLE * bool(panel.title), "b": 8},
+        "title": {"text": plotly_text(panel.title), "x": 0.5, "xanchor": "center", "font": {"size": 15}}
+        | {"yref": "container", "y": 1.0, "yanchor": "top", "pad": {"t": ICONS}},
         "xaxis": axis | {"title": {"text": plotly_text(panel.x_title)}},
         "yaxis": axis | {"title": {"text": plotly_text(panel.y_title)}},
-        "height": 380,
+        "height": HEIGHT,
     }
     if panel.categories:
         ticks = [plotly_text(category) for category in panel.categories]
         layout["xaxis"] |= {"tickvals": list(range(len(ticks))), "ticktext": ticks, "showgrid": False}
+    if panel.ticks:
+        layout["xaxis"] |= {"tickvals": list(panel.ticks.values()), "ticktext": [*map(plotly_text, panel.ticks)]}
     if panel.log_x:
         layout["xaxis"] |= {"type": "log", "dtick": 1}
     if panel.log_y:
@@ -78,20 +85,21 @@ def as_plotly(panel: Panel) -> dict[str, Any]:
         layout["yaxis"]["domain"] = [0.36, 1.0]
         layout["yaxis2"] = axis | {"title": {"text": panel.lower_title}, "domain": [0.0, 0.27], "rangemode": "tozero"}
         layout["xaxis"]["anchor"] = "y2"
-        layout["height"] = 480
+        layout["height"] = TALL
     return {"data": data, "layout": layout}
 
 
 def _plotly_traces(panel: Panel, line: Line) -> list[dict[str, Any]]:
     """Return the traces of a line: the line itself and, if x is a number and there are intervals, its band."""
     style = line.style
+    size = panel.sizes(line) if panel.sized else panel.symbol_size
     common = {"meta": line.label, "visible": line.shown}
     marks = common | {
         "x": panel.places(line),
         "y": [point.y for point in line.points],
         "mode": "lines+markers" if panel.joined and not panel.categories else "markers",
         "line": {"color": style.colour, "dash": Style.PLOTLY_DASH[style.dash], "width": 2},
-        "marker": {"color": style.colour, "symbol": Style.PLOTLY_SYMBOL[style.dash], "size": panel.symbol_size},
+        "marker": {"color": style.colour, "symbol": Style.PLOTLY_SYMBOL[style.dash], "size": size},
         "text": [plotly_text(point.hover) for point in line.points],
         "hovertemplate": "%{text}<extra></extra>",
         "yaxis": "y2" if line.lower else "y",

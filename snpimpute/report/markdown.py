@@ -23,10 +23,13 @@ def as_markdown(context: ReportContext, overview: list[Block], chapters: list[Ch
     for chapter in chapters:
         about = chapter.about
         parts.append(f'<a id="{chapter.key}"></a>\n\n## {_md(about.name)}')
+        if chapter.advice:
+            parts.append(_md(chapter.advice.sentence))
+            parts += [f"```bash\n{chapter.advice.command}\n```"] if chapter.advice.command else []
         parts.append(_md(about.description))
         parts.append(
             f"{about.n_train:,} samples to train ({about.n_validation:,} of them held out in studies), {about.n_test:,} to test; "
-            f"{about.n_sites:,} sites. Genotype shares: {_md(about.genotype_shares)}. Digest `{about.digest}`."
+            f"{about.n_sites:,} sites{f' on {about.n_contigs:,} contigs' if about.n_contigs > 1 else ''}. Genotype shares: {_md(about.genotype_shares)}. Digest `{about.digest}`."
         )
         parts.append("\n".join(f"- {_md(sentence)}" for sentence in chapter.summary))
         if len(about.left_out):

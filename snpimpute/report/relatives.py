@@ -29,7 +29,7 @@ def relatives(rows: Rows, styles: dict[str, Style], key: str, slug: str) -> Sect
         how = (
             "Closest relationship: the largest additive relationship (twice the kinship) of a test sample to any train "
             "sample, by the pedigree: 0.25 is that of half sibs, 0.5 of full sibs or of parent and offspring. Rank "
-            "correlation: Spearman's, of closest relationship and share of correct calls over test samples; where its "
+            "correlation: Spearman's, of closest relationship and concordance over test samples; where its "
             "interval lies above 0, samples with closer relatives in train are imputed better."
         )
         blocks = [_by_bin(rows, bins, closest), Text(how, "how"), *_figures(rows, styles, bins, closest, key, slug)]
@@ -63,7 +63,7 @@ def _by_bin(rows: Rows, bins: dict[str, str], closest: dict[str, float]) -> Tabl
     columns = [f"{words} ({count(samples[subset])} samples)" for subset, words in bins.items()]
     return Table(
         f"{capital(METRICS[METRIC].label)} by closest relationship to train, {rows.missing}",
-        ["Imputer", *columns, "All", "Rank correlation with correct calls"],
+        ["Imputer", *columns, "All", "Rank correlation with concordance"],
         table,
     )
 
@@ -80,7 +80,7 @@ def _figures(
     def by_sample(label: str) -> list[Point | None]:
         found = ((sample, value, rows.get(label, f"sample:{sample}", "f1_micro")) for sample, value in closest.items())
         return [
-            point_of(value, score, label, f"{sample}, relationship {number(value)}", "share of correct calls")
+            point_of(value, score, label, f"{sample}, relationship {number(value)}", "concordance")
             for sample, value, score in found
         ]
 
@@ -101,8 +101,8 @@ def _figures(
         Figure(
             f"{key}-relatives-samples",
             f"relatives-samples-{slug}.png",
-            "Share of correct calls of each test sample against its closest relationship to train",
+            "Concordance of each test sample against its closest relationship to train",
             f"Each point is a test sample. The {N_SHOWN} best imputers are shown at first.",
-            [Panel("", title, "Correct calls (share)", dots, joined=False)],
+            [Panel("", title, "Concordance (0 to 1)", dots, joined=False)],
         ),
     ]

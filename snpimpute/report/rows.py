@@ -169,6 +169,11 @@ def label_of(imputer: str, variant: str) -> str:
     return f"{imputer}/{variant}" if variant else imputer
 
 
+def imputer_of(label: str) -> str:
+    """Return the imputer that a label of `label_of` names."""
+    return label.rpartition("/")[0] or label
+
+
 def verdict_or_failure(rows: Rows, label: str, verdict: str) -> str:
     """Return the verdict on an imputer, or the reason of its failure."""
     reason = rows.failure(label)

@@ -8,10 +8,12 @@ from snpimpute.metrics.registry import METRICS
 from snpimpute.report.about import DatasetAbout, ReportContext
 from snpimpute.report.calls import single_calls
 from snpimpute.report.charts import along_chromosome, by_group, calibration, robustness
+from snpimpute.report.contigs import by_contig
 from snpimpute.report.cost import cost
 from snpimpute.report.published import beside_published
 from snpimpute.report.relatives import relatives
 from snpimpute.report.rows import BEST, TIED, WORSE, Rows, label_of
+from snpimpute.report.spread import by_site_and_sample
 from snpimpute.report.tables import (
     all_sites,
     confusions,
@@ -21,9 +23,11 @@ from snpimpute.report.tables import (
     true_genotypes,
     worst_samples,
 )
-from snpimpute.report.text import ABSENT, interval, number, slug_of
-from snpimpute.report.tree import COLOURS, Chapter, Style
+from snpimpute.report.text import ABSENT, interval, number, plain, slug_of
+from snpimpute.report.tree import COLOURS, Advice, Chapter, Style
 from snpimpute.report.variants import training_masks, tuned_parameters, visible_inputs
+
+DEFAULTS = "none"  # text of `changed` in the table of imputers where no parameter differs
 
 
 def make_chapter(
@@ -49,10 +53,11 @@ def make_chapter(
     if sum(slug_of(other.name) == slug for other in context.datasets) > 1:
         slug = f"{slug}-{place}"
     sections = [
+        robustness(rows, styles, key, slug),
         all_sites(rows),
         single_calls(rows, styles, key, slug),
+        by_contig(rows, about, styles, key, slug),
         beside_published(rows, about),
-        robustness(rows, styles, key, slug),
         training_masks(rows, key, slug),
         visible_inputs(rows),
         tuned_parameters(rows),
@@ -60,6 +65,7 @@ def make_chapter(
         rare_sites(rows, about),
         cost(rows, styles, key, slug),
         confusions(rows),
+        by_site_and_sample(rows),
         by_group(rows, styles, key, slug),
         relatives(rows, styles, key, slug),
         along_chromosome(rows, about, styles, key, slug),
@@ -72,10 +78,30 @@ def make_chapter(
         key,
         about,
         rows.missing,
+        _advice(rows),
         _summary(rows),
         rows.best("all", "f1_macro") or ABSENT,
         [s for s in sections if s.blocks],
     )
+
+
+def _advice(rows: Rows) -> Advice | None:
+    """Return which imputer to use, with its parameters, and the command that fits it; None if nothing was scored."""
+    best = rows.best("all", "f1_macro")
+    if best is None:
+        return None
+    about = rows.about(best)
+    changed, command = (plain(about.get(key)) for key in ("changed", "command"))
+    if changed == ABSENT:
+        parameters = ""
+    elif changed == DEFAULTS:
+        parameters = " with its default parameters"
+    else:
+        parameters = f" with these parameters: {changed}"
+    value = number(rows.value(best, "all", "f1_macro"))
+    sentence = f"Use {best}, the highest macro-F1 over all sites at {rows.missing} ({value}),{parameters}"
+    known_command = command != ABSENT
+    return Advice(sentence.rstrip(",") + (":" if known_command else "."), command if known_command else "")
 
 
 def _summary(rows: Rows) -> list[str]:
@@ -102,11 +128,20 @@ def _summary(rows: Rows) -> list[str]:
 
 
 def styles_of(scores: pd.DataFrame, context: ReportContext) -> dict[str, Style]:
-    """Return a style for every imputer and variant, the same in all datasets."""
+    """Return a style for every imputer and variant, the same in all datasets.
+
+    The variants of an imputer have one colour. Each has a mark that no other one of that colour has; if all marks of the
+    colour are taken, the variant has the colour that the fewest have. Only with more rows than pairs of colour and mark
+    (56) some are alike.
+    """
     both = pd.concat([context.imputers[["imputer", "variant"]], scores[["imputer", "variant"]]]).drop_duplicates()
     styles: dict[str, Style] = {}
+    taken = dict.fromkeys(COLOURS, 0)  # marks are taken in their order
     for i, (imputer, variants) in enumerate(both.groupby("imputer", sort=False)["variant"]):
-        for j, variant in enumerate(variants):
-            dash = (j + i // len(COLOURS)) % len(Style.PLOTLY_DASH)
-            styles[label_of(str(imputer), variant)] = Style(COLOURS[i % len(COLOURS)], dash)
+        for variant in variants:
+            colour = COLOURS[i % len(COLOURS)]
+            if taken[colour] >= len(Style.PLOTLY_DASH):
+                colour = min(taken, key=lambda name: taken[name])
+            styles[label_of(str(imputer), variant)] = Style(colour, taken[colour] % len(Style.PLOTLY_DASH))
+            taken[colour] += 1
     return styles

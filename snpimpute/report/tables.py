@@ -14,7 +14,7 @@ from snpimpute.report.text import ABSENT, Score, capital, count, interval, numbe
 from snpimpute.report.tree import Block, Cell, Confusion, Folded, Section, Table, Text
 
 FEW_HOMOZYGOTES = 50  # with fewer minor homozygotes, macro-F1 at rare sites depends on single calls
-F1_COLUMNS = ("F1 micro", "F1 macro", "F1 0", "F1 1", "F1 2")
+F1_COLUMNS = ("Concordance", "F1 macro", "F1 0", "F1 1", "F1 2")
 N_WORST = 10  # number of samples in the table of the worst
 N_SQUARES = 4  # number of confusion matrices that are not folded
 ARGMAX = "argmax"  # a score by offsets is compared with that of the same imputer without offsets
@@ -45,8 +45,8 @@ def all_sites(rows: Rows) -> Section:
         [
             Table(f"F1 at the hidden calls of all sites, {rows.missing}", columns, table),
             Text(
-                "F1 0, 1, 2: F1 of genotypes with no, one and two alternate alleles; macro: their mean; micro: share of "
-                "correct calls. Small figures are 95% intervals. The verdict is “worse” only if the interval of the paired "
+                "Concordance: share of correct calls (the same as F1 micro). F1 0, 1, 2: F1 of genotypes with no, one and two "
+                "alternate alleles; macro: their mean. Small figures are 95% intervals. The verdict is “worse” only if the interval of the paired "
                 "difference lies wholly below zero.",
                 "how",
             ),
@@ -211,7 +211,7 @@ def confusions(rows: Rows) -> Section:
     others = {label: square for label, square in counts.items() if label not in in_sight}
     blocks: list[Block] = [Confusion(in_sight), Text(how, "how")] if counts else []
     if others:
-        blocks.append(Folded(f"The {len(others)} others", [Confusion(others)]))
+        blocks.append(Folded(f"The others ({len(others)})", [Confusion(others)]))
     return Section("confusion", f"Which genotypes are confused ({rows.missing})", blocks)
 
 
@@ -242,9 +242,9 @@ def worst_samples(rows: Rows) -> Section:
     columns = [
         "Sample",
         "Calls scored",
-        f"{best}: F1 micro",
+        f"{best}: concordance",
         f"{best}: F1 macro",
-        *(f"{label}: F1 micro" for label in others),
+        *(f"{label}: concordance" for label in others),
     ]
     how = "A sample that every imputer finds hard may be mislabelled, of another population, or poorly genotyped."
     return Section(
@@ -276,7 +276,7 @@ def true_genotypes(rows: Rows) -> Section:
     columns = [
         "Imputer",
         "Called genotypes: F1 macro",
-        *(f"True: F1 {name}" for name in ("micro", "macro", "0", "1", "2")),
+        *(f"True: {name}" for name in ("concordance", *F1_COLUMNS[1:])),
     ]
     columns += ["Rare, called: F1 macro", "Rare, true: F1 macro", "Rare, true: F1 1"]
     how = "The headline scores compare with called genotypes, errors included, as for real data; these compare with the simulated truth."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import nan
 from typing import Any, ClassVar
 
 from snpimpute.report.about import DatasetAbout
@@ -51,34 +52,77 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#8
 
 @dataclass(frozen=True)
 class Style:
-    """Style of an imputer's variant in every figure: colour by imputer, dash and symbol by variant."""
+    """Style of an imputer's variant in every figure: a colour, and a mark (dash and symbol) by its number.
+
+    No two have the same colour and mark, as long as there are enough of them (see `sections.styles_of`).
+    """
 
     colour: str
     dash: int
 
-    PLOTLY_DASH: ClassVar[tuple[str, ...]] = ("solid", "dash", "dot", "dashdot", "longdash")
-    PLOTLY_SYMBOL: ClassVar[tuple[str, ...]] = ("circle", "square", "diamond", "triangle-up", "x")
-    PNG_DASH: ClassVar[tuple[Any, ...]] = ("-", "--", ":", "-.", (0, (9, 3)))
-    PNG_SYMBOL: ClassVar[tuple[str, ...]] = ("o", "s", "D", "^", "X")
-    SVG_DASH: ClassVar[tuple[str, ...]] = ("none", "6 3", "2 2", "6 2 2 2", "9 3")
+    PLOTLY_DASH: ClassVar[tuple[str, ...]] = (
+        "solid",
+        "dash",
+        "dot",
+        "dashdot",
+        "longdash",
+        "longdashdot",
+        "12px,3px,2px,3px,2px,3px",
+        "3px,6px",
+    )
+    PLOTLY_SYMBOL: ClassVar[tuple[str, ...]] = (
+        "circle",
+        "square",
+        "diamond",
+        "triangle-up",
+        "x",
+        "triangle-down",
+        "star",
+        "cross",
+    )
+    PNG_DASH: ClassVar[tuple[Any, ...]] = (
+        "-",
+        "--",
+        ":",
+        "-.",
+        (0, (9, 3)),
+        (0, (9, 3, 2, 3)),
+        (0, (9, 2, 1, 2, 1, 2)),
+        (0, (2, 5)),
+    )
+    PNG_SYMBOL: ClassVar[tuple[str, ...]] = ("o", "s", "D", "^", "X", "v", "*", "P")
+    SVG_DASH: ClassVar[tuple[str, ...]] = (
+        "none",
+        "6 3",
+        "2 2",
+        "6 2 2 2",
+        "9 3",
+        "9 3 2 3",
+        "9 2 1 2 1 2",
+        "2 5",
+    )
     SVG_SYMBOL: ClassVar[tuple[str, ...]] = (
         "M14 2.5a3.5 3.5 0 1 0 .01 0z",
         "M11 3h6v6h-6z",
         "M14 1.5l4.5 4.5-4.5 4.5-4.5-4.5z",
         "M14 1.5l4.2 8h-8.4z",
         "M10.5 4l1.5-1.5 2 2 2-2 1.5 1.5-2 2 2 2-1.5 1.5-2-2-2 2-1.5-1.5 2-2z",
+        "M14 10.5l4.2-8h-8.4z",
+        "M14 1.5l1.1 3 3.2.1-2.5 2 .9 3-2.7-1.7-2.7 1.7.9-3-2.5-2 3.2-.1z",
+        "M12.6 2h2.8v2.6H18v2.8h-2.6V10h-2.8V7.4H10V4.6h2.6z",
     )
 
 
 @dataclass(frozen=True)
 class Point:
-    """A score at `x`, with its interval (NaN if there is none) and the text shown when the pointer is on it."""
+    """A score of `n` calls at `x`, with its interval and the text shown when the pointer is on it; NaN if not known."""
 
     x: Any
     y: float
     low: float
     high: float
     hover: str
+    n: float = nan
 
 
 @dataclass(frozen=True)
@@ -92,12 +136,16 @@ class Line:
     lower: bool = False
 
 
+SMALLEST, LARGEST = 5, 20  # pixels across of a point whose area grows with its calls
+
+
 @dataclass(frozen=True)
 class Panel:
     """One pair of axes: a curve with a band if x is a number, points with bars if x is one of `categories`.
 
     `log_x` and `log_y` make an axis logarithmic; `y_range` makes panels comparable. With `lower_title`, lines marked
-    `lower` are drawn in axes of their own below, on the same x.
+    `lower` are drawn in axes of their own below, on the same x. If `sized`, the area of a point grows with its calls.
+    `ticks` names places of the x axis, in place of numbers.
     """
 
     title: str
@@ -111,11 +159,20 @@ class Panel:
     log_x: bool = False
     log_y: bool = False
     y_range: tuple[float, float] | None = None
+    sized: bool = False
+    ticks: dict[str, float] = field(default_factory=dict)
 
     @property
     def symbol_size(self) -> int:
         """Size of a point on the page: large if a line is one point, small if a line has hundreds."""
         return 10 if self.log_x else 7 if self.joined else 5
+
+    def sizes(self, line: Line) -> list[float]:
+        """Return the size of each of a line's points on the page, in pixels across."""
+        if not self.sized:
+            return [self.symbol_size] * len(line.points)
+        most = max(point.n for line in self.lines for point in line.points)
+        return [SMALLEST + (LARGEST - SMALLEST) * (point.n / most) ** 0.5 for point in line.points]
 
     def places(self, line: Line) -> list[float]:
         """Return the positions of a line's points on the x axis; within a category each line has its own place."""
@@ -182,13 +239,22 @@ class Section:
     blocks: list[Block]
 
 
+@dataclass(frozen=True)
+class Advice:
+    """What to do, in a sentence, and the command that does it (empty if it is not known)."""
+
+    sentence: str
+    command: str
+
+
 @dataclass(frozen=True, eq=False)
 class Chapter:
-    """Chapter of one dataset; `missing` names the level of its headline tables."""
+    """Chapter of one dataset; `missing` names the level of its headline tables, `advice` is None without scores."""
 
     key: str
     about: DatasetAbout
     missing: str
+    advice: Advice | None
     summary: list[str]
     best: str
     sections: list[Section]

@@ -19,11 +19,12 @@ from snpimpute.genotypes.relationship import RELATION_BINS, rank_correlations
 from snpimpute.metrics.intervals import interval
 from snpimpute.metrics.maf import RARE_MAF, maf_subsets
 from snpimpute.metrics.offsets import reweighted
-from snpimpute.metrics.registry import METRICS
+from snpimpute.metrics.registry import METRICS, centred_correlation
 from snpimpute.metrics.scores import scores
 from snpimpute.metrics.sums import (
     N_CALIBRATION_BINS,
     N_SUMS,
+    Sums,
     calibration_bins,
     genotype_shares,
     hard_confusion,
@@ -37,6 +38,7 @@ POOLED = "all"  # repeat: rows that pool all masks of a level
 OF_SINGLE_MASKS = tuple(key for key, metric in METRICS.items() if metric.of_calls)
 MAX_SITE_BLOCKS = 10
 MAX_CONTIG_BLOCKS = 50
+MAX_CONTIGS = 60  # with more, which are scaffolds rather than chromosomes, none is scored by itself
 CALLS_AT_A_TIME = 100_000  # each takes 232 bytes as sums, and twice that to add them up
 
 
@@ -51,6 +53,18 @@ def n_blocks(dataset: PreparedDataset, scenario: Scenario) -> int:
         if contigs > MAX_SITE_BLOCKS
         else min(MAX_SITE_BLOCKS, int(scenario.sites.sum()))
     )
+
+
+def contigs_of(dataset: PreparedDataset) -> dict[str, np.ndarray]:
+    """Map each contig that is scored by itself to its sites, bool (n_sites,).
+
+    Empty if there is one contig, or more than MAX_CONTIGS, or if the contigs are regions that were cut out of the data.
+    """
+    contigs = dataset.test.sites["contig"].astype(str).to_numpy()
+    names = list(dict.fromkeys(contigs))
+    if not 1 < len(names) <= MAX_CONTIGS or dataset.settings.get("regions"):
+        return {}
+    return {name: contigs == name for name in names}
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +195,8 @@ class LevelSums:
     """Additive sums of one imputer over all masks of a mechanism and level.
 
     They are kept by sample and cell: a cell is a mask or, if there is only one mask, a block of its sites. With
-    offsets, float64 (3,), only the sums of hard calls are valid.
+    offsets, float64 (3,), only the sums of hard calls are valid. With `by_contig`, contigs have sums of their own too (see
+    `contigs_of`); where there is one mask, their blocks lie within them.
     """
 
     def __init__(
@@ -191,6 +206,7 @@ class LevelSums:
         scenarios: list[Scenario],
         n_cells: int,
         offsets: np.ndarray | None = None,
+        by_contig: bool = False,
     ) -> None:
         self.dataset = dataset
         self.scenarios = scenarios
@@ -205,6 +221,7 @@ class LevelSums:
         self.shares = genotype_shares(dataset.test.calls)
         self.rare = maf < RARE_MAF
         self.bins = maf_subsets(maf)
+        self.contigs = contigs_of(dataset) if by_contig else {}
         self.by_sample = np.zeros((dataset.test.n_samples, N_SUMS))
         self.by_site = np.zeros((dataset.test.n_sites, N_SUMS))
         self.sums = {subset: self._zeros() for subset in ("all", "rare", "rare_minor")}
@@ -219,6 +236,9 @@ class LevelSums:
         """Add up the hidden calls of a scenario, the `number`-th of the level."""
         everywhere = np.ones(len(self.rare), dtype=bool)
         blocks, rare_blocks = self._blocks(scenario.sites), self._blocks(scenario.sites & self.rare)
+        contig_blocks = np.zeros(len(self.rare), dtype=int)
+        for within in self.contigs.values():
+            contig_blocks += self._even_blocks(scenario.sites & within)
         test, true_test = self.dataset.test, self.dataset.true_test
         by_sites = {"all": everywhere, "rare": self.rare, **self.bins}
         for chunk in _call_chunks(scenario, values, self.offsets):
@@ -231,6 +251,8 @@ class LevelSums:
             self.by_site += _sum_by(sums, sites, len(self.by_site))
             for subset, within in by_sites.items():
                 self._add(subset, sums, *place, within)
+            for name, within in self.contigs.items():
+                self._add(f"contig:{name}", sums, number, samples, sites, contig_blocks, within)
             for kind, part in self.parts.items():
                 sums = _flat_sums(truth, chunk.posterior, part.shares_of(chunk, scenario), part.codes)
                 for subset in ("all", "rare"):
@@ -264,6 +286,10 @@ class LevelSums:
         contigs = pd.factorize(self.dataset.test.sites["contig"])[0]
         if (n_contigs := contigs.max() + 1) > MAX_SITE_BLOCKS:
             return contigs * self.n_blocks // n_contigs
+        return self._even_blocks(sites)
+
+    def _even_blocks(self, sites: np.ndarray) -> np.ndarray:
+        """Return the block of each of these sites (bool), in even blocks, int (n_sites,); 0 for all other sites."""
         blocks = np.zeros(len(sites), dtype=int)
         for block, members in enumerate(np.array_split(np.flatnonzero(sites), self.n_blocks)):
             blocks[members] = block
@@ -307,7 +333,8 @@ class LevelSums:
                 if (sums := self.sums.get(f"{kind}/{subset}")) is not None:
                     for code, name in enumerate(part.names):
                         subsets[f"{before}{kind}:{name}"] = (sums[part.codes == code], part.codes == code)
-        subsets |= {name: (sums, all_samples) for name, sums in self.sums.items() if name.startswith("true:")}
+        others = ("true:", "contig:")
+        subsets |= {name: (sums, all_samples) for name, sums in self.sums.items() if name.startswith(others)}
         return {
             name: (sums, samples)
             for name, (sums, samples) in subsets.items()
@@ -369,11 +396,13 @@ class LevelSums:
             ("site", self.dataset.test.site_keys(), self.by_site),
             ("sample", self.dataset.test.names, self.by_sample),
         ):
-            result = scores(table)
+            result, correlation = scores(table), centred_correlation(Sums.of(table))
             for i, label in enumerate(labels):
                 n = hard_confusion(table[i]).sum()
                 if n:
                     add(f"{kind}:{label}", "f1_micro", result["f1_micro"][i], n)
+                    if np.isfinite(correlation[i]):
+                        add(f"{kind}:{label}", "correlation", correlation[i], n)
                     if kind == "sample":
                         add(f"{kind}:{label}", "f1_macro", result["f1_macro"][i], n)
         return rows

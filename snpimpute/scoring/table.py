@@ -69,6 +69,8 @@ def score_table(
     BY_OFFSETS in the subsets all, rare and rare_minor, differences to the best and to the first-listed variant of that
     decision, and the difference to the same imputer's hard calls without offsets, whose `versus` is `argmax`.
 
+    At the headline scenario each of several contigs is a subset too, `contig:NAME` (see `scoring.sums.contigs_of`).
+
     The metric `seconds` is the time to impute a mask: the mean over the n masks, and their range.
 
     Args:
@@ -96,7 +98,7 @@ def score_table(
         compared_by_offsets: dict[str, dict[str, _Compared]] = {}
         for posteriors in results:
             row = (posteriors.imputer, posteriors.variant, dataset.name, "test", mechanism, level)
-            sums = LevelSums(dataset, posteriors, scenarios, n_cells)
+            sums = LevelSums(dataset, posteriors, scenarios, n_cells, by_contig=at_headline)
             smoothed = any(s.key in posteriors.smoothed for s in scenarios)
             for subset, (by_sample, selected) in sums.subsets().items():
                 total = by_sample.sum(axis=(0, 1))

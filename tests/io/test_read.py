@@ -40,6 +40,16 @@ def test_max_sites_counts_what_is_kept(tmp_path: Path) -> None:
         read_genotypes(path, max_sites=19)
 
 
+def test_the_limit_is_of_all_contigs_and_the_region_that_is_named_can_be_read(tmp_path: Path) -> None:
+    plain = write(tmp_path / "two.vcf", vcf_text(records(20) + records(20, "2"), NAMES))
+    write_vcf(tmp_path / "two.vcf.gz", read_matrix(plain)[0], index=True)
+    with pytest.raises(InputError, match="which counts all contigs together") as refused:
+        read_genotypes(tmp_path / "two.vcf.gz", max_sites=30)
+    region = str(refused.value).split("'")[1]
+    assert region == "1:10-200;2:10-100"
+    assert read_genotypes(tmp_path / "two.vcf.gz", region=region, max_sites=30)[0].n_sites == 30
+
+
 def test_reading_ends_when_there_are_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broken line far behind the limit is never reached."""
     monkeypatch.setattr("snpimpute.io.matrix.CALLS_PER_BLOCK", 30)
@@ -58,7 +68,7 @@ def test_several_contigs(tmp_path: Path) -> None:
     assert set(read_genotypes(path, region="2")[0].sites.contig) == {"2"}
     some, _ = read_genotypes(path, region="1;3:101-150")
     assert some.site_keys()[18:22] == ["1:190:A:C", "1:200:A:C", "3:110:A:C", "3:120:A:C"] and some.n_sites == 25
-    with pytest.raises(InputError, match=r"more than 30 sites: .* \(the first 30 are 1:10-2:100\)"):
+    with pytest.raises(InputError, match=r"more than 30 sites: .* \(the first 30 are '1:10-200;2:10-100'\)"):
         read_genotypes(path, max_sites=30)
     with pytest.raises(InputError, match="no contig '7'"):
         read_genotypes(path, region="1;7")

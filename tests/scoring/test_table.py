@@ -375,6 +375,10 @@ def test_mode_knows_nothing_of_a_sample_and_a_group_s_frequency_is_no_merit(data
         values = rows[rows.metric == metric].dropna(subset=["value"])
         assert {"all", "rare"} < set(values.subset) and values.subset.str.startswith("group:").any()
         np.testing.assert_allclose(values.value, 0, atol=1e-4, err_msg=metric)
+    correlation = rows[rows.metric == "correlation"]
+    of_sites, of_samples = (correlation.value[correlation.subset.str.startswith(kind)] for kind in ("site:", "sample:"))
+    np.testing.assert_allclose(of_sites, 0, atol=1e-3)  # the root of rounding errors
+    assert abs(of_samples.mean()) < 0.1 and (of_samples**2).mean() > 0.2  # over few linked sites r² would say much
     good = pick(table, variant="good", level=60.0, metric="site_dosage_r2")
     dosages = [(s, results[1].values[s.key] @ np.arange(3)) for s in dataset.test_scenarios() if s.level == 60]
     by_hand = [
