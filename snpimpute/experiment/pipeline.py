@@ -14,10 +14,10 @@ from snpimpute.base.digests import digest, file_digest
 from snpimpute.base.errors import InputError, WorkEnds
 from snpimpute.base.extras import require_package
 from snpimpute.base.files import require_writable
-from snpimpute.base.processes import StepFailed
 from snpimpute.base.progress import Watch
 from snpimpute.base.provenance import git_revision
 from snpimpute.base.sources import source_digest
+from snpimpute.base.steps import StepFailed
 from snpimpute.base.words import lasting, numbered
 from snpimpute.dataset.prepared import dataset_in, read_about, save_dataset
 from snpimpute.dataset.settings import SIMULATED, DataSettings

@@ -15,8 +15,8 @@ from snpimpute.base.checksums import require_checksums
 from snpimpute.base.errors import InputError, WorkEnds
 from snpimpute.base.files import write_text
 from snpimpute.base.names import is_plain
-from snpimpute.base.processes import StepFailed
 from snpimpute.base.progress import Watch
+from snpimpute.base.steps import StepFailed
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
 from snpimpute.experiment.pipeline import compare, prepare
 from snpimpute.experiment.rows import Done, Outcome, Row, Tuned

@@ -11,7 +11,7 @@ import pandas as pd
 from snpimpute import imputers
 from snpimpute.base.alone import made_alone
 from snpimpute.base.digests import digest
-from snpimpute.base.processes import run_step
+from snpimpute.base.steps import run_step
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
 from snpimpute.experiment.rows import Row, Tuned
 from snpimpute.experiment.settings import ExperimentSettings
