@@ -47,12 +47,22 @@ def whole(path: Path) -> Folder:
 
 
 def with_folders(
-    place: Callable[[Folder], Path], function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    place: Callable[[Any], Any],
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    kind: type = Folder,
 ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-    """Return a call with `place(folder)` for each Folder among its arguments, those of a partial included."""
+    """Return a call with `place(folder)` for each folder among its arguments, those of a partial included.
+
+    Args:
+        place: returns what stands in the place of a folder.
+        function, args, kwargs: the call.
+        kind: class of the folders.
+    """
 
     def placed(value: Any) -> Any:
-        return place(value) if isinstance(value, Folder) else value
+        return place(value) if isinstance(value, kind) else value
 
     if isinstance(function, functools.partial):
         own = {name: placed(value) for name, value in function.keywords.items()}

@@ -80,7 +80,7 @@ class Engine:
 
         Args:
             name, threads, log: see Worker.
-            able: raises InputError on a machine that lacks what the calls need (`Imputer.require_programs`).
+            able: raises InputError on a machine that lacks what the calls need (`imputers.needs_of`).
         """
         return Worker(name, threads, log)
 

@@ -16,18 +16,22 @@ from snpimpute.base.extras import is_installed
 from snpimpute.cli.options import (
     AsJson,
     BudgetTime,
+    ByExchange,
     Force,
     ImputersFrom,
     MinCallRate,
+    OnCluster,
     Region,
     Runs,
     Samples,
     SampleTable,
     Threads,
+    Timeout,
     Trust,
     Use,
     Wait,
     call_rate_of,
+    engine_for,
     model_folder,
     open_store,
     require_likelihoods,
@@ -174,6 +178,9 @@ def fit(
     wait: Wait = None,
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 1,
     threads: Threads = None,
+    cluster: OnCluster = None,
+    exchange: ByExchange = None,
+    timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit an imputer to a whole panel, window by window; measure, log and register it. The same command resumes it.
@@ -213,11 +220,11 @@ def fit(
         min_call_rate=FitSettings.min_call_rate if min_call_rate is None else call_rate_of(min_call_rate),
     )
     choice = None
-    with watch() as watching:
+    with watch() as watching, engine_for(cluster, exchange, timeout, runs, watching) as engine:
         if imputer == AUTO:
-            settings, choice = choose(settings, runs, watching)
+            settings, choice = choose(settings, runs, watching, engine)
         opened = functools.partial(open_store, runs, watching, wait) if is_installed("mlflow") else None
-        fitted = fit_panel(settings, runs, opened, watching)
+        fitted = fit_panel(settings, runs, opened, watching, engine)
     if as_json:
         result = {"model": str(fitted.folder), "registered": fitted.registered, "imputer": settings.imputer}
         if choice is not None:
@@ -270,6 +277,9 @@ def impute(
     force: Force = False,
     runs: Runs = Path("runs"),
     threads: Threads = None,
+    cluster: OnCluster = None,
+    exchange: ByExchange = None,
+    timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
     """Impute the missing calls of a genotype file, and the sites of the model that it lacks.
@@ -310,8 +320,8 @@ def impute(
         command=shlex.join(["snpimpute", *sys.argv[1:]]),
         force=force,
     )
-    with watch() as watching:
-        outcome = impute_file(settings, runs, watching)
+    with watch() as watching, engine_for(cluster, exchange, timeout, runs, watching) as engine:
+        outcome = impute_file(settings, runs, watching, engine)
     result = {key: value for key, value in vars(outcome).items() if key != "check"}
     text = json.dumps(result, indent=1, default=str) if as_json else "\n".join(outcome.summary_lines())
     typer.echo(text, err=output == "-")

@@ -21,6 +21,7 @@ from snpimpute.impute.steps import (
     measured_file,
 )
 from snpimpute.impute.windows import ABOUT, Window, WindowedModel
+from snpimpute.imputers import needs_of
 from snpimpute.imputers.contract import Imputer
 from snpimpute.io.spool import SITES_FILE, parts_of
 
@@ -35,7 +36,7 @@ def to_fit(home: Path, cls: type[Imputer], params: dict[str, Any], windows: Sequ
         makes=lambda number: [WindowedModel.place(_HERE / "model", number).as_posix()],
         most=WINDOWS_FITTED,
         files=cls.files_in(params),
-        able=cls.require_programs,
+        able=needs_of(cls),
     )
 
 
@@ -49,7 +50,7 @@ def to_measure(
         makes=lambda number: [measured_file(_HERE, number).with_suffix(s).as_posix() for s in (".json", ".npz")],
         most=WINDOWS_FITTED,
         files=cls.files_in(params),
-        able=cls.require_programs,
+        able=needs_of(cls),
     )
 
 
@@ -97,5 +98,5 @@ def to_impute(
         reads=reads,
         makes=makes,
         most=WINDOWS_IMPUTED,
-        able=cls.require_programs,
+        able=needs_of(cls),
     )

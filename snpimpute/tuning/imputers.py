@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from snpimpute.base.processes import HERE, Engine
+from snpimpute.imputers import needs_of
 from snpimpute.imputers.contract import Imputer, Trial
 from snpimpute.tuning.study import Evaluate, StudyResult, StudySettings, TrialRecord, run_study
 
@@ -46,7 +47,7 @@ def tune_imputer(
         on_trial=on_trial,
         on_progress=on_progress,
         engine=engine,
-        able=cls.require_programs,
+        able=needs_of(cls),
     )
 
 

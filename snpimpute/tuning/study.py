@@ -319,6 +319,8 @@ class _StudyStart:
             except (EOFError, OSError):
                 self._finish(worker, "failed", reason=worker.carrier.last_words())
                 continue
+            if kind == "progress":
+                continue
             if kind == "report":
                 self._handle_report(worker, *content)
             elif worker.pruned:
