@@ -21,6 +21,7 @@ from prefect.states import Completed, Failed
 from snpimpute.base.errors import InputError
 from snpimpute.base.processes import QUIET
 from snpimpute.base.progress import Watch
+from snpimpute.cluster.connect import opened
 from snpimpute.experiment import pipeline
 from snpimpute.experiment.rows import Outcome, Row, Tuned
 from snpimpute.experiment.settings import changed, read, seconds_of
@@ -42,6 +43,7 @@ def carry_out(
     trials: int | None = None,
     budget: str | float | None = None,
     retune: bool = False,
+    cluster: str | None = None,
 ) -> State[None]:
     """Run an experiment's steps up to `until`, each as a task; return the final state of the flow.
 
@@ -52,13 +54,16 @@ def carry_out(
         imputers, data: names of the imputers and datasets to run; None = all of the experiment.
         trials, budget: trials and time per study, instead of those of the experiment.
         retune: run studies again whose parameters were found before.
+        cluster: Dask cluster whose workers compute, as `--cluster` takes it; None = that of the experiment, or none.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     try:
         seconds = None if budget is None else seconds_of(str(budget))
         settings = changed(read(Path(config)), trials=trials, seconds=seconds, retune=retune, only_data=data)
-        outcome = pipeline.run(settings, Path(runs), until, imputers, RunLog(), perform=as_task)
+        log = RunLog()
+        with opened(cluster or settings.cluster, settings.exchange, Path(runs), log) as engine:
+            outcome = pipeline.run(settings, Path(runs), until, imputers, log, as_task, engine)
     except InputError as error:
         return Failed(message=str(error))
     create_artifacts(settings.name, outcome)

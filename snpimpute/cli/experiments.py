@@ -6,6 +6,7 @@ import functools
 import inspect
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from snpimpute.base.words import numbered
 from snpimpute.cli.options import (
     AsJson,
     BudgetTime,
+    ByExchange,
     Datasets,
     Imputers,
     ImputersFrom,
@@ -23,6 +25,7 @@ from snpimpute.cli.options import (
     MaxSites,
     MinCallRate,
     Name,
+    OnCluster,
     Pedigree,
     Quick,
     Region,
@@ -33,13 +36,17 @@ from snpimpute.cli.options import (
     Seed,
     Source,
     Threads,
+    Timeout,
     Trials,
     Trust,
     Wait,
+    engine_for,
     settings_for,
 )
 
 if TYPE_CHECKING:
+    from snpimpute.base.processes import Engine
+    from snpimpute.base.progress import Watch
     from snpimpute.experiment.rows import Outcome
     from snpimpute.experiment.settings import ExperimentSettings
 
@@ -48,12 +55,20 @@ app = typer.Typer()
 
 @dataclass(frozen=True)
 class Asked:
-    """What the options of an experiment ask for: its settings, folder of runs, imputers to run, and form of the output."""
+    """What the options of an experiment ask for: its settings, folder of runs, imputers to run, form of the output, and cluster."""
 
     settings: ExperimentSettings
     runs: Path
     only: list[str] | None
     as_json: bool
+    cluster: str | None = None
+    exchange: str | None = None
+    timeout: str | None = None
+
+    def engine(self, watch: Watch) -> AbstractContextManager[Engine]:
+        """Return where to compute: as the options say, else as the settings do."""
+        cluster, exchange = self.cluster or self.settings.cluster, self.exchange or self.settings.exchange
+        return engine_for(cluster, exchange, self.timeout, self.runs, watch)
 
 
 def asked(
@@ -76,6 +91,9 @@ def asked(
     seed: Seed = None,
     threads: Threads = None,
     wait: Wait = None,
+    cluster: OnCluster = None,
+    exchange: ByExchange = None,
+    timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> Asked:
     """Return what these options ask for; all verbs of an experiment take them, so that each can go on with another's work."""
@@ -99,7 +117,7 @@ def asked(
         threads=threads,
         imputers_from=imputers_from,
     )
-    return Asked(settings, runs, imputer, as_json)
+    return Asked(settings, runs, imputer, as_json, cluster, exchange, timeout)
 
 
 def _with_options(verb: Callable[..., None]) -> Callable[..., None]:
@@ -214,8 +232,8 @@ def evaluate(wanted: Asked, registered: Registered = False, trust: Trust = False
     from snpimpute.base.progress import watch
     from snpimpute.experiment.registered import evaluate_registered
 
-    with watch() as watching:
-        outcome = evaluate_registered(wanted.settings, wanted.runs, wanted.only, watching, trust)
+    with watch() as watching, wanted.engine(watching) as engine:
+        outcome = evaluate_registered(wanted.settings, wanted.runs, wanted.only, watching, trust, engine)
     if not wanted.as_json:
         for name, dones in outcome.rows.items():
             labels = ", ".join(done.row.label for done in dones if not done.failed)
@@ -237,11 +255,12 @@ def compare(wanted: Asked) -> None:
 
 
 def _run_until(step: str, wanted: Asked) -> None:
+    from snpimpute.base.processes import HERE
     from snpimpute.base.progress import watch
     from snpimpute.experiment import pipeline
 
-    with watch() as watching:
-        outcome = pipeline.run(wanted.settings, wanted.runs, step, wanted.only, watching)
+    with watch() as watching, nullcontext(HERE) if step == "prepare" else wanted.engine(watching) as engine:
+        outcome = pipeline.run(wanted.settings, wanted.runs, step, wanted.only, watching, engine=engine)
     _finish(outcome, wanted.as_json)
 
 

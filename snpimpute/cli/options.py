@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -232,11 +231,10 @@ def engine_for(
         runs: folder of all results, in which contents are exchanged if nothing else is named.
         watch: receives what happens to the workers.
     """
-    from snpimpute.cluster.connect import CLUSTER, SECONDS, opened
+    from snpimpute.cluster.connect import SECONDS, opened
     from snpimpute.experiment.settings import seconds_of
 
-    seconds = SECONDS if timeout is None else seconds_of(timeout)
-    return opened(cluster or os.environ.get(CLUSTER), exchange or str(runs.absolute() / "exchange"), watch, seconds)
+    return opened(cluster, exchange, runs, watch, SECONDS if timeout is None else seconds_of(timeout))
 
 
 def model_folder(model: str | None, runs: Path) -> tuple[Path, str]:

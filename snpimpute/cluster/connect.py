@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import tempfile
@@ -31,18 +32,23 @@ CONNECTING = 10.0  # seconds within which a scheduler is to answer
 
 
 @contextmanager
-def opened(cluster: str | None, exchange: str, watch: Watch, seconds: float = SECONDS) -> Iterator[Engine]:
+def opened(
+    cluster: str | None, exchange: str | None, runs: Path, watch: Watch, seconds: float = SECONDS
+) -> Iterator[Engine]:
     """Give the engine that is asked for: of a cluster, or without one that of this machine.
 
     Args:
-        cluster: `tcp://HOST:PORT` of a scheduler, `local:N` for N workers on this machine, or None.
-        exchange: folder or URL that this machine and all workers reach.
+        cluster: `tcp://HOST:PORT` of a scheduler, or `local:N` for N workers on this machine; None = the one that the
+            environment variable DASK_SCHEDULER_ADDRESS names, or none.
+        exchange: folder or URL that this machine and all workers reach; None = a folder in `runs`.
+        runs: folder of all results.
         watch: receives what happens to the workers.
         seconds: longest time that a worker is waited for.
 
     Raises:
         InputError: no such form, no scheduler answers, Dask is not installed, or the workers cannot be used.
     """
+    cluster = cluster or os.environ.get(CLUSTER)
     if not cluster:
         yield HERE
         return
@@ -64,7 +70,9 @@ def opened(cluster: str | None, exchange: str, watch: Watch, seconds: float = SE
                 f"all workers of {cluster} have ended" if workers and all(w.poll() is not None for w in workers) else ""
             )
 
-        engine = Cluster(client, cluster, Exchange(exchange), seconds, watch, ended_by)
+        engine = Cluster(
+            client, cluster, Exchange(exchange or str(runs.absolute() / "exchange")), seconds, watch, ended_by
+        )
         stack.callback(engine.close)
         if REMOTE.fullmatch(cluster) or is_installed("bokeh"):
             watch.note(f"dashboard of {cluster}: {client.dashboard_link}")

@@ -14,6 +14,7 @@ from snpimpute.base.digests import digest, file_digest
 from snpimpute.base.errors import InputError, WorkEnds
 from snpimpute.base.extras import require_package
 from snpimpute.base.files import require_writable
+from snpimpute.base.processes import HERE, Engine
 from snpimpute.base.progress import Watch
 from snpimpute.base.provenance import git_revision
 from snpimpute.base.sources import source_digest
@@ -86,6 +87,7 @@ def run(
     only: list[str] | None = None,
     watch: Watch | None = None,
     perform: Perform = call,
+    engine: Engine = HERE,
 ) -> Outcome:
     """Run an experiment's steps in their order, up to one of them; results that exist are used, not computed again.
 
@@ -98,6 +100,7 @@ def run(
         only: names of the imputers to run; None = all of the experiment.
         watch: receives the progress.
         perform: runs each step, by default by a plain call; Prefect flows run it as a task.
+        engine: where trials, fits and imputations are computed.
 
     Raises:
         InputError: an error that the user can correct, found before a long step begins.
@@ -107,7 +110,7 @@ def run(
         for package in ("mlflow", "optuna"):
             require_package(package, "an experiment")
     require_writable(runs)
-    work = Workspace(runs, watch or Watch())
+    work = Workspace(runs, watch or Watch(), engine=engine)
     rows = [row for row in plan(settings) if only is None or row.imputer in only]
     for name in only or []:
         imputers.load(name)

@@ -1,4 +1,4 @@
-"""Workspace of an experiment: folder of runs, MLflow store, and receiver of the progress."""
+"""Workspace of an experiment: folder of runs, MLflow store, receiver of the progress, and engine."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from snpimpute.base.processes import HERE, Engine
 from snpimpute.base.progress import Watch
 
 if TYPE_CHECKING:
@@ -15,17 +16,19 @@ if TYPE_CHECKING:
 
 @dataclass
 class Workspace:
-    """Folder, store and progress that every step of an experiment uses beside the settings.
+    """Folder, store, progress and engine that every step of an experiment uses beside the settings.
 
     Attributes:
         runs: folder for all results.
         watch: receives the progress.
         tracker: writer to the MLflow store; None if nothing is logged.
+        engine: where trials, fits and imputations are computed.
     """
 
     runs: Path
     watch: Watch = field(default_factory=Watch)
     tracker: Tracker | None = None
+    engine: Engine = HERE
 
     @property
     def studies(self) -> Path:

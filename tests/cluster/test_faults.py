@@ -73,7 +73,7 @@ def engine_of(address: str, tmp_path: Path, watch: Told, n: int = 1, seconds: fl
     """The engine of n workers that have just been started, and the workers' processes."""
     with ExitStack() as stack:
         workers = [stack.enter_context(worker(address, tmp_path / f"worker{i}")) for i in range(n)]
-        engine = stack.enter_context(opened(address, str(tmp_path / "exchange"), watch, seconds))
+        engine = stack.enter_context(opened(address, None, tmp_path, watch, seconds))
         wait_until(lambda: engine.at_once(0) == 2 * n and any(line.startswith(f"{n} ") for line in watch.lines))
         yield engine, workers
 
@@ -122,7 +122,7 @@ def test_without_any_worker_it_waits_says_so_and_goes_on(address: str, home: Pat
 
 
 def test_it_does_not_wait_longer_than_it_is_told(address: str, home: Path, tmp_path: Path) -> None:
-    with opened(address, str(tmp_path / "exchange"), Told(), 1.0) as engine:
+    with opened(address, None, tmp_path, Told(), 1.0) as engine:
         running = Running(home, [0], engine, Told())
         running.join()
     assert isinstance(running.error, WorkEnds)
@@ -154,7 +154,7 @@ def test_a_worker_of_another_version_is_refused(address: str, tmp_path: Path) ->
     version.write_text(version.read_text().replace("0.1.0", "0.0.9"))
     with worker(address, tmp_path / "worker", source=other):
         wait_until(lambda: there(address, tmp_path) == 1)
-        with pytest.raises(InputError) as refused, opened(address, str(tmp_path / "exchange"), Told()):
+        with pytest.raises(InputError) as refused, opened(address, None, tmp_path, Told()):
             pass
     assert "has snpimpute 0.0.9, and here is snpimpute 0.1.0: install the same there" in str(refused.value)
 
@@ -173,7 +173,7 @@ def test_beagle_goes_to_a_worker_that_has_java(address: str, home: Path, tmp_pat
     go(home)
     with ExitStack() as stack:
         without = stack.enter_context(worker(address, tmp_path / "without", PATH=NO_PROGRAMS))
-        engine = stack.enter_context(opened(address, str(tmp_path / "exchange"), watch))
+        engine = stack.enter_context(opened(address, None, tmp_path, watch))
         wait_until(lambda: "1 worker of " + address in watch.lines)
         with pytest.raises(InputError, match=f"no worker of {address} can do this: Java is missing"):
             in_shares(write_byte, home, [0], with_needs(home, needs), 1, watch, engine)
@@ -210,12 +210,12 @@ def test_a_store_that_cannot_be_written_is_one_line(address: str, home: Path, tm
     watch = Told()
     (tmp_path / "file").write_text("")
     with worker(address, tmp_path / "worker", before="ulimit -f 1000"):
-        with opened(address, str(tmp_path / "file" / "exchange"), watch) as engine:
+        with opened(address, str(tmp_path / "file" / "exchange"), tmp_path, watch) as engine:
             wait_until(lambda: "1 worker of " + address in watch.lines)
             with pytest.raises(InputError, match=r"cannot write the exchange .*file/exchange: .*Not a directory"):
                 in_shares(write_byte, home, [0], pieces(home), 1, watch, engine)
         large = pytest.raises(InputError, match="File too large")
-        with opened(address, str(tmp_path / "exchange"), watch) as engine, large:
+        with opened(address, None, tmp_path, watch) as engine, large:
             in_shares(write_much, home, [0], pieces(home), 1, watch, engine)
     assert not (tmp_path / "exchange").exists() and not list(home.rglob("*.part"))
 
@@ -226,5 +226,5 @@ def test_no_scheduler_and_no_form_are_one_line(tmp_path: Path, monkeypatch: pyte
         ("tcp://127.0.0.1:1", "no scheduler answers at tcp://127.0.0.1:1"),
         ("local:0", "is not known"),
     ):
-        with pytest.raises(InputError, match=told), opened(given, str(tmp_path), Told()):
+        with pytest.raises(InputError, match=told), opened(given, None, tmp_path, Told()):
             pass
