@@ -237,6 +237,13 @@ def engine_for(
     return opened(cluster, exchange, runs, watch, SECONDS if timeout is None else seconds_of(timeout))
 
 
+def here(path: Path | None, runs: Path) -> Path | None:
+    """Return the path of a file that the user names; one in an object store is fetched into the folder of runs."""
+    from snpimpute.io.store import fetched
+
+    return None if path is None else fetched(path, runs)
+
+
 def model_folder(model: str | None, runs: Path) -> tuple[Path, str]:
     """Return a model's folder and version.
 
@@ -244,6 +251,10 @@ def model_folder(model: str | None, runs: Path) -> tuple[Path, str]:
         model: a folder, which has no version (empty), or the name of a registered model, which is fetched.
         runs: folder of all results.
     """
+    from snpimpute.io.store import fetched, url_of
+
+    if model is not None and url_of(model):
+        return fetched(Path(model), runs), ""
     if model is not None and Path(model).is_dir():
         return Path(model), ""
     if not is_installed("mlflow"):

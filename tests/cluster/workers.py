@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -63,26 +63,35 @@ def answers(port: int) -> bool:
 
 @contextmanager
 def worker(
-    address: str, folder: Path, source: Path = ROOT, before: str = "", **variables: str
+    address: str, folder: Path, source: Path = ROOT, before: str = "", hidden: Path | None = None, **variables: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A worker of one thread, which works in a folder.
 
-    `source` has the package that it imports, `before` is shell that runs before it, `variables` are set for it.
+    `source` has the package that it imports, `before` is shell that runs before it, `hidden` is a folder that looks empty
+    to it, `variables` are set for it.
     """
     folder.mkdir()
     options = [address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--memory-limit", "0"]
     options += ["--local-directory", str(folder), "--host", "127.0.0.1"]
-    with started("distributed.cli.dask_worker", options, source, before, **variables) as process:
+    apart: list[str] = []
+    if hidden is not None:
+        apart, before = ["unshare", "-rm"], f"mount -t tmpfs none {hidden}"
+    with started("distributed.cli.dask_worker", options, source, before, apart, **variables) as process:
         yield process
 
 
 @contextmanager
 def started(
-    module: str, options: list[str], source: Path = ROOT, before: str = "", **variables: str
+    module: str,
+    options: list[str],
+    source: Path = ROOT,
+    before: str = "",
+    apart: Sequence[str] = (),
+    **variables: str,
 ) -> Iterator[subprocess.Popen[bytes]]:
     code = f"import sys; sys.path[:0] = [{str(source)!r}, {str(ROOT)!r}]; from {module} import main; main()"
     process = subprocess.Popen(
-        ["/bin/bash", "-c", f'{before or ":"}; exec "$@"', "bash", sys.executable, "-c", code, *options],
+        [*apart, "/bin/bash", "-c", f'{before or ":"}; exec "$@"', "bash", sys.executable, "-c", code, *options],
         env={**os.environ, "OMP_NUM_THREADS": "1", **variables}, cwd=source, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
