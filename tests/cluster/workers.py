@@ -44,13 +44,17 @@ def wait_until(ready: Callable[[], object], seconds: float = 60.0) -> None:
 @contextmanager
 def scheduler() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """A scheduler and its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     options = ["--host", "127.0.0.1", "--port", str(port), "--dashboard-address", "127.0.0.1:0"]
     with started("distributed.cli.dask_scheduler", options) as process:
         wait_until(lambda: answers(port))
         yield process, f"tcp://127.0.0.1:{port}"
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def answers(port: int) -> bool:
