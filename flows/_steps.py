@@ -15,12 +15,13 @@ from typing import ParamSpec, TypeVar
 from prefect import State, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.exceptions import FailedRun
+from prefect.exceptions import FailedRun, MissingContextError
 from prefect.states import Completed, Failed
 
 from snpimpute.base.errors import InputError
 from snpimpute.base.processes import QUIET
 from snpimpute.base.progress import Watch
+from snpimpute.cluster.connect import opened
 from snpimpute.experiment import pipeline
 from snpimpute.experiment.rows import Outcome, Row, Tuned
 from snpimpute.experiment.settings import changed, read, seconds_of
@@ -29,6 +30,7 @@ LOGGED_TYPES = (str, bool, Path, Row, Tuned)  # arguments of these types are log
 SECONDS_BETWEEN_LINES = 20.0  # between lines of progress in the log
 LAST_LINES = 30  # number of lines shown from the log of a step that failed
 
+Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -42,6 +44,7 @@ def carry_out(
     trials: int | None = None,
     budget: str | float | None = None,
     retune: bool = False,
+    cluster: str | None = None,
 ) -> State[None]:
     """Run an experiment's steps up to `until`, each as a task; return the final state of the flow.
 
@@ -52,13 +55,16 @@ def carry_out(
         imputers, data: names of the imputers and datasets to run; None = all of the experiment.
         trials, budget: trials and time per study, instead of those of the experiment.
         retune: run studies again whose parameters were found before.
+        cluster: Dask cluster whose workers compute, as `--cluster` takes it; None = that of the experiment, or none.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     try:
         seconds = None if budget is None else seconds_of(str(budget))
         settings = changed(read(Path(config)), trials=trials, seconds=seconds, retune=retune, only_data=data)
-        outcome = pipeline.run(settings, Path(runs), until, imputers, RunLog(), perform=as_task)
+        log = RunLog()
+        with opened(cluster or settings.cluster, settings.exchange, Path(runs), log) as engine:
+            outcome = pipeline.run(settings, Path(runs), until, imputers, log, as_task, engine=engine)
     except InputError as error:
         return Failed(message=str(error))
     create_artifacts(settings.name, outcome)
@@ -111,21 +117,30 @@ class RunLog(Watch):
 
     def __init__(self) -> None:
         self._last_line = 0.0
+        self._made_in = _logger(logging.getLogger(__name__))
 
     def stage(self, text: str, at_most: float | None = None) -> None:
-        get_run_logger().info(text)
+        _logger(self._made_in).info(text)
         self._last_line = time.monotonic()
 
     def note(self, text: str) -> None:
-        get_run_logger().info(text)
+        _logger(self._made_in).info(text)
 
     def progress(self, done: float, total: float) -> None:
         if time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
-            get_run_logger().info("%g of %g", done, total)
+            _logger(self._made_in).info("%g of %g", done, total)
             self._last_line = time.monotonic()
 
     def warn(self, text: str) -> None:
-        get_run_logger().warning(text)
+        _logger(self._made_in).warning(text)
+
+
+def _logger(otherwise: Logger) -> Logger:
+    """Return the logger of the present task or flow run; `otherwise` in a thread that has none, as a cluster's watcher is."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return otherwise
 
 
 def create_artifacts(experiment: str, outcome: Outcome) -> None:

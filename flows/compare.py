@@ -13,6 +13,7 @@ def compare(
     runs: str = "runs",
     imputers: list[str] | None = None,
     data: list[str] | None = None,
+    cluster: str | None = None,
 ) -> State[None]:
     """Write the report from the scores; run the earlier steps first if necessary.
 
@@ -21,5 +22,6 @@ def compare(
         runs: folder of all results.
         imputers: names of the imputers to run; none = all of the experiment.
         data: names of the datasets to use; none = all of the experiment.
+        cluster: Dask cluster whose workers compute (tcp://HOST:PORT); none = that of the experiment, or none.
     """
-    return carry_out("compare", config, runs, imputers, data)
+    return carry_out("compare", config, runs, imputers, data, cluster=cluster)

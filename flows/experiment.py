@@ -16,6 +16,7 @@ def experiment(
     trials: int | None = None,
     budget: str | float | None = None,
     retune: bool = False,
+    cluster: str | None = None,
 ) -> State[None]:
     """Run a whole experiment: prepare, tune, train, evaluate, compare; started again, resume it.
 
@@ -27,5 +28,6 @@ def experiment(
         trials: trials per study, instead of those of the experiment.
         budget: time per study (90s, 10m, 2h), instead of that of the experiment.
         retune: run studies again whose parameters were found before.
+        cluster: Dask cluster whose workers compute (tcp://HOST:PORT); none = that of the experiment, or none.
     """
-    return carry_out("compare", config, runs, imputers, data, trials, budget, retune)
+    return carry_out("compare", config, runs, imputers, data, trials, budget, retune, cluster=cluster)

@@ -13,6 +13,7 @@ def train(
     runs: str = "runs",
     imputers: list[str] | None = None,
     data: list[str] | None = None,
+    cluster: str | None = None,
 ) -> State[None]:
     """Fit the imputers on all of train, log and register them; prepare and tune first if necessary.
 
@@ -21,5 +22,6 @@ def train(
         runs: folder of all results.
         imputers: names of the imputers to run; none = all of the experiment.
         data: names of the datasets to use; none = all of the experiment.
+        cluster: Dask cluster whose workers compute (tcp://HOST:PORT); none = that of the experiment, or none.
     """
-    return carry_out("train", config, runs, imputers, data)
+    return carry_out("train", config, runs, imputers, data, cluster=cluster)

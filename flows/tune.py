@@ -16,6 +16,7 @@ def tune(
     trials: int | None = None,
     budget: str | float | None = None,
     retune: bool = False,
+    cluster: str | None = None,
 ) -> State[None]:
     """Run the studies that look for the imputers' parameters, or resume them.
 
@@ -27,5 +28,6 @@ def tune(
         trials: trials per study, instead of those of the experiment.
         budget: time per study (90s, 10m, 2h), instead of that of the experiment.
         retune: run studies again whose parameters were found before.
+        cluster: Dask cluster whose workers compute (tcp://HOST:PORT); none = that of the experiment, or none.
     """
-    return carry_out("tune", config, runs, imputers, data, trials, budget, retune)
+    return carry_out("tune", config, runs, imputers, data, trials, budget, retune, cluster=cluster)

@@ -40,6 +40,8 @@ LONG = (
     "tuning/test_shared_database.py",
     "experiment/test_registered.py",
     "docs/test_commands.py",
+    "docs/test_deploy.py",
+    "cluster/test_",
     "tracking/test_writer.py",
     "imputers/test_",
 )

@@ -19,10 +19,10 @@ ROOT = Path(__file__).parents[1]
 KEPT = json.loads((ROOT / "tests" / "data" / "surface.json").read_text())
 FLOWS = {
     "prepare": "(config, runs='runs')",
-    "tune": "(config, runs='runs', imputers=None, data=None, trials=None, budget=None, retune=False)",
-    "train": "(config, runs='runs', imputers=None, data=None)",
-    "compare": "(config, runs='runs', imputers=None, data=None)",
-    "experiment": "(config, runs='runs', imputers=None, data=None, trials=None, budget=None, retune=False)",
+    "tune": "(config, runs='runs', imputers=None, data=None, trials=None, budget=None, retune=False, cluster=None)",
+    "train": "(config, runs='runs', imputers=None, data=None, cluster=None)",
+    "compare": "(config, runs='runs', imputers=None, data=None, cluster=None)",
+    "experiment": "(config, runs='runs', imputers=None, data=None, trials=None, budget=None, retune=False, cluster=None)",
 }
 
 

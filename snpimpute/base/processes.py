@@ -15,14 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from snpimpute.base.alone import clear_work_folders
 from snpimpute.base.errors import InputError, WorkEnds
 from snpimpute.base.extras import not_installed
 from snpimpute.base.files import out_of_room
+from snpimpute.base.folders import with_folders
 from snpimpute.base.forks import CAN_FORK, Forked, forked
-from snpimpute.base.progress import Watch
 
 GRACE = 3.0  # seconds that a program gets to end by itself before it is killed
 GRACE_AFTER_PARENT = 4.0  # seconds that a worker gets to end and tidy up by itself once its parent is dead
@@ -49,18 +49,52 @@ _parent: Connection | None = None
 _inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
 
-class StepFailed(Exception):
-    """Failure of a step's process.
-
-    The message is the reason in one line; `log` is the file with the process's output.
-    """
-
-    def __init__(self, reason: str, log: Path) -> None:
-        super().__init__(reason)
-        self.log = log
-
-
 # ---------------------------------------------------------------------- in the parent
+
+
+class Carrier(Protocol):
+    """What carries out one call after another, each in a process apart: a `Worker` here, or an engine's elsewhere."""
+
+    pipe: Connection
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None: ...
+
+    def send(self, message: Any) -> None: ...
+
+    def receive(self) -> tuple[Any, ...]: ...
+
+    def last_words(self) -> str: ...
+
+    def is_dead(self) -> bool: ...
+
+    def leave(self) -> None: ...
+
+    def end(self) -> None: ...
+
+
+class Engine:
+    """Where calls are carried out: in processes of this machine. `snpimpute.cluster` has one that takes them elsewhere."""
+
+    def worker(self, name: str, threads: int, log: IO[Any] | None = None, able: Able | None = None) -> Carrier:
+        """Return what carries out calls.
+
+        Args:
+            name, threads, log: see Worker.
+            able: raises InputError on a machine that lacks what the calls need (`imputers.needs_of`).
+        """
+        return Worker(name, threads, log)
+
+    def at_once(self, here: int) -> int:
+        """Return how many calls go on at a time, of which this machine would have so many."""
+        return here
+
+    def under_way(self, at_once: int) -> int:
+        """Return how many calls are handed out at a time, of which so many go on: more where the next ones are got ready."""
+        return at_once
+
+
+Able = Callable[[], None]
+HERE = Engine()
 
 
 class Worker:
@@ -88,9 +122,9 @@ class Worker:
 
         Args:
             function: importable by name, or a partial of such a function.
-            args, kwargs: arguments of the call.
+            args, kwargs: arguments of the call; those that are a Folder go as its path.
         """
-        self.send((function, args, kwargs))
+        self.send(with_folders(lambda folder: folder.path, function, args, kwargs))
 
     def send(self, message: Any) -> None:
         """Send a message; a dead worker is noticed by `receive` only."""
@@ -122,6 +156,25 @@ class Worker:
             lines = self.output.read().decode(errors="replace").strip().splitlines()
         return f"its process ended {how}" + (f": {lines[-1].strip()}" if lines else "")
 
+    def is_dead(self) -> bool:
+        """Return whether the process has ended."""
+        return self.process.poll() is not None
+
+    def leave(self) -> None:
+        """Close the pipe, upon which the process ends with all that it started."""
+        self.pipe.close()
+
+    def end(self) -> None:
+        """Wait for the end of a worker that was left, and kill it if it still runs after a grace period."""
+        try:
+            self.process.wait(2 * GRACE + 1)
+        except subprocess.TimeoutExpired:
+            kill_descendants(self.process.pid)
+            self.process.kill()
+            self.process.wait()
+        self.guard.release()
+        self.output.close()
+
 
 def started(descriptor: int, name: str, output: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start `work` on a pipe in a process of its own where none can be forked; see `forks.forked`."""
@@ -137,131 +190,12 @@ def started(descriptor: int, name: str, output: int, environment: Mapping[str, s
     )
 
 
-def end_workers(workers: Sequence[Worker]) -> None:
-    """End workers and all that they started: close their pipes, then kill those that still run after a grace period."""
+def end_workers(workers: Sequence[Carrier]) -> None:
+    """End workers and all that they started, all at the same time."""
     for worker in workers:
-        worker.pipe.close()
+        worker.leave()
     for worker in workers:
-        try:
-            worker.process.wait(2 * GRACE + 1)
-        except subprocess.TimeoutExpired:
-            kill_descendants(worker.process.pid)
-            worker.process.kill()
-            worker.process.wait()
-        worker.guard.release()
-        worker.output.close()
-
-
-def run_step(function: Callable[..., None], arguments: dict[str, Any], log: Path, threads: int, watch: Watch) -> None:
-    """Carry out a call in a process of its own, which keeps frameworks apart and gives memory back.
-
-    Args:
-        function: importable by name.
-        arguments: keyword arguments of the call.
-        log: file to which the process's output is appended.
-        threads: processor threads that the process may use.
-        watch: receives the progress of the call.
-
-    Raises:
-        StepFailed: the call failed or the process died.
-        WorkEnds: the call found a disk full.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    worker = Worker(function.__name__, threads, log.open("ab"))
-    try:
-        worker.call(function, **arguments)
-        while True:
-            try:
-                kind, *content = worker.receive()
-            except (EOFError, OSError):
-                raise StepFailed(f"{worker.last_words()}; see {log}", log) from None
-            if kind == "progress":
-                watch.progress(*content)
-            elif kind == "failed":
-                reason, error = content
-                raise WorkEnds(reason) if error is WorkEnds else StepFailed(reason, log)
-            else:
-                return
-    finally:
-        end_workers([worker])
-
-
-def side_by_side(jobs: Sequence[Callable[[], None]], workers: int) -> None:
-    """Run all jobs in threads, `workers` at a time; re-raise the first error once the running jobs have ended.
-
-    After an error no further job is started. An interrupt ends this function at once: the threads are daemons, and
-    their processes end with this one.
-    """
-    waiting: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-    for job in jobs:
-        waiting.put(job)
-    failed: list[BaseException] = []
-
-    def work_off() -> None:
-        while not failed:
-            try:
-                job = waiting.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                job()
-            except BaseException as error:
-                failed.append(error)
-
-    threads = [threading.Thread(target=work_off, daemon=True) for _ in range(min(workers, len(jobs)))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failed:
-        raise failed[0]
-
-
-def in_shares(
-    function: Callable[[str, list[int]], None],
-    home: Path,
-    numbers: Sequence[int],
-    is_done: Callable[[int], bool],
-    workers: int,
-    watch: Watch,
-    most: int,
-) -> None:
-    """Do the numbered pieces of work that are not done yet, several per process, `workers` processes at a time.
-
-    Args:
-        function: called as function(home=…, numbers=…) with the folder (str) and the numbers of its pieces; it reports
-            progress after each.
-        home: folder of the work; the processes' output goes to its subfolder `logs`.
-        numbers: numbers of the pieces.
-        is_done: tells whether a piece is done.
-        workers: processes at a time, of one thread each.
-        watch: receives the number of pieces done.
-        most: most pieces per process.
-
-    Raises:
-        InputError: a process failed (gives the reason in one line).
-    """
-    remaining = [number for number in numbers if not is_done(number)]
-    rounds = -(-len(remaining) // (most * workers))
-    size = max(1, -(-len(remaining) // (max(1, rounds) * workers)))
-    shares = [remaining[i : i + size] for i in range(0, len(remaining), size)]
-
-    class PiecesDone(Watch):
-        """Progress in pieces, whatever progress a process reports for its share."""
-
-        def progress(self, done: float, total: float) -> None:
-            watch.progress(sum(map(is_done, numbers)), len(numbers))
-
-    def job(share: list[int]) -> Callable[[], None]:
-        log = home / "logs" / f"{function.__name__}-{share[0]:05d}.txt"
-        return lambda: run_step(function, {"home": str(home), "numbers": share}, log, 1, PiecesDone())
-
-    PiecesDone().progress(0, 0)
-    try:
-        side_by_side([job(share) for share in shares], workers)
-    except StepFailed as error:
-        raise InputError(f"{function.__name__.replace('_', ' ')} failed: {error}; what is done is kept") from None
-    watch.progress(len(numbers), len(numbers))
+        worker.end()
 
 
 # ---------------------------------------------------------------------- in the worker

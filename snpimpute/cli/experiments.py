@@ -6,6 +6,7 @@ import functools
 import inspect
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from snpimpute.cli.options import (
     Adopt,
     AsJson,
     BudgetTime,
+    ByExchange,
     Datasets,
     Imputers,
     ImputersFrom,
@@ -24,6 +26,7 @@ from snpimpute.cli.options import (
     MaxSites,
     MinCallRate,
     Name,
+    OnCluster,
     Pedigree,
     Quick,
     Region,
@@ -34,13 +37,17 @@ from snpimpute.cli.options import (
     Seed,
     Source,
     Threads,
+    Timeout,
     Trials,
     Trust,
     Wait,
+    engine_for,
     settings_for,
 )
 
 if TYPE_CHECKING:
+    from snpimpute.base.processes import Engine
+    from snpimpute.base.progress import Watch
     from snpimpute.experiment.rows import Outcome
     from snpimpute.experiment.settings import ExperimentSettings
 
@@ -49,12 +56,20 @@ app = typer.Typer()
 
 @dataclass(frozen=True)
 class Asked:
-    """What the options of an experiment ask for: its settings, folder of runs, imputers to run, and form of the output."""
+    """What the options of an experiment ask for: its settings, folder of runs, imputers to run, form of the output, and cluster."""
 
     settings: ExperimentSettings
     runs: Path
     only: list[str] | None
     as_json: bool
+    cluster: str | None = None
+    exchange: str | None = None
+    timeout: str | None = None
+
+    def engine(self, watch: Watch) -> AbstractContextManager[Engine]:
+        """Return where to compute: as the options say, else as the settings do."""
+        cluster, exchange = self.cluster or self.settings.cluster, self.exchange or self.settings.exchange
+        return engine_for(cluster, exchange, self.timeout, self.runs, watch)
 
 
 def asked(
@@ -77,6 +92,9 @@ def asked(
     seed: Seed = None,
     threads: Threads = None,
     wait: Wait = None,
+    cluster: OnCluster = None,
+    exchange: ByExchange = None,
+    timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> Asked:
     """Return what these options ask for; all verbs of an experiment take them, so that each can go on with another's work."""
@@ -100,7 +118,7 @@ def asked(
         threads=threads,
         imputers_from=imputers_from,
     )
-    return Asked(settings, runs, imputer, as_json)
+    return Asked(settings, runs, imputer, as_json, cluster, exchange, timeout)
 
 
 def _with_options(verb: Callable[..., None]) -> Callable[..., None]:
@@ -221,8 +239,8 @@ def evaluate(wanted: Asked, registered: Registered = False, trust: Trust = False
     from snpimpute.base.progress import watch
     from snpimpute.experiment.registered import evaluate_registered
 
-    with watch() as watching:
-        outcome = evaluate_registered(wanted.settings, wanted.runs, wanted.only, watching, trust)
+    with watch() as watching, wanted.engine(watching) as engine:
+        outcome = evaluate_registered(wanted.settings, wanted.runs, wanted.only, watching, trust, engine)
     if not wanted.as_json:
         for name, dones in outcome.rows.items():
             labels = ", ".join(done.row.label for done in dones if not done.failed)
@@ -244,11 +262,14 @@ def compare(wanted: Asked) -> None:
 
 
 def _run_until(step: str, wanted: Asked, adopt_from: Path | None = None) -> None:
+    from snpimpute.base.processes import HERE
     from snpimpute.base.progress import watch
     from snpimpute.experiment import pipeline
 
-    with watch() as watching:
-        outcome = pipeline.run(wanted.settings, wanted.runs, step, wanted.only, watching, adopt_from=adopt_from)
+    with watch() as watching, nullcontext(HERE) if step == "prepare" else wanted.engine(watching) as engine:
+        outcome = pipeline.run(
+            wanted.settings, wanted.runs, step, wanted.only, watching, adopt_from=adopt_from, engine=engine
+        )
     _finish(outcome, wanted.as_json)
 
 

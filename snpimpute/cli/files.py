@@ -6,6 +6,8 @@ import functools
 import json
 import os
 import sys
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,18 +18,23 @@ from snpimpute.base.extras import is_installed
 from snpimpute.cli.options import (
     AsJson,
     BudgetTime,
+    ByExchange,
     Force,
     ImputersFrom,
     MinCallRate,
+    OnCluster,
     Region,
     Runs,
     Samples,
     SampleTable,
     Threads,
+    Timeout,
     Trust,
     Use,
     Wait,
     call_rate_of,
+    engine_for,
+    here,
     model_folder,
     open_store,
     require_likelihoods,
@@ -174,6 +181,9 @@ def fit(
     wait: Wait = None,
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 1,
     threads: Threads = None,
+    cluster: OnCluster = None,
+    exchange: ByExchange = None,
+    timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit an imputer to a whole panel, window by window; measure, log and register it. The same command resumes it.
@@ -190,21 +200,23 @@ def fit(
     from snpimpute.impute.choice import AUTO, choose
     from snpimpute.impute.fit import fit as fit_panel
     from snpimpute.impute.panel import FitSettings
+    from snpimpute.io.store import fetched
     from snpimpute.tuning.parameters import given_params
 
     imputers.look_in(imputers_from or [])
+    panel = fetched(panel, runs)
     settings = FitSettings(
         panel=panel,
         name=name or config.name_of(panel, region),
         imputer=imputer,
-        params={} if params is None else given_params(params),
+        params={} if params is None else given_params(fetched(params, runs)),
         region=region,
-        samples=samples,
+        samples=here(samples, runs),
         window=window,
         overlap=share_of(overlap, "--overlap"),
-        genetic_map=map_file,
+        genetic_map=here(map_file, runs),
         holdout=share_of(holdout, "--holdout"),
-        typed=typed_sites,
+        typed=here(typed_sites, runs),
         pilots=measure,
         trials=trials,
         seconds=600.0 if budget is None else config.seconds_of(budget),
@@ -213,11 +225,11 @@ def fit(
         min_call_rate=FitSettings.min_call_rate if min_call_rate is None else call_rate_of(min_call_rate),
     )
     choice = None
-    with watch() as watching:
+    with watch() as watching, engine_for(cluster, exchange, timeout, runs, watching) as engine:
         if imputer == AUTO:
-            settings, choice = choose(settings, runs, watching)
+            settings, choice = choose(settings, runs, watching, engine)
         opened = functools.partial(open_store, runs, watching, wait) if is_installed("mlflow") else None
-        fitted = fit_panel(settings, runs, opened, watching)
+        fitted = fit_panel(settings, runs, opened, watching, engine)
     if as_json:
         result = {"model": str(fitted.folder), "registered": fitted.registered, "imputer": settings.imputer}
         if choice is not None:
@@ -270,6 +282,9 @@ def impute(
     force: Force = False,
     runs: Runs = Path("runs"),
     threads: Threads = None,
+    cluster: OnCluster = None,
+    exchange: ByExchange = None,
+    timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
     """Impute the missing calls of a genotype file, and the sites of the model that it lacks.
@@ -289,6 +304,7 @@ def impute(
     from snpimpute import imputers
     from snpimpute.base.progress import watch
     from snpimpute.impute.run import ImputeSettings, impute_file
+    from snpimpute.io.store import fetched, sent, url_of
 
     if model is not None and no_panel:
         raise InputError("--model and --no-panel exclude each other")
@@ -296,7 +312,7 @@ def impute(
     imputers.look_in(imputers_from or [])
     folder, version = (None, "") if no_panel else model_folder(model, runs)
     settings = ImputeSettings(
-        target=target,
+        target=fetched(target, runs),
         output=None if output == "-" else Path(output),
         model=folder,
         version=version,
@@ -310,8 +326,13 @@ def impute(
         command=shlex.join(["snpimpute", *sys.argv[1:]]),
         force=force,
     )
-    with watch() as watching:
-        outcome = impute_file(settings, runs, watching)
+    with ExitStack() as stack:
+        watching = stack.enter_context(watch())
+        engine = stack.enter_context(engine_for(cluster, exchange, timeout, runs, watching))
+        written = stack.enter_context(sent(settings.output, force))
+        outcome = impute_file(replace(settings, output=written), runs, watching, engine)
     result = {key: value for key, value in vars(outcome).items() if key != "check"}
     text = json.dumps(result, indent=1, default=str) if as_json else "\n".join(outcome.summary_lines())
+    if (url := url_of(output)) and outcome.output is not None:
+        text = text.replace(str(outcome.output), url)
     typer.echo(text, err=output == "-")

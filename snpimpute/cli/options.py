@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.extras import is_installed, require_package
 
 if TYPE_CHECKING:
+    from snpimpute.base.processes import Engine
     from snpimpute.base.progress import Watch
     from snpimpute.experiment.settings import ExperimentSettings
     from snpimpute.tracking.writer import Tracker
@@ -86,6 +88,29 @@ Datasets = Annotated[
 Registered = Annotated[bool, typer.Option("--registered", help="Score the registered models, and train nothing.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of every random choice (1 if not given).")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Number of processor threads (all if not given).")]
+OnCluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        help="Compute on a Dask cluster: tcp://HOST:8786, or local:N for N workers here (default: $DASK_SCHEDULER_ADDRESS).",
+    ),
+]
+ByExchange = Annotated[
+    str | None,
+    typer.Option(
+        "--exchange",
+        help="Folder or s3://BUCKET/PREFIX that all machines of the cluster reach (default: exchange in the folder of runs).",
+        envvar="SNPIMPUTE_EXCHANGE",
+    ),
+]
+Timeout = Annotated[
+    str | None,
+    typer.Option(
+        "--timeout",
+        help="Time to wait for a worker of the cluster where none is there: 90s, 10m or 2h (10m if not given).",
+        metavar="TIME",
+    ),
+]
 Trust = Annotated[
     bool,
     typer.Option("--trust", help="Run the commands of the program's description that a model from elsewhere brings."),
@@ -205,6 +230,30 @@ def open_store(runs: Path, watch: Watch | None = None, wait: str | None = None) 
     return Tracker(tracking_uri(None, runs), runs, watch, WAIT if wait is None else seconds_of(wait))
 
 
+def engine_for(
+    cluster: str | None, exchange: str | None, timeout: str | None, runs: Path, watch: Watch
+) -> AbstractContextManager[Engine]:
+    """Return the engine that the options ask for: of a cluster, else that of this machine.
+
+    Args:
+        cluster, exchange: as the user named them, or the settings.
+        timeout: time to wait for a worker, as the user typed it.
+        runs: folder of all results, in which contents are exchanged if nothing else is named.
+        watch: receives what happens to the workers.
+    """
+    from snpimpute.cluster.connect import SECONDS, opened
+    from snpimpute.experiment.settings import seconds_of
+
+    return opened(cluster, exchange, runs, watch, SECONDS if timeout is None else seconds_of(timeout))
+
+
+def here(path: Path | None, runs: Path) -> Path | None:
+    """Return the path of a file that the user names; one in an object store is fetched into the folder of runs."""
+    from snpimpute.io.store import fetched
+
+    return None if path is None else fetched(path, runs)
+
+
 def model_folder(model: str | None, runs: Path) -> tuple[Path, str]:
     """Return a model's folder and version.
 
@@ -212,6 +261,10 @@ def model_folder(model: str | None, runs: Path) -> tuple[Path, str]:
         model: a folder, which has no version (empty), or the name of a registered model, which is fetched.
         runs: folder of all results.
     """
+    from snpimpute.io.store import fetched, url_of
+
+    if model is not None and url_of(model):
+        return fetched(Path(model), runs), ""
     if model is not None and Path(model).is_dir():
         return Path(model), ""
     if not is_installed("mlflow"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -14,10 +16,11 @@ from snpimpute.base.digests import digest, file_digest
 from snpimpute.base.errors import InputError, WorkEnds
 from snpimpute.base.extras import require_package
 from snpimpute.base.files import require_writable
-from snpimpute.base.processes import StepFailed
-from snpimpute.base.progress import Watch
+from snpimpute.base.processes import HERE, Engine
+from snpimpute.base.progress import NotingWatch, Watch
 from snpimpute.base.provenance import git_revision
 from snpimpute.base.sources import source_digest
+from snpimpute.base.steps import StepFailed, side_by_side
 from snpimpute.base.words import lasting, numbered
 from snpimpute.dataset.prepared import dataset_in, read_about, save_dataset
 from snpimpute.dataset.settings import SIMULATED, DataSettings
@@ -88,6 +91,7 @@ def run(
     watch: Watch | None = None,
     perform: Perform = call,
     adopt_from: Path | None = None,
+    engine: Engine = HERE,
 ) -> Outcome:
     """Run an experiment's steps in their order, up to one of them; results that exist are used, not computed again.
 
@@ -101,6 +105,7 @@ def run(
         watch: receives the progress.
         perform: runs each step, by default by a plain call; Prefect flows run it as a task.
         adopt_from: journal whose studies are taken up; rows without a study there are left out.
+        engine: where trials, fits and imputations are computed.
 
     Raises:
         InputError: an error that the user can correct, found before a long step begins.
@@ -110,7 +115,7 @@ def run(
         for package in ("mlflow", "optuna"):
             require_package(package, "an experiment")
     require_writable(runs)
-    work = Workspace(runs, watch or Watch())
+    work = Workspace(runs, watch or Watch(), engine=engine)
     rows = [row for row in plan(settings) if only is None or row.imputer in only]
     for name in only or []:
         imputers.load(name)
@@ -129,14 +134,7 @@ def run(
         if adopt_from is not None:
             rows = _adopted(settings, folder, rows, adopt_from, work)
         work.watch.note(f"{numbered(len(rows), 'row')} on {name}; {_studies_ahead(settings, folder, rows, work)}")
-        outcome.rows[name] = []
-        for number, row in enumerate(rows, 1):
-            started = work.watch.clock()
-            outcome.rows[name].append(_run_row(settings, folder, row, work, until, perform))
-            if (took := work.watch.clock() - started) >= SHORT and number < len(rows):
-                ahead = _studies_ahead(settings, folder, rows[number:], work)
-                left = numbered(len(rows) - number, "row")
-                work.watch.note(f"{row.label} on {name} took {lasting(took)}; {left} left, {ahead}")
+        outcome.rows[name] = _run_rows(settings, folder, rows, work, until, perform)
         scored = [done for done in outcome.rows[name] if not done.failed]
         if until in ("evaluate", "compare") and scored:
             outcome.scores[name] = perform(f"score {name}", score_and_log, settings, folder, scored, work)
@@ -154,6 +152,32 @@ def _adopted(settings: ExperimentSettings, folder: Path, rows: list[Row], journa
     """Take up the studies of rows on a dataset from a journal, and return these rows."""
     with readable_journal(journal) as readable:
         return [row for row in rows if adopt(settings, folder, row, readable, work)]
+
+
+def _run_rows(
+    settings: ExperimentSettings, folder: Path, rows: list[Row], work: Workspace, until: str, perform: Perform
+) -> list[Done]:
+    """Run the rows of a dataset, one after another; on a cluster as many at a time as it has workers."""
+    found: dict[int, Done] = {}
+    at_once = work.engine.at_once(1) if perform is call else 1
+    if at_once > 1:
+        work = replace(work, watch=NotingWatch(work.watch))
+
+    def run_row(number: int) -> None:
+        row, started = rows[number], work.watch.clock()
+        found[number] = _run_row(settings, folder, row, work, until, perform)
+        left = [other for other in range(len(rows)) if other not in found]
+        if (took := work.watch.clock() - started) >= SHORT and left:
+            ahead = _studies_ahead(settings, folder, [rows[other] for other in left], work)
+            where = f"{row.label} on {dataset_in(folder).name}"
+            work.watch.note(f"{where} took {lasting(took)}; {numbered(len(left), 'row')} left, {ahead}")
+
+    if at_once > 1:
+        side_by_side([partial(run_row, number) for number in range(len(rows))], at_once)
+    else:
+        for number in range(len(rows)):
+            run_row(number)
+    return [found[number] for number in range(len(rows))]
 
 
 def _studies_ahead(settings: ExperimentSettings, folder: Path, rows: list[Row], work: Workspace) -> str:
@@ -212,7 +236,8 @@ def _train_and_log(
     with made_alone(model_folder(settings, dataset_in(folder), row, tuned, work), work.watch):
         home = train(settings, folder, row, tuned, work, then_impute)
         tracker = work.tracker or work.with_store(settings)
-        run_id = log_training(settings, folder, row, tuned, home, tracker)
+        with work.logging:
+            run_id = log_training(settings, folder, row, tuned, home, tracker)
     return home, run_id, tracker.run_link(run_id)
 
 

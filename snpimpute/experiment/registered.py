@@ -15,8 +15,9 @@ from snpimpute.base.checksums import require_checksums
 from snpimpute.base.errors import InputError, WorkEnds
 from snpimpute.base.files import write_text
 from snpimpute.base.names import is_plain
-from snpimpute.base.processes import StepFailed
+from snpimpute.base.processes import HERE, Engine
 from snpimpute.base.progress import Watch
+from snpimpute.base.steps import StepFailed
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
 from snpimpute.experiment.pipeline import compare, prepare
 from snpimpute.experiment.rows import Done, Outcome, Row, Tuned
@@ -35,6 +36,7 @@ def evaluate_registered(
     only: list[str] | None = None,
     watch: Watch | None = None,
     trust: bool = False,
+    engine: Engine = HERE,
 ) -> Outcome:
     """Score the registered models that were fitted on an experiment's datasets, and write their comparison.
 
@@ -48,6 +50,7 @@ def evaluate_registered(
         only: names of the imputers to score; None = all.
         watch: receives the progress.
         trust: run the commands of descriptions that only the registered models bring.
+        engine: where scenarios are imputed.
 
     Returns:
         The results, as of `pipeline.run`; the report is that of the experiment `NAME-registered`.
@@ -55,7 +58,7 @@ def evaluate_registered(
     Raises:
         InputError: no registered model was fitted on any of the datasets (names the command to run).
     """
-    work = Workspace(runs, watch or Watch())
+    work = Workspace(runs, watch or Watch(), engine=engine)
     imputers.look_in(settings.imputers_from)
     folders = {name: prepare(settings, name, work) for name in settings.data}
     tracker = work.with_store(settings)

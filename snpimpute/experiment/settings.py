@@ -84,7 +84,8 @@ class ExperimentSettings(Settings):
 
     `imputers` lists names (by default all imputers), `imputers_from` folders with descriptions of further imputers
     (docs/external.md). `variants` changes or adds rows of an imputer. Rows that an imputer declares are taken even if
-    `variants` does not list them, unless `only_listed_variants` is set. `tracking_wait`: seconds to wait for an MLflow store
+    `variants` does not list them, unless `only_listed_variants` is set. `cluster`: Dask cluster whose workers compute, and
+    `exchange` what they reach (docs/many-machines.md). `tracking_wait`: seconds to wait for an MLflow store
     that does not answer any more.
     """
 
@@ -100,6 +101,8 @@ class ExperimentSettings(Settings):
     tuning: TuningSettings = TuningSettings()
     budgets: dict[str, Budget] = {}
     scoring: ScoringSettings = ScoringSettings()
+    cluster: str | None = None
+    exchange: str | None = None
     tracking_uri: str | None = None
     tracking_wait: float = Field(120.0, ge=0)
 
@@ -188,7 +191,11 @@ def read(path: Path) -> ExperimentSettings:
         update={"parameters": settings.tuning.parameters and _resolved(settings.tuning.parameters, path)}
     )
     folders = tuple(_resolved(folder, path) for folder in settings.imputers_from)
-    return settings.model_copy(update={"data": data, "variants": variants, "tuning": tuning, "imputers_from": folders})
+    exchange = settings.exchange
+    if exchange is not None and "://" not in exchange:
+        exchange = str(_resolved(Path(exchange), path).absolute())
+    update = {"data": data, "variants": variants, "tuning": tuning, "imputers_from": folders, "exchange": exchange}
+    return settings.model_copy(update=update)
 
 
 def _with_paths(entry: DataSettings, config: Path) -> DataSettings:

@@ -17,8 +17,8 @@ from snpimpute.scoring.posteriors import impute_scenarios, save_posteriors
 
 
 def fit_row(
-    folder: str,
-    home: str,
+    folder: Path,
+    home: Path,
     imputer: str,
     policy: MaskPolicy,
     params: dict[str, Any],
@@ -37,12 +37,12 @@ def fit_row(
         refit_params, levels_score: results of a study; None without a study.
         impute_as: variant of the row, to impute the test scenarios too; None = only fit.
     """
-    dataset = dataset_in(Path(folder))
+    dataset = dataset_in(folder)
     if refit_params is None:
         found = validate(dataset, imputer, params, policy, seed, threads)
         refit_params, levels_score = found.refit_params, found.levels_score
     fitted, seconds = fit_on(dataset, dataset.train, imputer, refit_params, policy, seed, threads)
-    with written_beside(Path(home) / "model") as beside:
+    with written_beside(home / "model") as beside:
         fitted.save(beside)
     about = {
         "seconds_fit": seconds,
@@ -54,35 +54,35 @@ def fit_row(
         "versions": versions(),
         "revision": git_revision(),
     }
-    write_text(Path(home) / "fit.json", json.dumps(about, indent=1) + "\n")
+    write_text(home / "fit.json", json.dumps(about, indent=1) + "\n")
     if impute_as is not None:
         impute_row(folder, home, impute_as)
 
 
-def impute_row(folder: str, home: str, variant: str, trust: bool = False) -> None:
+def impute_row(folder: Path, home: Path, variant: str, trust: bool = False) -> None:
     """Impute all test scenarios of a dataset with the fitted imputer in `home`, and save its posteriors there.
 
     `trust` runs the commands of a description that the model alone brings (see `imputers.class_in`).
     """
-    model = Path(home) / "model"
+    model = home / "model"
     require_checksums(model)
     fitted = imputers.class_in(model, trust).load(model)
-    posteriors = impute_scenarios(fitted, variant, dataset_in(Path(folder)), progress=say_progress)
-    save_posteriors(posteriors, Path(home) / "posteriors.npz")
+    posteriors = impute_scenarios(fitted, variant, dataset_in(folder), progress=say_progress)
+    save_posteriors(posteriors, home / "posteriors.npz")
     if logs := getattr(fitted, "logs", []):
-        write_text(Path(home) / "impute.log", "\n".join(logs))
+        write_text(home / "impute.log", "\n".join(logs))
     seconds = list(posteriors.seconds.values())
     about = {"seconds_impute": sum(seconds) / len(seconds), "scenarios": len(seconds), "memory_mb": peak_memory_mb()}
-    write_text(Path(home) / "impute.json", json.dumps(about, indent=1) + "\n")
+    write_text(home / "impute.json", json.dumps(about, indent=1) + "\n")
 
 
-def choose_row_offsets(folder: str, home: str, imputer: str, policy: MaskPolicy, seed: int, threads: int) -> None:
+def choose_row_offsets(folder: Path, home: Path, imputer: str, policy: MaskPolicy, seed: int, threads: int) -> None:
     """Choose offsets of hard calls on validation.
 
     This takes a fit on the train samples that are not held out, with the parameters of the fit on all of train.
     """
-    params = json.loads((Path(home) / "fit.json").read_text())["params"]
-    dataset = dataset_in(Path(folder))
+    params = json.loads((home / "fit.json").read_text())["params"]
+    dataset = dataset_in(folder)
     fitted, _ = fit_on(dataset, dataset.fit_panel, imputer, params, policy, seed, threads)
     found = offsets_by_level(dataset, fitted, progress=say_progress)
-    write_text(Path(home) / "offsets.json", json.dumps(found, indent=1) + "\n")
+    write_text(home / "offsets.json", json.dumps(found, indent=1) + "\n")

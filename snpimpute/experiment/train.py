@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from snpimpute import imputers
 from snpimpute.base.alone import made_alone
 from snpimpute.base.digests import digest
-from snpimpute.base.processes import run_step
+from snpimpute.base.folders import Folder, Part, whole
+from snpimpute.base.steps import run_step
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
 from snpimpute.experiment.rows import Row, Tuned
 from snpimpute.experiment.settings import ExperimentSettings
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
 from snpimpute.tracking.curves import headline_key
 from snpimpute.tracking.runs import Training
+
+# What the steps make in the folder of a model, what tells that a step is done last.
+FITTED = ("model", "fit.json")
+IMPUTED = ("posteriors.npz", "impute.log", "impute.json")
 
 
 def model_folder(
@@ -57,8 +63,8 @@ def train(
     if not (home / "fit.json").exists():
         work.watch.stage(f"train {row.label} on {dataset.name}")
         arguments = {
-            "folder": str(folder),
-            "home": str(home),
+            "folder": whole(folder),
+            "home": Folder(home, (), (*FITTED, *IMPUTED), imputers.load(row.imputer).files_in(tuned.params_of(row))),
             "imputer": row.imputer,
             "policy": row.mask,
             "params": tuned.params_of(row),
@@ -68,7 +74,7 @@ def train(
             "threads": settings.n_threads(),
             "impute_as": row.variant if then_impute else None,
         }
-        run_step(fit_row, arguments, home / "log.txt", settings.n_threads(), work.watch)
+        _carry_out(fit_row, arguments, home, row, settings, work)
     return home
 
 
@@ -125,8 +131,9 @@ def evaluate(
     with made_alone(home, work.watch):
         if not (home / "impute.json").exists():
             work.watch.stage(f"evaluate {row.label} on {dataset_in(folder).name}")
-            arguments = {"folder": str(folder), "home": str(home), "variant": row.variant, "trust": trust}
-            run_step(impute_row, arguments, home / "log.txt", settings.n_threads(), work.watch)
+            own = Folder(home, (Part("model"),), IMPUTED)
+            arguments = {"folder": whole(folder), "home": own, "variant": row.variant, "trust": trust}
+            _carry_out(impute_row, arguments, home, row, settings, work)
     return kept
 
 
@@ -143,6 +150,21 @@ def choose_offsets(settings: ExperimentSettings, folder: Path, row: Row, home: P
         if not kept.exists():
             work.watch.stage(f"offsets {row.label} on {dataset_in(folder).name}")
             about = {"imputer": row.imputer, "policy": row.mask, "seed": settings.seed, "threads": settings.n_threads()}
-            arguments = {"folder": str(folder), "home": str(home), **about}
-            run_step(choose_row_offsets, arguments, home / "log.txt", settings.n_threads(), work.watch)
+            params = json.loads((home / "fit.json").read_text())["params"]
+            files = imputers.load(row.imputer).files_in(params)
+            own = Folder(home, (Part("fit.json"),), ("offsets.json",), files)
+            _carry_out(choose_row_offsets, {"folder": whole(folder), "home": own, **about}, home, row, settings, work)
     return kept
+
+
+def _carry_out(
+    step: Callable[..., None],
+    arguments: dict[str, Any],
+    home: Path,
+    row: Row,
+    settings: ExperimentSettings,
+    work: Workspace,
+) -> None:
+    """Carry out a step of a row in a process of its own, wherever the workspace's engine has it; StepFailed: it failed."""
+    able = imputers.needs_of(imputers.load(row.imputer))
+    run_step(step, arguments, home / "log.txt", settings.n_threads(), work.watch, work.engine, able)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from snpimpute.base.alone import made_alone
 from snpimpute.base.digests import digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.files import write_text
+from snpimpute.base.folders import whole
 from snpimpute.base.words import lasting, numbered
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
 from snpimpute.experiment.rows import Row, Tuned
@@ -69,11 +71,13 @@ def tune(settings: ExperimentSettings, folder: Path, row: Row, work: Workspace) 
                 return tuned
         work.watch.stage(f"tune {row.label} on {dataset.name}, % of its budget", budget.seconds)
         cls = imputers.load(row.imputer)
+        files = cls.files_in(row.params)
+        in_worker: Any = replace(whole(folder), files=files)  # a worker gets its path, or that of a copy
         found = tune_imputer(
             name,
             cls,
             row.params,
-            evaluate=functools.partial(_evaluate_trial, folder, row.imputer, row.mask, settings.seed, threads),
+            evaluate=functools.partial(_evaluate_trial, in_worker, row.imputer, row.mask, settings.seed, threads),
             settings=StudySettings(
                 n_trials=budget.trials,
                 seconds=budget.seconds,
@@ -85,13 +89,14 @@ def tune(settings: ExperimentSettings, folder: Path, row: Row, work: Workspace) 
             ),
             on_trial=functools.partial(_log_trial, work, dataset.name, name, row),
             on_progress=lambda percent, best: work.watch.progress(math.floor(percent), 100),
+            engine=work.engine,
         )
         if found.best is None:
             work.watch.warn(f"{row.label} on {dataset.name}: {NO_TRIAL}")
         tuned = _tuned_by_study(found, name)
-        whole = [trial.seconds for trial in found.trials if trial.state == "complete"]
-        if whole:
-            each = lasting(sum(whole) / len(whole))
+        complete = [trial.seconds for trial in found.trials if trial.state == "complete"]
+        if complete:
+            each = lasting(sum(complete) / len(complete))
             work.watch.note(
                 f"{row.label} on {dataset.name}: a whole trial took {each}, and the fit takes about as long"
             )

@@ -1,11 +1,13 @@
-"""Workspace of an experiment: folder of runs, MLflow store, and receiver of the progress."""
+"""Workspace of an experiment: folder of runs, MLflow store, receiver of the progress, and engine."""
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from snpimpute.base.processes import HERE, Engine
 from snpimpute.base.progress import Watch
 
 if TYPE_CHECKING:
@@ -15,17 +17,21 @@ if TYPE_CHECKING:
 
 @dataclass
 class Workspace:
-    """Folder, store and progress that every step of an experiment uses beside the settings.
+    """Folder, store, progress and engine that every step of an experiment uses beside the settings.
 
     Attributes:
         runs: folder for all results.
         watch: receives the progress.
         tracker: writer to the MLflow store; None if nothing is logged.
+        engine: where trials, fits and imputations are computed.
+        logging: held while a model is logged: MLflow does that for one at a time in a process.
     """
 
     runs: Path
     watch: Watch = field(default_factory=Watch)
     tracker: Tracker | None = None
+    engine: Engine = HERE
+    logging: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def studies(self) -> Path:

@@ -16,13 +16,15 @@ from snpimpute.base.alone import made_alone
 from snpimpute.base.digests import digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.files import remove, require_writable, save_array, write_text
-from snpimpute.base.processes import in_shares, say_progress
+from snpimpute.base.processes import HERE, Engine, say_progress
 from snpimpute.base.progress import Watch
 from snpimpute.base.sources import source_digest
+from snpimpute.base.steps import Pieces, in_shares
 from snpimpute.base.words import lasting, numbered
 from snpimpute.dataset.splits import split_samples
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.impute.panel import FitSettings, cut_windows, held_out, missing_shares, read_panel
+from snpimpute.impute.pieces import panel_parts
 from snpimpute.impute.steps import ARRAY, TYPED, VALIDATION_SHARE, hidden_calls, read_plan, training_mask
 from snpimpute.impute.windows import Window, owned_by
 from snpimpute.imputers.beagle import Beagle
@@ -90,7 +92,9 @@ class Choice:
         ]
 
 
-def choose(settings: FitSettings, runs: Path, watch: Watch | None = None) -> tuple[FitSettings, Choice]:
+def choose(
+    settings: FitSettings, runs: Path, watch: Watch | None = None, engine: Engine = HERE
+) -> tuple[FitSettings, Choice]:
     """Choose the imputer of a panel by a trial, and return the settings with its name; the same input gives the same choice.
 
     The imputers of TRIED learn from samples of the panel and impute others, at the same sites and with calls hidden as targets
@@ -101,6 +105,7 @@ def choose(settings: FitSettings, runs: Path, watch: Watch | None = None) -> tup
         settings: see FitSettings; its `imputer` is AUTO.
         runs: folder for all results.
         watch: receives the progress.
+        engine: where the imputers are tried.
 
     Raises:
         InputError: the panel or another file cannot be used, or a trial failed.
@@ -116,7 +121,7 @@ def choose(settings: FitSettings, runs: Path, watch: Watch | None = None) -> tup
     with made_alone(home, watch):
         if not kept.exists():
             panel, genetic_map = read_panel(each[0], home / "panel", watch)
-            choice = _tried(settings, home, panel, genetic_map, watch)
+            choice = _tried(settings, home, panel, genetic_map, watch, engine)
             write_text(kept, json.dumps(asdict(choice), indent=1) + "\n")
         found = json.loads(kept.read_text())
         choice = Choice(**{**found, "tried": tuple(Tried(**one) for one in found["tried"])})
@@ -138,7 +143,12 @@ def _leave_panel(spool: Path, fitted: Path, watch: Watch) -> None:
 
 
 def _tried(
-    settings: FitSettings, home: Path, panel: GenotypeMatrix, genetic_map: GeneticMap | None, watch: Watch
+    settings: FitSettings,
+    home: Path,
+    panel: GenotypeMatrix,
+    genetic_map: GeneticMap | None,
+    watch: Watch,
+    engine: Engine,
 ) -> Choice:
     """Try the imputers on a panel and return the choice."""
     own: dict[str, dict[str, Any]] = {name: {} for name in TRIED}
@@ -172,7 +182,14 @@ def _tried(
     write_text(home / "plan.json", json.dumps(plan) + "\n")
     watch.stage(f"try {' and '.join(TRIED)} on {len(judged)} samples and {stretch.stop - stretch.start} sites")
     numbers = list(range(len(TRIED)))
-    in_shares(try_imputers, home, numbers, lambda n: _trial_file(home, n).exists(), settings.threads, watch, most=1)
+    pieces = Pieces(
+        is_done=lambda n: _trial_file(home, n).exists(),
+        reads=lambda _: panel_parts([stretch], panel.n_samples),
+        makes=lambda n: [_trial_file(Path(), n).as_posix()],
+        most=1,
+        files=() if settings.genetic_map is None else (settings.genetic_map.absolute(),),
+    )
+    in_shares(try_imputers, home, numbers, pieces, settings.threads, watch, engine)
     tried = [Tried(**json.loads(_trial_file(home, number).read_text())) for number in numbers]
     if not all(np.isfinite(one.f1_macro) for one in tried):
         return Choice(TRIED[0], "as no call was hidden in the trial", params=own[TRIED[0]])
@@ -212,15 +229,15 @@ def _trial_file(home: Path, number: int) -> Path:
     return home / "tried" / f"{TRIED[number]}.json"
 
 
-def try_imputers(home: str, numbers: list[int]) -> None:
+def try_imputers(home: Path, numbers: list[int]) -> None:
     """Fit the imputers of TRIED with these numbers on some samples, impute others, and save what came of it."""
-    place, plan = Path(home), read_plan(home)
+    plan = read_plan(home)
     stretch = Window(*plan["windows"][0])
-    part = spooled(place / "panel").take_sites(stretch.sites)
+    part = spooled(home / "panel").take_sites(stretch.sites)
     panel = part.take_samples(np.array(plan["learned_from"]))
     truth = part.take_samples(np.array(plan["judged"]))
     hidden = np.broadcast_to(
-        hidden_calls(place, plan, plan["patterns"][0], panel, 0, truth.n_samples), truth.calls.shape
+        hidden_calls(home, plan, plan["patterns"][0], panel, 0, truth.n_samples), truth.calls.shape
     )
     target = truth.hide(hidden)
     for number in numbers:
@@ -232,7 +249,7 @@ def try_imputers(home: str, numbers: list[int]) -> None:
             whole = Window(stretch.contig, stretch.start + window.start, stretch.start + window.stop)
             began = _processor_seconds()
             imputer = cls(cls.parse_params(of_it["params"]), seed=plan["seed"])
-            imputer.fit(panel.take_sites(window.sites), None, training_mask(place, plan, whole))
+            imputer.fit(panel.take_sites(window.sites), None, training_mask(home, plan, whole))
             fitted = _processor_seconds()
             posterior = imputer.posterior(target.take_sites(window.sites))
             seconds += fitted - began, _processor_seconds() - fitted
@@ -242,7 +259,7 @@ def try_imputers(home: str, numbers: list[int]) -> None:
         right = float((called == truth.calls)[scored].mean()) if scored.any() else float("nan")
         f1 = f1_macro(truth.calls[scored], called[scored]) if scored.any() else float("nan")
         found = Tried(TRIED[number], right, float(f1), float(seconds[0]), float(seconds[1]))
-        write_text(_trial_file(place, number), json.dumps(asdict(found)) + "\n")
+        write_text(_trial_file(home, number), json.dumps(asdict(found)) + "\n")
         say_progress(1, 1)
 
 

@@ -20,18 +20,20 @@ from snpimpute.base.alone import made_alone
 from snpimpute.base.checksums import write_checksums
 from snpimpute.base.extras import require_package
 from snpimpute.base.files import require_writable, save_array, write_text
-from snpimpute.base.processes import in_shares
+from snpimpute.base.folders import Folder
+from snpimpute.base.processes import HERE, Engine
 from snpimpute.base.progress import Watch
 from snpimpute.base.provenance import git_revision, peak_memory_mb, versions
+from snpimpute.base.steps import in_shares
 from snpimpute.base.words import lasting, numbered
 from snpimpute.dataset.splits import unit_labels
 from snpimpute.genotypes.matrix import GenotypeMatrix, site_keys
+from snpimpute.impute import pieces
 from snpimpute.impute.matching import name_digests
 from snpimpute.impute.panel import FitSettings, cut_windows, held_out, missing_shares, read_panel
 from snpimpute.impute.steps import (
     ARRAY,
     TYPED,
-    WINDOWS_FITTED,
     fit_windows,
     measure_windows,
     measured_content,
@@ -71,6 +73,7 @@ def fit(
     runs: Path,
     open_tracker: Callable[[], Tracker] | None = None,
     watch: Watch | None = None,
+    engine: Engine = HERE,
 ) -> Fitted:
     """Fit an imputer to a panel, window by window, in parallel processes; a killed fit is resumed.
 
@@ -80,6 +83,7 @@ def fit(
         open_tracker: opens the tracking.Tracker that logs and registers the model, once the panel has been read and
             before anything is fitted: bad input leaves no store behind. None registers nothing.
         watch: receives the progress.
+        engine: where windows and trials are computed.
 
     Raises:
         InputError: the panel or another file cannot be used, a parameter is wrong, or a window's fit failed.
@@ -95,7 +99,7 @@ def fit(
     tracker_once = functools.cache(open_tracker or (lambda: None))
     with made_alone(home, watch):
         if not (home / "fit.json").exists():
-            _fit(settings, cls, home, watch, tracker_once)
+            _fit(settings, cls, home, watch, tracker_once, engine)
         model = WindowedModel(home / "model")
         measured = pd.read_csv(
             home / "measured.csv", keep_default_na=False, na_values={key: [""] for key in ("value", "low", "high")}
@@ -106,7 +110,12 @@ def fit(
 
 
 def _fit(
-    settings: FitSettings, cls: type[Imputer], home: Path, watch: Watch, open_tracker: Callable[[], object]
+    settings: FitSettings,
+    cls: type[Imputer],
+    home: Path,
+    watch: Watch,
+    open_tracker: Callable[[], object],
+    engine: Engine,
 ) -> None:
     started = time.monotonic()
     panel, genetic_map = read_panel(settings, home / "panel", watch)
@@ -129,18 +138,13 @@ def _fit(
     if settings.trials and cls.tunable():
         judged_in = _spread_windows(len(windows), TUNING_WINDOWS)
         watch.stage(f"tune {settings.imputer} in {numbered(len(judged_in), 'window')}, % of its budget")
-        plan["params"] = _tune(settings, cls, plan["params"], home, judged_in, watch)
+        cut = [windows[number] for number in judged_in]
+        folder = pieces.for_trials(home, cls, plan["params"], cut, panel.n_samples)
+        plan["params"] = _tune(settings, cls, plan["params"], folder, judged_in, watch, engine)
         write_text(home / "plan.json", json.dumps(plan) + "\n")
     watch.stage(f"measure {settings.imputer} in {len(pilots)} of {numbered(len(windows), 'window')}")
-    in_shares(
-        measure_windows,
-        home,
-        pilots,
-        lambda n: measured_file(home, n).exists(),
-        settings.threads,
-        watch,
-        most=WINDOWS_FITTED,
-    )
+    to_measure = pieces.to_measure(home, cls, plan["params"], windows, panel.n_samples)
+    in_shares(measure_windows, home, pilots, to_measure, settings.threads, watch, engine)
     found = [json.loads(measured_file(home, number).with_suffix(".json").read_text()) for number in pilots]
     if found:
         agreed = cls.agreed([cls.parse_params(one["params"]) for one in found])
@@ -148,16 +152,17 @@ def _fit(
     write_text(home / "plan.json", json.dumps(plan) + "\n")
     if found:
         each = float(np.mean([one["seconds_fit"] for one in found]))
-        in_all = each * -(-len(windows) // settings.threads)  # the windows of one process come one after another
+        in_all = each * -(
+            -len(windows) // engine.at_once(settings.threads)
+        )  # the windows of one process come one after another
         watch.note(
             f"a window that was measured took {lasting(each)} to fit: about {lasting(in_all)} for all {len(windows)}"
         )
 
     watch.stage(f"fit {settings.imputer} in {numbered(len(windows), 'window')}")
     everywhere = list(range(len(windows)))
-    in_shares(
-        fit_windows, home, everywhere, lambda n: _window_done(home, n), settings.threads, watch, most=WINDOWS_FITTED
-    )
+    to_fit = pieces.to_fit(home, cls, plan["params"], windows, panel.n_samples)
+    in_shares(fit_windows, home, everywhere, to_fit, settings.threads, watch, engine)
     frequency = np.concatenate([_alt_frequency(panel, at) for at in range(0, panel.n_sites, 1000)])
     about = {
         "name": settings.name,
@@ -216,16 +221,24 @@ def write_model(folder: Path, about: dict[str, Any], sites: pd.DataFrame, window
 
 
 def _tune(
-    settings: FitSettings, cls: type[Imputer], params: dict[str, Any], home: Path, numbers: list[int], watch: Watch
+    settings: FitSettings,
+    cls: type[Imputer],
+    params: dict[str, Any],
+    folder: Folder,
+    numbers: list[int],
+    watch: Watch,
+    engine: Engine,
 ) -> dict[str, Any]:
     """Return the parameters that a study finds in some windows; `params` stay as given, a killed study is resumed."""
+    home = folder.path
+    in_worker: Any = folder  # a worker gets its path, or that of a copy
     if (home / "study.toml").exists():
         return {**read_params(home / "study.toml"), **params}
     found = tune_imputer(
         "fit",
         cls,
         params,
-        evaluate=functools.partial(_evaluate_trial, home, numbers),
+        evaluate=functools.partial(_evaluate_trial, in_worker, numbers),
         settings=StudySettings(
             n_trials=settings.trials,
             seconds=settings.seconds,
@@ -236,6 +249,7 @@ def _tune(
             trials_per_process=TRIALS_PER_PROCESS,
         ),
         on_progress=lambda percent, best: watch.progress(math.floor(percent), 100),
+        engine=engine,
     )
     if found.best is None:
         watch.warn(NO_TRIAL)
@@ -259,10 +273,6 @@ def _spread_windows(n_windows: int, wanted: int) -> list[int]:
 
 def _alt_frequency(panel: GenotypeMatrix, at: int) -> np.ndarray:
     return panel.take_sites(slice(at, at + 1000)).alt_frequency()
-
-
-def _window_done(home: Path, number: int) -> bool:
-    return WindowedModel.place(home / "model", number).exists()
 
 
 # ---------------------------------------------------------------------- scores of the measured windows

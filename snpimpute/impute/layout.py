@@ -17,7 +17,7 @@ from snpimpute.impute.matching import SWAPPED
 from snpimpute.impute.phased import TARGET_FILE, phase_of_calls
 from snpimpute.impute.ploidy import NOT_TOLD, PLOIDY_FILE, fill_ploidy, ploidy_of_calls
 from snpimpute.impute.rows import Rows
-from snpimpute.impute.steps import VARYING_FILE
+from snpimpute.impute.steps import MODEL_LINK, VARYING_FILE
 from snpimpute.impute.windows import Window, WindowedModel
 from snpimpute.io.records import split
 from snpimpute.io.spool import empty_spool, filled_file
@@ -41,7 +41,7 @@ def lay_out_target(
             beside.mkdir()
             _write_calls(settings, check, rows, beside)
     plan = {
-        "model": None if model is None else str(model.folder.absolute()),
+        "has_model": model is not None,
         "trust": settings.trust,
         "imputer": settings.imputer,
         "params": dict(settings.params),
@@ -49,6 +49,9 @@ def lay_out_target(
         "phased": settings.phased,
         "windows": [[w.contig, w.start, w.stop] for w in windows],
     }
+    if model is not None:
+        (work / MODEL_LINK).unlink(missing_ok=True)
+        (work / MODEL_LINK).symlink_to(model.folder.absolute(), target_is_directory=True)
     write_text(work / "plan.json", json.dumps(plan) + "\n")
     there = set(check.contigs.values())
     return [number for number, window in enumerate(windows) if window.contig in there]

@@ -18,9 +18,10 @@ from snpimpute.base.alone import made_alone
 from snpimpute.base.digests import digest, file_digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.files import require_new, require_writable, write_text
-from snpimpute.base.processes import in_shares
+from snpimpute.base.processes import HERE, Engine
 from snpimpute.base.progress import Watch
 from snpimpute.base.sources import source_digest
+from snpimpute.base.steps import in_shares
 from snpimpute.base.words import numbered
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS
 from snpimpute.impute.check import check_target
@@ -28,9 +29,10 @@ from snpimpute.impute.findings import TargetCheck
 from snpimpute.impute.layout import lay_out_target
 from snpimpute.impute.matching import ALLELES, MULTIALLELIC, NOT_DIPLOID, OUTSIDE, SWAPPED, UNKNOWN, USABLE, PanelSites
 from snpimpute.impute.phased import join_windows
+from snpimpute.impute.pieces import to_impute
 from snpimpute.impute.ploidy import as_haploid, haploid_calls
 from snpimpute.impute.rows import Rows
-from snpimpute.impute.steps import WINDOWS_IMPUTED, impute_windows, imputed_file, load_window_posterior
+from snpimpute.impute.steps import impute_windows, imputed_file, load_window_posterior
 from snpimpute.impute.windows import Window, WindowedModel, cut_by_sites, weights_in
 from snpimpute.imputers.contract import LIKELIHOODS, PHASE
 from snpimpute.io.imputed import ImputedSites, ImputedWriter
@@ -135,13 +137,14 @@ class Outcome:
         return [*lines, f"written: {self.output or 'standard output'}"]
 
 
-def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None) -> Outcome:
+def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None, engine: Engine = HERE) -> Outcome:
     """Impute a file; a killed run is resumed at the window where it stopped.
 
     Args:
         settings: see ImputeSettings.
         runs: folder for the posteriors of windows until the output is complete.
         watch: receives the progress and the check's warnings.
+        engine: where windows are imputed.
 
     Raises:
         InputError: the target cannot be imputed with the model (gives the reason), the output cannot be written, or the
@@ -183,15 +186,9 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
             )
 
         watch.stage(f"impute {settings.target.name} in {numbered(len(numbers), 'window')}")
-        in_shares(
-            impute_windows,
-            work,
-            numbers,
-            lambda n: imputed_file(work, n).exists(),
-            settings.threads,
-            watch,
-            most=WINDOWS_IMPUTED,
-        )
+        cls = imputers.load(settings.imputer) if model is None else model.imputer_class
+        pieces = to_impute(work, cls, windows, rows.varying, len(check.samples), settings.phased)
+        in_shares(impute_windows, work, numbers, pieces, settings.threads, watch, engine)
         watch.stage("write")
         phase = None
         if settings.phased:

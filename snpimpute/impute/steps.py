@@ -32,6 +32,7 @@ from snpimpute.metrics.sums import N_SUMS, genotype_shares, site_sums
 WINDOWS_FITTED = 4
 WINDOWS_IMPUTED = 40
 TYPED, ARRAY = "typed", "array-90"  # patterns in which calls of the held-out samples are hidden
+MODEL_LINK = "model"  # in the folder of an imputation: link to the model's folder
 VARYING_FILE = "varying.npy"  # beside a target's spool: the sites of it that the windows have
 _PROBABILITY_ONE = np.iinfo(np.uint16).max  # the number that stands for probability 1 in a saved posterior
 VALIDATION_SHARE = 0.2  # share of the samples that are not held out, for the epochs and the calibration of networks
@@ -63,10 +64,10 @@ def load_window_posterior(file: Path) -> np.ndarray:
     return np.load(file, allow_pickle=False) * np.float32(1 / _PROBABILITY_ONE)
 
 
-def measure_windows(home: str, numbers: list[int]) -> None:
+def measure_windows(home: Path, numbers: list[int]) -> None:
     """Fit windows on the samples that are not held out, impute the held-out ones, and save sums of scores."""
-    place, plan = Path(home), read_plan(home)
-    panel = spooled(place / "panel")
+    plan = read_plan(home)
+    panel = spooled(home / "panel")
     held = np.isin(np.arange(panel.n_samples), plan["held_out"])
     windows = [Window(*window) for window in plan["windows"]]
     cls = imputers.load(plan["imputer"])
@@ -74,10 +75,10 @@ def measure_windows(home: str, numbers: list[int]) -> None:
         part = panel.take_sites(windows[number].sites)
         imputer = cls(cls.parse_params(plan["params"]), seed=plan["seed"])
         rest, target = part.take_samples(~held), part.take_samples(held)
-        mask = training_mask(place, plan, windows[number])
+        mask = training_mask(home, plan, windows[number])
         began = time.monotonic()
         if cls.learns_in_epochs:
-            learned_from, validation = _split_validation(place, plan, rest, number)
+            learned_from, validation = _split_validation(home, plan, rest, number)
             imputer.fit(learned_from, validation, mask)
         else:
             imputer.fit(rest, None, mask)
@@ -86,14 +87,14 @@ def measure_windows(home: str, numbers: list[int]) -> None:
         sums: dict[str, Any] = {}
         seconds = []
         for name in plan["patterns"]:
-            lacking, truth = _measured_calls(place, plan, name, rest, number, target)
+            lacking, truth = _measured_calls(home, plan, name, rest, number, target)
             started = time.monotonic()
             posterior = imputer.posterior(target.hide(lacking))
             seconds.append(time.monotonic() - started)
             sums[name] = _sums_by_subset(truth, posterior, maf, genotype_shares(target.calls))
         found = imputer.refit_params().model_dump(mode="json")
         about = {"params": found, "seconds": float(np.mean(seconds)), "seconds_fit": seconds_fit}
-        file = measured_file(place, number)
+        file = measured_file(home, number)
         write_text(file.with_suffix(".json"), json.dumps(about) + "\n")
         with written_beside(file) as beside, beside.open("wb") as handle:
             np.savez_compressed(handle, **sums)
@@ -121,7 +122,7 @@ def measured_content(home: Path, numbers: list[int]) -> dict[str, str]:
     """
     if not numbers:
         return {}
-    plan, panel = read_plan(str(home)), spooled(home / "panel")
+    plan, panel = read_plan(home), spooled(home / "panel")
     held = np.isin(np.arange(panel.n_samples), plan["held_out"])
     sites: list[Any] = []
     hidden = hashlib.sha256()
@@ -164,7 +165,7 @@ def score_in_windows(home: Path, numbers: list[int], params: dict[str, Any], rep
         report: receives the scores of each epoch in the first of these windows; a study can end a poor trial by it. Once it
             is late, the window at hand is the last one.
     """
-    plan = read_plan(str(home))
+    plan = read_plan(home)
     panel = spooled(home / "panel")
     held = np.isin(np.arange(panel.n_samples), plan["held_out"])
     cls = imputers.load(plan["imputer"])
@@ -193,23 +194,23 @@ def _split_validation(
     return rest.take_samples(~judged), Validation(matrix, hidden)
 
 
-def fit_windows(home: str, numbers: list[int]) -> None:
+def fit_windows(home: Path, numbers: list[int]) -> None:
     """Fit the imputer of each window on all samples and save it."""
-    place, plan = Path(home), read_plan(home)
-    panel = spooled(place / "panel")
+    plan = read_plan(home)
+    panel = spooled(home / "panel")
     cls = imputers.load(plan["imputer"])
     for number in numbers:
         window = Window(*plan["windows"][number])
         imputer = cls(cls.parse_params(plan["params"]), seed=plan["seed"])
-        imputer.fit(panel.take_sites(window.sites), None, training_mask(place, plan, window))
-        with written_beside(WindowedModel.place(place / "model", number)) as beside:
+        imputer.fit(panel.take_sites(window.sites), None, training_mask(home, plan, window))
+        with written_beside(WindowedModel.place(home / "model", number)) as beside:
             imputer.save(beside)
         say_progress(1, 1)
 
 
-def read_plan(home: str) -> dict[str, Any]:
+def read_plan(home: Path) -> dict[str, Any]:
     """Return what the processes are to do, as `fit`, `choose` and `impute` leave it in their folders."""
-    return json.loads((Path(home) / "plan.json").read_text())
+    return json.loads((home / "plan.json").read_text())
 
 
 def training_mask(home: Path, plan: dict[str, Any], window: Window) -> TrainingMask:
@@ -254,16 +255,16 @@ def _sums_by_subset(truth: np.ndarray, posterior: np.ndarray, maf: np.ndarray, s
     return out
 
 
-def impute_windows(home: str, numbers: list[int]) -> None:
+def impute_windows(home: Path, numbers: list[int]) -> None:
     """Impute a target in windows, by a model or by an imputer that needs no panel, and save the posteriors."""
-    place, plan = Path(home), read_plan(home)
-    target = spooled(place / "target")
-    varying = np.load(place / "target" / VARYING_FILE, allow_pickle=False)
+    plan = read_plan(home)
+    target = spooled(home / "target")
+    varying = np.load(home / "target" / VARYING_FILE, allow_pickle=False)
     windows = [Window(*window) for window in plan["windows"]]
-    model = None if plan["model"] is None else WindowedModel(Path(plan["model"]), trust=plan["trust"])
+    model = WindowedModel(home / MODEL_LINK, trust=plan["trust"]) if plan["has_model"] else None
     for number in numbers:
         rows = varying[windows[number].sites]
-        part = replace(target.take_sites(rows), likelihoods=likelihoods_at(place / "target", rows, target.n_samples))
+        part = replace(target.take_sites(rows), likelihoods=likelihoods_at(home / "target", rows, target.n_samples))
         if model is not None:
             posterior = window_posterior(model, number, part)
         else:
@@ -273,8 +274,8 @@ def impute_windows(home: str, numbers: list[int]) -> None:
         if plan["phased"]:
             assert model is not None
             calls = np.where(part.calls == MISSING, posterior.argmax(axis=2), part.calls).astype(np.int8)
-            save_window_phase(phase_file(place, number), model.imputer(number).haplotypes(part, calls))
-        save_window_posterior(imputed_file(place, number), posterior)
+            save_window_phase(phase_file(home, number), model.imputer(number).haplotypes(part, calls))
+        save_window_posterior(imputed_file(home, number), posterior)
         say_progress(1, 1)
         gc.collect()  # frees Keras networks, which are reference cycles; freeze spares later collections the rest
         gc.freeze()

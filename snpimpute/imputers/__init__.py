@@ -14,7 +14,7 @@ import importlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -91,6 +91,16 @@ def _class_of(module: ModuleType, where: str) -> type[Imputer]:
                 )
             return value
     raise InputError(f"{where} defines no imputer: write a subclass of snpimpute.imputers.contract.Imputer there")
+
+
+def require_programs(name: str) -> None:
+    """Raise InputError that names what the imputer of that name needs and this machine lacks."""
+    load(name).require_programs()
+
+
+def needs_of(cls: type[Imputer]) -> Callable[[], None] | None:
+    """Return `require_programs` for an imputer, to be called on any machine; None if it is not found by its name."""
+    return functools.partial(require_programs, cls.name) if cls.name in names() else None
 
 
 def class_in(folder: Path, trust: bool = False) -> type[Imputer]:

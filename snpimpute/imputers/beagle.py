@@ -21,6 +21,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from snpimpute.base.alone import work_folder
 from snpimpute.base.errors import InputError
 from snpimpute.base.files import save_array
+from snpimpute.base.folders import copy_of
 from snpimpute.base.processes import end_group, start_program
 from snpimpute.base.programs import beagle_jar, java
 from snpimpute.dataset.training_masks import TrainingMask
@@ -408,7 +409,7 @@ def _map_text(path: Path | None, scale: float, sites: pd.DataFrame) -> str | Non
         genetic_map = GeneticMap.read(path)
         genetic_map.require_contigs(sites["contig"])
         if scale == 1:
-            return path.read_text()
+            return copy_of(path).read_text()
         rows = genetic_map.rows()
     return "".join(f"{contig}\t.\t{cm * scale:.9g}\t{pos}\n" for contig, pos, cm in rows)
 

@@ -172,6 +172,11 @@ class Imputer(ABC):
         return []
 
     @classmethod
+    def files_in(cls, params: Mapping[str, Any]) -> tuple[Path, ...]:
+        """Return the files that a table of parameters names, as a genetic map."""
+        return tuple(value for value in cls.parse_params(params).model_dump().values() if isinstance(value, Path))
+
+    @classmethod
     def agreed(cls, found: Sequence[Any]) -> Any:
         """Return Params for all windows of a panel, from those that the fits of some windows found (at least one).
 

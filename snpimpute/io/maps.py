@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from snpimpute.base.errors import InputError
+from snpimpute.base.folders import copy_of
 from snpimpute.io.builds import plain_contig
 from snpimpute.io.filters import shortened
 
@@ -39,7 +40,7 @@ class GeneticMap:
                 cM that fall, a contig whose cM are all the same: what Beagle refuses too.
         """
         try:
-            lines = path.read_text().splitlines()
+            lines = copy_of(path).read_text().splitlines()
         except OSError as error:
             raise InputError(
                 f"cannot read the genetic map {path}: {error.strerror}; give a PLINK map file with cM"

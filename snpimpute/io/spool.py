@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from snpimpute.base.files import written_beside
+from snpimpute.base.folders import Part
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.io.filters import SiteFilter
 from snpimpute.io.matrix import CALLS_FILE, HAPLOTYPES_FILE, RECORDS_FILE, read_genotypes
@@ -100,6 +102,23 @@ def spooled(folder: Path) -> GenotypeMatrix:
     if (folder / HAPLOTYPES_FILE).exists():
         haplotypes = np.memmap(folder / HAPLOTYPES_FILE, dtype=np.int8, mode="r", shape=(*shape, 2)).swapaxes(0, 1)
     return GenotypeMatrix(calls.T, samples, sites, haplotypes)
+
+
+def parts_of(name: str, n_samples: int, stretches: Iterable[tuple[int, int]]) -> list[Part]:
+    """Return the parts of a spool that hold some of its sites, with its tables, which are whole.
+
+    Args:
+        name: the spool's folder, within the folder whose parts they are.
+        n_samples: its number of samples.
+        stretches: numbers of the first site, and of the first after the last, of each stretch.
+    """
+    parts = [Part(f"{name}/{table}") for table in (SAMPLES_FILE, SITES_FILE)]
+    for start, stop in stretches:
+        parts += [
+            Part(f"{name}/{file}", start * n_samples * size, stop * n_samples * size)
+            for file, size in ((CALLS_FILE, 1), (HAPLOTYPES_FILE, 2))
+        ]
+    return parts
 
 
 def _write_tables(folder: Path, samples: pd.DataFrame, sites: pd.DataFrame) -> None:

@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from snpimpute.base.processes import HERE, Engine
+from snpimpute.imputers import needs_of
 from snpimpute.imputers.contract import Imputer, Trial
 from snpimpute.tuning.study import Evaluate, StudyResult, StudySettings, TrialRecord, run_study
 
@@ -20,6 +22,7 @@ def tune_imputer(
     settings: StudySettings,
     on_trial: Callable[[TrialRecord], None] | None = None,
     on_progress: Callable[[float, float], None] | None = None,
+    engine: Engine = HERE,
 ) -> StudyResult:
     """Run the study of an imputer's parameters, or resume it.
 
@@ -30,7 +33,7 @@ def tune_imputer(
         name: name of the study in its storage.
         cls: class of the imputer.
         fixed: parameters that keep the given value in every trial.
-        evaluate, settings, on_trial, on_progress: see `run_study`.
+        evaluate, settings, on_trial, on_progress, engine: see `run_study`.
     """
     defaults = cls.parse_params(fixed).model_dump(mode="json")
     published = {key: value for key, value in defaults.items() if key not in fixed}
@@ -43,6 +46,8 @@ def tune_imputer(
         settings=settings,
         on_trial=on_trial,
         on_progress=on_progress,
+        engine=engine,
+        able=needs_of(cls),
     )
 
 

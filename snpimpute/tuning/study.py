@@ -6,12 +6,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Literal
 
 from snpimpute.base.digests import digest
 from snpimpute.base.errors import WorkEnds
-from snpimpute.base.processes import Worker, end_workers
+from snpimpute.base.processes import HERE, Able, Engine, end_workers
 from snpimpute.tuning.report import TrialReport
 from snpimpute.tuning.storage import held_alone, open_storage, storage_error
 
@@ -129,6 +130,8 @@ def run_study(
     starts: Sequence[dict[str, Any]] = (),
     on_trial: Callable[[TrialRecord], None] | None = None,
     on_progress: Callable[[float, float], None] | None = None,
+    engine: Engine = HERE,
+    able: Able | None = None,
 ) -> StudyResult:
     """Run a study, or resume it, until its trials or its time are used up.
 
@@ -156,6 +159,7 @@ def run_study(
         on_trial: called once with every trial that ends, and at the start with those that ended before.
         on_progress: called at the start, after each trial, and as the time goes by, with the percentage of trials or time
             that is used up (of that which is nearer to its end) and the best score so far (NaN if there is none).
+        engine, able: where trials are evaluated, and what they need there; see base.processes.Engine.
 
     Raises:
         InputError: the storage cannot be used, or another process runs the study; or three trials in a row failed, the
@@ -169,16 +173,17 @@ def run_study(
     with held_alone(settings.storage, name):
         study = _open_study(name, settings)
         try:
-            return _StudyStart(study, suggest, first, starts, evaluate, settings, on_trial, on_progress).result()
+            start = partial(_TrialWorker, engine, able, evaluate, settings.threads)
+            return _StudyStart(study, suggest, first, starts, start, settings, on_trial, on_progress).result()
         except optuna.exceptions.StorageInternalError as error:
             raise storage_error(settings.storage, error.__cause__ or error) from None
 
 
-class _TrialWorker(Worker):
+class _TrialWorker:
     """Worker process and the trial that it evaluates."""
 
-    def __init__(self, evaluate: Evaluate, threads: int) -> None:
-        super().__init__("trial", threads)
+    def __init__(self, engine: Engine, able: Able | None, evaluate: Evaluate, threads: int) -> None:
+        self.carrier = engine.worker("trial", threads, able=able)
         self.evaluate = evaluate
         self.trial: optuna.Trial | None = None
         self.number = -1
@@ -196,7 +201,7 @@ class _TrialWorker(Worker):
         self.pruned = False
         self.spared = math.inf if self.is_first else math.ceil(LEAST_SHARE * params.get("epochs", 0))
         self.since = time.monotonic()
-        self.call(self.evaluate, params, TrialReport(seconds_left))
+        self.carrier.call(self.evaluate, params, TrialReport(seconds_left))
 
 
 class _StudyStart:
@@ -208,7 +213,7 @@ class _StudyStart:
         suggest: Callable[[Trial], dict[str, Any]],
         first: dict[str, Any],
         starts: Sequence[dict[str, Any]],
-        evaluate: Evaluate,
+        start_worker: Callable[[], _TrialWorker],
         settings: StudySettings,
         on_trial: Callable[[TrialRecord], None] | None,
         on_progress: Callable[[float, float], None] | None,
@@ -217,7 +222,7 @@ class _StudyStart:
         self.suggest = suggest
         self.first = first
         self.starts = starts
-        self.evaluate = evaluate
+        self.start_worker = start_worker
         self.settings = settings
         self.on_trial = on_trial
         self.on_progress = on_progress
@@ -242,7 +247,7 @@ class _StudyStart:
                 if time.monotonic() - self.kept > KEEP_SECONDS_EVERY:
                     self._record_seconds()
         finally:
-            end_workers(self.workers)
+            _end(self.workers)
         self._record_seconds()
         trials = [self.records[number] for number in sorted(self.records)]
         best = max((t for t in trials if t.score is not None), key=lambda t: (t.score, -t.number), default=None)
@@ -273,7 +278,7 @@ class _StudyStart:
         while len(self._busy()) < self.settings.workers and self._more_wanted():
             idle = next((w for w in self.workers if w.trial is None), None)
             if idle is None:
-                idle = _TrialWorker(self.evaluate, self.settings.threads)
+                idle = self.start_worker()
                 self.workers.append(idle)
             trial = self._next_trial()
             params = self.suggest(trial)
@@ -310,13 +315,15 @@ class _StudyStart:
 
     def _handle_worker_messages(self) -> None:
         """Handle the messages that workers sent: reported scores, results, errors, deaths."""
-        busy = {worker.pipe: worker for worker in self._busy()}
+        busy = {worker.carrier.pipe: worker for worker in self._busy()}
         for pipe in wait(list(busy), TICK):
             worker = busy[pipe]  # type: ignore[index]
             try:
-                kind, *content = worker.receive()
+                kind, *content = worker.carrier.receive()
             except (EOFError, OSError):
-                self._finish(worker, "failed", reason=worker.last_words())
+                self._finish(worker, "failed", reason=worker.carrier.last_words())
+                continue
+            if kind == "progress":
                 continue
             if kind == "report":
                 self._handle_report(worker, *content)
@@ -336,7 +343,7 @@ class _StudyStart:
         assert trial is not None
         trial.report(score, step)
         worker.pruned = step + 1 >= worker.spared and trial.should_prune()
-        worker.send(not worker.pruned)
+        worker.carrier.send(not worker.pruned)
 
     def _stop_late_trials(self) -> None:
         """Stop running trials when the time is used up; as long as no trial is complete, wait a while for one of them."""
@@ -346,7 +353,7 @@ class _StudyStart:
         overtime = max(LEAST_OVERTIME, (self.settings.seconds or 0.0) / 2)
         if not self._any_complete() and -self._seconds_left() < overtime:
             late.remove(min(late, key=lambda worker: (not worker.is_first, worker.number)))
-        end_workers(late)
+        _end(late)
         for worker in late:
             self._finish(worker, "stopped", reason=TIME_BUDGET)
 
@@ -384,8 +391,8 @@ class _StudyStart:
         self._record_seconds()
         worker.trial = None
         worker.n_trials += 1
-        if worker.process.poll() is not None or worker.n_trials >= self.settings.trials_per_process:
-            end_workers([worker])
+        if worker.carrier.is_dead() or worker.n_trials >= self.settings.trials_per_process:
+            _end([worker])
             self.workers.remove(worker)
         self._add_record(record_of(frozen))
         self._report_progress()
@@ -428,6 +435,10 @@ class _StudyStart:
     def _record_seconds(self) -> None:
         self.kept = time.monotonic()
         self.study.set_user_attr("seconds", round(self.spent_before + self.kept - self.started, 3))
+
+
+def _end(workers: Sequence[_TrialWorker]) -> None:
+    end_workers([worker.carrier for worker in workers])
 
 
 def record_of(trial: optuna.trial.FrozenTrial) -> TrialRecord:

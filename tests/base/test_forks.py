@@ -105,7 +105,7 @@ def test_their_time_counts_among_that_of_children() -> None:
     code = """
 import resource, time
 from pathlib import Path
-from snpimpute.base.processes import run_step
+from snpimpute.base.steps import run_step
 from snpimpute.base.progress import Watch
 from tests.base.test_forks import be_busy
 run_step(be_busy, {"seconds": 1.0}, Path("/dev/null"), 1, Watch())

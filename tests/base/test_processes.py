@@ -12,9 +12,10 @@ import psutil
 import pytest
 
 from snpimpute.base.errors import InputError, WorkEnds
-from snpimpute.base.processes import StepFailed, Worker, end_workers, run_step
+from snpimpute.base.processes import Worker, end_workers
 from snpimpute.base.programs import run_program
 from snpimpute.base.progress import Watch
+from snpimpute.base.steps import StepFailed, run_step
 
 ROOT = Path(__file__).parents[2]
 PARENT = """

@@ -47,7 +47,7 @@ def impute(path: Path, folder: Path) -> None:
     from snpimpute.impute import run
 
     def here(function: Callable[..., None], home: Path, numbers: list[int], *_: object, **__: object) -> None:
-        function(str(home), list(numbers))
+        function(home, list(numbers))
 
     settings = run.ImputeSettings(path, folder / "out.vcf", imputer="random_draw", force=True)
     with mock.patch.object(run, "in_shares", here):

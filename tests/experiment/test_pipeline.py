@@ -18,8 +18,8 @@ import pytest
 
 from snpimpute import imputers
 from snpimpute.base.errors import InputError
-from snpimpute.base.processes import StepFailed, run_step
 from snpimpute.base.progress import Watch
+from snpimpute.base.steps import StepFailed, run_step
 from snpimpute.dataset.prepare import build_dataset
 from snpimpute.dataset.prepared import dataset_in, load_dataset
 from snpimpute.dataset.settings import DataSettings, ScenarioSettings

@@ -150,6 +150,7 @@ def runs(prefect, tmp_path_factory, with_store) -> dict[str, tuple[str, Path]]:
         "imputers": '["mode", "softmax_regression"]',
         "trials": 1,
         "budget": "1m",
+        "cluster": "local:1",
     }
     return {
         "good": (prefect.start("experiment/local", runs=good, **smoke), good),
@@ -184,7 +185,7 @@ def test_a_deployed_experiment_shows_its_steps_and_what_came_of_it(prefect, runs
     )
     log = prefect.log(run)
     assert f"folder: {folder}/datasets/calves-" in log
-    assert "mask='random'" in log
+    assert "mask='random'" in log and "1 worker of local:1" in log
 
 
 def test_a_row_that_fails_is_told_and_the_others_are_reported(prefect, runs):
@@ -232,7 +233,9 @@ def test_a_failed_flow_leaves_no_traceback_in_the_workers_log():
 
 def test_cancelling_ends_what_the_flow_has_started(prefect, tmp_path):
     config = tmp_path / "endless.toml"
-    config.write_text(f'threads = 1\nimputers = ["beagle"]{LITTLE}[variants.beagle.default]\nparams = {{ iterations = 1000000 }}')
+    config.write_text(
+        f'threads = 1\nimputers = ["beagle"]{LITTLE}[variants.beagle.default]\nparams = {{ iterations = 1000000 }}'
+    )
     run = prefect.start("train/local", config=config, runs=tmp_path)
     children = wait_for(lambda: computing(prefect.worker))
     assert any(child.name() == "fit_row" or "snpimpute fit_row" in command_line(child) for child in children)

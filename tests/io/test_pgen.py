@@ -299,7 +299,7 @@ def test_every_verb_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """As a panel, target, truth, typed sites and source of a dataset; written as .pgen again with the .psam kept."""
 
     def here(function: Callable[..., None], home: Path, numbers: list[int], *_: object, **__: object) -> None:
-        function(str(home), list(numbers))
+        function(home, list(numbers))
 
     monkeypatch.setattr("snpimpute.impute.fit.in_shares", here)
     monkeypatch.setattr("snpimpute.impute.run.in_shares", here)

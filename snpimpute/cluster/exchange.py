@@ -1,0 +1,201 @@
+"""Exchange of contents between this machine and workers: a folder or an object store, in which a content is named by its digest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from snpimpute.base.digests import file_digest
+from snpimpute.base.errors import InputError, WorkEnds
+from snpimpute.base.extras import require_package
+from snpimpute.base.files import no_room
+
+CACHE_BYTES = 10_000_000_000  # that a worker keeps; beyond it what was not used for longest goes
+
+
+@dataclass(frozen=True)
+class Content:
+    """Content that lies in an exchange.
+
+    Attributes:
+        key: where it lies in the exchange.
+        digest: its SHA-256.
+        size: its length in bytes.
+    """
+
+    key: str
+    digest: str
+    size: int
+
+
+class Exchange:
+    """Folder, or object store as `s3://bucket/prefix`, that this machine and the workers reach.
+
+    Args:
+        place: path or URL; of anything that fsspec knows.
+    """
+
+    def __init__(self, place: str) -> None:
+        require_package("fsspec", "a cluster")
+        import fsspec
+
+        self.place = place
+        try:
+            # listings that are kept would hide what others write
+            self._system, self._root = fsspec.core.url_to_fs(place, use_listings_cache=False)
+        except (ImportError, ValueError) as error:
+            raise InputError(f"the exchange {place} cannot be used: {error}") from None
+        self._is_local = "file" in self._system.protocol
+
+    def put(self, path: Path, start: int = 0, stop: int | None = None, under: str = "") -> Content:
+        """Put a file, or the bytes of it from `start` to `stop`, unless they are there.
+
+        Args:
+            path: the file.
+            start, stop: the bytes; None = to the end.
+            under: name of the folder in the exchange.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        part = None
+        if start or stop is not None:
+            with path.open("rb") as file:
+                file.seek(start)
+                part = file.read() if stop is None else file.read(stop - start)
+        found = file_digest(path) if part is None else hashlib.sha256(part).hexdigest()
+        content = Content(f"{under}/{found}", found, path.stat().st_size if part is None else len(part))
+        with self._told("write"):
+            if not self._system.exists(self._at(content.key)):
+                self._write(content.key, path if part is None else part)
+        return content
+
+    def get(self, content: Content, to: Path) -> None:
+        """Copy a content to a path, at which it is complete or absent.
+
+        Raises:
+            InputError: it cannot be read, or is not what its digest says.
+        """
+        beside = to.with_name(f"{to.name}.{uuid.uuid4().hex}.part")
+        try:
+            with self._told("read"):
+                self._system.get_file(self._at(content.key), str(beside))
+            if file_digest(beside) != content.digest:
+                raise InputError(f"{self._at(content.key)} is not as it was put there: remove it, and run it again")
+            beside.replace(to)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def remove(self, under: str) -> None:
+        """Remove a folder of the exchange with all that is in it, if it can be."""
+        with suppress(Exception):
+            self._system.rm(self._at(under), recursive=True)
+        if self._is_local:
+            with suppress(OSError):  # others exchange contents there too
+                Path(self._root).rmdir()
+
+    def _write(self, key: str, content: Path | bytes) -> None:
+        at = self._at(key)
+        beside = f"{at}.{uuid.uuid4().hex}.part" if self._is_local else at  # an object appears when it is complete
+        if self._is_local:
+            Path(at).parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, bytes):
+            self._system.pipe_file(beside, content)
+        else:
+            self._system.put_file(str(content), beside)
+        if self._is_local:
+            Path(beside).replace(at)
+
+    def _at(self, key: str) -> str:
+        return f"{self._root.rstrip('/')}/{key}"
+
+    @contextmanager
+    def _told(self, doing: str) -> Iterator[None]:
+        """Turn what the store raises into one line."""
+        try:
+            yield
+        except InputError:
+            raise
+        except FileNotFoundError:
+            reached = "no such folder" if self._is_local else "no such object or bucket"
+            raise InputError(
+                f"cannot {doing} the exchange {self.place}: {reached} as seen from here; name a folder or a store that all "
+                "workers reach (--exchange)"
+            ) from None
+        except Exception as error:
+            if why := no_room(error):
+                raise WorkEnds(f"cannot {doing} the exchange {self.place}: {why}") from None
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise InputError(f"cannot {doing} the exchange {self.place}: {lines[-1]}") from None
+
+
+class Cache:
+    """Contents that a worker has fetched, in a folder of its own.
+
+    Args:
+        folder: the folder.
+        most: bytes to keep.
+    """
+
+    def __init__(self, folder: Path, most: int = CACHE_BYTES) -> None:
+        self._folder = folder
+        self._most = most
+
+    def file(self, content: Content, exchange: Exchange) -> Path:
+        """Return the file with a content, fetched and checked unless it is there; InputError: see Exchange.get."""
+        path = self._folder / content.digest
+        if not path.exists():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            exchange.get(content, path)
+            path.chmod(0o444)
+            self._make_room()
+        os.utime(path)
+        return path
+
+    def _make_room(self) -> None:
+        entries: list[tuple[float, int, Path]] = []
+        for path in self._folder.iterdir():
+            with suppress(OSError):  # another thread has removed it
+                about = path.stat()
+                entries.append((about.st_mtime, about.st_size, path))
+        kept = sum(size for _, size, _ in entries)
+        for _, size, path in sorted(entries)[:-1]:
+            if kept <= self._most:
+                return
+            path.unlink(missing_ok=True)
+            kept -= size
+
+
+def put_copy(source: Path, to: Path, start: int, total: int) -> None:
+    """Make a file that has another one's content from byte `start`, and is `total` bytes long; what is around it are holes.
+
+    A file that is there already, of the same length, gets the content in addition.
+    """
+    to.parent.mkdir(parents=True, exist_ok=True)
+    if start == 0 and total == source.stat().st_size and not to.exists():
+        _link_or_copy(source, to)
+        return
+    with to.open("r+b" if to.exists() else "wb") as file, source.open("rb") as content:
+        file.truncate(total)
+        file.seek(start)
+        shutil.copyfileobj(content, file, 1 << 20)
+
+
+def _link_or_copy(source: Path, to: Path) -> None:
+    try:
+        os.link(source, to)
+    except OSError:
+        shutil.copyfile(source, to)
+
+
+def files_below(path: Path) -> list[tuple[str, Path]]:
+    """Return the files of a folder, by their names within it; of a file itself the name is empty."""
+    if path.is_file():
+        return [("", path)]
+    return sorted((each.relative_to(path).as_posix(), each) for each in path.rglob("*") if each.is_file())

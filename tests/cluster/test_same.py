@@ -1,0 +1,225 @@
+"""The same input gives the same bytes on any engine: panels, targets, studies and experiments; and with files in an object store."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from snpimpute.base.checksums import TABLE
+from snpimpute.base.errors import InputError
+from snpimpute.base.processes import HERE, Engine
+from snpimpute.cluster.connect import opened
+from snpimpute.experiment import pipeline
+from snpimpute.experiment.score import read_scores
+from snpimpute.experiment.settings import ExperimentSettings, changed
+from snpimpute.impute.choice import AUTO, TRIED, choose
+from snpimpute.impute.fit import fit
+from snpimpute.impute.panel import FitSettings
+from snpimpute.impute.run import ImputeSettings, impute_file
+from snpimpute.imputers.testing import small_panel
+from snpimpute.io.filters import SiteFilter, apply_filter
+from snpimpute.io.write_vcf import write_vcf
+from tests.cli.test_app import said
+from tests.cluster.workers import ROOT, Told, scheduler, worker
+
+N_SITES = 90
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A panel, a target with every third of its sites, and a genetic map."""
+    folder = tmp_path_factory.mktemp("files")
+    kept, _ = apply_filter(small_panel(70, n_sites=140, missing=0.0), SiteFilter())
+    kept = kept.take_sites(slice(0, N_SITES))
+    write_vcf(folder / "panel.vcf.gz", kept.take_samples(slice(0, 60)))
+    write_vcf(folder / "target.vcf.gz", kept.take_samples(slice(60, 70)).take_sites(np.arange(0, N_SITES, 3)))
+    lines = [f"{s.contig} . {i * 0.05:.3f} {s.pos}" for i, s in enumerate(kept.sites.itertuples())]
+    (folder / "genetic.map").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    with opened("local:3", None, tmp_path_factory.mktemp("three"), Told()) as engine:
+        yield engine
+
+
+def made_by(engine: Engine, files: Path, home: Path, settings: FitSettings) -> tuple[str, list[str]]:
+    """Checksums of the model's files, and the lines of the imputed file without its header."""
+    fitted = fit(settings, home, watch=Told(), engine=engine)
+    asked = ImputeSettings(
+        files / "target.vcf.gz", home / "out.vcf", model=fitted.folder, phased=settings.imputer == "beagle"
+    )
+    impute_file(asked, home, Told(), engine)
+    text = (home / "out.vcf").read_text().splitlines()
+    assert sorted(path.name for path in home.rglob("*") if path.name in ("exchange", "panel")) == []
+    sums = (fitted.folder / TABLE).read_text().splitlines()
+    decisive = [line for line in sums if not line.endswith((".log", TABLE))]  # Beagle's log tells its time
+    return "\n".join(decisive), [line for line in text if not line.startswith("##")]
+
+
+def test_windows_are_the_same_with_no_cluster_with_one_worker_and_with_three(
+    three: Engine, files: Path, tmp_path: Path
+) -> None:
+    settings = FitSettings(files / "panel.vcf.gz", "calves", "softmax_regression", window="30", threads=2, pilots=2)
+    with opened("local:1", None, tmp_path, Told()) as one:
+        of_one = made_by(one, files, tmp_path / "one", settings)
+    here = made_by(HERE, files, tmp_path / "here", settings)
+    assert of_one == here == made_by(three, files, tmp_path / "three", replace(settings, threads=1))
+    assert len(here[1]) == N_SITES + 1 and here[0].count("windows/") >= 8
+
+
+def test_beagle_with_a_map_and_phase_is_the_same(three: Engine, files: Path, tmp_path: Path) -> None:
+    settings = FitSettings(
+        files / "panel.vcf.gz", "calves", "beagle", window="60", holdout=0, genetic_map=files / "genetic.map"
+    )
+    assert made_by(three, files, tmp_path / "three", settings) == made_by(HERE, files, tmp_path / "here", settings)
+
+
+def test_a_study_is_the_same(three: Engine, files: Path, tmp_path: Path) -> None:
+    """The parameters that a study tries depend on the trials that run at a time, not on where; their number is exact."""
+    asked = FitSettings(files / "panel.vcf.gz", "calves", "softmax_regression", window="40", trials=4, pilots=1)
+    found = {}
+    for name, engine in (("here", HERE), ("three", three)):
+        fitted = fit(asked, tmp_path / name, watch=Told(), engine=engine)
+        told = (fitted.folder.parent / "study.toml").read_text()
+        assert ", 4 trials, ended by trials" in told
+        found[name] = told, (fitted.folder / TABLE).read_text()
+    assert found["here"] == found["three"]
+
+
+def test_a_choice_is_made_by_what_workers_tried(three: Engine, files: Path, tmp_path: Path) -> None:
+    asked = FitSettings(files / "panel.vcf.gz", "calves", AUTO, genetic_map=files / "genetic.map")
+    _, choice = choose(asked, tmp_path, Told(), three)
+    assert [one.imputer for one in choice.tried] == list(TRIED) and choice.tried[0].f1_macro > 0.5
+
+
+def test_an_experiment_is_the_same_and_its_trials_are_as_many(
+    three: Engine, files: Path, tmp_path: Path, with_store: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    data = {"source": str(files / "panel.vcf.gz"), "scenarios": {"levels": (60.0,), "repeats": 1}}
+    settings = ExperimentSettings.model_validate(
+        {
+            "name": "small", "threads": 1, "data": {"calves": data}, "imputers": ("softmax_regression", "mode"),
+            "variants": {"softmax_regression": {"fixed": {"tune": True}}}, "only_listed_variants": True,
+            "tuning": {"trials": 3, "seconds": None}, "scoring": {"resamples": 100},
+        }
+    )  # fmt: skip
+    tables = {}
+    for name, engine in (("here", HERE), ("three", three)):
+        outcome = pipeline.run(settings, with_store(tmp_path / name), "evaluate", watch=Told(), engine=engine)
+        assert outcome.failures == []
+        table = read_scores(outcome.scores["calves"])
+        tables[name] = table[table.metric != "seconds"].to_csv()
+    assert tables["here"] == tables["three"] and "softmax_regression" in tables["here"] and "mode" in tables["here"]
+    at_once = changed(settings, trials=7).model_copy(update={"seed": 2})
+    at_once = at_once.model_copy(update={"tuning": at_once.tuning.model_copy(update={"workers": 3})})
+    done, _ = pipeline.run(at_once, tmp_path / "three", "tune", watch=Told(), engine=three).rows["calves"]
+    assert done.tuned is not None and (done.tuned.trials, done.tuned.ended_by) == (7, "trials")
+
+
+def test_all_that_is_started_here_ends_with_a_command_that_is_killed(files: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "snpimpute", "fit", str(files / "panel.vcf.gz"), "--imputer", "random_draw"]
+    process = subprocess.Popen(
+        [*command, "--window", "10", "--cluster", "local:2"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    while "measure" not in process.stderr.readline():
+        pass
+    started = psutil.Process(process.pid).children(recursive=True)
+    assert sum("dask_worker" in " ".join(each.cmdline()) for each in started) == 2
+    process.kill()
+    process.communicate()
+    _, alive = psutil.wait_procs(started, timeout=20)
+    assert alive == []
+
+
+# ---------------------------------------------------------------------- an object store
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[dict[str, str]]:
+    """The variables that name a server of S3's protocol, with the bucket `lab`."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    address = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
+    variables = {"AWS_ENDPOINT_URL": address, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        bucket().mkdir("lab")
+        yield variables
+    server.stop()
+
+
+def bucket() -> Any:
+    import s3fs
+
+    return s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
+
+
+def test_files_and_exchange_in_an_object_store_and_workers_without_a_common_path(
+    store: dict[str, str], files: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Panel, target, map, model and output lie there; the folder of runs looks empty to the workers."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name in ("panel.vcf.gz", "target.vcf.gz", "genetic.map"):
+        bucket().put_file(str(files / name), f"lab/in/{name}")
+    home = tmp_path / "parent"
+    home.mkdir()
+    monkeypatch.chdir(home)
+    options = ["--runs", home / "runs", "--threads", 1]
+    fit_it = ["--map", "s3://lab/in/genetic.map", "--imputer", "beagle", "--window", "60", "--holdout", "0%", "--json"]
+    with ExitStack() as stack:
+        _, address = stack.enter_context(scheduler())
+        for number in range(2):
+            stack.enter_context(worker(address, tmp_path / f"worker{number}", hidden=home, **store))
+        there = [*options, "--cluster", address, "--exchange", "s3://lab/exchange"]
+        status, out, err = said(capsys, monkeypatch, "fit", "s3://lab/in/panel.vcf.gz", *fit_it, *there)
+        assert status == 0, err
+        model = Path(json.loads(out)["model"])
+        bucket().put(str(model), "lab/models/calves", recursive=True)
+        command = [
+            "impute",
+            "s3://lab/in/target.vcf.gz",
+            "--model",
+            "s3://lab/models/calves",
+            "-o",
+            "s3://lab/out/imputed.vcf",
+        ]
+        status, out, err = said(capsys, monkeypatch, *command, *there)
+        assert status == 0 and "written: s3://lab/out/imputed.vcf" in out, err
+        status, out, err = said(capsys, monkeypatch, *command, *there)
+        assert status == 2 and "s3://lab/out/imputed.vcf is there already" in err
+        status, out, err = said(capsys, monkeypatch, *command[:-1], "out.vcf", *options, "--cluster", address)
+        assert status == 2 and "name a folder or a store that all workers reach (--exchange)" in err
+    assert bucket().find("lab/exchange") == []
+    impute_file(ImputeSettings(files / "target.vcf.gz", tmp_path / "here.vcf", model=model), tmp_path)
+    texts = [bucket().cat_file("lab/out/imputed.vcf").decode(), (tmp_path / "here.vcf").read_text()]
+    one, other = ([line for line in text.splitlines() if not line.startswith("##")] for text in texts)
+    assert one == other and len(one) == N_SITES + 1
+
+
+def test_a_store_that_refuses_is_one_line(store: dict[str, str], files: Path, tmp_path: Path, three: Engine) -> None:
+    from snpimpute.io.store import fetched
+
+    refused = pytest.raises(InputError, match=r"cannot write the exchange s3://nowhere/x: no such object or bucket")
+    with refused, opened("local:1", "s3://nowhere/x", tmp_path, Told()) as engine:
+        fit(FitSettings(files / "panel.vcf.gz", "calves", "mode", window="40"), tmp_path, watch=Told(), engine=engine)
+    with pytest.raises(InputError, match=r"s3://lab/none.vcf.gz is not there"):
+        fetched(Path("s3://lab/none.vcf.gz"), tmp_path)
