@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import astuple, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import pytest
 from snpimpute.base.checksums import TABLE
 from snpimpute.base.errors import InputError
 from snpimpute.base.processes import HERE, Engine
+from snpimpute.base.steps import in_shares
 from snpimpute.cluster.connect import opened
 from snpimpute.experiment import pipeline
 from snpimpute.experiment.score import read_scores
@@ -26,12 +29,18 @@ from snpimpute.experiment.settings import ExperimentSettings, changed
 from snpimpute.impute.choice import AUTO, TRIED, choose
 from snpimpute.impute.fit import fit
 from snpimpute.impute.panel import FitSettings
+from snpimpute.impute.pieces import to_fit
 from snpimpute.impute.run import ImputeSettings, impute_file
+from snpimpute.impute.steps import fit_windows
+from snpimpute.impute.windows import Window, WindowedModel
+from snpimpute.imputers.mode import Mode
 from snpimpute.imputers.testing import small_panel
 from snpimpute.io.filters import SiteFilter, apply_filter
 from snpimpute.io.write_vcf import write_vcf
+from snpimpute.tuning.study import Evaluate, StudyResult, StudySettings, run_study
 from tests.cli.test_app import said
-from tests.cluster.workers import ROOT, Told, scheduler, worker
+from tests.cluster.workers import ROOT, Told, scheduler, wait_until, worker
+from tests.tuning import objectives
 
 N_SITES = 90
 
@@ -97,6 +106,55 @@ def test_a_study_is_the_same(three: Engine, files: Path, tmp_path: Path) -> None
         assert ", 4 trials, ended by trials" in told
         found[name] = told, (fitted.folder / TABLE).read_text()
     assert found["here"] == found["three"]
+
+
+def test_of_a_panel_beyond_memory_a_share_reads_its_windows_alone(three: Engine, tmp_path: Path) -> None:
+    """100,000 haplotypes at 1,000,000 sites: 50 GB of calls, of which almost all is a hole."""
+    n_samples, n_sites, size = 50_000, 1_000_000, 20
+    panel = tmp_path / "panel"
+    panel.mkdir()
+    (panel / "samples.tsv").write_text("sample\n" + "".join(f"s{i}\n" for i in range(n_samples)))
+    (panel / "sites.tsv").write_text(
+        "contig\tpos\tid\tref\talt\n" + "".join(f"1\t{i + 1}\t.\tA\tC\n" for i in range(n_sites))
+    )
+    windows = [Window("1", start, start + size) for start in (0, 700_000)]
+    with (panel / "calls.i8").open("wb") as calls:
+        calls.truncate(n_samples * n_sites)
+        for number, window in enumerate(windows):
+            calls.seek(window.start * n_samples)
+            calls.write(bytes([number, 2] * (size * n_samples // 2)))
+    plan = {"imputer": "mode", "params": {}, "seed": 1, "patterns": [], "windows": [astuple(each) for each in windows]}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    started = time.monotonic()
+    in_shares(fit_windows, tmp_path, [0, 1], to_fit(tmp_path, Mode, {}, windows, n_samples), 1, Told(), three)
+    assert time.monotonic() - started < 100  # to read or copy 50 GB takes minutes
+    for number in range(2):
+        fitted = Mode.load(WindowedModel.place(tmp_path / "model", number))
+        np.testing.assert_allclose(fitted.frequencies[:, number], 0.5, atol=1e-4)
+
+
+def study(
+    engine: Engine, storage: Path, evaluate: Evaluate, n_trials: int, seconds: float | None = None
+) -> StudyResult:
+    settings = StudySettings(n_trials, seconds, 1, 1, 1, str(storage), 10)
+    return run_study(
+        "s", suggest=objectives.suggest, first=objectives.PUBLISHED, evaluate=evaluate, settings=settings, engine=engine
+    )
+
+
+def test_trials_are_pruned_by_what_they_report_from_a_worker(three: Engine, tmp_path: Path) -> None:
+    told = []
+    for name, engine in (("here", HERE), ("three", three)):
+        trials = study(engine, tmp_path / name, objectives.stepwise, 14).trials
+        told.append([(trial.state, trial.score, trial.params, trial.intermediate) for trial in trials])
+    assert told[0] == told[1] and "pruned" in {state for state, *_ in told[0]}
+
+
+def test_a_trial_that_is_stopped_ends_on_its_worker_with_its_programs(three: Engine, tmp_path: Path) -> None:
+    numbers = tmp_path / "numbers"
+    found = study(three, tmp_path / "journal", partial(objectives.stubborn, numbers=str(numbers)), 2, 6.0)
+    assert [trial.state for trial in found.trials] == ["complete", "stopped"] and found.ended_by == "time"
+    wait_until(lambda: not any(psutil.pid_exists(int(pid)) for pid in numbers.read_text().split()), 30)
 
 
 def test_a_choice_is_made_by_what_workers_tried(three: Engine, files: Path, tmp_path: Path) -> None:
