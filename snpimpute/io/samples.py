@@ -79,13 +79,13 @@ def read_table(path: Path, separator: str = "\t") -> pd.DataFrame:
     """Read a table with a header line, as strings; InputError if there is no such file, or it is no such table."""
     kind = "tab-separated" if separator == "\t" else "comma-separated"
     try:
-        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
+        table = pd.read_csv(
+            path, sep=separator, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
+        )
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     except pd.errors.ParserError as error:
-        raise InputError(
-            f"{path.name} is not a {kind} table: {str(error).split('C error:')[-1].strip()}"
-        ) from None
+        raise InputError(f"{path.name} is not a {kind} table: {str(error).split('C error:')[-1].strip()}") from None
     except ValueError:
         raise InputError(f"{path.name} is not a {kind} table with a header line") from None
     table.columns = table.columns.str.strip()

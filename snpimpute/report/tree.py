@@ -96,7 +96,8 @@ class Line:
 class Panel:
     """One pair of axes: a curve with a band if x is a number, points with bars if x is one of `categories`.
 
-    `log_x` and `log_y` make an axis logarithmic; `y_range` makes panels comparable. With `lower_title`, lines marked
+    `log_x` and `log_y` make an axis logarithmic; `y_range` makes panels comparable; `level` is a value of y that a dotted line
+    marks, and `diagonal` marks where y is x. With `lower_title`, lines marked
     `lower` are drawn in axes of their own below, on the same x.
     """
 
@@ -111,6 +112,7 @@ class Panel:
     log_x: bool = False
     log_y: bool = False
     y_range: tuple[float, float] | None = None
+    level: float | None = None
 
     @property
     def symbol_size(self) -> int:
@@ -125,9 +127,10 @@ class Panel:
         return [self.categories.index(point.x) + aside for point in line.points]
 
 
-def lowest(panel: Panel) -> float:
-    """Return the smallest x or y of a panel."""
-    return min(value for line in panel.lines for point in line.points for value in (point.x, point.y))
+def diagonal_ends(panel: Panel) -> tuple[float, float]:
+    """Return the ends of a panel's diagonal: its smallest x or y, and 1 or its largest x, if that is more."""
+    points = [point for line in panel.lines for point in line.points]
+    return min(value for point in points for value in (point.x, point.y)), max(1.0, *(point.x for point in points))
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,11 @@ def trait_of(
     values = _numbers(of_sample.loc[samples, name], name, source)
     notes = _left_out(table, there, len(samples), len(genotyped), name, (source, genotypes))
     if not len(samples) or np.ptp(values) == 0:
-        said = f"is {values[0]:g} in all {numbered(len(samples), 'sample')}" if len(samples) else "is unknown in all samples"
+        said = (
+            f"is {values[0]:g} in all {numbered(len(samples), 'sample')}"
+            if len(samples)
+            else "is unknown in all samples"
+        )
         raise InputError(f"{source}: {name} {said} that have genotypes in {genotypes}: a trait must vary")
     coding = next((pair for pair in CODINGS if set(values) == set(pair)), None)
     if coding is not None:

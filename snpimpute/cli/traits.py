@@ -1,0 +1,95 @@
+"""Verbs on genotypes with traits: associate."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from snpimpute.cli.options import AsJson, Force, Region, Threads
+
+app = typer.Typer()
+
+TraitTable = Annotated[
+    Path,
+    typer.Option(
+        help="Table of traits and covariates (TSV, or .csv): sample, id or IID, and a column each; NA if unknown."
+    ),
+]
+SampleColumn = Annotated[
+    str | None, typer.Option(help="Column of the table with the samples' names (sample, id or IID if not given).")
+]
+Map = Annotated[Path | None, typer.Option("--map", help="Genetic map in PLINK format (contig, id, cM, pos).")]
+
+
+@app.command()
+def associate(
+    genotypes: Annotated[
+        Path, typer.Argument(help="Genotypes, imputed or not: .vcf.gz, .bcf, or PLINK's .bed or .pgen.")
+    ],
+    traits: TraitTable,
+    trait: Annotated[str, typer.Option(help="Column of the trait; 0/1 or 1/2 is a binary one.")],
+    covariates: Annotated[
+        str | None, typer.Option(help="Columns of covariates, as age,breed; one in words becomes one per word.")
+    ] = None,
+    pcs: Annotated[int, typer.Option(min=0, help="Number of principal components of the genotypes to add.")] = 0,
+    model: Annotated[
+        str, typer.Option(help="linear, logistic or mixed (for relatives); auto: by the relatives that are found.")
+    ] = "auto",
+    region: Region = None,
+    min_maf: Annotated[float, typer.Option(min=0, max=0.5, help="Test only sites with this MAF or more.")] = 0.0,
+    map_file: Map = None,
+    sample_column: SampleColumn = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the results (default: GENOTYPES.TRAIT).")
+    ] = None,
+    force: Force = False,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Test each site for an effect on a trait, with imputed dosages where they are there; write GWAS-SSF and figures.
+
+    Examples:
+
+      snpimpute associate imputed.vcf.gz --traits bulls.tsv --trait milk --covariates age
+
+      snpimpute associate imputed.bcf --traits t.tsv --trait case --pcs 4 --region 15:27800000-28000000 -o milk
+    """
+    from snpimpute.base.files import require_report_folder, require_writable
+    from snpimpute.base.progress import watch
+    from snpimpute.io.maps import GeneticMap
+    from snpimpute.io.stream import stem
+    from snpimpute.report.text import slug_of
+    from snpimpute.traits.associate import AssociationSettings
+    from snpimpute.traits.associate import associate as tested
+    from snpimpute.traits.association_page import FILES, as_dict, summary, write_association
+
+    folder = output or Path(f"{stem(genotypes)}.{slug_of(trait)}")
+    require_writable(folder)
+    require_report_folder(folder, FILES, force)
+    genetic_map = None if map_file is None else GeneticMap.read(map_file)
+    settings = AssociationSettings(
+        genotypes,
+        traits,
+        trait,
+        covariates=() if covariates is None else tuple(name.strip() for name in covariates.split(",")),
+        components=pcs,
+        model=model,
+        region=region,
+        min_maf=min_maf,
+        sample_column=sample_column,
+        threads=threads or len(os.sched_getaffinity(0)),
+    )
+    with watch() as watching:
+        found = tested(settings, watching)
+        watching.stage("writing")
+        page = write_association(found, folder, genetic_map)
+    if as_json:
+        typer.echo(json.dumps(as_dict(found) | {"page": str(page)}, indent=1))
+        return
+    for line in summary(found):
+        typer.echo(line)
+    typer.echo(f"page: {page}\ntable (GWAS-SSF): {page.with_name('association.tsv')}")
