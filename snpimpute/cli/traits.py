@@ -1,4 +1,4 @@
-"""Verbs on genotypes with traits: associate."""
+"""Verbs on genotypes with traits: associate, finemap, consequence."""
 
 from __future__ import annotations
 
@@ -93,3 +93,69 @@ def associate(
     for line in summary(found):
         typer.echo(line)
     typer.echo(f"page: {page}\ntable (GWAS-SSF): {page.with_name('association.tsv')}")
+
+
+@app.command()
+def finemap(
+    gwas: Annotated[
+        Path, typer.Argument(help="Association results, as associate writes them (TSV of the GWAS Catalog's columns).")
+    ],
+    genotypes: Annotated[
+        Path,
+        typer.Argument(help="Genotypes whose LD is taken, best of the same samples: .vcf.gz, .bcf, .bed or .pgen."),
+    ],
+    region: Region = None,
+    p: Annotated[
+        float, typer.Option("--p", min=0, max=1, help="Largest p-value of a leading site, where no region is given.")
+    ] = 5e-8,
+    effects: Annotated[int, typer.Option(min=1, help="Most causal sites of a locus.")] = 10,
+    samples: Annotated[
+        int | None, typer.Option("--n", min=3, help="Number of samples of the results, where they do not have it.")
+    ] = None,
+    prior: Annotated[
+        Path | None, typer.Option(help="Annotations with weights (BED, weight in column 4 or 5; 1 elsewhere).")
+    ] = None,
+    blocks: Annotated[
+        Path | None, typer.Option(help="Haplotype blocks (BED; found by PLINK 1.9 if not given).")
+    ] = None,
+    known: Annotated[
+        Path | None, typer.Option(help="Known loci: a .bed, or the GWAS Catalog's TSV of associations.")
+    ] = None,
+    genes: Annotated[Path | None, typer.Option(help="Genes (GFF3).")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the results (default: GENOTYPES.finemap).")
+    ] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fine-map association results: credible sets by SuSiE, haplotype blocks ranked, in formats that other tools read.
+
+    Examples:
+
+      snpimpute finemap imputed.milk/association.tsv imputed.vcf.gz
+
+      snpimpute finemap gwas.tsv panel.bcf --region 15:27800000-28000000 --prior coding.bed --genes genes.gff3 -o found
+    """
+    from snpimpute.base.extras import require_package
+    from snpimpute.base.files import require_report_folder, require_writable
+    from snpimpute.base.progress import watch
+    from snpimpute.io.stream import stem
+    from snpimpute.traits.finemap import FineMapSettings, fine_map
+    from snpimpute.traits.finemap_files import FILES, as_dict
+    from snpimpute.traits.finemap_page import summary, write_fine_map
+
+    require_package("pysusie", "finemap")
+    folder = output or Path(f"{stem(genotypes)}.finemap")
+    require_writable(folder)
+    require_report_folder(folder, FILES, force)
+    settings = FineMapSettings(gwas, genotypes, region, p, effects, samples, prior, blocks, known, genes)
+    with watch() as watching:
+        found = fine_map(settings, watching)
+        watching.stage("writing")
+        page = write_fine_map(found, folder)
+    if as_json:
+        typer.echo(json.dumps(as_dict(found) | {"page": str(page)}, indent=1))
+        return
+    for line in summary(found):
+        typer.echo(line)
+    typer.echo(f"page: {page}\nbeside it: {', '.join(FILES[1:])}")

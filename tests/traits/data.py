@@ -66,6 +66,7 @@ def ld_calls(n: int, p: int, seed: int, switch: float = 0.05, n_founders: int = 
     """Calls int8 (n, p) of haplotypes that are mosaics of a few founders: neighbours are in LD."""
     rng = np.random.default_rng(seed)
     founders = rng.random((n_founders, p)) < rng.uniform(0.1, 0.5, p)
+    founders[0] = ~founders[1]  # every site varies
     switches = rng.random((2 * n, p)) < switch
     switches[:, 0] = True
     drawn = rng.integers(n_founders, size=(2 * n, p))
