@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from snpimpute.cli.options import AsJson, Force, Region, Threads
+from snpimpute.cli.options import AsJson, Force, Region, Threads, share_of
 
 app = typer.Typer()
 
@@ -153,6 +153,85 @@ def finemap(
         found = fine_map(settings, watching)
         watching.stage("writing")
         page = write_fine_map(found, folder)
+    if as_json:
+        typer.echo(json.dumps(as_dict(found) | {"page": str(page)}, indent=1))
+        return
+    for line in summary(found):
+        typer.echo(line)
+    typer.echo(f"page: {page}\nbeside it: {', '.join(FILES[1:])}")
+
+
+@app.command()
+def consequence(
+    truth: Annotated[Path, typer.Argument(help="True genotypes: .vcf.gz, .bcf, or PLINK's .bed or .pgen.")],
+    imputed: Annotated[list[Path], typer.Argument(help="Imputed files of the same samples, of whichever programs.")],
+    label: Annotated[
+        list[str] | None, typer.Option(help="Name of an imputed file in the results; once for each, in their order.")
+    ] = None,
+    typed: Annotated[
+        Path | None,
+        typer.Option(
+            help="Typed sites: genotypes, or a list. Causal sites are then among the others; adds a row of these alone."
+        ),
+    ] = None,
+    traits: Annotated[
+        Path | None, typer.Option(help="Table of real traits (TSV or .csv); without it traits are simulated.")
+    ] = None,
+    trait: Annotated[
+        list[str] | None, typer.Option(help="Column of a real trait; may be given several times (all if not given).")
+    ] = None,
+    covariates: Annotated[str | None, typer.Option(help="Columns of covariates, as age,breed.")] = None,
+    sample_column: SampleColumn = None,
+    simulate: Annotated[int, typer.Option(min=2, help="Number of simulated traits.")] = 200,
+    causal: Annotated[int, typer.Option(min=1, help="Causal sites of a simulated trait.")] = 1,
+    variance: Annotated[str, typer.Option(help="Share of a trait's variance that they make: 2% or 0.02.")] = "2%",
+    min_maf: Annotated[float, typer.Option(min=0, max=0.5, help="Causal sites have a MAF above this.")] = 0.01,
+    finemapped: Annotated[int, typer.Option(min=0, help="Number of traits that are fine-mapped too.")] = 70,
+    region: Region = None,
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 1,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the results (default: TRUTH.consequence).")
+    ] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what imputing changes in the conclusion: association, fine-mapping and prediction, beside true genotypes.
+
+    Examples:
+
+      snpimpute consequence truth.vcf.gz imputed.vcf.gz --typed target.vcf.gz
+
+      snpimpute consequence truth.bcf a.bcf b.bcf --label A --label B --traits bulls.tsv --trait milk -o compared
+    """
+    from snpimpute.base.extras import require_package
+    from snpimpute.base.files import require_report_folder, require_writable
+    from snpimpute.base.progress import watch
+    from snpimpute.io.stream import stem
+    from snpimpute.traits.consequence import ConsequenceSettings, compare_conclusions
+    from snpimpute.traits.consequence_page import FILES, as_dict, summary, write_consequence
+    from snpimpute.traits.simulated import TraitModel
+
+    require_package("pysusie", "consequence")
+    folder = output or Path(f"{stem(truth)}.consequence")
+    require_writable(folder)
+    require_report_folder(folder, FILES, force)
+    settings = ConsequenceSettings(
+        truth,
+        tuple(imputed),
+        labels=tuple(label or ()),
+        typed=typed,
+        region=region,
+        traits=traits,
+        columns=tuple(trait or ()),
+        covariates=() if covariates is None else tuple(name.strip() for name in covariates.split(",")),
+        model=TraitModel(simulate, causal, share_of(variance, "--variance"), min_maf, seed=seed),
+        finemapped=finemapped,
+        sample_column=sample_column,
+    )
+    with watch() as watching:
+        found = compare_conclusions(settings, watching)
+        watching.stage("writing")
+        page = write_consequence(found, folder)
     if as_json:
         typer.echo(json.dumps(as_dict(found) | {"page": str(page)}, indent=1))
         return
