@@ -24,12 +24,12 @@ from snpimpute.base.files import write_text
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.io.matrix import read_matrix
 from snpimpute.io.write_vcf import write_vcf
+from snpimpute.metrics.conclusions import ALL, MEASURES, TRUTH, TYPED
+from snpimpute.report.conclusions import forest_plot
 from snpimpute.report.figures import draw_png
 from snpimpute.report.markdown import table_of
 from snpimpute.report.text import Score, interval, number
-from snpimpute.traits.consequence import ALL, FILTERS, TRUTH, TYPED
-from snpimpute.traits.consequence_page import forest_plot
-from snpimpute.traits.measures import MEASURES
+from snpimpute.traits.consequence import FILTERS
 
 ROOT = Path(__file__).parents[1]
 LABELS = ("Beagle", "mosaic")
@@ -167,7 +167,7 @@ def written(work: Path, to: Path) -> str:
             versus=lambda t: t.versus.fillna("")
         )
         figure = f"consequence-{name}.png"
-        draw_png(forest_plot(table, told["files"]), to / figure)
+        draw_png(forest_plot(table, told["files"], "forest", figure), to / figure)
         panel, _ = data.panel, data.typed
         parts += [
             f"## {data.title}",
