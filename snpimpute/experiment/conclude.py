@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from snpimpute.base.alone import made_alone
 from snpimpute.base.digests import digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.files import write_text
+from snpimpute.base.provenance import git_revision
 from snpimpute.base.sources import source_digest
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
 from snpimpute.dataset.scenarios import Scenario
@@ -73,6 +75,8 @@ def conclude(settings: ExperimentSettings, folder: Path, homes: list[Path], work
             if not parts:
                 raise InputError(f"{dataset.name}: at no level are there hidden sites that may be causal")
             write_text(kept, pd.concat(parts, ignore_index=True).to_csv(index=False))
+            origin = {"dataset_digest": dataset.digest, "models": [home.name for home in homes]}
+            write_text(kept.with_suffix(".json"), json.dumps(origin | {"revision": git_revision()}, indent=1) + "\n")
     return kept
 
 
