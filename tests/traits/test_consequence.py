@@ -221,6 +221,7 @@ REFUSED = {
     "--variance 2 is more than all: give 2%": ["good.vcf", "--variance", "2"],
     "has 0 sites with a MAF above 0.5 that may be causal, and 1 are needed": ["good.vcf", "--min-maf", "0.5"],
     "traits.tsv has no column 'height'": ["good.vcf", "--traits", "traits.tsv", "--trait", "height"],
+    "name the imputed files to compare with": [],
     "1 imputed file and 2 labels: give one each": ["good.vcf", "--label", "a", "--label", "b"],
 }
 
