@@ -60,6 +60,7 @@ def associate(
 
       snpimpute associate imputed.bcf --traits t.tsv --trait case --pcs 4 --region 15:27800000-28000000 -o milk
     """
+    from snpimpute.base.extras import require_package
     from snpimpute.base.files import require_report_folder, require_writable
     from snpimpute.base.progress import watch
     from snpimpute.io.maps import GeneticMap
@@ -69,6 +70,7 @@ def associate(
     from snpimpute.traits.associate import associate as tested
     from snpimpute.traits.association_page import FILES, as_dict, summary, write_association
 
+    require_package("matplotlib", "associate")
     folder = output or Path(f"{stem(genotypes)}.{slug_of(trait)}")
     require_writable(folder)
     require_report_folder(folder, FILES, force)
