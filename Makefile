@@ -25,13 +25,13 @@ $(VENV)/.done: requirements.lock pyproject.toml
 	@touch $@
 
 system:
-	@sh scripts/system-packages.sh beagle minimac4 plink plink2 bcftools tabix chromium
+	@sh scripts/system-packages.sh beagle minimac4 plink plink1.9 plink2 gemma bcftools tabix chromium
 
 demo: setup ## Five imputers on the simulated bulls, with a small budget: about ten minutes on 2 cores
 	$(BIN)/snpimpute experiment experiments/demo.toml
 
 test: setup lint ## Linters, types, import contracts, and the whole test suite
-	@sh scripts/system-packages.sh postgresql shapeit4 || true  # without them the tests of shared databases and of SHAPEIT4 are skipped
+	@sh scripts/system-packages.sh postgresql shapeit4 r-cran-susier || true  # without them the tests of shared databases, of SHAPEIT4 and against susieR are skipped
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not panels"
 
 lint: $(VENV)/.done

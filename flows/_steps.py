@@ -45,6 +45,7 @@ def carry_out(
     budget: str | float | None = None,
     retune: bool = False,
     cluster: str | None = None,
+    consequence: bool = False,
 ) -> State[None]:
     """Run an experiment's steps up to `until`, each as a task; return the final state of the flow.
 
@@ -56,15 +57,18 @@ def carry_out(
         trials, budget: trials and time per study, instead of those of the experiment.
         retune: run studies again whose parameters were found before.
         cluster: Dask cluster whose workers compute, as `--cluster` takes it; None = that of the experiment, or none.
+        consequence: whether to tell what the imputers change in the conclusion, whatever the experiment says.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     try:
         seconds = None if budget is None else seconds_of(str(budget))
-        settings = changed(read(Path(config)), trials=trials, seconds=seconds, retune=retune, only_data=data)
+        settings = changed(
+            read(Path(config)), trials=trials, seconds=seconds, retune=retune, only_data=data, consequence=consequence
+        )
         log = RunLog()
         with opened(cluster or settings.cluster, settings.exchange, Path(runs), log) as engine:
-            outcome = pipeline.run(settings, Path(runs), until, imputers, log, as_task, engine=engine)
+            outcome = pipeline.run(settings, Path(runs), until, imputers, log, perform=as_task, engine=engine)
     except InputError as error:
         return Failed(message=str(error))
     create_artifacts(settings.name, outcome)

@@ -7,6 +7,9 @@ for package in "$@"; do
         plink) program=plink1 ;;
         tabix) program=bgzip ;;
         postgresql) program=pg_ctlcluster ;;
+        r-cran-susier)
+            [ -d /usr/lib/R/site-library/susieR ] && continue
+            program=$package ;;
         *) program=$package ;;
     esac
     command -v "$program" >/dev/null 2>&1 || missing="$missing $package"

@@ -12,6 +12,7 @@ EXTRAS = {
     "platform": ("fastapi", "matplotlib", "mlflow", "optuna", "prefect", "psycopg", "requests", "sqlalchemy"),
     "dashboard": ("starlette", "streamlit"),
     "simulate": ("msprime", "tskit"),
+    "traits": ("gffutils", "pysusie", "tstrait"),
 }
 EXTRA_OF = {package: extra for extra, packages in EXTRAS.items() for package in packages}
 

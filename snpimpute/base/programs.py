@@ -105,7 +105,9 @@ def installed() -> list[dict[str, Any]]:
         ("minimac4", "the imputer minimac4"),
         ("plink1", "the imputer plink_proxy"),
         ("bcftools", "imputed .vcf.gz and .bcf, tests"),
-        ("plink2", "imputed .bed, .pgen in and out, tests"),
+        ("plink2", "imputed .bed, .pgen in and out, associations, tests"),
+        ("gemma", "associations in relatives"),
+        ("plink1.9", "haplotype blocks"),
         ("tabix", "imputed .vcf.gz, indexing your own files"),
         ("chromium", "tests"),
     ):
@@ -145,7 +147,7 @@ def _program_version(name: str) -> str:
     path = os.environ.get(_path_variable(name)) or shutil.which(name)
     if path is None or not os.access(path, os.X_OK):
         return ""
-    options = ["--noweb"] if name == "plink1" else ["--version"]
+    options = {"plink1": ["--noweb"], "gemma": []}.get(name, ["--version"])
     with tempfile.TemporaryDirectory() as folder:  # PLINK 1.07 leaves a log where it is run
         result = run_program([path, *options], cwd=Path(folder))
     output = (result.stdout + result.stderr).strip()

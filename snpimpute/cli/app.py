@@ -16,7 +16,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.extras import not_installed
 from snpimpute.base.files import out_of_room
 from snpimpute.base.processes import QUIET
-from snpimpute.cli import about, experiments, files, models
+from snpimpute.cli import about, experiments, files, models, traits
 
 NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
@@ -41,7 +41,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for group in (experiments, files):
+for group in (experiments, files, traits):
     app.add_typer(group.app)
 app.add_typer(models.app, name="models")
 app.add_typer(about.app)

@@ -41,6 +41,7 @@ from snpimpute.cli.options import (
     Trials,
     Trust,
     Wait,
+    WithConsequence,
     engine_for,
     settings_for,
 )
@@ -95,6 +96,7 @@ def asked(
     cluster: OnCluster = None,
     exchange: ByExchange = None,
     timeout: Timeout = None,
+    consequence: WithConsequence = False,
     as_json: AsJson = False,
 ) -> Asked:
     """Return what these options ask for; all verbs of an experiment take them, so that each can go on with another's work."""
@@ -117,6 +119,7 @@ def asked(
         only_data=data,
         threads=threads,
         imputers_from=imputers_from,
+        consequence=consequence,
     )
     return Asked(settings, runs, imputer, as_json, cluster, exchange, timeout)
 
@@ -151,7 +154,7 @@ def experiment(wanted: Asked) -> None:
 
       snpimpute experiment experiments/demo.toml
     """
-    _run_until("compare", wanted)
+    run_until("compare", wanted)
 
 
 @app.command()
@@ -187,7 +190,7 @@ def prepare(
         quick=quick,
         seed=seed,
     )
-    _run_until("prepare", Asked(settings, runs, None, as_json))
+    run_until("prepare", Asked(settings, runs, None, as_json))
 
 
 @app.command()
@@ -205,7 +208,7 @@ def tune(wanted: Asked, adopt: Adopt = None) -> None:
 
     if adopt is not None:  # also where parameters were found before
         wanted = replace(wanted, settings=changed(wanted.settings, retune=True))
-    _run_until("tune", wanted, adopt)
+    run_until("tune", wanted, adopt)
 
 
 @app.command()
@@ -217,7 +220,7 @@ def train(wanted: Asked) -> None:
 
       snpimpute train experiments/demo.toml --imputer dense
     """
-    _run_until("train", wanted)
+    run_until("train", wanted)
 
 
 @app.command()
@@ -234,7 +237,7 @@ def evaluate(wanted: Asked, registered: Registered = False, trust: Trust = False
       snpimpute evaluate experiments/demo.toml --registered
     """
     if not registered:
-        _run_until("evaluate", wanted)
+        run_until("evaluate", wanted)
         return
     from snpimpute.base.progress import watch
     from snpimpute.experiment.registered import evaluate_registered
@@ -258,10 +261,11 @@ def compare(wanted: Asked) -> None:
 
       snpimpute compare experiments/demo.toml
     """
-    _run_until("compare", wanted)
+    run_until("compare", wanted)
 
 
-def _run_until(step: str, wanted: Asked, adopt_from: Path | None = None) -> None:
+def run_until(step: str, wanted: Asked, adopt_from: Path | None = None) -> None:
+    """Run an experiment up to a step, and print the results; exit with status 1 if an imputer failed."""
     from snpimpute.base.processes import HERE
     from snpimpute.base.progress import watch
     from snpimpute.experiment import pipeline
@@ -287,6 +291,8 @@ def _finish(outcome: Outcome, as_json: bool) -> None:
                     typer.echo(f"study {done.row.label} on {name}: {counted}")
         for name, path in outcome.scores.items():
             typer.echo(f"scores {name}: {path}")
+        for name, path in outcome.conclusions.items():
+            typer.echo(f"conclusions {name}: {path}")
         for name, table in outcome.tables.items():
             typer.echo(f"\n{name}\n{table.to_string(index=False)}\n")
         for failure in outcome.failures:
@@ -305,6 +311,7 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
     return {
         "datasets": {name: str(folder) for name, folder in outcome.datasets.items()},
         "scores": {name: str(path) for name, path in outcome.scores.items()},
+        "conclusions": {name: str(path) for name, path in outcome.conclusions.items()},
         "tables": {name: json.loads(table.to_json(orient="records")) for name, table in outcome.tables.items()},
         "report": outcome.report and str(outcome.report),
         "mlflow_uri": outcome.mlflow_uri,

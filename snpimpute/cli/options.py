@@ -82,6 +82,10 @@ Adopt = Annotated[
         help="Take up the studies in this journal (.journal or .journal.gz) of another machine, or of earlier code.",
     ),
 ]
+WithConsequence = Annotated[
+    bool,
+    typer.Option("--consequence", help="Add what imputing changes in association, fine-mapping and prediction."),
+]
 Datasets = Annotated[
     list[str] | None, typer.Option("--data", help="Use only this dataset; may be given several times.")
 ]

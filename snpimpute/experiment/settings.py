@@ -86,7 +86,8 @@ class ExperimentSettings(Settings):
     (docs/external.md). `variants` changes or adds rows of an imputer. Rows that an imputer declares are taken even if
     `variants` does not list them, unless `only_listed_variants` is set. `cluster`: Dask cluster whose workers compute, and
     `exchange` what they reach (docs/many-machines.md). `tracking_wait`: seconds to wait for an MLflow store
-    that does not answer any more.
+    that does not answer any more. `consequence`: add to the report what the imputers change
+    in the conclusion (extra traits).
     """
 
     name: str = "experiment"
@@ -103,6 +104,7 @@ class ExperimentSettings(Settings):
     scoring: ScoringSettings = ScoringSettings()
     cluster: str | None = None
     exchange: str | None = None
+    consequence: bool = False
     tracking_uri: str | None = None
     tracking_wait: float = Field(120.0, ge=0)
 
@@ -287,6 +289,7 @@ def changed(
     only_data: list[str] | None = None,
     imputers_from: list[Path] | None = None,
     tracking_wait: float | None = None,
+    consequence: bool = False,
 ) -> ExperimentSettings:
     """Return the settings, changed by the options of the command line; budgets given there hold for every study.
 
@@ -303,6 +306,7 @@ def changed(
         if value is not None:
             table[key] = value
     table["tuning"]["retune"] |= retune
+    table["consequence"] |= consequence
     table["imputers_from"] = [*table["imputers_from"], *(imputers_from or [])]
     if unknown := set(only_data or []) - set(table["data"]):
         raise InputError(f"no dataset {min(unknown)!r} in this experiment: it has {', '.join(table['data'])}")

@@ -116,7 +116,7 @@ def compare_files(
             contigs come in different orders.
     """
     paths = [truth, imputed]
-    genotypes = typed is not None and _holds_genotypes(typed)
+    genotypes = typed is not None and holds_genotypes(typed)
     listed = None if typed is None or genotypes else SiteList.read(typed, "the typed sites")
     if typed is not None and genotypes:
         paths.append(typed)
@@ -129,7 +129,7 @@ def compare_files(
     return comparison.result(samples)
 
 
-def _holds_genotypes(path: Path) -> bool:
+def holds_genotypes(path: Path) -> bool:
     """Return whether a file is one of genotypes: by its name, but a PLINK 1 .bed (and not one of stretches) by its start."""
     if path.name.lower().endswith(".bed"):
         with suppress(OSError), path.open("rb") as file:

@@ -34,7 +34,7 @@ def read_samples(path: Path) -> pd.DataFrame:
         InputError: no such file, not such a table, a sample with two rows, a birth_order that is not a number.
     """
     path = Path(path)
-    table = _with_sample_column(_read_table(path))
+    table = with_sample_column(read_table(path))
     if "sample" not in table.columns:
         raise InputError(
             f"{path.name} has no column 'sample' (or 'id'): its tab-separated header reads {shortened(list(table.columns))}"
@@ -42,7 +42,7 @@ def read_samples(path: Path) -> pd.DataFrame:
     if unknown := [column for column in table.columns if column not in COLUMNS]:
         raise InputError(f"{path.name} has unknown columns: {shortened(unknown)}; known are {', '.join(COLUMNS)}")
     table = table[[column for column in COLUMNS if column in table.columns]]
-    table = _named_once(table, path)
+    table = named_once(table, path)
     if "birth_order" in table:
         order = pd.to_numeric(table.birth_order.replace("", np.nan), errors="coerce")
         wrong = np.flatnonzero(~np.isfinite(order) & (table.birth_order != ""))
@@ -67,36 +67,37 @@ def read_pedigree(path: Path) -> pd.DataFrame:
         InputError: no such file, not such a table, an animal with two rows.
     """
     path = Path(path)
-    table = _with_sample_column(_read_table(path))
+    table = with_sample_column(read_table(path))
     if missing := [column for column in ("sample", *PARENTS) if column not in table.columns]:
         raise InputError(
             f"{path.name} has no column {missing[0]!r}: a pedigree has the tab-separated columns sample (or id), sire, dam"
         )
-    return _with_parents(_named_once(table[["sample", *PARENTS]], path))
+    return _with_parents(named_once(table[["sample", *PARENTS]], path))
 
 
-def _read_table(path: Path) -> pd.DataFrame:
-    """Read a tab-separated table with a header line, as strings."""
+def read_table(path: Path, separator: str = "\t") -> pd.DataFrame:
+    """Read a table with a header line, as strings; InputError if there is no such file, or it is no such table."""
+    kind = "tab-separated" if separator == "\t" else "comma-separated"
     try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
+        table = pd.read_csv(
+            path, sep=separator, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
+        )
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     except pd.errors.ParserError as error:
-        raise InputError(
-            f"{path.name} is not a tab-separated table: {str(error).split('C error:')[-1].strip()}"
-        ) from None
+        raise InputError(f"{path.name} is not a {kind} table: {str(error).split('C error:')[-1].strip()}") from None
     except ValueError:
-        raise InputError(f"{path.name} is not a tab-separated table with a header line") from None
+        raise InputError(f"{path.name} is not a {kind} table with a header line") from None
     table.columns = table.columns.str.strip()
     return table
 
 
-def _with_sample_column(table: pd.DataFrame) -> pd.DataFrame:
+def with_sample_column(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with its column `id`, as pedigrees have it, called `sample`, unless there is one of that name."""
     return table if "sample" in table.columns else table.rename(columns={"id": "sample"})
 
 
-def _named_once(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+def named_once(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Return the table with its cells stripped; InputError unless every row has a name of its own."""
     table = table.fillna("").apply(lambda cells: cells.str.strip())
     if (table["sample"] == "").any():

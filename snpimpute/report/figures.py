@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from snpimpute.report.tree import Figure, Line, Panel, Style, lowest
+from snpimpute.report.tree import Figure, Line, Panel, Style, diagonal_ends
 
 INCHES_PER_LETTER, INCHES_PER_ENTRY = 0.09, 0.7  # widths in the legend
 MAX_COLUMNS = 3  # most panels in one row; more panels are set in rows of two
@@ -40,8 +40,10 @@ def draw_png(figure: Figure, path: Path) -> None:
             handle = _png_line(panel, line, axes[1] if line.lower else ax)
             handles.setdefault(_png_text(line.label), handle)
         if panel.diagonal:
-            start = lowest(panel)
-            ax.plot([start, 1], [start, 1], color="#808080", linestyle=":", linewidth=1)
+            ends = diagonal_ends(panel)
+            ax.plot(ends, ends, color="#808080", linestyle=":", linewidth=1)
+        if panel.level is not None:
+            ax.axhline(panel.level, color="#808080", linestyle=":", linewidth=1)
         if panel.categories:
             ax.set_xticks(range(len(panel.categories)), [_png_text(c) for c in panel.categories], fontsize=8)
             ax.set_xlim(-0.5, len(panel.categories) - 0.5)

@@ -10,7 +10,7 @@ from typing import Any
 
 from snpimpute.report.about import ReportContext
 from snpimpute.report.text import ABSENT, count, known
-from snpimpute.report.tree import Block, Chapter, Figure, Line, Page, Panel, Style, lowest
+from snpimpute.report.tree import Block, Chapter, Figure, Line, Page, Panel, Style, diagonal_ends
 
 ICONS = 32  # pixels above a figure that plotly's icons take: neither title nor data stand there
 TITLE = 30  # pixels of a panel's title, below the icons
@@ -53,10 +53,13 @@ def as_plotly(panel: Panel) -> dict[str, Any]:
     """Return the panel as plotly's data and layout, without the colours that the page sets itself."""
     data: list[dict[str, Any]] = []
     if panel.diagonal:
-        start = lowest(panel)
-        ends = [start, 1.0]
+        ends = list(diagonal_ends(panel))
         data.append({"x": ends, "y": ends, "mode": "lines", "line": {"color": "#808080", "dash": "dot", "width": 1}})
         data[0] |= {"hoverinfo": "skip"}
+    if panel.level is not None:
+        ends = [bound(point.x for line in panel.lines for point in line.points) for bound in (min, max)]
+        marked = {"color": "#808080", "dash": "dot", "width": 1}
+        data.append({"x": ends, "y": [panel.level] * 2, "mode": "lines", "line": marked, "hoverinfo": "skip"})
     for line in panel.lines:
         data.extend(_plotly_traces(panel, line))
     axis: dict[str, Any] = {"automargin": True, "zeroline": False}

@@ -146,6 +146,7 @@ class Panel:
     `log_x` and `log_y` make an axis logarithmic; `y_range` makes panels comparable. With `lower_title`, lines marked
     `lower` are drawn in axes of their own below, on the same x. If `sized`, the area of a point grows with its calls.
     `ticks` names places of the x axis, in place of numbers.
+    `level` is a value of y that a dotted line marks, and `diagonal` marks where y is x.
     """
 
     title: str
@@ -161,6 +162,7 @@ class Panel:
     y_range: tuple[float, float] | None = None
     sized: bool = False
     ticks: dict[str, float] = field(default_factory=dict)
+    level: float | None = None
 
     @property
     def symbol_size(self) -> int:
@@ -182,9 +184,10 @@ class Panel:
         return [self.categories.index(point.x) + aside for point in line.points]
 
 
-def lowest(panel: Panel) -> float:
-    """Return the smallest x or y of a panel."""
-    return min(value for line in panel.lines for point in line.points for value in (point.x, point.y))
+def diagonal_ends(panel: Panel) -> tuple[float, float]:
+    """Return the ends of a panel's diagonal: its smallest x or y, and 1 or its largest x, if that is more."""
+    points = [point for line in panel.lines for point in line.points]
+    return min(value for point in points for value in (point.x, point.y)), max(1.0, *(point.x for point in points))
 
 
 @dataclass(frozen=True)

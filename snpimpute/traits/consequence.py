@@ -1,0 +1,472 @@
+"""What imputing changes in the conclusion: association, fine-mapping and prediction by imputed files beside true genotypes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from snpimpute.base.errors import InputError
+from snpimpute.base.progress import Watch
+from snpimpute.base.words import numbered
+from snpimpute.genotypes.matrix import site_keys
+from snpimpute.impute.concordance import holds_genotypes
+from snpimpute.io.builds import plain_contig
+from snpimpute.io.filters import shortened
+from snpimpute.io.site_names import SiteList
+from snpimpute.io.stream import stem
+from snpimpute.metrics.conclusions import ALL, FINE_MAPPING, MEASURES, TRUTH, TYPED
+from snpimpute.metrics.maf import maf_subsets
+from snpimpute.traits.breeding import breeding_values
+from snpimpute.traits.dosages import Dosages, read_dosages
+from snpimpute.traits.measures import (
+    Estimate,
+    PerTrait,
+    association_measures,
+    estimates,
+    prediction_measures,
+    trait_weights,
+)
+from snpimpute.traits.phenotypes import read_traits, trait_of
+from snpimpute.traits.scan import chi2_of, left_out_chi2, sample_blocks
+from snpimpute.traits.simulated import TraitModel, Traits, simulated_traits
+from snpimpute.traits.susie import from_products
+
+FILTERS = (0.0, 0.3, 0.5, 0.8)  # least DR2 of the sites that are used; 0 = all
+WINDOW = 500  # sites to either side of the lead that are fine-mapped
+COLUMNS = ("file", "filter", "subset", "measure", "versus", "value", "low", "high", "n")
+
+
+@dataclass(frozen=True)
+class ConsequenceSettings:
+    """What is compared, and on which traits.
+
+    Attributes:
+        truth: file of true genotypes.
+        imputed: files to compare with it.
+        labels: names of these, for results; their files' names if empty.
+        typed: file or list of typed sites; causal sites are then among the others, and `typed alone` is a row.
+        region: sites used; None = all.
+        traits: table of real traits; None = simulated ones.
+        columns: its columns that are traits; all if empty.
+        covariates: its columns that are covariates.
+        model: of simulated traits.
+        finemapped: number of traits that are fine-mapped too; SuSiE takes a quarter of a second each, for every file and filter.
+        filters: least DR2 of the sites that are used.
+        sample_column: column of the table with the samples' names.
+    """
+
+    truth: Path
+    imputed: tuple[Path, ...]
+    labels: tuple[str, ...] = ()
+    typed: Path | None = None
+    region: str | None = None
+    traits: Path | None = None
+    columns: tuple[str, ...] = ()
+    covariates: tuple[str, ...] = ()
+    model: TraitModel = field(default_factory=TraitModel)
+    finemapped: int = 70
+    filters: tuple[float, ...] = FILTERS
+    sample_column: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class File:
+    """An imputed file at the sites and samples of the truth.
+
+    Attributes:
+        label: its name in results.
+        at: int (n,), numbers of its sites among the truth's.
+        dosages: float64 (n_samples, n), centred, 0 where missing.
+        quality: float64 (n,), DR2, NaN where it has none.
+    """
+
+    label: str
+    at: np.ndarray
+    dosages: np.ndarray
+    quality: np.ndarray
+
+    @classmethod
+    def of(cls, label: str, dosages: Dosages, at: np.ndarray) -> File:
+        """Return the sites `at` (numbers) of dosages at the truth's sites that vary."""
+        kept = at[dosages.varies()[at]]
+        return cls(label, kept, dosages.take_sites(kept).centred(), dosages.quality[kept])
+
+    def filtered(self, least: float) -> File:
+        """Return the file without sites whose DR2 is below `least`; sites without one stay."""
+        kept = ~(self.quality < least)
+        return File(self.label, self.at[kept], self.dosages[:, kept], self.quality[kept])
+
+
+@dataclass(frozen=True, eq=False)
+class Consequence:
+    """Result of the comparison.
+
+    Attributes:
+        settings: what was asked for.
+        simulated: whether traits are simulated.
+        n_samples, n_sites, n_traits: numbers of what was compared.
+        files: labels, true genotypes first.
+        table: a row per file, filter, subset, measure and `versus` ("" = the measure itself, else a paired difference to that
+            file, without a filter), columns COLUMNS.
+        guidance: sentences on the DR2 threshold that costs least.
+        notes: what was noticed.
+    """
+
+    settings: ConsequenceSettings
+    simulated: bool
+    n_samples: int
+    n_sites: int
+    n_traits: int
+    files: list[str]
+    table: pd.DataFrame
+    guidance: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def row(self, file: str, measure: str, least: float = 0.0, subset: str = ALL, versus: str = "") -> pd.Series:
+        """Return the row of one result."""
+        t = self.table
+        found = t[
+            (t.file == file)
+            & (t.measure == measure)
+            & (t["filter"] == least)
+            & (t.subset == subset)
+            & (t.versus == versus)
+        ]
+        return found.iloc[0]
+
+
+def compare_conclusions(settings: ConsequenceSettings, watch: Watch) -> Consequence:
+    """Compare what imputed files and true genotypes say of traits.
+
+    Args:
+        settings: what is compared.
+        watch: receives the stages.
+
+    Raises:
+        InputError: a file cannot be read (see `dosages.read_dosages`); files share no sample or no site; see also
+            `simulated.simulated_traits` and `phenotypes.trait_of`.
+    """
+    watch.stage("reading genotypes")
+    truth, files, notes = _aligned(settings)
+    typed = None if settings.typed is None else _typed(settings.typed, truth)
+    traits, rows, trait_notes = _traits(settings, truth, typed)
+    truth = truth.take_samples(rows)
+    files = [File(f.label, f.at, _recentred(f.dosages[rows]), f.quality) for f in files]
+    watch.stage("comparing")
+    if typed is not None:
+        files.append(File.of(TYPED, truth, np.flatnonzero(typed)))
+    table = conclusions(
+        truth, files, traits, watch.progress, settings.finemapped, settings.filters, settings.model.seed
+    )
+    labels = [TRUTH, *(file.label for file in files)]
+    return Consequence(
+        settings,
+        settings.traits is None,
+        truth.n_samples,
+        truth.n_sites,
+        len(traits.names),
+        labels,
+        table,
+        tuple(guidance(table, labels)),
+        (*notes, *trait_notes),
+    )
+
+
+def conclusions(
+    truth: Dosages,
+    files: Sequence[File],
+    traits: Traits,
+    progress: Callable[[float, float], None],
+    finemapped: int = 70,
+    filters: Sequence[float] = (0.0,),
+    seed: int = 1,
+) -> pd.DataFrame:
+    """Return what true genotypes and files say of traits; see Consequence.table.
+
+    Args:
+        truth: the true genotypes.
+        files: at the truth's sites and samples.
+        traits: of the truth's samples.
+        progress: is told how much is done.
+        finemapped, filters: see ConsequenceSettings; files without DR2 are not filtered.
+        seed: of resamples, blocks of samples, and the half that breeding values are trained on.
+    """
+    true = File.of(TRUTH, truth, np.arange(truth.n_sites))
+    comparison = _Comparison(truth, true, traits, finemapped, seed)
+    jobs = [(true, 0.0)]
+    for file in files:
+        jobs += [(file, least) for least in (filters if np.isfinite(file.quality).any() else (0.0,))]
+    for done, (file, least) in enumerate(jobs, start=1):
+        comparison.add(file.filtered(least), least)
+        progress(done, len(jobs))
+    return comparison.table()
+
+
+# ---------------------------------------------------------------------- files and traits
+
+
+def _aligned(settings: ConsequenceSettings) -> tuple[Dosages, list[File], list[str]]:
+    """Read the files; return the truth and, at its sites and the samples that all have, the imputed files."""
+    labels = list(settings.labels) or [stem(path) for path in settings.imputed]
+    if len(labels) != len(settings.imputed):
+        raise InputError(
+            f"{numbered(len(settings.imputed), 'imputed file')} and {numbered(len(labels), 'label')}: give one each"
+        )
+    if repeated := {label for label in labels if labels.count(label) > 1}:
+        raise InputError(f"files are called the same in results: {shortened(sorted(repeated))}; name them by --label")
+    truth = read_dosages(settings.truth, region=settings.region)
+    read = [read_dosages(path, region=settings.region) for path in settings.imputed]
+    names = [name for name in truth.samples if all(name in set(other.samples) for other in read)]
+    if not names:
+        raise InputError(f"{truth.name} and {', '.join(other.name for other in read)} have no sample in common")
+    notes = list(truth.notes)
+    for one in (truth, *read):
+        if (left := one.n_samples - len(names)) > 0:
+            notes.append(f"{numbered(left, 'sample')} of {one.name} left out: not all files have them")
+    row_of = {name: i for i, name in enumerate(truth.samples)}
+    truth = truth.take_samples([row_of[name] for name in names])
+    files = [_file(label, other, truth, names, notes) for label, other in zip(labels, read, strict=True)]
+    return truth, files, notes
+
+
+def _file(label: str, other: Dosages, truth: Dosages, names: Sequence[str], notes: list[str]) -> File:
+    """Return an imputed file at the truth's sites and the samples `names`; InputError if it has none of the sites."""
+    places = {
+        (plain_contig(s.contig), s.pos, s.ref, s.alt): j for j, s in enumerate(truth.sites.itertuples(index=False))
+    }
+    at: list[int] = []
+    own: list[int] = []
+    turned: list[bool] = []
+    for j, site in enumerate(other.sites.itertuples(index=False)):
+        contig = plain_contig(site.contig)
+        straight = places.get((contig, site.pos, site.ref, site.alt))
+        found = places.get((contig, site.pos, site.alt, site.ref)) if straight is None else straight
+        if found is not None:
+            at.append(found)
+            own.append(j)
+            turned.append(straight is None)
+    if not at:
+        raise InputError(
+            f"{truth.name} and {other.name} have no site in common: contig, position and both alleles must agree "
+            f"(the first are {site_keys(truth.sites[:1])[0]} and {site_keys(other.sites[:1])[0]})"
+        )
+    if absent := truth.n_sites - len(set(at)):
+        notes.append(f"{other.name} lacks {numbered(absent, 'site')} of {truth.name}")
+    if further := other.n_sites - len(own):
+        notes.append(
+            f"{numbered(further, 'site')} of {other.name} left out: {truth.name} has them not, or with other alleles"
+        )
+    row_of = {name: i for i, name in enumerate(other.samples)}
+    chosen = other.take_samples([row_of[name] for name in names]).take_sites(own)
+    values = np.where(turned, 2 - chosen.values, chosen.values)
+    order = np.argsort(at, kind="stable")
+    placed = Dosages(values[:, order], chosen.samples, chosen.sites, chosen.quality[order])
+    own_sites = File.of(label, placed, np.arange(placed.n_sites))
+    return File(label, np.array(at)[order][own_sites.at], own_sites.dosages, own_sites.quality)
+
+
+def _recentred(dosages: np.ndarray) -> np.ndarray:
+    return dosages - dosages.mean(axis=0)
+
+
+def _typed(path: Path, truth: Dosages) -> np.ndarray:
+    """Return which of the truth's sites are typed, bool (n_sites,); InputError if none is."""
+    if holds_genotypes(path):
+        sites = read_dosages(path).sites
+        known = {(plain_contig(c), p, frozenset((r, a))) for c, p, r, a in zip(sites.contig, sites.pos, sites.ref, sites.alt, strict=True)}  # fmt: skip
+        own = truth.sites
+        found = [(plain_contig(c), p, frozenset((r, a))) in known for c, p, r, a in zip(own.contig, own.pos, own.ref, own.alt, strict=True)]  # fmt: skip
+    else:
+        found = SiteList.read(path, "the typed sites").among(truth.sites)
+    if not any(found):
+        raise InputError(f"{path.name} names no site of {truth.name}")
+    return np.array(found)
+
+
+def _traits(
+    settings: ConsequenceSettings, truth: Dosages, typed: np.ndarray | None
+) -> tuple[Traits, np.ndarray, list[str]]:
+    """Return the traits, the rows of the samples that have them, and notes; real ones have their covariates taken off."""
+    if settings.traits is None:
+        return (
+            simulated_traits(truth, settings.model, None if typed is None else ~typed),
+            np.arange(truth.n_samples),
+            [],
+        )
+    table = read_traits(settings.traits, settings.sample_column)
+    columns = settings.columns or tuple(c for c in table.columns if c != "sample" and c not in settings.covariates)
+    read = [
+        trait_of(
+            table,
+            name,
+            truth.samples,
+            covariates=settings.covariates,
+            source=settings.traits.name,
+            genotypes=truth.name,
+        )
+        for name in columns
+    ]
+    rows = read[0].rows
+    for trait in read[1:]:
+        rows = np.intersect1d(rows, trait.rows)
+    if len(rows) < 10:
+        raise InputError(
+            f"{settings.traits.name}: {numbered(len(rows), 'sample')} have all traits; name fewer by --trait"
+        )
+    values = np.column_stack([trait.residuals()[np.isin(trait.rows, rows)] for trait in read])
+    said = dict.fromkeys(note for trait in read for note in trait.notes)
+    notes = [*said, "real traits: the lead site on true genotypes stands for the causal one"]
+    return Traits([trait.name for trait in read], values), rows, notes
+
+
+# ---------------------------------------------------------------------- the comparison
+
+
+class _Comparison:
+    """Measures of files with a filter each, and the table of their means and differences."""
+
+    def __init__(self, truth: Dosages, true: File, traits: Traits, finemapped: int, seed: int) -> None:
+        self._finemapped, self._seed = finemapped, seed
+        self._values = traits.values - traits.values.mean(axis=0)
+        self._blocks = sample_blocks(truth.n_samples, seed)
+        self._train = np.random.default_rng(seed + 1).permutation(truth.n_samples) % 2 == 0
+        self._true_chi2 = self._everywhere(true, chi2_of(true.dosages, self._values), truth.n_sites)
+        self._true_left_out = [
+            self._everywhere(true, chi2, truth.n_sites)
+            for chi2 in left_out_chi2(true.dosages, self._values, self._blocks)
+        ]
+        self._simulated = traits.causal is not None
+        self._causal = self._true_chi2.argmax(axis=0)[:, None] if traits.causal is None else traits.causal
+        self._wanted = traits.values if traits.genetic is None else traits.genetic
+        centred = truth.centred()
+        spread = np.sqrt((centred**2).sum(axis=0))
+        scaled = np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)
+        self._r2 = np.stack([(scaled[:, sites].T @ scaled) ** 2 for sites in self._causal])
+        self._subsets = self._by_maf(truth)
+        self._by_truth: np.ndarray | None = None
+        self._results: dict[tuple[str, float], tuple[PerTrait, list[PerTrait]]] = {}
+        self._sites: dict[tuple[str, float], int] = {}  # number of sites that pass, of each of these
+
+    @staticmethod
+    def _everywhere(file: File, chi2: np.ndarray, n_sites: int) -> np.ndarray:
+        found = np.zeros((n_sites, chi2.shape[1]))
+        found[file.at] = chi2
+        return found
+
+    def _by_maf(self, truth: Dosages) -> dict[str, np.ndarray]:
+        """Return subset → bool (n_traits,): all, and by the causal site's MAF where a trait has one."""
+        subsets = {ALL: np.ones(len(self._causal), dtype=bool)}
+        if self._causal.shape[1] == 1:
+            bins = maf_subsets(truth.maf()[self._causal[:, 0]])
+            subsets |= {name: chosen for name, chosen in bins.items() if chosen.sum() >= 10}
+        return subsets
+
+    def add(self, file: File, least: float) -> None:
+        """Measure a file whose sites are those that pass the filter."""
+        if not len(file.at):
+            return
+        same = next((job for job in self._results if job[0] == file.label and self._sites[job] == len(file.at)), None)
+        self._sites[file.label, least] = len(file.at)
+        if same is not None:  # the filter takes nothing away that another does not
+            self._results[file.label, least] = self._results[same]
+            return
+        n = len(self._values)
+        chi2 = chi2_of(file.dosages, self._values)
+        measured = association_measures(chi2, file.at, self._causal, self._true_chi2, self._r2, n)
+        without = [
+            association_measures(part, file.at, self._causal, of_truth, self._r2, n - int((self._blocks == k).sum()))
+            for k, (part, of_truth) in enumerate(
+                zip(left_out_chi2(file.dosages, self._values, self._blocks), self._true_left_out, strict=True)
+            )
+        ]
+        measured |= self._fine_mapped(file, chi2)
+        measured |= self._predicted(file)
+        self._results[file.label, least] = (measured, without)
+
+    def _fine_mapped(self, file: File, chi2: np.ndarray) -> PerTrait:
+        n_traits = chi2.shape[1]
+        n = min(self._finemapped, n_traits)
+        found = {key: (np.full(n_traits, np.nan), np.full(n_traits, np.nan)) for key in FINE_MAPPING}
+        products: tuple[int, int, np.ndarray] | None = None
+        for t in range(n):
+            lead = int(chi2[:, t].argmax())
+            first, last = max(lead - WINDOW, 0), min(lead + WINDOW + 1, len(file.at))
+            if products is None or products[:2] != (first, last):
+                part = file.dosages[:, first:last]
+                products = (first, last, part.T @ part)
+            y = self._values[:, t]
+            result = from_products(products[2], file.dosages[:, first:last].T @ y, float(y @ y), len(y))
+            sets = [set(file.at[first + of.members].tolist()) for of in result.sets]
+            causal = set(self._causal[t].tolist())
+            held = causal & set().union(*sets)
+            sums = {
+                "recall": (len(held), len(causal)),
+                "coverage": (sum(bool(of & causal) for of in sets), len(sets)),
+                "set_size": (sum(map(len, sets)), len(sets)),
+                "sets": (len(sets), 1),
+            }
+            for key, (top, bottom) in sums.items():
+                found[key][0][t], found[key][1][t] = top, bottom
+        return found
+
+    def _predicted(self, file: File) -> PerTrait:
+        spread = np.sqrt((file.dosages**2).mean(axis=0))
+        scaled = file.dosages / spread
+        relationship = scaled @ scaled.T / len(file.at)
+        predicted = breeding_values(relationship, self._values, self._train)
+        if self._by_truth is None:  # true genotypes come first
+            self._by_truth = predicted
+        return prediction_measures(predicted, self._by_truth, self._wanted[~self._train])
+
+    def table(self) -> pd.DataFrame:
+        """Return all results; see Consequence.table."""
+        weights = trait_weights(self._values.shape[1], self._seed) if self._simulated else None
+        rows: list[tuple[object, ...]] = []
+        for subset, chosen in self._subsets.items():
+            by_job = {job: estimates(*result, weights, chosen) for job, result in self._results.items()}
+            for (label, least), found in by_job.items():
+                rows += [_row(label, least, subset, key, "", estimate) for key, estimate in found.items()]
+                against = [(TRUTH, 0.0)] if label != TRUTH else []
+                against += [(label, 0.0)] if least else []
+                against += [(other, 0.0) for other, at in by_job if at == 0.0 and other not in (label, TRUTH) and not least and label != TRUTH]  # fmt: skip
+                for other in against:
+                    rows += [
+                        _row(label, least, subset, key, other[0], estimate.minus(by_job[other][key]))
+                        for key, estimate in found.items()
+                    ]
+        return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _row(label: str, least: float, subset: str, measure: str, versus: str, estimate: Estimate) -> tuple[object, ...]:
+    low, high = estimate.interval()
+    if MEASURES[measure].share and not versus:
+        low, high = max(low, 0.0), min(high, 1.0)
+    return label, least, subset, measure, versus, estimate.value, low, high, estimate.n
+
+
+def guidance(table: pd.DataFrame, labels: Sequence[str]) -> list[str]:
+    """Return a sentence for each file with DR2 on the threshold that costs least for association, fine-mapping and prediction."""
+    purposes = {"association": "power", "fine-mapping": "recall", "prediction": "correlation"}
+    all_of = table[table.subset == ALL]
+    sentences = []
+    for label in labels:
+        own = all_of[(all_of.file == label) & (all_of.measure.isin(purposes.values()))]
+        thresholds = sorted(own["filter"].unique())
+        if len(thresholds) < 2:
+            continue
+        parts = []
+        for purpose, measure in purposes.items():
+            plain = own[(own.measure == measure) & (own.versus == "")].set_index("filter")["value"].dropna()
+            if plain.empty:
+                continue
+            best = float(plain.index[plain.to_numpy() >= plain.max() - 1e-12].min())
+            worse = own[(own.measure == measure) & (own.versus == label) & (own.high < 0)]["filter"].tolist()
+            words = "no filter" if best == 0 else f"DR2 of {best:g} or more"
+            costs = f"; {', '.join(f'{t:g}' for t in worse)} cost more than chance" if worse else ""
+            parts.append(f"{purpose}: {words} ({measure} {plain[best]:.3f}{costs})")
+        sentences.append(f"{label}: {' | '.join(parts)}")
+    return sentences
