@@ -1,0 +1,162 @@
+"""Measure what a cluster costs and gains on this machine, and what would hold up one of 1,000 workers.
+
+    python benchmarks/cluster.py [--sites 200000] [--samples 2000] [--panel 500] [--imputer softmax_regression]
+                                 [--tasks 10000] [--work FOLDER]
+
+A panel and a target with every tenth site are simulated on disk (as benchmarks/scale.py does it), the panel is fitted, and the target
+is imputed without a cluster on one core, with one worker and with two: seconds of the whole, and of the windows alone. The
+overhead is that of the windows with one worker against none, the efficiency that of two workers against one; both want idle cores.
+Then empty tasks are done by two workers, each with a part of a file to read and a file to make, and the resident memory of this
+process, which holds the scheduler too, is told as they go by. From the bytes and seconds of a task it is worked out how many
+workers this process keeps busy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+from scale import simulate
+
+from snpimpute.base.folders import Part
+from snpimpute.base.processes import HERE, Engine, say_progress
+from snpimpute.base.progress import Watch
+from snpimpute.base.steps import Pieces, in_shares
+from snpimpute.cluster.connect import opened
+from snpimpute.impute import run
+from snpimpute.impute.fit import fit
+from snpimpute.impute.panel import FitSettings
+
+PART = 4096  # bytes that an empty task reads
+WORKERS = 1000
+
+
+class Stages(Watch):
+    """Keeps when each stage began."""
+
+    def __init__(self) -> None:
+        self.began: list[tuple[str, float]] = []
+
+    def stage(self, text: str, at_most: float | None = None) -> None:
+        self.began.append((text, time.monotonic()))
+
+    def seconds(self, first_word: str) -> float:
+        """Seconds of the last stage that begins so, to the next one."""
+        times = [at for _, at in self.began] + [time.monotonic()]
+        return next(
+            times[i + 1] - at for i, (text, at) in reversed(list(enumerate(self.began))) if text.startswith(first_word)
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sites", type=int, default=200_000)
+    parser.add_argument("--samples", type=int, default=2000)
+    parser.add_argument("--panel", type=int, default=500)
+    parser.add_argument("--imputer", default="softmax_regression")
+    parser.add_argument("--tasks", type=int, default=10_000)
+    parser.add_argument("--work", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = arguments.work or Path(name)
+        if not (folder / "target.vcf.gz").exists():
+            simulate(folder, arguments.sites, arguments.panel, arguments.samples, 10)
+        per_window = windows(folder, arguments.imputer)
+        each = tasks(folder, arguments.tasks)
+        busy = per_window / each
+        print(
+            f"this process keeps about {busy:,.0f} workers busy with windows of {per_window:.2f} s, one to a task: {WORKERS:,} "
+            f"workers want {max(1, WORKERS / busy):.0f} windows to a task"
+        )
+
+
+def windows(folder: Path, imputer: str) -> float:
+    """Impute with no cluster, one worker and two; return the seconds of a window."""
+    fitted = fit(FitSettings(folder / "panel.vcf.gz", "panel", imputer, holdout=0.0, threads=2), folder)
+    found: dict[str, float] = {}
+    n_windows = len(list((fitted.folder / "windows").iterdir()))
+    for name in ("none", "local:1", "local:2"):
+        output = folder / f"{name.replace(':', '-')}.vcf.gz"
+        asked = run.ImputeSettings(folder / "target.vcf.gz", output, model=fitted.folder, threads=1, force=True)
+        watch, started = Stages(), time.monotonic()
+        if name == "none":
+            run.impute_file(asked, folder, watch, HERE)
+        else:
+            with opened(name, None, folder, watch) as engine:
+                started = time.monotonic()
+                run.impute_file(asked, folder, watch, engine)
+        whole = time.monotonic() - started
+        found[name] = watch.seconds("impute")
+        print(f"{name:8} {whole:8.1f} s, of that {found[name]:.1f} s for {n_windows} windows", flush=True)
+    print(f"overhead of a cluster: {found['local:1'] / found['none'] - 1:+.1%}")
+    print(f"efficiency of two workers: {found['local:1'] / (2 * found['local:2']):.2f}", flush=True)
+    return found["none"] / n_windows
+
+
+def tasks(folder: Path, n: int) -> float:
+    """Do empty tasks on two workers; return the seconds of this process's processor for each."""
+    home = folder / "tasks"
+    home.mkdir(exist_ok=True)
+    (home / "data.bin").write_bytes(np.random.default_rng(1).bytes(n * PART))
+    made = home / "made"
+    pieces = Pieces(
+        is_done=lambda number: (made / str(number)).exists(),
+        reads=lambda numbers: [Part("data.bin", number * PART, (number + 1) * PART) for number in numbers],
+        makes=lambda number: [f"made/{number}"],
+        most=1,
+    )
+    own = psutil.Process()
+    with opened("local:2", None, folder, Watch()) as engine:
+        in_shares(nothing, home, range(min(n, 20)), pieces, 1, Watch(), engine)  # what is loaded once
+        spent = sum(own.cpu_times()[:2])
+        watch = Memory(own, n)
+        started = time.monotonic()
+        in_shares(nothing, home, range(n), pieces, 1, watch, engine)
+        seconds = time.monotonic() - started
+        each = (sum(own.cpu_times()[:2]) - spent) / max(1, n - 20)
+        tell_order(engine, home, pieces)
+    print(f"{n:,} empty tasks: {seconds / n * 1000:.1f} ms each, {each * 1000:.1f} ms of this process's processor")
+    return each
+
+
+class Memory(Watch):
+    """Tells the resident memory of a process at each tenth of the way."""
+
+    def __init__(self, process: psutil.Process, n: int) -> None:
+        self.process, self.step, self.due = process, n / 10, n / 10
+
+    def progress(self, done: float, total: float) -> None:
+        if done >= self.due:
+            print(f"{done:8,.0f} tasks: {self.process.memory_info().rss / 1e6:.0f} MB", flush=True)
+            self.due += self.step
+
+
+def tell_order(engine: Engine, home: Path, pieces: Pieces) -> None:
+    """Print the length of what goes through the scheduler for a task."""
+    from snpimpute.base.folders import Folder
+
+    worker = engine.worker("nothing", 1)
+    worker.call(nothing, home=Folder(home, tuple(pieces.reads([0])), ("made/0",)), numbers=[0])
+    print(f"bytes of an order: {len(pickle.dumps(worker._order)):,}")  # type: ignore[attr-defined]
+    worker.receive()
+    worker.leave()
+    worker.end()
+
+
+def nothing(home: Path, numbers: list[int]) -> None:
+    """Make an empty file for each number."""
+    (home / "made").mkdir(exist_ok=True)
+    for number in numbers:
+        (home / "made" / str(number)).write_text("")
+        say_progress(1, 1)
+
+
+if __name__ == "__main__":
+    import cluster  # by this name workers find the function of the empty tasks
+
+    cluster.main()
