@@ -99,6 +99,8 @@ MEANINGS = {  # meanings of keys that their models do not describe
     "tuning": "The studies.",
     "budgets": "Budgets of single imputers.",
     "scoring": "Settings of the scoring.",
+    "cluster": "Dask cluster whose workers compute: `tcp://HOST:8786` or `local:N`; without it `DASK_SCHEDULER_ADDRESS`, or none.",
+    "exchange": "Folder or `s3://BUCKET/PREFIX` that all machines of the cluster reach; without it a folder in that of runs.",
     "tracking_uri": "MLflow store; without it `MLFLOW_TRACKING_URI`, or the store in the folder of runs.",
     "tracking_wait": "Seconds to wait for an MLflow store that stops answering.",
     "data.NAME.source": 'A VCF, BCF or PLINK file (`.bed`, `.pgen`), or `"simulated"`.',

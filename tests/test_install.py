@@ -16,7 +16,18 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
-FRAMEWORKS = ("keras", "mlflow", "msprime", "optuna", "prefect", "streamlit", "tensorflow", "torch", "transformers")
+FRAMEWORKS = (
+    "distributed",
+    "keras",
+    "mlflow",
+    "msprime",
+    "optuna",
+    "prefect",
+    "streamlit",
+    "tensorflow",
+    "torch",
+    "transformers",
+)
 SITES = 60
 TYPED = range(0, SITES, 3)  # sites that the target has
 
@@ -174,6 +185,8 @@ def test_it_fits_and_imputes(plain: Path, panel: Path, tmp_path: Path) -> None:
         (["fit", "panel.vcf", "--imputer", "dense"], "networks"),
         (["fit", "panel.vcf", "--imputer", "bert"], "networks"),
         (["experiment", "panel.vcf"], "platform"),
+        (["fit", "panel.vcf", "--imputer", "mode", "--cluster", "local:1"], "cluster"),
+        (["fit", "s3://bucket/panel.vcf", "--imputer", "mode"], "cluster"),
         (["dashboard"], "dashboard"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),

@@ -81,7 +81,7 @@ def locked() -> dict[str, list[str]]:
 def test_the_lock_pins_every_dependency():
     pins = dict(pin.split("==") for pin in locked())
     declared = requirements.declared()
-    assert {"plain", "networks", "platform", "dashboard", "simulate", "all", "docs", "dev"} == set(declared)
+    assert {"plain", "cluster", "networks", "platform", "dashboard", "simulate", "all", "docs", "dev"} == set(declared)
     assert {"tensorflow==2.21.0", "prefect==3.8.8", "msprime"} <= set(declared["all"])
     for wanted in map(Requirement, {text for texts in declared.values() for text in texts}):
         name = canonicalize_name(wanted.name)
@@ -103,6 +103,7 @@ def test_the_conda_environment_has_the_pins_of_the_lock():
 IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
 UNIMPORTED = {  # needed without an import: why
     "fastapi": "MLflow brings it; its range is narrowed",
+    "s3fs": "fsspec's, for s3://",
     "psycopg": "SQLAlchemy's, for a shared database",
     "psycopg-binary": "psycopg's",
 }
