@@ -15,7 +15,7 @@ from typing import ParamSpec, TypeVar
 from prefect import State, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.exceptions import FailedRun
+from prefect.exceptions import FailedRun, MissingContextError
 from prefect.states import Completed, Failed
 
 from snpimpute.base.errors import InputError
@@ -30,6 +30,7 @@ LOGGED_TYPES = (str, bool, Path, Row, Tuned)  # arguments of these types are log
 SECONDS_BETWEEN_LINES = 20.0  # between lines of progress in the log
 LAST_LINES = 30  # number of lines shown from the log of a step that failed
 
+Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -116,21 +117,30 @@ class RunLog(Watch):
 
     def __init__(self) -> None:
         self._last_line = 0.0
+        self._made_in = _logger(logging.getLogger(__name__))
 
     def stage(self, text: str, at_most: float | None = None) -> None:
-        get_run_logger().info(text)
+        _logger(self._made_in).info(text)
         self._last_line = time.monotonic()
 
     def note(self, text: str) -> None:
-        get_run_logger().info(text)
+        _logger(self._made_in).info(text)
 
     def progress(self, done: float, total: float) -> None:
         if time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
-            get_run_logger().info("%g of %g", done, total)
+            _logger(self._made_in).info("%g of %g", done, total)
             self._last_line = time.monotonic()
 
     def warn(self, text: str) -> None:
-        get_run_logger().warning(text)
+        _logger(self._made_in).warning(text)
+
+
+def _logger(otherwise: Logger) -> Logger:
+    """Return the logger of the present task or flow run; `otherwise` in a thread that has none, as a cluster's watcher is."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return otherwise
 
 
 def create_artifacts(experiment: str, outcome: Outcome) -> None:

@@ -88,6 +88,10 @@ class Engine:
         """Return how many calls go on at a time, of which this machine would have so many."""
         return here
 
+    def under_way(self, at_once: int) -> int:
+        """Return how many calls are handed out at a time, of which so many go on: more where the next ones are got ready."""
+        return at_once
+
 
 Able = Callable[[], None]
 HERE = Engine()

@@ -44,6 +44,26 @@ class Watch:
         print(f"snpimpute: {text}", file=sys.stderr, flush=True)
 
 
+class NotingWatch(Watch):
+    """Watch of one of several pieces of work that go on at the same time: it notes stages, and shows no progress.
+
+    Args:
+        watch: receives notes and warnings.
+    """
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def stage(self, text: str, at_most: float | None = None) -> None:
+        self._watch.note(text)
+
+    def note(self, text: str) -> None:
+        self._watch.note(text)
+
+    def warn(self, text: str) -> None:
+        self._watch.warn(text)
+
+
 class LineWatch(Watch):
     """Watch for output that goes to a file: a line on standard error, with the time of day, for each stage.
 

@@ -173,7 +173,7 @@ def in_shares(
 
     watch.progress(len(done), len(numbers))
     try:
-        side_by_side([partial(do, share) for share in shares], workers)
+        side_by_side([partial(do, share) for share in shares], engine.under_way(workers))
     except StepFailed as error:
         raise InputError(f"{function.__name__.replace('_', ' ')} failed: {error}; what is done is kept") from None
     watch.progress(len(numbers), len(numbers))

@@ -86,9 +86,13 @@ class Cluster(Engine):
         return RemoteWorker(self, name, threads, log, self._resource_of(able))
 
     def at_once(self, here: int) -> int:
-        """Return twice the number of calls that the workers carry out at a time, so that none waits for its next one."""
+        """Return the number of calls that the workers carry out at a time."""
         with self._lock:
-            return 2 * max(1, sum(self._threads.values()))
+            return max(1, sum(self._threads.values()))
+
+    def under_way(self, at_once: int) -> int:
+        """Return twice the number of calls that go on, so that no worker waits for its next one."""
+        return 2 * at_once
 
     def close(self) -> None:
         """Forget all orders, and remove what was exchanged for them."""

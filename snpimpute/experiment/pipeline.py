@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -15,10 +17,10 @@ from snpimpute.base.errors import InputError, WorkEnds
 from snpimpute.base.extras import require_package
 from snpimpute.base.files import require_writable
 from snpimpute.base.processes import HERE, Engine
-from snpimpute.base.progress import Watch
+from snpimpute.base.progress import NotingWatch, Watch
 from snpimpute.base.provenance import git_revision
 from snpimpute.base.sources import source_digest
-from snpimpute.base.steps import StepFailed
+from snpimpute.base.steps import StepFailed, side_by_side
 from snpimpute.base.words import lasting, numbered
 from snpimpute.dataset.prepared import dataset_in, read_about, save_dataset
 from snpimpute.dataset.settings import SIMULATED, DataSettings
@@ -127,14 +129,7 @@ def run(
         name = dataset_in(folder).name
         rows = [on_data(row, settings.data[name]) for row in wanted[name]]
         work.watch.note(f"{numbered(len(rows), 'row')} on {name}; {_studies_ahead(settings, folder, rows, work)}")
-        outcome.rows[name] = []
-        for number, row in enumerate(rows, 1):
-            started = work.watch.clock()
-            outcome.rows[name].append(_run_row(settings, folder, row, work, until, perform))
-            if (took := work.watch.clock() - started) >= SHORT and number < len(rows):
-                ahead = _studies_ahead(settings, folder, rows[number:], work)
-                left = numbered(len(rows) - number, "row")
-                work.watch.note(f"{row.label} on {name} took {lasting(took)}; {left} left, {ahead}")
+        outcome.rows[name] = _run_rows(settings, folder, rows, work, until, perform)
         scored = [done for done in outcome.rows[name] if not done.failed]
         if until in ("evaluate", "compare") and scored:
             outcome.scores[name] = perform(f"score {name}", score_and_log, settings, folder, scored, work)
@@ -142,6 +137,32 @@ def run(
     if until == "compare":
         perform("compare", compare, settings, outcome, work)
     return outcome
+
+
+def _run_rows(
+    settings: ExperimentSettings, folder: Path, rows: list[Row], work: Workspace, until: str, perform: Perform
+) -> list[Done]:
+    """Run the rows of a dataset, one after another; on a cluster as many at a time as it has workers."""
+    found: dict[int, Done] = {}
+    at_once = work.engine.at_once(1) if perform is call else 1
+    if at_once > 1:
+        work = replace(work, watch=NotingWatch(work.watch))
+
+    def run_row(number: int) -> None:
+        row, started = rows[number], work.watch.clock()
+        found[number] = _run_row(settings, folder, row, work, until, perform)
+        left = [other for other in range(len(rows)) if other not in found]
+        if (took := work.watch.clock() - started) >= SHORT and left:
+            ahead = _studies_ahead(settings, folder, [rows[other] for other in left], work)
+            where = f"{row.label} on {dataset_in(folder).name}"
+            work.watch.note(f"{where} took {lasting(took)}; {numbered(len(left), 'row')} left, {ahead}")
+
+    if at_once > 1:
+        side_by_side([partial(run_row, number) for number in range(len(rows))], at_once)
+    else:
+        for number in range(len(rows)):
+            run_row(number)
+    return [found[number] for number in range(len(rows))]
 
 
 def _studies_ahead(settings: ExperimentSettings, folder: Path, rows: list[Row], work: Workspace) -> str:
@@ -200,7 +221,8 @@ def _train_and_log(
     with made_alone(model_folder(settings, dataset_in(folder), row, tuned, work), work.watch):
         home = train(settings, folder, row, tuned, work, then_impute)
         tracker = work.tracker or work.with_store(settings)
-        run_id = log_training(settings, folder, row, tuned, home, tracker)
+        with work.logging:
+            run_id = log_training(settings, folder, row, tuned, home, tracker)
     return home, run_id, tracker.run_link(run_id)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,12 +24,14 @@ class Workspace:
         watch: receives the progress.
         tracker: writer to the MLflow store; None if nothing is logged.
         engine: where trials, fits and imputations are computed.
+        logging: held while a model is logged: MLflow does that for one at a time in a process.
     """
 
     runs: Path
     watch: Watch = field(default_factory=Watch)
     tracker: Tracker | None = None
     engine: Engine = HERE
+    logging: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def studies(self) -> Path:

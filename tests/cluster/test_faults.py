@@ -74,7 +74,7 @@ def engine_of(address: str, tmp_path: Path, watch: Told, n: int = 1, seconds: fl
     with ExitStack() as stack:
         workers = [stack.enter_context(worker(address, tmp_path / f"worker{i}")) for i in range(n)]
         engine = stack.enter_context(opened(address, None, tmp_path, watch, seconds))
-        wait_until(lambda: engine.at_once(0) == 2 * n and any(line.startswith(f"{n} ") for line in watch.lines))
+        wait_until(lambda: engine.at_once(0) == n and any(line.startswith(f"{n} ") for line in watch.lines))
         yield engine, workers
 
 

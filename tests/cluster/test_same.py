@@ -112,7 +112,7 @@ def test_an_experiment_is_the_same_and_its_trials_are_as_many(
     data = {"source": str(files / "panel.vcf.gz"), "scenarios": {"levels": (60.0,), "repeats": 1}}
     settings = ExperimentSettings.model_validate(
         {
-            "name": "small", "threads": 1, "data": {"calves": data}, "imputers": ("softmax_regression",),
+            "name": "small", "threads": 1, "data": {"calves": data}, "imputers": ("softmax_regression", "mode"),
             "variants": {"softmax_regression": {"fixed": {"tune": True}}}, "only_listed_variants": True,
             "tuning": {"trials": 3, "seconds": None}, "scoring": {"resamples": 100},
         }
@@ -123,10 +123,10 @@ def test_an_experiment_is_the_same_and_its_trials_are_as_many(
         assert outcome.failures == []
         table = read_scores(outcome.scores["calves"])
         tables[name] = table[table.metric != "seconds"].to_csv()
-    assert tables["here"] == tables["three"] and "softmax_regression" in tables["here"]
+    assert tables["here"] == tables["three"] and "softmax_regression" in tables["here"] and "mode" in tables["here"]
     at_once = changed(settings, trials=7).model_copy(update={"seed": 2})
     at_once = at_once.model_copy(update={"tuning": at_once.tuning.model_copy(update={"workers": 3})})
-    (done,) = pipeline.run(at_once, tmp_path / "three", "tune", watch=Told(), engine=three).rows["calves"]
+    done, _ = pipeline.run(at_once, tmp_path / "three", "tune", watch=Told(), engine=three).rows["calves"]
     assert done.tuned is not None and (done.tuned.trials, done.tuned.ended_by) == (7, "trials")
 
 

@@ -150,6 +150,7 @@ def runs(prefect, tmp_path_factory, with_store) -> dict[str, tuple[str, Path]]:
         "imputers": '["mode", "softmax_regression"]',
         "trials": 1,
         "budget": "1m",
+        "cluster": "local:1",
     }
     return {
         "good": (prefect.start("experiment/local", runs=good, **smoke), good),
@@ -184,7 +185,7 @@ def test_a_deployed_experiment_shows_its_steps_and_what_came_of_it(prefect, runs
     )
     log = prefect.log(run)
     assert f"folder: {folder}/datasets/calves-" in log
-    assert "mask='random'" in log
+    assert "mask='random'" in log and "1 worker of local:1" in log
 
 
 def test_a_row_that_fails_is_told_and_the_others_are_reported(prefect, runs):
