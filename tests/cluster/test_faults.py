@@ -22,6 +22,7 @@ from tests.cluster.workers import (
     ROOT,
     Told,
     be_killed,
+    kill_worker,
     laid_out,
     made,
     need_memory,
@@ -39,7 +40,7 @@ NO_PROGRAMS = "/nowhere"
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """A scheduler that all tests but one use; the workers are each test's own."""
-    with scheduler() as (_, found):
+    with scheduler(DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="1") as (_, found):  # Dask's own default is 3
         yield found
 
 
@@ -203,6 +204,14 @@ def test_a_process_without_memory_is_tried_again_and_then_one_line(address: str,
         ):
             in_shares(need_memory, home, [2], pieces(home), 1, watch, engine)
         assert "MemoryError" in (home / "logs" / "need_memory-00002.txt").read_text()
+
+
+def test_a_share_that_kills_its_workers_is_given_up(address: str, home: Path, tmp_path: Path) -> None:
+    watch = Told()
+    with engine_of(address, tmp_path, watch, n=3) as (engine, workers):
+        with pytest.raises(InputError, match=r"2 workers were killed with it, the last one tcp://.*: is there memory"):
+            in_shares(kill_worker, home, [0], pieces(home), 1, watch, engine)
+        assert sum(process.poll() is None for process in workers) == 1
 
 
 def test_a_store_that_cannot_be_written_is_one_line(address: str, home: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,10 @@ from snpimpute.impute.run import ImputeSettings, impute_file
 from snpimpute.imputers.testing import small_panel
 from snpimpute.io.filters import SiteFilter, apply_filter
 from snpimpute.io.write_vcf import write_vcf
+from snpimpute.tuning.study import Evaluate, StudyResult, StudySettings, run_study
 from tests.cli.test_app import said
-from tests.cluster.workers import ROOT, Told, scheduler, worker
+from tests.cluster.workers import ROOT, Told, scheduler, wait_until, worker
+from tests.tuning import objectives
 
 N_SITES = 90
 
@@ -97,6 +100,30 @@ def test_a_study_is_the_same(three: Engine, files: Path, tmp_path: Path) -> None
         assert ", 4 trials, ended by trials" in told
         found[name] = told, (fitted.folder / TABLE).read_text()
     assert found["here"] == found["three"]
+
+
+def study(
+    engine: Engine, storage: Path, evaluate: Evaluate, n_trials: int, seconds: float | None = None
+) -> StudyResult:
+    settings = StudySettings(n_trials, seconds, 1, 1, 1, str(storage), 10)
+    return run_study(
+        "s", suggest=objectives.suggest, first=objectives.PUBLISHED, evaluate=evaluate, settings=settings, engine=engine
+    )
+
+
+def test_trials_are_pruned_by_what_they_report_from_a_worker(three: Engine, tmp_path: Path) -> None:
+    told = []
+    for name, engine in (("here", HERE), ("three", three)):
+        trials = study(engine, tmp_path / name, objectives.stepwise, 14).trials
+        told.append([(trial.state, trial.score, trial.params, trial.intermediate) for trial in trials])
+    assert told[0] == told[1] and "pruned" in {state for state, *_ in told[0]}
+
+
+def test_a_trial_that_is_stopped_ends_on_its_worker_with_its_programs(three: Engine, tmp_path: Path) -> None:
+    numbers = tmp_path / "numbers"
+    found = study(three, tmp_path / "journal", partial(objectives.stubborn, numbers=str(numbers)), 2, 6.0)
+    assert [trial.state for trial in found.trials] == ["complete", "stopped"] and found.ended_by == "time"
+    wait_until(lambda: not any(psutil.pid_exists(int(pid)) for pid in numbers.read_text().split()), 30)
 
 
 def test_a_choice_is_made_by_what_workers_tried(three: Engine, files: Path, tmp_path: Path) -> None:

@@ -42,11 +42,11 @@ def wait_until(ready: Callable[[], object], seconds: float = 60.0) -> None:
 
 
 @contextmanager
-def scheduler() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A scheduler and its address."""
+def scheduler(**variables: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A scheduler and its address; `variables` are set for it."""
     port = free_port()
     options = ["--host", "127.0.0.1", "--port", str(port), "--dashboard-address", "127.0.0.1:0"]
-    with started("distributed.cli.dask_scheduler", options) as process:
+    with started("distributed.cli.dask_scheduler", options, **variables) as process:
         wait_until(lambda: answers(port))
         yield process, f"tcp://127.0.0.1:{port}"
 
@@ -160,6 +160,12 @@ def be_killed(home: Path, numbers: list[int]) -> None:
             write_text(notes / f"{number}-{os.getpid()}", "")
             os.kill(os.getpid(), signal.SIGKILL)
         write_text(made(home, number), "alive")
+
+
+def kill_worker(home: Path, numbers: list[int]) -> None:
+    """Let the Dask worker be killed, as a system without memory may do it."""
+    os.kill(parent_of_source(), signal.SIGKILL)
+    wait_until(lambda: False)
 
 
 def need_memory(home: Path, numbers: list[int]) -> None:

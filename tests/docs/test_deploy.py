@@ -18,8 +18,10 @@ import requests
 import yaml
 
 from snpimpute.base.processes import end_group
+from snpimpute.base.steps import in_shares
+from snpimpute.cluster.connect import opened
 from tests.cluster.test_same import store  # noqa: F401 (a fixture)
-from tests.cluster.workers import answers, free_port, wait_until
+from tests.cluster.workers import Told, answers, free_port, laid_out, made, pieces, wait_until, write_byte
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
@@ -100,13 +102,14 @@ def environment_of(name: str, ports: dict[int, int], home: Path, store: dict[str
     return {**os.environ, **own, "PYTHONPATH": str(ROOT), "DO_NOT_TRACK": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
-def test_every_command_runs(running: dict[str, Any]) -> None:
-    """Servers answer, workers come to their schedulers, buckets are made."""
+def test_every_command_runs(running: dict[str, Any], tmp_path: Path) -> None:
+    """Servers answer, workers come to their schedulers and do what they are given, buckets are made."""
     from distributed import Client
 
     from tests.cluster.test_same import bucket
 
     ports = running["ports"]
+    assert running["buckets"].wait(60) == 0
     for port in PORTS:
         wait_until(lambda port=port: answers(ports[port]), 120)
     wait_until(lambda: requests.get(f"http://127.0.0.1:{ports[5000]}/health", timeout=5).ok)
@@ -114,12 +117,16 @@ def test_every_command_runs(running: dict[str, Any]) -> None:
     with Client(f"tcp://127.0.0.1:{ports[8786]}", set_as_default=False) as client:
         client.wait_for_workers(2, timeout=60)
         assert set(client.nthreads().values()) == {1}
+    home = laid_out(tmp_path / "home", tmp_path / "notes")
+    (tmp_path / "notes" / "go").write_text("")
+    with opened(f"tcp://127.0.0.1:{ports[8786]}", "s3://exchange", tmp_path, Told()) as engine:
+        in_shares(write_byte, home, [0, 1, 2], pieces(home), 1, Told(), engine)
+    assert [made(home, number).read_text() for number in range(3)] == ["100", "101", "102"]
     pools = f"http://127.0.0.1:{ports[4200]}/api/work_pools"
     ends = time.monotonic() + 60
     while not (of_pool := requests.post(f"{pools}/local/workers/filter", json={}, timeout=20)).ok or not of_pool.json():
         assert time.monotonic() < ends, of_pool.text
         time.sleep(0.2)
-    assert running["buckets"].wait(60) == 0
     assert {"mlflow", "exchange", "lab"} <= set(bucket().ls(""))
     ended = {name for name in COMPOSE if name not in OF_OTHERS and running[name].poll() is not None}
     assert ended == {"buckets"}
