@@ -6,9 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import astuple, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import pytest
 from snpimpute.base.checksums import TABLE
 from snpimpute.base.errors import InputError
 from snpimpute.base.processes import HERE, Engine
+from snpimpute.base.steps import in_shares
 from snpimpute.cluster.connect import opened
 from snpimpute.experiment import pipeline
 from snpimpute.experiment.score import read_scores
@@ -27,7 +29,11 @@ from snpimpute.experiment.settings import ExperimentSettings, changed
 from snpimpute.impute.choice import AUTO, TRIED, choose
 from snpimpute.impute.fit import fit
 from snpimpute.impute.panel import FitSettings
+from snpimpute.impute.pieces import to_fit
 from snpimpute.impute.run import ImputeSettings, impute_file
+from snpimpute.impute.steps import fit_windows
+from snpimpute.impute.windows import Window, WindowedModel
+from snpimpute.imputers.mode import Mode
 from snpimpute.imputers.testing import small_panel
 from snpimpute.io.filters import SiteFilter, apply_filter
 from snpimpute.io.write_vcf import write_vcf
@@ -100,6 +106,31 @@ def test_a_study_is_the_same(three: Engine, files: Path, tmp_path: Path) -> None
         assert ", 4 trials, ended by trials" in told
         found[name] = told, (fitted.folder / TABLE).read_text()
     assert found["here"] == found["three"]
+
+
+def test_of_a_panel_beyond_memory_a_share_reads_its_windows_alone(three: Engine, tmp_path: Path) -> None:
+    """100,000 haplotypes at 1,000,000 sites: 50 GB of calls, of which almost all is a hole."""
+    n_samples, n_sites, size = 50_000, 1_000_000, 20
+    panel = tmp_path / "panel"
+    panel.mkdir()
+    (panel / "samples.tsv").write_text("sample\n" + "".join(f"s{i}\n" for i in range(n_samples)))
+    (panel / "sites.tsv").write_text(
+        "contig\tpos\tid\tref\talt\n" + "".join(f"1\t{i + 1}\t.\tA\tC\n" for i in range(n_sites))
+    )
+    windows = [Window("1", start, start + size) for start in (0, 700_000)]
+    with (panel / "calls.i8").open("wb") as calls:
+        calls.truncate(n_samples * n_sites)
+        for number, window in enumerate(windows):
+            calls.seek(window.start * n_samples)
+            calls.write(bytes([number, 2] * (size * n_samples // 2)))
+    plan = {"imputer": "mode", "params": {}, "seed": 1, "patterns": [], "windows": [astuple(each) for each in windows]}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    started = time.monotonic()
+    in_shares(fit_windows, tmp_path, [0, 1], to_fit(tmp_path, Mode, {}, windows, n_samples), 1, Told(), three)
+    assert time.monotonic() - started < 100  # to read or copy 50 GB takes minutes
+    for number in range(2):
+        fitted = Mode.load(WindowedModel.place(tmp_path / "model", number))
+        np.testing.assert_allclose(fitted.frequencies[:, number], 0.5, atol=1e-4)
 
 
 def study(
