@@ -427,8 +427,8 @@ def test_declared_variants_are_rows_unless_narrowed():
 
 
 def test_a_step_that_fails_says_why(tmp_path):
-    given = {"home": str(tmp_path / "home"), "imputer": "mode", "policy": "random", "params": {}}
-    given |= {"folder": str(tmp_path), "refit_params": None, "levels_score": None, "seed": 1, "threads": 1}
+    given = {"home": tmp_path / "home", "imputer": "mode", "policy": "random", "params": {}}
+    given |= {"folder": tmp_path, "refit_params": None, "levels_score": None, "seed": 1, "threads": 1}
     with pytest.raises(StepFailed, match="not a prepared dataset"):
         run_step(fit_row, {**given, "impute_as": None}, tmp_path / "log", 1, Watch())
     with pytest.raises(StepFailed, match=r"TypeError: .*impute_as"):
