@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from snpimpute.base.errors import InputError
 
 EXTRAS = {
-    "cluster": ("distributed", "fsspec", "s3fs"),
+    "cluster": ("dask", "distributed", "fsspec", "s3fs"),
     "networks": ("accelerate", "keras", "safetensors", "tensorflow", "torch", "transformers"),
     "platform": ("fastapi", "matplotlib", "mlflow", "optuna", "prefect", "psycopg", "requests", "sqlalchemy"),
     "dashboard": ("starlette", "streamlit"),
