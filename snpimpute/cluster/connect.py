@@ -27,6 +27,11 @@ CLUSTER = "DASK_SCHEDULER_ADDRESS"  # environment variable that names a cluster
 LOCAL = re.compile(r"local:([1-9]\d{0,3})")
 REMOTE = re.compile(r"(tcp|tls|ws|wss)://[^\s/]+:\d+")
 FORMS = "give tcp://HOST:PORT of its scheduler, or local:N for N workers on this machine"
+# A worker does little but wait for the processes of its calls: it need not be profiled a hundred times a second.
+UNHURRIED = {
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+    "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__INTERVAL": "5s",
+}
 SECONDS = 600.0  # that a worker is waited for, where nothing else is said
 CONNECTING = 10.0  # seconds within which a scheduler is to answer
 
@@ -100,9 +105,11 @@ def _remote(address: str) -> Iterator[Client]:
 @contextmanager
 def _local(n: int) -> Iterator[tuple[Client, list[subprocess.Popen[bytes]]]]:
     """Start a scheduler in this process, and workers in processes that end with it; connect to them."""
+    import dask
     from distributed import Client, LocalCluster
 
     with ExitStack() as stack:
+        stack.enter_context(dask.config.set({"distributed.worker.profile.enabled": False}))
         folder = stack.enter_context(work_folder("cluster"))
         local = stack.enter_context(
             LocalCluster(
@@ -135,7 +142,7 @@ def _worker(scheduler: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [sys.executable, "-c", code, scheduler, *options, "--local-directory", str(folder)],
-            env={**worker_environment(1), "TMPDIR": str(folder)},
+            env={**worker_environment(1), **UNHURRIED, "TMPDIR": str(folder)},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import threading
 import time
 import uuid
@@ -16,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from snpimpute.base.digests import digest
 from snpimpute.base.errors import InputError, WorkEnds
-from snpimpute.base.files import written_beside
+from snpimpute.base.files import is_alive, written_beside
 from snpimpute.base.folders import EVERYTHING, Folder, with_folders
 from snpimpute.base.processes import Able, Carrier, Engine
 from snpimpute.base.progress import Watch
@@ -75,6 +76,7 @@ class Cluster(Engine):
         self._lock = threading.Lock()
         self._gone = ""  # why no order can be carried out any more
         self._closing = threading.Event()
+        self._clear()
         client.subscribe_topic(self.topic, self._hear)
         self._look(self._nthreads())
         if self._refused and not self._threads:
@@ -99,6 +101,13 @@ class Cluster(Engine):
         self._closing.set()
         self._thread.join()
         self.exchange.remove(self.folder)
+
+    def _clear(self) -> None:
+        """Remove what killed commands of this machine have left in the exchange; other machines' are not judged."""
+        ours = re.compile(rf"{re.escape(os.uname().nodename)}-(\d+)-[0-9a-f]{{8}}")
+        for name in self.exchange.folders():
+            if (found := ours.fullmatch(name)) and not is_alive(int(found[1])):
+                self.exchange.remove(name)
 
     # ------------------------------------------------------------------ workers
 

@@ -92,6 +92,13 @@ class Exchange:
         finally:
             beside.unlink(missing_ok=True)
 
+    def folders(self) -> list[str]:
+        """Return the names of the folders in the exchange; none where it cannot be read yet."""
+        try:
+            return [str(each).rstrip("/").rpartition("/")[2] for each in self._system.ls(self._root, detail=False)]
+        except Exception:  # it is not there, or each store's own reason, which the first use will tell
+            return []
+
     def remove(self, under: str) -> None:
         """Remove a folder of the exchange with all that is in it, if it can be."""
         with suppress(Exception):

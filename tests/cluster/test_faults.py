@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -122,8 +124,17 @@ def test_without_any_worker_it_waits_says_so_and_goes_on(address: str, home: Pat
     assert running.error is None and made(home, 1).read_text() == "101"
 
 
-def test_it_does_not_wait_longer_than_it_is_told(address: str, home: Path, tmp_path: Path) -> None:
+def test_it_does_not_wait_longer_than_it_is_told_and_clears_what_was_left(
+    address: str, home: Path, tmp_path: Path
+) -> None:
+    node, here = os.uname().nodename, tmp_path / "exchange"
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left = [here / f"{node}-{pid}-0123abcd" for pid in (ended.pid, os.getpid())]
+    for folder in left:
+        folder.mkdir(parents=True)
     with opened(address, None, tmp_path, Told(), 1.0) as engine:
+        assert [folder.exists() for folder in left] == [False, True], "what a killed command left is removed"
         running = Running(home, [0], engine, Told())
         running.join()
     assert isinstance(running.error, WorkEnds)

@@ -43,6 +43,7 @@ from tests.cluster.workers import ROOT, Told, scheduler, wait_until, worker
 from tests.tuning import objectives
 
 N_SITES = 90
+CAN_HIDE = sys.platform == "linux" and subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode == 0
 
 
 @pytest.fixture(scope="module")
@@ -231,15 +232,21 @@ def bucket() -> Any:
     return s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
 
 
+@pytest.mark.skipif(not CAN_HIDE, reason="folders cannot be hidden from a process here (unshare)")
 def test_files_and_exchange_in_an_object_store_and_workers_without_a_common_path(
-    store: dict[str, str], files: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+    store: dict[str, str],
+    files: Path,
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    with_store: Callable[[Path], Path],
 ) -> None:
     """Panel, target, map, model and output lie there; the folder of runs looks empty to the workers."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for name in ("panel.vcf.gz", "target.vcf.gz", "genetic.map"):
         bucket().put_file(str(files / name), f"lab/in/{name}")
     home = tmp_path / "parent"
-    home.mkdir()
+    with_store(home / "runs")
     monkeypatch.chdir(home)
     options = ["--runs", home / "runs", "--threads", 1]
     fit_it = ["--map", "s3://lab/in/genetic.map", "--imputer", "beagle", "--window", "60", "--holdout", "0%", "--json"]
