@@ -127,7 +127,7 @@ def prefect(tmp_path_factory) -> Iterator[Prefect]:
         assert "127.0.0.1:4200/api" in server.command("config", "view")
         server.command("config", "set", f"PREFECT_API_URL={address}")
         server.command("work-pool", "create", "local", "--type", "process")
-        assert server.command("deploy", "--all").count("successfully created") == 5
+        assert server.command("deploy", "--all").count("successfully created") == 6
         yield Prefect(address, environment, start("worker", "start", "--pool", "local"))
     finally:
         for process in reversed(started):
