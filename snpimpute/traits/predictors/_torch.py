@@ -79,7 +79,8 @@ class TorchPredictor(Predictor):
         rng = np.random.default_rng(self.seed)
         if validation is None:
             x, panel, validation = _held_out(x, panel, rng)
-        self._center, self._scale = (0.0, 1.0) if panel.binary else (panel.values.mean(), panel.values.std() or 1.0)
+        self._center: float = 0.0 if panel.binary else panel.values.mean()
+        self._scale: float = 1.0 if panel.binary else panel.values.std() or 1.0
         self._covariates = _spread(panel.covariates)
         self._build(x, panel)
         device = torch.device(torch_device())
@@ -112,10 +113,12 @@ class TorchPredictor(Predictor):
                 break
         self._model.load_state_dict(weights)
         self._model.eval()
+        if panel.binary:  # the focal loss says nothing of how probable a case is
+            self._center, self._scale = calibration(self._scores(*validation), validation[1].values)
 
     def _predict(self, x: np.ndarray, target: Cohort) -> np.ndarray:
-        scores = self._scores(x, target)
-        return 1 / (1 + np.exp(-scores)) if self.binary else scores * self._scale + self._center
+        scores = self._scores(x, target) * self._scale + self._center
+        return 1 / (1 + np.exp(-scores)) if self.binary else scores
 
     def _save(self, folder: Path) -> None:
         from safetensors.torch import save_model
@@ -189,11 +192,12 @@ class TorchPredictor(Predictor):
         return focal_loss(score, target, self.params.gamma, self.params.alpha)
 
     def _error(self, x: np.ndarray, cohort: Cohort) -> float:
-        """Return the loss on validation samples: mean squared error of the standardised trait, or cross-entropy."""
-        scores = self._scores(x, cohort)
-        if self.binary:
-            return float(np.mean(np.logaddexp(0, scores) - cohort.values * scores))
-        return float(np.mean((scores - (cohort.values - self._center) / self._scale) ** 2))
+        """Return the loss on validation samples: mean squared error of the standardised trait, or focal loss."""
+        import torch
+
+        target = ((cohort.values - self._center) / self._scale).astype(np.float32)
+        scores = self._scores(x, cohort).astype(np.float32)
+        return float(self._loss(torch.from_numpy(scores), torch.from_numpy(target)))
 
     def _weights(self) -> dict[str, torch.Tensor]:
         return {name: weight.detach().clone() for name, weight in self._model.state_dict().items()}
@@ -219,7 +223,26 @@ def focal_loss(score: torch.Tensor, target: torch.Tensor, gamma: float, alpha: f
     return -(weight * (1 - log_p.exp()) ** gamma * log_p).mean()
 
 
-def _held_out(x: np.ndarray, panel: Cohort, rng: np.random.Generator) -> tuple[np.ndarray, Cohort, tuple[np.ndarray, Cohort]]:
+def calibration(score: np.ndarray, values: np.ndarray) -> tuple[float, float]:
+    """Return intercept and slope that turn a score into the log-odds of a case (Platt 1999), from samples with both.
+
+    The slope is not negative; without both cases and controls among the samples it is 1, and the intercept 0.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    if len(set(values)) < 2:
+        return 0.0, 1.0
+    fitted = LogisticRegression().fit(score[:, None], values)
+    slope = float(fitted.coef_[0, 0])
+    if slope > 0:
+        return float(fitted.intercept_[0]), slope
+    share = values.mean()
+    return float(np.log(share / (1 - share))), 0.0
+
+
+def _held_out(
+    x: np.ndarray, panel: Cohort, rng: np.random.Generator
+) -> tuple[np.ndarray, Cohort, tuple[np.ndarray, Cohort]]:
     """Hold a sixth of the samples out to stop by; return the others' inputs and cohort, and those of the held out."""
     out = np.zeros(len(x), dtype=bool)
     out[rng.permutation(len(x))[: max(len(x) // 6, 2)]] = True
@@ -247,3 +270,14 @@ def with_covariates(network: torch.nn.Module, n_covariates: int) -> torch.nn.Mod
             return score if self.covariates is None else score + self.covariates(covariates)[:, 0]
 
     return WithCovariates()
+
+
+def along_sites() -> torch.nn.Module:
+    """Return a layer that lays values along sites as convolutions take them: (batch, n_sites, n_values) to (batch, n_values, n_sites)."""
+    import torch
+
+    class AlongSites(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.transpose(1, 2)
+
+    return AlongSites()

@@ -14,6 +14,7 @@ from snpimpute.traits.predictors.contract import Predictor
 from snpimpute.traits.predictors.gblup import Gblup
 from snpimpute.traits.predictors.testing import small_cohort
 
+NETWORK = {"epochs": 6, "batch_size": 16, "learning_rate": 3e-3}
 # parameters for a quick fit, and permutations: slow predictors get five on a small set
 QUICK: dict[str, tuple[dict[str, Any], int]] = {
     "gblup": ({}, 20),
@@ -21,6 +22,12 @@ QUICK: dict[str, tuple[dict[str, Any], int]] = {
     "ridge": ({}, 20),
     "elastic_net": ({}, 20),
     "lightgbm": ({"trees": 30}, 20),
+    "mlp": ({**NETWORK, "hidden_1": 32, "hidden_2": 16}, 5),
+    "cnn": ({**NETWORK, "filters_1": 4, "filters_2": 4, "hidden": 8}, 5),
+    "cnn_transformer": ({**NETWORK, "pool": 2, "width": 16, "layers": 1, "feed_forward": 16}, 5),
+    "transformer": ({**NETWORK, "patch": 2, "width": 16, "layers": 1, "feed_forward": 16}, 5),
+    "ld_gnn": ({**NETWORK, "width": 8, "layers": 1, "kept": 2, "hidden": 8}, 5),
+    "hierarchical": ({**NETWORK, "width": 8}, 5),
 }
 
 
