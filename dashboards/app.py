@@ -16,6 +16,7 @@ page = st.navigation(
         st.Page(PAGES / "race.py", title="Race", url_path="race", default=True),
         st.Page(PAGES / "studies.py", title="Studies", url_path="studies"),
         st.Page(PAGES / "wrong.py", title="Where it goes wrong", url_path="wrong"),
+        st.Page(PAGES / "consequence.py", title="Consequence", url_path="consequence"),
         st.Page(PAGES / "models.py", title="Models", url_path="models"),
         st.Page(PAGES / "compare.py", title="Compare two", url_path="compare"),
     ]

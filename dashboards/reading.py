@@ -13,7 +13,15 @@ import streamlit as st
 from dashboards.places import places
 from snpimpute.base.errors import InputError
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
-from snpimpute.experiment.kept import KeptDataset, KeptScores, kept_datasets, kept_posteriors, kept_scores
+from snpimpute.experiment.conclude import read_conclusions
+from snpimpute.experiment.kept import (
+    KeptDataset,
+    KeptScores,
+    kept_conclusions,
+    kept_datasets,
+    kept_posteriors,
+    kept_scores,
+)
 from snpimpute.experiment.score import read_scores
 from snpimpute.report.about import ReportContext
 from snpimpute.report.rows import Rows
@@ -94,6 +102,21 @@ def score_rows(table: KeptScores) -> pd.DataFrame:
 def _score_rows(path: Path, when: float) -> pd.DataFrame:
     table = read_scores(path)
     return table[(table["split"] == "test") & (table["decision"] == "argmax")]
+
+
+def conclusions_of(dataset: KeptDataset) -> list[KeptScores]:
+    """Return the tables of what imputers change in the conclusion on a prepared dataset, newest first."""
+    return kept_conclusions(places().runs, dataset)
+
+
+def conclusion_rows(table: KeptScores) -> pd.DataFrame:
+    """Return a table of conclusions; all visitors share it, so it must not be changed."""
+    return _conclusion_rows(table.path, _last_written(table))
+
+
+@st.cache_resource(max_entries=12, show_spinner="Reading the conclusions")
+def _conclusion_rows(path: Path, when: float) -> pd.DataFrame:
+    return read_conclusions(path)
 
 
 def pooled_rows(table: KeptScores, dataset: KeptDataset) -> tuple[Rows, dict[str, Style]]:

@@ -42,6 +42,7 @@ def carry_out(
     trials: int | None = None,
     budget: str | float | None = None,
     retune: bool = False,
+    consequence: bool = False,
 ) -> State[None]:
     """Run an experiment's steps up to `until`, each as a task; return the final state of the flow.
 
@@ -52,12 +53,15 @@ def carry_out(
         imputers, data: names of the imputers and datasets to run; None = all of the experiment.
         trials, budget: trials and time per study, instead of those of the experiment.
         retune: run studies again whose parameters were found before.
+        consequence: whether to tell what the imputers change in the conclusion, whatever the experiment says.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     try:
         seconds = None if budget is None else seconds_of(str(budget))
-        settings = changed(read(Path(config)), trials=trials, seconds=seconds, retune=retune, only_data=data)
+        settings = changed(
+            read(Path(config)), trials=trials, seconds=seconds, retune=retune, only_data=data, consequence=consequence
+        )
         outcome = pipeline.run(settings, Path(runs), until, imputers, RunLog(), perform=as_task)
     except InputError as error:
         return Failed(message=str(error))

@@ -21,6 +21,7 @@ FLOWS = {
     "prepare": "(config, runs='runs')",
     "tune": "(config, runs='runs', imputers=None, data=None, trials=None, budget=None, retune=False)",
     "train": "(config, runs='runs', imputers=None, data=None)",
+    "consequence": "(config, runs='runs', imputers=None, data=None)",
     "compare": "(config, runs='runs', imputers=None, data=None)",
     "experiment": "(config, runs='runs', imputers=None, data=None, trials=None, budget=None, retune=False)",
 }
@@ -82,5 +83,5 @@ def test_flows_and_their_deployments_stay(name: str):
 
 def test_entry_points_of_the_project_stay():
     entries = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]
-    assert set(entries) == {"main", "prepare", "tune", "train", "evaluate", "compare"}
+    assert set(entries) == {"main", "prepare", "tune", "train", "evaluate", "compare", "consequence"}
     assert all(set(entry["parameters"]) == {"config", "runs"} for entry in entries.values())

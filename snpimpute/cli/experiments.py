@@ -36,6 +36,7 @@ from snpimpute.cli.options import (
     Trials,
     Trust,
     Wait,
+    WithConsequence,
     settings_for,
 )
 
@@ -76,6 +77,7 @@ def asked(
     seed: Seed = None,
     threads: Threads = None,
     wait: Wait = None,
+    consequence: WithConsequence = False,
     as_json: AsJson = False,
 ) -> Asked:
     """Return what these options ask for; all verbs of an experiment take them, so that each can go on with another's work."""
@@ -98,6 +100,7 @@ def asked(
         only_data=data,
         threads=threads,
         imputers_from=imputers_from,
+        consequence=consequence,
     )
     return Asked(settings, runs, imputer, as_json)
 
@@ -259,6 +262,8 @@ def _finish(outcome: Outcome, as_json: bool) -> None:
                     typer.echo(f"study {done.row.label} on {name}: {counted}")
         for name, path in outcome.scores.items():
             typer.echo(f"scores {name}: {path}")
+        for name, path in outcome.conclusions.items():
+            typer.echo(f"conclusions {name}: {path}")
         for name, table in outcome.tables.items():
             typer.echo(f"\n{name}\n{table.to_string(index=False)}\n")
         for failure in outcome.failures:
@@ -277,6 +282,7 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
     return {
         "datasets": {name: str(folder) for name, folder in outcome.datasets.items()},
         "scores": {name: str(path) for name, path in outcome.scores.items()},
+        "conclusions": {name: str(path) for name, path in outcome.conclusions.items()},
         "tables": {name: json.loads(table.to_json(orient="records")) for name, table in outcome.tables.items()},
         "report": outcome.report and str(outcome.report),
         "mlflow_uri": outcome.mlflow_uri,

@@ -70,6 +70,10 @@ Wait = Annotated[
     ),
 ]
 Retune = Annotated[bool, typer.Option("--retune", help="Run studies again whose parameters were found before.")]
+WithConsequence = Annotated[
+    bool,
+    typer.Option("--consequence", help="Add what imputing changes in association, fine-mapping and prediction."),
+]
 Datasets = Annotated[
     list[str] | None, typer.Option("--data", help="Use only this dataset; may be given several times.")
 ]

@@ -13,6 +13,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.provenance import git_revision, versions
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
 from snpimpute.dataset.settings import SIMULATED, DataSettings
+from snpimpute.experiment.conclude import at_level, read_conclusions
 from snpimpute.experiment.rows import Done, Outcome
 from snpimpute.experiment.settings import ExperimentSettings
 from snpimpute.report import DatasetAbout, ReportContext, comparison_table, write_report
@@ -47,6 +48,10 @@ def draw_report(settings: ExperimentSettings, outcome: Outcome, tables: list[pd.
         headline_level=headline.level,
         versions={**versions(), "revision": git_revision()},
         mlflow_links=outcome.comparison_links,
+        conclusions={
+            name: at_level(read_conclusions(path), datasets[name].headline_scenario.level)
+            for name, path in outcome.conclusions.items()
+        },
     )
     scores = pd.concat(tables, ignore_index=True)
     outcome.report = write_report(scores, context, folder)

@@ -1,4 +1,4 @@
-"""Index of a folder of runs: its prepared datasets, tables of scores and posteriors."""
+"""Index of a folder of runs: its prepared datasets, tables of scores and of conclusions, and posteriors."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class KeptDataset:
 
 @dataclass(frozen=True)
 class KeptScores:
-    """A table of scores.
+    """A table of scores, or of conclusions.
 
     Attributes:
         path: path of the CSV file.
@@ -89,6 +89,18 @@ def kept_scores(runs: Path, datasets: Sequence[KeptDataset], name: str) -> list[
         likely = [dataset.digest for dataset in named if dataset.made <= made] + [dataset.digest for dataset in named]
         digest = origin.get("dataset_digest") or next(iter(likely), "")
         found.append(KeptScores(path, made, digest, tuple(origin.get("models", ())), origin.get("revision", "")))
+    return sorted(found, key=lambda table: table.made, reverse=True)
+
+
+def kept_conclusions(runs: Path, dataset: KeptDataset) -> list[KeptScores]:
+    """Return the tables of what imputers change in the conclusion on a prepared dataset, the newest first."""
+    found = []
+    for path in (runs / "conclusions").glob(f"{_glob_escaped(dataset.name)}-{'?' * 12}.csv"):
+        if (beside := path.with_suffix(".json")).exists():
+            origin = json.loads(beside.read_text())
+            if origin["dataset_digest"] == dataset.digest:
+                made = _time_made(path)
+                found.append(KeptScores(path, made, dataset.digest, tuple(origin["models"]), origin["revision"]))
     return sorted(found, key=lambda table: table.made, reverse=True)
 
 

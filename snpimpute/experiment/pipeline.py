@@ -21,6 +21,7 @@ from snpimpute.base.sources import source_digest
 from snpimpute.base.words import lasting, numbered
 from snpimpute.dataset.prepared import dataset_in, read_about, save_dataset
 from snpimpute.dataset.settings import SIMULATED, DataSettings
+from snpimpute.experiment.conclude import conclude_and_log
 from snpimpute.experiment.rows import Done, Outcome, Row, Tuned, on_data, plan, wanted_on
 from snpimpute.experiment.score import read_scores, score_and_log
 from snpimpute.experiment.settings import ExperimentSettings
@@ -106,6 +107,9 @@ def run(
     if until != "prepare":
         for package in ("mlflow", "optuna"):
             require_package(package, "an experiment")
+    if settings.consequence:
+        for package in ("pysusie", "tstrait"):
+            require_package(package, "consequence")
     require_writable(runs)
     work = Workspace(runs, watch or Watch())
     rows = [row for row in plan(settings) if only is None or row.imputer in only]
@@ -135,6 +139,10 @@ def run(
         scored = [done for done in outcome.rows[name] if not done.failed]
         if until in ("evaluate", "compare") and scored:
             outcome.scores[name] = perform(f"score {name}", score_and_log, settings, folder, scored, work)
+            if settings.consequence:
+                outcome.conclusions[name] = perform(
+                    f"consequence {name}", conclude_and_log, settings, folder, scored, work
+                )
             outcome.comparison_links[name] = tracker.comparison_link(name, [done.run_id for done in scored])
     if until == "compare":
         perform("compare", compare, settings, outcome, work)

@@ -100,11 +100,12 @@ class Done:
 
 @dataclass
 class Outcome:
-    """Results of an experiment by dataset: folders, rows, files of scores, tables, addresses in the MLflow UI."""
+    """Results of an experiment by dataset: folders, rows, files of scores and of conclusions, tables, addresses in the MLflow UI."""
 
     datasets: dict[str, Path] = field(default_factory=dict)
     rows: dict[str, list[Done]] = field(default_factory=dict)
     scores: dict[str, Path] = field(default_factory=dict)
+    conclusions: dict[str, Path] = field(default_factory=dict)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     comparison_links: dict[str, str] = field(default_factory=dict)
     report: Path | None = None

@@ -85,7 +85,8 @@ class ExperimentSettings(Settings):
     `imputers` lists names (by default all imputers), `imputers_from` folders with descriptions of further imputers
     (docs/external.md). `variants` changes or adds rows of an imputer. Rows that an imputer declares are taken even if
     `variants` does not list them, unless `only_listed_variants` is set. `tracking_wait`: seconds to wait for an MLflow store
-    that does not answer any more.
+    that does not answer any more. `consequence`: add to the report what the imputers change in association, fine-mapping and
+    prediction of simulated traits (extra traits).
     """
 
     name: str = "experiment"
@@ -100,6 +101,7 @@ class ExperimentSettings(Settings):
     tuning: TuningSettings = TuningSettings()
     budgets: dict[str, Budget] = {}
     scoring: ScoringSettings = ScoringSettings()
+    consequence: bool = False
     tracking_uri: str | None = None
     tracking_wait: float = Field(120.0, ge=0)
 
@@ -280,6 +282,7 @@ def changed(
     only_data: list[str] | None = None,
     imputers_from: list[Path] | None = None,
     tracking_wait: float | None = None,
+    consequence: bool = False,
 ) -> ExperimentSettings:
     """Return the settings, changed by the options of the command line; budgets given there hold for every study.
 
@@ -296,6 +299,7 @@ def changed(
         if value is not None:
             table[key] = value
     table["tuning"]["retune"] |= retune
+    table["consequence"] |= consequence
     table["imputers_from"] = [*table["imputers_from"], *(imputers_from or [])]
     if unknown := set(only_data or []) - set(table["data"]):
         raise InputError(f"no dataset {min(unknown)!r} in this experiment: it has {', '.join(table['data'])}")

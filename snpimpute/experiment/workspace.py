@@ -42,6 +42,11 @@ class Workspace:
         """Folder of the tables of scores."""
         return self.runs / "scores"
 
+    @property
+    def conclusions(self) -> Path:
+        """Folder of the tables of what imputers change in the conclusion."""
+        return self.runs / "conclusions"
+
     def with_store(self, settings: ExperimentSettings) -> Tracker:
         """Open the MLflow store that the settings or the environment name, and log to it from now on.
 

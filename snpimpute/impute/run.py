@@ -29,6 +29,7 @@ from snpimpute.impute.layout import lay_out_target
 from snpimpute.impute.matching import ALLELES, MULTIALLELIC, NOT_DIPLOID, OUTSIDE, SWAPPED, UNKNOWN, USABLE, PanelSites
 from snpimpute.impute.phased import join_windows
 from snpimpute.impute.ploidy import as_haploid, haploid_calls
+from snpimpute.impute.quality import SampleQuality, quality_lines
 from snpimpute.impute.rows import Rows
 from snpimpute.impute.steps import WINDOWS_IMPUTED, impute_windows, imputed_file, load_window_posterior
 from snpimpute.impute.windows import Window, WindowedModel, cut_by_sites, weights_in
@@ -98,9 +99,9 @@ class Outcome:
         n_holes: number of missing calls at the target's own sites, all imputed.
         n_passed: number of records kept unchanged.
         n_left_out: number of records of the target that are not in the output.
-        left_out_list: table of these beside the output (contig, pos, id, ref, alt, reason, explanation); None if there
-            are none, or if the output is standard output.
+        left_out_list: table of these beside the output; None if there are none, or the output is standard output.
         use: FORMAT field of the likelihoods that calls were imputed from; None = from calls.
+        expected_r2: of each sample's imputed dosages, None where none was imputed; see quality.SampleQuality.
     """
 
     case: str
@@ -115,6 +116,7 @@ class Outcome:
     n_left_out: int
     left_out_list: Path | None = None
     use: str | None = None
+    expected_r2: dict[str, float | None] = field(default_factory=dict)
 
     def summary_lines(self) -> list[str]:
         """Return the result as lines of text for the user."""
@@ -132,6 +134,7 @@ class Outcome:
         if self.n_left_out:
             where = f", listed in {self.left_out_list}" if self.left_out_list else ""
             lines.append(f"{self.n_left_out} records left out: on the other strand, or repeating a site{where}")
+        lines += quality_lines(self.expected_r2)
         return [*lines, f"written: {self.output or 'standard output'}"]
 
 
@@ -310,6 +313,7 @@ def _write(
         "data_digest": "" if model is None else model.about["panel_digest"],
     }
     n_holes = n_passed = n_left_out = 0
+    quality = SampleQuality(target.names)
     with streamed(settings.target, lines=True, likelihoods=settings.use, observed=True) as (stream,):
         writer = ImputedWriter(
             settings.output,
@@ -339,6 +343,7 @@ def _write(
                     last = int(piece.sites["pos"].iloc[-1])
                     haploid = rows.haploid_calls(part, ploidy)
                     posterior = posterior if haploid is None else as_haploid(posterior, haploid)
+                    quality.add(posterior, np.where(passed_through[part][:, None], 0, piece.calls.T))
                     lines: dict[int, tuple[str, bool]] = {}
                     passed: list[tuple[int, str, str]] = []
                     own_groups: dict[int, Record] = {}
@@ -392,6 +397,7 @@ def _write(
         n_passed,
         n_left_out,
         use=settings.use,
+        expected_r2=quality.by_sample(),
     )
 
 

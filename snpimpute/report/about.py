@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -55,6 +55,8 @@ class ReportContext:
         primary_mechanism: mechanism of the headline tables, for datasets without a headline of their own.
         headline_level: percent missing in the headline tables.
         versions: program → version.
+        conclusions: dataset → what imputers change in the conclusion, at the headline's level; see
+            report.conclusions.what_changes.
         mlflow_links: dataset → address of the page of the MLflow UI that compares its runs (http or https).
     """
 
@@ -66,3 +68,4 @@ class ReportContext:
     headline_level: float
     versions: dict[str, str]
     mlflow_links: dict[str, str]
+    conclusions: dict[str, pd.DataFrame] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from snpimpute.metrics.registry import METRICS
 from snpimpute.report.about import DatasetAbout, ReportContext
 from snpimpute.report.calls import single_calls
 from snpimpute.report.charts import along_chromosome, by_group, calibration, robustness
+from snpimpute.report.conclusions import what_changes
 from snpimpute.report.cost import cost
 from snpimpute.report.published import beside_published
 from snpimpute.report.relatives import relatives
@@ -58,6 +59,7 @@ def make_chapter(
         tuned_parameters(rows),
         hard_calls(rows, by_offsets),
         rare_sites(rows, about),
+        what_changes(rows, context.conclusions.get(about.name), styles, key, slug),
         cost(rows, styles, key, slug),
         confusions(rows),
         by_group(rows, styles, key, slug),

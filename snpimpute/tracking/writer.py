@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 SCORES_TAG = "snpimpute.scores"  # digest of the scores that a run holds
+CONCLUSIONS_TAG = "snpimpute.conclusions"  # digest of the conclusions that a run holds
 STATUS = {
     "complete": "FINISHED",
     "pruned": "FINISHED",
@@ -248,6 +249,20 @@ class Tracker(Registry):
         if (counts := confusion_counts(mine)) is not None:
             self.client.log_figure(run_id, confusion_figure(counts, level), "figures/confusion.png")
         self.client.set_tag(run_id, SCORES_TAG, content)
+
+    @report_store_errors
+    def log_conclusions(self, run_id: str, points: Sequence[Point]) -> None:
+        """Write what a trained imputer changes in the conclusion to its run, as metrics `consequence_…`; the same again is not written.
+
+        Args:
+            run_id: the id that `log_training` returned.
+            points: key, value, and step (percent missing).
+        """
+        run = self.client.get_run(run_id)
+        content = digest([[key, repr(value), step] for key, value, step in points])
+        if points and run.data.tags.get(CONCLUSIONS_TAG) != content:
+            self._log(run, points=list(points), again=True)
+            self.client.set_tag(run_id, CONCLUSIONS_TAG, content)
 
     @report_store_errors
     def log_comparison(

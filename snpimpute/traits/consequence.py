@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,12 +18,11 @@ from snpimpute.io.builds import plain_contig
 from snpimpute.io.filters import shortened
 from snpimpute.io.site_names import SiteList
 from snpimpute.io.stream import stem
+from snpimpute.metrics.conclusions import ALL, FINE_MAPPING, MEASURES, TRUTH, TYPED
 from snpimpute.metrics.maf import maf_subsets
 from snpimpute.traits.breeding import breeding_values
 from snpimpute.traits.dosages import Dosages, read_dosages
 from snpimpute.traits.measures import (
-    FINE_MAPPING,
-    MEASURES,
     Estimate,
     PerTrait,
     association_measures,
@@ -36,10 +35,8 @@ from snpimpute.traits.scan import chi2_of, left_out_chi2, sample_blocks
 from snpimpute.traits.simulated import TraitModel, Traits, simulated_traits
 from snpimpute.traits.susie import from_products
 
-TRUTH, TYPED = "true genotypes", "typed alone"  # rows beside those of the files
 FILTERS = (0.0, 0.3, 0.5, 0.8)  # least DR2 of the sites that are used; 0 = all
 WINDOW = 500  # sites to either side of the lead that are fine-mapped
-ALL = "all"
 COLUMNS = ("file", "filter", "subset", "measure", "versus", "value", "low", "high", "n")
 
 
@@ -91,6 +88,12 @@ class File:
     at: np.ndarray
     dosages: np.ndarray
     quality: np.ndarray
+
+    @classmethod
+    def of(cls, label: str, dosages: Dosages, at: np.ndarray) -> File:
+        """Return the sites `at` (numbers) of dosages at the truth's sites that vary."""
+        kept = at[dosages.varies()[at]]
+        return cls(label, kept, dosages.take_sites(kept).centred(), dosages.quality[kept])
 
     def filtered(self, least: float) -> File:
         """Return the file without sites whose DR2 is below `least`; sites without one stay."""
@@ -153,21 +156,12 @@ def compare_conclusions(settings: ConsequenceSettings, watch: Watch) -> Conseque
     traits, rows, trait_notes = _traits(settings, truth, typed)
     truth = truth.take_samples(rows)
     files = [File(f.label, f.at, _recentred(f.dosages[rows]), f.quality) for f in files]
-    everywhere = np.flatnonzero(truth.varies())
-    true = File(TRUTH, everywhere, truth.take_sites(everywhere).centred(), np.full(len(everywhere), np.nan))
-    if typed is not None:
-        known = everywhere[typed[everywhere]]
-        files.append(File(TYPED, known, truth.take_sites(known).centred(), np.full(len(known), np.nan)))
     watch.stage("comparing")
-    comparison = _Comparison(settings, truth, true, traits)
-    jobs = [(true, 0.0)]
-    for file in files:
-        filters = settings.filters if np.isfinite(file.quality).any() else (0.0,)
-        jobs += [(file, least) for least in filters]
-    for done, (file, least) in enumerate(jobs, start=1):
-        comparison.add(file.filtered(least), least)
-        watch.progress(done, len(jobs))
-    table = comparison.table()
+    if typed is not None:
+        files.append(File.of(TYPED, truth, np.flatnonzero(typed)))
+    table = conclusions(
+        truth, files, traits, watch.progress, settings.finemapped, settings.filters, settings.model.seed
+    )
     labels = [TRUTH, *(file.label for file in files)]
     return Consequence(
         settings,
@@ -180,6 +174,36 @@ def compare_conclusions(settings: ConsequenceSettings, watch: Watch) -> Conseque
         tuple(guidance(table, labels)),
         (*notes, *trait_notes),
     )
+
+
+def conclusions(
+    truth: Dosages,
+    files: Sequence[File],
+    traits: Traits,
+    progress: Callable[[float, float], None],
+    finemapped: int = 70,
+    filters: Sequence[float] = (0.0,),
+    seed: int = 1,
+) -> pd.DataFrame:
+    """Return what true genotypes and files say of traits; see Consequence.table.
+
+    Args:
+        truth: the true genotypes.
+        files: at the truth's sites and samples.
+        traits: of the truth's samples.
+        progress: is told how much is done.
+        finemapped, filters: see ConsequenceSettings; files without DR2 are not filtered.
+        seed: of resamples, blocks of samples, and the half that breeding values are trained on.
+    """
+    true = File.of(TRUTH, truth, np.arange(truth.n_sites))
+    comparison = _Comparison(truth, true, traits, finemapped, seed)
+    jobs = [(true, 0.0)]
+    for file in files:
+        jobs += [(file, least) for least in (filters if np.isfinite(file.quality).any() else (0.0,))]
+    for done, (file, least) in enumerate(jobs, start=1):
+        comparison.add(file.filtered(least), least)
+        progress(done, len(jobs))
+    return comparison.table()
 
 
 # ---------------------------------------------------------------------- files and traits
@@ -241,8 +265,8 @@ def _file(label: str, other: Dosages, truth: Dosages, names: Sequence[str], note
     values = np.where(turned, 2 - chosen.values, chosen.values)
     order = np.argsort(at, kind="stable")
     placed = Dosages(values[:, order], chosen.samples, chosen.sites, chosen.quality[order])
-    varies = placed.varies()
-    return File(label, np.array(at)[order][varies], placed.take_sites(varies).centred(), placed.quality[varies])
+    own_sites = File.of(label, placed, np.arange(placed.n_sites))
+    return File(label, np.array(at)[order][own_sites.at], own_sites.dosages, own_sites.quality)
 
 
 def _recentred(dosages: np.ndarray) -> np.ndarray:
@@ -305,11 +329,11 @@ def _traits(
 class _Comparison:
     """Measures of files with a filter each, and the table of their means and differences."""
 
-    def __init__(self, settings: ConsequenceSettings, truth: Dosages, true: File, traits: Traits) -> None:
-        self._settings, self._true = settings, true
+    def __init__(self, truth: Dosages, true: File, traits: Traits, finemapped: int, seed: int) -> None:
+        self._finemapped, self._seed = finemapped, seed
         self._values = traits.values - traits.values.mean(axis=0)
-        self._blocks = sample_blocks(truth.n_samples, settings.model.seed)
-        self._train = np.random.default_rng(settings.model.seed + 1).permutation(truth.n_samples) % 2 == 0
+        self._blocks = sample_blocks(truth.n_samples, seed)
+        self._train = np.random.default_rng(seed + 1).permutation(truth.n_samples) % 2 == 0
         self._true_chi2 = self._everywhere(true, chi2_of(true.dosages, self._values), truth.n_sites)
         self._true_left_out = [
             self._everywhere(true, chi2, truth.n_sites)
@@ -325,6 +349,7 @@ class _Comparison:
         self._subsets = self._by_maf(truth)
         self._by_truth: np.ndarray | None = None
         self._results: dict[tuple[str, float], tuple[PerTrait, list[PerTrait]]] = {}
+        self._sites: dict[tuple[str, float], int] = {}  # number of sites that pass, of each of these
 
     @staticmethod
     def _everywhere(file: File, chi2: np.ndarray, n_sites: int) -> np.ndarray:
@@ -344,6 +369,11 @@ class _Comparison:
         """Measure a file whose sites are those that pass the filter."""
         if not len(file.at):
             return
+        same = next((job for job in self._results if job[0] == file.label and self._sites[job] == len(file.at)), None)
+        self._sites[file.label, least] = len(file.at)
+        if same is not None:  # the filter takes nothing away that another does not
+            self._results[file.label, least] = self._results[same]
+            return
         n = len(self._values)
         chi2 = chi2_of(file.dosages, self._values)
         measured = association_measures(chi2, file.at, self._causal, self._true_chi2, self._r2, n)
@@ -359,7 +389,7 @@ class _Comparison:
 
     def _fine_mapped(self, file: File, chi2: np.ndarray) -> PerTrait:
         n_traits = chi2.shape[1]
-        n = min(self._settings.finemapped, n_traits)
+        n = min(self._finemapped, n_traits)
         found = {key: (np.full(n_traits, np.nan), np.full(n_traits, np.nan)) for key in FINE_MAPPING}
         products: tuple[int, int, np.ndarray] | None = None
         for t in range(n):
@@ -394,7 +424,7 @@ class _Comparison:
 
     def table(self) -> pd.DataFrame:
         """Return all results; see Consequence.table."""
-        weights = trait_weights(self._values.shape[1], self._settings.model.seed) if self._simulated else None
+        weights = trait_weights(self._values.shape[1], self._seed) if self._simulated else None
         rows: list[tuple[object, ...]] = []
         for subset, chosen in self._subsets.items():
             by_job = {job: estimates(*result, weights, chosen) for job, result in self._results.items()}

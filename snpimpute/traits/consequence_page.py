@@ -6,19 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from snpimpute import __version__
 from snpimpute.base.files import write_text, written_beside
+from snpimpute.metrics.conclusions import ALL, ASSOCIATION, FINE_MAPPING, MEASURES, PREDICTION, TRUTH
+from snpimpute.report.conclusions import forest_plot
 from snpimpute.report.figures import draw_png
 from snpimpute.report.html import page_as_html
 from snpimpute.report.text import Score, capital, count, interval, known, number
 from snpimpute.report.tree import COLOURS, Block, Cell, Figure, Line, Page, Panel, Point, Section, Style, Table, Text
-from snpimpute.traits.consequence import ALL, TRUTH, Consequence
-from snpimpute.traits.measures import ASSOCIATION, FINE_MAPPING, MEASURES, PREDICTION
+from snpimpute.traits.consequence import Consequence
 
 FILES = ("consequence.html", "consequence.tsv", "consequence.json", "consequence.png")
-FOREST = ("power", "lead", "recall", "coverage", "correlation", "top")  # shares that the forest plot shows
 BY_FILTER = ("power", "recall", "correlation")
 
 
@@ -28,7 +26,7 @@ def write_consequence(found: Consequence, folder: Path) -> Path:
     Raises:
         InputError: the folder cannot be written, or the file system is full.
     """
-    forest = forest_plot(found.table, found.files)
+    forest = forest_plot(found.table, found.files, "forest", FILES[3])
     page = folder / FILES[0]
     write_text(page, page_as_html(_page(found, forest)))
     write_text(folder / FILES[1], found.table.to_csv(sep="\t", index=False, float_format="%.6g", na_rep="NA"))
@@ -71,36 +69,6 @@ def summary(found: Consequence) -> list[str]:
             parts.append(f"{MEASURES[key].label} {number(row.value)}")
         lines.append(f"{label}: {', '.join(parts)}")
     return lines + [f"least costly DR2 threshold of {line}" for line in found.guidance] + list(found.notes)
-
-
-def forest_plot(table: pd.DataFrame, files: list[str]) -> Figure:
-    """Return the forest plot: measures that are shares, by file, without a filter.
-
-    Args:
-        table: as Consequence.table.
-        files: labels, in the order drawn.
-    """
-    names = [MEASURES[key].label for key in FOREST]
-    plain = table[(table["filter"] == 0.0) & (table.subset == ALL) & (table.versus == "")]
-    lines = []
-    for i, label in enumerate(files):
-        own = plain[plain.file == label].set_index("measure")
-        points = [
-            Point(
-                name,
-                float(own.value[key]),
-                float(own.low[key]),
-                float(own.high[key]),
-                f"{label}\n{name} {number(own.value[key])}",
-            )
-            for key, name in zip(FOREST, names, strict=True)
-            if key in own.index and known(own.value[key])
-        ]
-        if points:
-            lines.append(Line(label, Style(COLOURS[i % len(COLOURS)], i // len(COLOURS)), points))
-    how = "Bars are 95% intervals. Sets claim a coverage of 0.95."
-    panel = Panel("", "", "Share, or correlation", lines, names)
-    return Figure("forest", FILES[3], "What each file says of the traits", how, [panel])
 
 
 def _page(found: Consequence, forest: Figure) -> Page:

@@ -146,7 +146,7 @@ def fine_map(settings: FineMapSettings, watch: Watch) -> FineMap:
     else:
         blocks, block_of = given_blocks(settings.blocks, dosages)
     weights = None if prior is None else prior.weights(dosages.sites)
-    watch.stage(f"fine-mapping {numbered(len(ranges), 'locus') if len(ranges) == 1 else f'{len(ranges):,} loci'}")
+    watch.stage(f"fine-mapping {loci_in_words(len(ranges))}")
     loci: list[Locus] = []
     parts: list[pd.DataFrame] = []
     for number, at in enumerate(ranges, start=1):
@@ -175,6 +175,11 @@ def fine_map(settings: FineMapSettings, watch: Watch) -> FineMap:
         pd.DataFrame(leads, columns=["lead", "p", "sites", "negative_log10_p"]),
         tuple(notes + _mismatches(loci)),
     )
+
+
+def loci_in_words(n: int) -> str:
+    """Return a number of loci: "1 locus", "2 loci"."""
+    return "1 locus" if n == 1 else f"{n:,} loci"
 
 
 def matched(gwas: pd.DataFrame, dosages: Dosages, name: str) -> tuple[Dosages, pd.DataFrame, list[str]]:

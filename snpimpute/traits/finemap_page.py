@@ -8,11 +8,12 @@ import numpy as np
 
 from snpimpute import __version__
 from snpimpute.base.files import write_text, written_beside
+from snpimpute.base.words import numbered
 from snpimpute.report.figures import draw_png
 from snpimpute.report.html import page_as_html
 from snpimpute.report.text import capital, count, known, number
 from snpimpute.report.tree import COLOURS, Block, Cell, Figure, Line, Page, Panel, Point, Section, Style, Table, Text
-from snpimpute.traits.finemap import FineMap, Locus
+from snpimpute.traits.finemap import FineMap, Locus, loci_in_words
 from snpimpute.traits.finemap_files import FILES, write_tables
 
 MAX_ROWS = 25  # most rows of a table; the files beside the page have all
@@ -37,7 +38,7 @@ def summary(found: FineMap) -> list[str]:
     """Return the results in sentences, a line each."""
     best = found.table.loc[found.table.pip.idxmax()]
     lines = [
-        f"{len(found.table):,} sites in {len(found.loci):,} loci fine-mapped: {found.n_sets:,} credible sets (95%)",
+        f"{len(found.table):,} sites in {loci_in_words(len(found.loci))} fine-mapped: {numbered(found.n_sets, 'credible set')} (95%)",
         f"largest probability {number(best.pip)}: {best.rsid} at {best.chromosome}:{best.position}"
         + (f", in {best.gene}" if best.gene and best.gene_distance == 0 else ""),
     ]

@@ -82,7 +82,8 @@ def simulated_traits(truth: Dosages, model: TraitModel, candidates: np.ndarray |
     causal = np.array([rng.choice(at, model.n_causal, replace=False) for _ in range(model.n_traits)])
     centred = truth.centred()
     frequency = truth.frequency()
-    scale = (2 * frequency * (1 - frequency)) ** (-model.frequency_power / 2)
+    spread = np.where(may, 2 * frequency * (1 - frequency), 1.0)
+    scale = spread ** (-model.frequency_power / 2)
     genetic = np.empty((truth.n_samples, model.n_traits))
     for t, sites in enumerate(causal):
         genetic[:, t] = centred[:, sites] @ (rng.normal(size=model.n_causal) * scale[sites])

@@ -14,18 +14,17 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.progress import Watch
 from snpimpute.cli.app import app
 from snpimpute.io.write_vcf import write_vcf
+from snpimpute.metrics.conclusions import MEASURES, TRUTH, TYPED
 from snpimpute.traits.breeding import HERITABILITIES, breeding_values
 from snpimpute.traits.consequence import (
     FILTERS,
-    TRUTH,
-    TYPED,
     Consequence,
     ConsequenceSettings,
     compare_conclusions,
 )
 from snpimpute.traits.consequence_page import FILES, write_consequence
 from snpimpute.traits.dosages import read_dosages
-from snpimpute.traits.measures import MEASURES, Estimate, estimates, prediction_measures, trait_weights
+from snpimpute.traits.measures import Estimate, estimates, prediction_measures, trait_weights
 from snpimpute.traits.scan import chi2_of, left_out_chi2, sample_blocks
 from snpimpute.traits.simulated import TraitModel, simulated_traits
 from tests.impute.test_concordance import soft_file

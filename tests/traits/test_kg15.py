@@ -13,8 +13,9 @@ from snpimpute.base.programs import beagle_jar, java, run_program
 from snpimpute.base.progress import Watch
 from snpimpute.io.matrix import read_matrix
 from snpimpute.io.write_vcf import write_vcf
+from snpimpute.metrics.conclusions import TRUTH, TYPED
 from snpimpute.traits.blocks import haplotype_blocks
-from snpimpute.traits.consequence import TRUTH, TYPED, Consequence, ConsequenceSettings, compare_conclusions
+from snpimpute.traits.consequence import Consequence, ConsequenceSettings, compare_conclusions
 from snpimpute.traits.dosages import read_dosages
 
 PANELS = os.environ.get("SNPIMPUTE_PANELS")

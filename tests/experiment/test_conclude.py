@@ -1,0 +1,73 @@
+"""`consequence = true`: the report has its section, the store the metrics, and a better imputer costs less."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from snpimpute.experiment import conclude, pipeline
+from snpimpute.experiment.conclude import at_level, read_conclusions
+from snpimpute.experiment.rows import Outcome
+from snpimpute.experiment.settings import parse
+from snpimpute.metrics.conclusions import ALL, TRUTH, TYPED
+from snpimpute.tracking.reader import Store
+
+SETTINGS = {
+    "name": "calves",
+    "consequence": True,
+    "only_listed_variants": True,
+    "imputers": ["mode", "simpute", "softmax_regression"],
+    "variants": {
+        "mode": {"default": {}},
+        "simpute": {"panel": {"tune": False}},
+        "softmax_regression": {"default": {"tune": False}},
+    },
+    "data": {
+        "calves": {
+            "simulation": {"n_samples": 200, "n_sites": 60},
+            "scenarios": {"levels": [30, 60], "repeats": 1, "mechanisms": ["independent"]},
+        }
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, with_store) -> tuple[Path, Outcome]:
+    runs = with_store(tmp_path_factory.mktemp("conclude") / "runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conclude, "N_FINEMAPPED", 2)
+        return runs, pipeline.run(parse(SETTINGS, "test"), runs)
+
+
+def test_the_table_has_every_row_and_level(run):
+    _, outcome = run
+    table = read_conclusions(outcome.conclusions["calves"])
+    labels = {done.row.label for done in outcome.rows["calves"]}
+    assert set(table.file) == {TRUTH, TYPED, *labels} and sorted(table.level.unique()) == [30, 60]
+    headline = at_level(table, 60)
+    plain = headline[(headline.subset == ALL) & (headline.versus == "")].set_index(["file", "measure"]).value
+    assert plain[TRUTH, "chi2"] == 1.0 and plain[TRUTH, "power"] > plain["mode/default", "power"]
+    assert plain["softmax_regression/default", "chi2"] > plain["mode/default", "chi2"]
+    assert "recall" in plain[TRUTH].dropna().index
+    assert at_level(table, 30).query("measure == 'recall'").value.isna().all()
+
+
+def test_the_report_and_the_store_have_it(run):
+    runs, outcome = run
+    page = outcome.report.read_text()
+    assert "What imputing changes in the conclusion" in page and "Rank correlation of the order by macro-F1" in page
+    assert (outcome.report.parent / "conclusions-calves.png").read_bytes().startswith(b"\x89PNG")
+    done = next(done for done in outcome.rows["calves"] if done.row.imputer == "softmax_regression")
+    client = Store(outcome.mlflow_uri).client
+    history = client.get_metric_history(done.run_id, "consequence_power")
+    assert sorted(point.step for point in history) == [30, 60]
+    again = pipeline.run(parse(SETTINGS, "test"), runs)
+    assert again.conclusions == outcome.conclusions
+    assert len(client.get_metric_history(done.run_id, "consequence_power")) == 2
+
+
+def test_without_the_key_nothing_is_made(run):
+    runs, _ = run
+    outcome = pipeline.run(parse({**SETTINGS, "consequence": False}, "test"), runs)
+    assert not outcome.conclusions and "What imputing changes" not in outcome.report.read_text()
