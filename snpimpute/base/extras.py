@@ -11,7 +11,7 @@ EXTRAS = {
     "platform": ("fastapi", "matplotlib", "mlflow", "optuna", "prefect", "psycopg", "requests", "sqlalchemy"),
     "dashboard": ("starlette", "streamlit"),
     "simulate": ("msprime", "tskit"),
-    "traits": ("gffutils", "pysusie", "tstrait"),
+    "traits": ("captum", "gffutils", "lightgbm", "pysusie", "sklearn", "tstrait"),
 }
 EXTRA_OF = {package: extra for extra, packages in EXTRAS.items() for package in packages}
 

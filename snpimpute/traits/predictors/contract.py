@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from snpimpute import __version__
 from snpimpute.base.checksums import require_checksums, write_checksums
 from snpimpute.base.errors import InputError
+from snpimpute.base.extras import EXTRA_OF, require_package
 from snpimpute.base.files import save_array
 from snpimpute.genotypes.matrix import require_same_sites
 from snpimpute.imputers.contract import Report, Trial
@@ -72,6 +73,8 @@ class Predictor(ABC):
     binary: bool
 
     def __init__(self, params: Any = None, *, seed: int = 1, threads: int = 1) -> None:
+        if self.framework in EXTRA_OF:
+            require_package(self.framework, f"predictor {self.name}")
         self.params = params if params is not None else self.Params()
         self.seed = seed
         self.threads = threads

@@ -59,6 +59,10 @@ class FittedEncoding:
         expected = _filled(posterior, self.frequencies) @ TABLES[self.name]
         return (expected - self.center) / self.scale
 
+    def mean(self) -> np.ndarray:
+        """Return the encoding of the mean genotypes of the samples that were learned from, float32 (n_sites, n_values)."""
+        return self.encode(self.frequencies[None])[0]
+
 
 def _filled(posterior: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
     missing = ~np.isfinite(posterior).all(axis=2)
