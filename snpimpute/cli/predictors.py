@@ -1,4 +1,4 @@
-"""Verbs on predictors of traits: traits compare, fit, predict."""
+"""Verbs on predictors of traits: traits compare, fit, predict, explain."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from snpimpute.cli.options import AsJson, Force, Region, Threads
 from snpimpute.cli.traits import SampleColumn, TraitTable
 
-app = typer.Typer(no_args_is_help=True, help="Predictors of traits: compare, fit, predict.")
+app = typer.Typer(no_args_is_help=True, help="Predictors of traits: compare, fit, predict, explain.")
 
 Genotypes = Annotated[
     Path,
@@ -172,6 +172,65 @@ def predict_trait(
     for note in notes:
         typer.echo(f"note: {note}")
     typer.echo(f"{len(table):,} samples: {output}")
+
+
+@app.command("explain")
+def explain_predictor(
+    model: Model,
+    genotypes: Genotypes,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="Of linear predictors effects, of trees shap; of networks integrated_gradients, saliency, smoothgrad, "
+            "gradient_shap, attention, or the ensemble of all (if not given)."
+        ),
+    ] = None,
+    traits: CovariateTable = None,
+    sample_column: SampleColumn = None,
+    most: Annotated[
+        int, typer.Option("--samples", min=2, help="Explain at most so many samples, drawn at random.")
+    ] = 200,
+    top: Annotated[int, typer.Option(min=1, help="Number of sites in all files but the table.")] = 100,
+    seed: Seed = 1,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the results (default: MODEL.explain).")
+    ] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tell how much each site moves a model's predictions, in formats that other tools read. It is not causality.
+
+    Example:
+
+      snpimpute traits explain milk imputed.vcf.gz -o explained
+    """
+    from snpimpute.base.files import require_report_folder, require_writable
+    from snpimpute.base.progress import watch
+    from snpimpute.traits.explain import FILES, as_dict, explain, summary, write_explanation
+    from snpimpute.traits.learned import read_learned
+
+    folder = output or Path(f"{model}.explain")
+    require_writable(folder)
+    require_report_folder(folder, FILES, force)
+    with watch() as watching:
+        found = explain(
+            read_learned(model),
+            genotypes,
+            watching,
+            method=method,
+            traits=traits,
+            sample_column=sample_column,
+            most=most,
+            seed=seed,
+        )
+        watching.stage("writing")
+        files = write_explanation(found, folder, top)
+    if as_json:
+        typer.echo(json.dumps(as_dict(found, top), indent=1))
+        return
+    for line in summary(found):
+        typer.echo(line)
+    typer.echo(f"table: {files[0]}\nbeside it: {', '.join(file.name for file in files[1:])}")
 
 
 def _names(columns: str | None) -> tuple[str, ...]:

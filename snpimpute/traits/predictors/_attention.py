@@ -20,7 +20,7 @@ def encoder_over_patches(
         places: float32 (n_patches, width), added to what the stem gives.
         width, layers, heads, feed_forward, dropout: of the encoder (Vaswani et al. 2017; normalisation before each part).
 
-    The network's attribute `weights` has the pooling weights (batch, n_patches) of the last batch.
+    The network's method `rollout` gives the attention on each patch.
     """
     import torch
     from torch import nn
@@ -37,13 +37,21 @@ def encoder_over_patches(
             self.norm = nn.LayerNorm(width)
             self.pool = nn.Linear(width, 1)
             self.out = nn.Linear(width, 1)
-            self.weights: torch.Tensor | None = None
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             h = self.norm(self.encoder(self.stem(x) + self.places))
-            weights = self.pool(h).softmax(dim=1)
-            self.weights = weights[:, :, 0].detach()
-            return self.out((weights * h).sum(dim=1))[:, 0]
+            return self.out((self.pool(h).softmax(dim=1) * h).sum(dim=1))[:, 0]
+
+        def rollout(self, x: torch.Tensor) -> torch.Tensor:
+            """Return attention rolled out over layers (Abnar and Zuidema 2020), (batch, n_patches), each row of sum 1."""
+            h = self.stem(x) + self.places
+            rolled = torch.eye(h.shape[1], device=h.device)
+            for part in self.encoder.layers:
+                beside = part.norm1(h)
+                _, seen = part.self_attn(beside, beside, beside)  # the mean of the heads
+                rolled = (seen / 2 + torch.eye(h.shape[1], device=h.device) / 2) @ rolled
+                h = part(h)
+            return (self.pool(self.norm(h)).transpose(1, 2).softmax(dim=2) @ rolled)[:, 0]
 
     return Encoder()
 
@@ -51,3 +59,20 @@ def encoder_over_patches(
 def mean_places(places: np.ndarray, patch: int) -> np.ndarray:
     """Return the mean of every `patch` rows, (n_patches, n_values); the last patch may be shorter."""
     return np.stack([places[i : i + patch].mean(axis=0) for i in range(0, len(places), patch)])
+
+
+def attention_on_sites(network: torch.nn.Module, x: np.ndarray, patch: int) -> np.ndarray:
+    """Return the attention on each site, float32 (n_samples, n_sites): that on its patch, in equal shares.
+
+    Args:
+        network: as `encoder_over_patches` makes it, in evaluation mode.
+        x: float32 (n_samples, n_sites, n_values).
+        patch: sites of a patch.
+    """
+    import torch
+
+    n_sites = x.shape[1]
+    sizes = np.bincount(np.arange(n_sites) // patch)
+    with torch.no_grad():
+        on_patches = network.rollout(torch.from_numpy(x)).numpy()
+    return np.repeat(on_patches / sizes, sizes, axis=1)

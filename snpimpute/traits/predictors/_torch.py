@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -52,6 +52,7 @@ class TorchPredictor(Predictor):
 
     framework = "torch"
     learns_in_epochs = True
+    attends: ClassVar[bool] = False  # whether `attention` tells what it attends to
     Params = TorchParams
 
     # ------------------------------------------------------------------ what a subclass defines
@@ -146,6 +147,17 @@ class TorchPredictor(Predictor):
 
     def n_parameters(self) -> int:
         return sum(weight.numel() for weight in self._model.parameters())
+
+    # ------------------------------------------------------------------ for explanations
+
+    def network_alone(self) -> Any:
+        """Return the fitted network without its covariates, which add to what it gives: its output is the standardised score."""
+        self._model.eval()
+        return self._model.network
+
+    def attention(self, x: np.ndarray) -> np.ndarray:
+        """Return attention on each site, float32 (n_samples, n_sites), of encoded genotypes; of a network that `attends` alone."""
+        raise NotImplementedError
 
     # ------------------------------------------------------------------ what subclasses may add to
 

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from snpimpute.imputers.contract import Trial
-from snpimpute.traits.predictors._attention import encoder_over_patches, mean_places
+from snpimpute.traits.predictors._attention import attention_on_sites, encoder_over_patches, mean_places
 from snpimpute.traits.predictors._places import waves
 from snpimpute.traits.predictors._torch import TorchParams, TorchPredictor, along_sites, suggest_training
 from snpimpute.traits.predictors.cohort import Cohort
@@ -33,6 +33,7 @@ class CnnTransformer(TorchPredictor):
     """Two convolutions with batch normalisation, and pooling, make tokens, placed by distance: 1.5 million parameters at 1,000 sites."""
 
     description = "convolutions, then attention: CNN and transformer (PyTorch)"
+    attends = True
     Params = CnnTransformerParams
 
     @classmethod
@@ -53,6 +54,9 @@ class CnnTransformer(TorchPredictor):
 
     def _set_state(self, about: dict[str, Any]) -> None:
         self._places = np.array(about["places"], dtype=np.float32)
+
+    def attention(self, x: np.ndarray) -> np.ndarray:
+        return attention_on_sites(self.network_alone(), x, self.params.pool)
 
     def network(self, n_sites: int, n_values: int) -> torch.nn.Module:
         from torch import nn

@@ -17,3 +17,8 @@ class Gblup(KernelPredictor):
 
     def _likeness(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return (x @ y.T).astype(np.float64) / x.shape[1]
+
+    def effects(self) -> np.ndarray:
+        """Return the effects of encoded values that give the same predictions, float64 (n_chosen, n_values)."""
+        weights = self._x.T.astype(np.float64) @ self._weights / self._x.shape[1]
+        return weights.reshape(len(self.chosen), -1)

@@ -38,6 +38,7 @@ class Hierarchical(TorchPredictor):
     """
 
     description = "attention over sites, blocks and chromosomes (PyTorch)"
+    attends = True
     Params = HierarchicalParams
 
     @classmethod
@@ -59,6 +60,18 @@ class Hierarchical(TorchPredictor):
     def _set_state(self, about: dict[str, Any]) -> None:
         self._block = np.array(about["block"], dtype=np.int64)
         self._chromosome = np.array(about["chromosome"], dtype=np.int64)
+
+    def attention(self, x: np.ndarray) -> np.ndarray:
+        """Return the product of a site's weight in its block, its block's in the chromosome and the chromosome's."""
+        import torch
+
+        network = self.network_alone()
+        with torch.no_grad():
+            network(torch.from_numpy(x))
+        on_sites, on_blocks, on_chromosomes = (
+            level.weights.numpy() for level in (network.sites, network.blocks, network.chromosomes)
+        )
+        return on_sites * on_blocks[:, self._block] * on_chromosomes[:, self._chromosome[self._block]]
 
     def network(self, n_sites: int, n_values: int) -> torch.nn.Module:
         import torch

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from snpimpute.imputers.contract import Trial
-from snpimpute.traits.predictors._attention import encoder_over_patches, mean_places
+from snpimpute.traits.predictors._attention import attention_on_sites, encoder_over_patches, mean_places
 from snpimpute.traits.predictors._places import waves
 from snpimpute.traits.predictors._torch import TorchParams, TorchPredictor, suggest_training
 from snpimpute.traits.predictors.cohort import Cohort
@@ -32,6 +32,7 @@ class Transformer(TorchPredictor):
     """Patches of neighbouring sites as tokens, placed by distance: 3.1 million parameters at 1,000 sites."""
 
     description = "transformer over patches of sites (PyTorch)"
+    attends = True
     Params = TransformerParams
 
     @classmethod
@@ -51,6 +52,9 @@ class Transformer(TorchPredictor):
 
     def _set_state(self, about: dict[str, Any]) -> None:
         self._places = np.array(about["places"], dtype=np.float32)
+
+    def attention(self, x: np.ndarray) -> np.ndarray:
+        return attention_on_sites(self.network_alone(), x, self.params.patch)
 
     def network(self, n_sites: int, n_values: int) -> torch.nn.Module:
         from torch import nn
