@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from snpimpute.cli.options import AsJson, Force, Region, Threads
+from snpimpute.cli.options import AsJson, Force, Region, Runs, Threads
 from snpimpute.cli.traits import SampleColumn, TraitTable
 
 app = typer.Typer(no_args_is_help=True, help="Predictors of traits: compare, fit, predict, explain.")
@@ -97,21 +97,30 @@ def fit_predictor(
     trait: TraitColumn,
     predictor: Annotated[str, typer.Option(help="Predictor.")] = "gblup",
     covariates: Covariates = None,
+    trials: Annotated[
+        int, typer.Option(min=0, help="Search for parameters by so many trials, over all starts; 0 = the defaults.")
+    ] = 0,
     region: Region = None,
     sample_column: SampleColumn = None,
     seed: Seed = 1,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the model (default: GENOTYPES.TRAIT.PREDICTOR).")
     ] = None,
+    runs: Runs = Path("runs"),
     force: Force = False,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fit a predictor of a trait to all samples, into a folder.
+    """Fit a predictor of a trait to all samples, into a folder; with --trials after a search for its parameters.
 
-    Example:
+    Studies are kept in runs/traits: the same command goes on with an interrupted one. Where there is an MLflow store, the model
+    becomes a run of it.
+
+    Examples:
 
       snpimpute traits fit imputed.vcf.gz --traits bulls.tsv --trait milk --predictor gblup -o milk
+
+      snpimpute traits fit panel.bcf --traits t.tsv --trait y --predictor lightgbm --trials 50
     """
     from snpimpute.base.files import require_new, require_writable
     from snpimpute.base.progress import watch
@@ -126,7 +135,26 @@ def fit_predictor(
         watching.stage("reading genotypes")
         training = read_training(genotypes, traits, trait, _names(covariates), region, sample_column)
         watching.stage("learning")
-        learned = learn(training, predictor, {}, seed=seed, threads=threads or len(os.sched_getaffinity(0)))
+        n_threads = threads or len(os.sched_getaffinity(0))
+        params: dict[str, Any] = {}
+        metrics: dict[str, float] = {}
+        if trials:
+            from snpimpute.traits.tuned import tune_predictor
+
+            watching.stage("searching for parameters")
+            study = tune_predictor(
+                predictor,
+                training.cohort,
+                runs / "traits",
+                trials,
+                seed=seed,
+                threads=n_threads,
+                on_progress=lambda percent, _: watching.progress(percent, 100),
+            )
+            params = study.params
+            metrics = {} if study.best is None or study.best.score is None else {"study_score": study.best.score}
+        watching.stage("learning")
+        learned = learn(training, predictor, params, seed=seed, threads=n_threads)
         save(learned, folder)
     cohort = training.cohort
     said = {
@@ -136,6 +164,8 @@ def fit_predictor(
         "samples": cohort.n_samples,
         "sites": len(learned.predictor.chosen),
         "parameters": learned.predictor.n_parameters(),
+        "params": learned.predictor.params.model_dump(mode="json"),
+        **metrics,
         "notes": list(training.notes),
     }
     if as_json:

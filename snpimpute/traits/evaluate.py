@@ -122,14 +122,13 @@ def evaluate_predictors(settings: EvaluationSettings, watch: Watch) -> Evaluatio
     rows = table.set_index("sample", drop=False).loc[trait.samples].reset_index(drop=True)
     folds = folds_of(rows, settings.scheme, settings.folds, settings.repeats, settings.seed)
     cohort = genotypes.with_trait(trait)
-    measured, seconds, parameters = _over_folds(classes, cohort, folds, settings, watch)
-    share = float(np.mean([len(fold.test) / len(fold.train) for fold in folds]))
+    measured, seconds, parameters = over_folds(classes, cohort, folds, settings, watch)
     return Evaluation(
         settings,
         cohort.n_samples,
         cohort.n_sites,
         cohort.binary,
-        _table(measured, share),
+        table_of(measured, test_to_train(folds)),
         seconds,
         parameters,
         (*genotypes.notes, *trait.notes),
@@ -150,14 +149,22 @@ def _classes(wanted: tuple[str, ...]) -> dict[str, type[Predictor]]:
     return classes
 
 
-def _over_folds(
+def over_folds(
     classes: dict[str, type[Predictor]],
     cohort: Cohort,
     folds: list[Fold],
     settings: EvaluationSettings,
     watch: Watch,
 ) -> tuple[dict[tuple[str, str], np.ndarray], dict[str, float], dict[str, int | None]]:
-    """Return measures, (predictor, measure) → float (n_folds,), seconds and numbers of parameters."""
+    """Return measures, (predictor, measure) → float (n_folds,), and of each predictor seconds per fold and number of parameters.
+
+    Args:
+        classes: the predictors by name.
+        cohort: samples with their trait.
+        folds: of the samples.
+        settings: parameters, seed and threads.
+        watch: receives the progress.
+    """
     params = dict(settings.params)
     wanted = [name for name, measure in MEASURES.items() if cohort.binary or not measure.binary_alone]
     measured = {(name, measure): np.full(len(folds), np.nan) for name in classes for measure in wanted}
@@ -179,7 +186,18 @@ def _over_folds(
     return measured, seconds, parameters
 
 
-def _table(measured: dict[tuple[str, str], np.ndarray], share: float) -> pd.DataFrame:
+def test_to_train(folds: list[Fold]) -> float:
+    """Return the mean over folds of samples predicted by samples learned from."""
+    return float(np.mean([len(fold.test) / len(fold.train) for fold in folds]))
+
+
+def table_of(measured: dict[tuple[str, str], np.ndarray], share: float) -> pd.DataFrame:
+    """Return measures as `over_folds` has them, OPPONENTS among them, as `Evaluation.table`.
+
+    Args:
+        measured: (predictor, measure) → float (n_folds,).
+        share: see `test_to_train`.
+    """
     rows = []
     for (name, measure), values in measured.items():
         rows.append((name, measure, "", *fold_interval(values, share), int(np.isfinite(values).sum())))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def mean_places(places: np.ndarray, patch: int) -> np.ndarray:
     return np.stack([places[i : i + patch].mean(axis=0) for i in range(0, len(places), patch)])
 
 
-def attention_on_sites(network: torch.nn.Module, x: np.ndarray, patch: int) -> np.ndarray:
+def attention_on_sites(network: Any, x: np.ndarray, patch: int) -> np.ndarray:
     """Return the attention on each site, float32 (n_samples, n_sites): that on its patch, in equal shares.
 
     Args:
