@@ -199,6 +199,17 @@ def open_store(runs: Path, watch: Watch | None = None, wait: str | None = None) 
     return Tracker(tracking_uri(None, runs), runs, watch, WAIT if wait is None else seconds_of(wait))
 
 
+def has_store(runs: Path) -> bool:
+    """Return whether there is an MLflow store to write to: the environment names one, or the folder of runs has one."""
+    if not is_installed("mlflow"):
+        return False
+    from snpimpute.tracking.connect import tracking_uri
+    from snpimpute.tracking.database import sqlite_file
+
+    database = sqlite_file(tracking_uri(None, runs))
+    return database is None or database.exists()
+
+
 def model_folder(model: str | None, runs: Path) -> tuple[Path, str]:
     """Return a model's folder and version.
 

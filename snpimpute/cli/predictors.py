@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from snpimpute.cli.options import AsJson, Force, Region, Runs, Threads
+from snpimpute.cli.options import AsJson, Force, Region, Runs, Threads, has_store, open_store
 from snpimpute.cli.traits import SampleColumn, TraitTable
 
 app = typer.Typer(no_args_is_help=True, help="Predictors of traits: compare, fit, predict, explain.")
@@ -122,6 +122,8 @@ def fit_predictor(
 
       snpimpute traits fit panel.bcf --traits t.tsv --trait y --predictor lightgbm --trials 50
     """
+    from snpimpute.base.checksums import TABLE
+    from snpimpute.base.digests import file_digest
     from snpimpute.base.files import require_new, require_writable
     from snpimpute.base.progress import watch
     from snpimpute.io.stream import stem
@@ -156,6 +158,15 @@ def fit_predictor(
         watching.stage("learning")
         learned = learn(training, predictor, params, seed=seed, threads=n_threads)
         save(learned, folder)
+        if has_store(runs):
+            open_store(runs, watching).log_predictor(
+                trait=trait,
+                predictor=predictor,
+                key=file_digest(folder / TABLE),
+                params=learned.predictor.params.model_dump(mode="json"),
+                metrics=metrics,
+                model_folder=folder,
+            )
     cohort = training.cohort
     said = {
         "model": str(folder),
