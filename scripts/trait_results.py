@@ -30,6 +30,7 @@ from snpimpute.traits.predictors.cohort import Cohort, posterior_of_calls
 
 ROOT = Path(__file__).parents[1]
 FOLDS = 5
+MARK = "<!-- tables: scripts/trait_results.py -->\n"  # what is above it on the page is kept
 
 
 @dataclass(frozen=True)
@@ -170,8 +171,9 @@ def main() -> None:
             measure(name, panels, given.predictor or names(), given.work)
         if all((given.work / name / f"{other}.json").exists() for other in OPPONENTS):
             parts.append(section(data, evaluation_of(name, given.work)))
-    head = (Path(__file__).with_suffix(".md")).read_text()
-    write_text(given.to / "traits.md", "\n".join([head, *parts]))
+    page = given.to / "traits.md"
+    head = page.read_text().partition(MARK)[0]
+    write_text(page, "\n".join([head + MARK + "\n", *parts]))
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ from importlib.util import find_spec
 from snpimpute.base.errors import InputError
 
 EXTRAS = {
-    "networks": ("accelerate", "keras", "safetensors", "tensorflow", "torch", "transformers"),
+    "networks": ("accelerate", "captum", "keras", "safetensors", "tensorflow", "torch", "transformers"),
     "platform": ("fastapi", "matplotlib", "mlflow", "optuna", "prefect", "psycopg", "requests", "sqlalchemy"),
     "dashboard": ("starlette", "streamlit"),
     "simulate": ("msprime", "tskit"),
-    "traits": ("captum", "gffutils", "lightgbm", "pysusie", "sklearn", "tstrait"),
+    "traits": ("gffutils", "lightgbm", "pysusie", "sklearn", "tstrait"),
 }
 EXTRA_OF = {package: extra for extra, packages in EXTRAS.items() for package in packages}
 
