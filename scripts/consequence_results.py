@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from snpimpute.base.files import write_text
-from snpimpute.genotypes.matrix import GenotypeMatrix
+from snpimpute.genotypes.matrix import GenotypeMatrix, site_keys
 from snpimpute.io.matrix import read_matrix
 from snpimpute.io.write_vcf import write_vcf
 from snpimpute.metrics.conclusions import ALL, MEASURES, TRUTH, TYPED
@@ -30,6 +30,7 @@ from snpimpute.report.figures import draw_png
 from snpimpute.report.markdown import table_of
 from snpimpute.report.text import Score, interval, number
 from snpimpute.traits.consequence import FILTERS
+from snpimpute.traits.dosages import read_dosages
 
 ROOT = Path(__file__).parents[1]
 LABELS = ("Beagle", "mosaic")
@@ -174,6 +175,8 @@ def written(work: Path, to: Path) -> str:
             f"{told['samples']:,} samples, {told['sites']:,} sites of which {data.typed:,} typed, panel of {panel:,}; "
             f"{told['traits']:,} simulated traits.",
             measures_table(table, told["files"]),
+            "Dosages at the sites that are not typed, means over sites:",
+            calibration_table(work / name),
             f"![{data.title}: what each file says of the traits]({figure})",
             "DR2 threshold (no filter, .3, .5, .8):",
             filter_table(table),
@@ -190,6 +193,28 @@ def measures_table(table: pd.DataFrame, files: list[str]) -> str:
         cells = [plain.loc[(key, label)] for label in files]
         rows.append([about.label, *(with_interval(cell) for cell in cells)])
     return table_of(["", *files], rows)
+
+
+def calibration_table(folder: Path) -> str:
+    """Return how far dosages are to be trusted at sites that are not typed: true r², DR2, slope of the truth on dosages."""
+    truth = read_dosages(folder / "truth.vcf.gz")
+    typed = set(site_keys(read_dosages(folder / "target.vcf.gz").sites))
+    untyped = [key for key in site_keys(truth.sites) if key not in typed]
+    at = {key: j for j, key in enumerate(site_keys(truth.sites))}
+    rows = []
+    for label in LABELS:
+        imputed = read_dosages(folder / f"{label.lower()}.vcf.gz")
+        own = {key: j for j, key in enumerate(site_keys(imputed.sites))}
+        kept = [key for key in untyped if key in own]
+        g = truth.take_sites([at[key] for key in kept]).centred()
+        found = imputed.take_sites([own[key] for key in kept])
+        d = found.centred()
+        cross, square, true = (d * g).sum(axis=0), (d**2).sum(axis=0), (g**2).sum(axis=0)
+        varies = (square > 0) & (true > 0)
+        r2 = cross[varies] ** 2 / (square * true)[varies]
+        slope = float(np.median(cross[varies] / square[varies]))
+        rows.append([label, number(float(r2.mean())), number(float(np.nanmean(found.quality[varies]))), number(slope)])
+    return table_of(["", "true r²", "DR2", "slope of true genotypes on dosages (median)"], rows)
 
 
 def with_interval(row: pd.Series) -> str:

@@ -99,6 +99,7 @@ MEANINGS = {  # meanings of keys that their models do not describe
     "tuning": "The studies.",
     "budgets": "Budgets of single imputers.",
     "scoring": "Settings of the scoring.",
+    "consequence": "Whether to tell what the imputers change in association, fine-mapping and prediction of simulated traits.",
     "tracking_uri": "MLflow store; without it `MLFLOW_TRACKING_URI`, or the store in the folder of runs.",
     "tracking_wait": "Seconds to wait for an MLflow store that stops answering.",
     "data.NAME.source": 'A VCF, BCF or PLINK file (`.bed`, `.pgen`), or `"simulated"`.',

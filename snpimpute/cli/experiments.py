@@ -135,7 +135,7 @@ def experiment(wanted: Asked) -> None:
 
       snpimpute experiment experiments/demo.toml
     """
-    _run_until("compare", wanted)
+    run_until("compare", wanted)
 
 
 @app.command()
@@ -171,7 +171,7 @@ def prepare(
         quick=quick,
         seed=seed,
     )
-    _run_until("prepare", Asked(settings, runs, None, as_json))
+    run_until("prepare", Asked(settings, runs, None, as_json))
 
 
 @app.command()
@@ -183,7 +183,7 @@ def tune(wanted: Asked) -> None:
 
       snpimpute tune experiments/demo.toml --imputer beagle --trials 100
     """
-    _run_until("tune", wanted)
+    run_until("tune", wanted)
 
 
 @app.command()
@@ -195,7 +195,7 @@ def train(wanted: Asked) -> None:
 
       snpimpute train experiments/demo.toml --imputer dense
     """
-    _run_until("train", wanted)
+    run_until("train", wanted)
 
 
 @app.command()
@@ -212,7 +212,7 @@ def evaluate(wanted: Asked, registered: Registered = False, trust: Trust = False
       snpimpute evaluate experiments/demo.toml --registered
     """
     if not registered:
-        _run_until("evaluate", wanted)
+        run_until("evaluate", wanted)
         return
     from snpimpute.base.progress import watch
     from snpimpute.experiment.registered import evaluate_registered
@@ -236,10 +236,11 @@ def compare(wanted: Asked) -> None:
 
       snpimpute compare experiments/demo.toml
     """
-    _run_until("compare", wanted)
+    run_until("compare", wanted)
 
 
-def _run_until(step: str, wanted: Asked) -> None:
+def run_until(step: str, wanted: Asked) -> None:
+    """Run an experiment up to a step, and print the results; exit with status 1 if an imputer failed."""
     from snpimpute.base.progress import watch
     from snpimpute.experiment import pipeline
 

@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
-from snpimpute.cli.options import AsJson, Force, Region, Threads, share_of
+from snpimpute.base.errors import InputError
+from snpimpute.cli.experiments import Asked, run_until
+from snpimpute.cli.options import AsJson, Force, Imputers, Region, Runs, Threads, settings_for, share_of
 
 app = typer.Typer()
 
@@ -58,6 +60,7 @@ def associate(
 
       snpimpute associate imputed.bcf --traits t.tsv --trait case --pcs 4 --region 15:27800000-28000000 -o milk
     """
+    from snpimpute.base.extras import require_package
     from snpimpute.base.files import require_report_folder, require_writable
     from snpimpute.base.progress import watch
     from snpimpute.io.maps import GeneticMap
@@ -67,6 +70,7 @@ def associate(
     from snpimpute.traits.associate import associate as tested
     from snpimpute.traits.association_page import FILES, as_dict, summary, write_association
 
+    require_package("matplotlib", "associate")
     folder = output or Path(f"{stem(genotypes)}.{slug_of(trait)}")
     require_writable(folder)
     require_report_folder(folder, FILES, force)
@@ -163,8 +167,13 @@ def finemap(
 
 @app.command()
 def consequence(
-    truth: Annotated[Path, typer.Argument(help="True genotypes: .vcf.gz, .bcf, or PLINK's .bed or .pgen.")],
-    imputed: Annotated[list[Path], typer.Argument(help="Imputed files of the same samples, of whichever programs.")],
+    truth: Annotated[
+        Path,
+        typer.Argument(help="True genotypes: .vcf.gz, .bcf, or PLINK's .bed or .pgen; or an experiment (.toml)."),
+    ],
+    imputed: Annotated[
+        list[Path] | None, typer.Argument(help="Imputed files of the same samples, of whichever programs.")
+    ] = None,
     label: Annotated[
         list[str] | None, typer.Option(help="Name of an imputed file in the results; once for each, in their order.")
     ] = None,
@@ -189,6 +198,8 @@ def consequence(
     finemapped: Annotated[int, typer.Option(min=0, help="Number of traits that are fine-mapped too.")] = 70,
     region: Region = None,
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 1,
+    runs: Runs = Path("runs"),
+    imputer: Imputers = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the results (default: TRUTH.consequence).")
     ] = None,
@@ -197,11 +208,16 @@ def consequence(
 ) -> None:
     """Tell what imputing changes in the conclusion: association, fine-mapping and prediction, beside true genotypes.
 
+    Of an experiment it is told in its report, with the imputers as rows: as compare --consequence, which is run (with --runs and
+    --imputer alone).
+
     Examples:
 
       snpimpute consequence truth.vcf.gz imputed.vcf.gz --typed target.vcf.gz
 
       snpimpute consequence truth.bcf a.bcf b.bcf --label A --label B --traits bulls.tsv --trait milk -o compared
+
+      snpimpute consequence experiments/demo.toml
     """
     from snpimpute.base.extras import require_package
     from snpimpute.base.files import require_report_folder, require_writable
@@ -212,6 +228,13 @@ def consequence(
     from snpimpute.traits.simulated import TraitModel
 
     require_package("pysusie", "consequence")
+    if truth.suffix == ".toml":
+        if imputed:
+            raise InputError(f"{truth} is an experiment, whose imputers are compared: leave out {imputed[0]}")
+        run_until("compare", Asked(settings_for(truth, consequence=True), runs, imputer, as_json))
+        return
+    if not imputed:
+        raise InputError(f"name the imputed files to compare with {truth}, or give an experiment (.toml)")
     folder = output or Path(f"{stem(truth)}.consequence")
     require_writable(folder)
     require_report_folder(folder, FILES, force)

@@ -85,8 +85,7 @@ class ExperimentSettings(Settings):
     `imputers` lists names (by default all imputers), `imputers_from` folders with descriptions of further imputers
     (docs/external.md). `variants` changes or adds rows of an imputer. Rows that an imputer declares are taken even if
     `variants` does not list them, unless `only_listed_variants` is set. `tracking_wait`: seconds to wait for an MLflow store
-    that does not answer any more. `consequence`: add to the report what the imputers change in association, fine-mapping and
-    prediction of simulated traits (extra traits).
+    that does not answer any more. `consequence`: add to the report what the imputers change in the conclusion (extra traits).
     """
 
     name: str = "experiment"

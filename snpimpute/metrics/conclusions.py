@@ -19,7 +19,7 @@ class Measure:
 
 
 MEASURES = {
-    "chi2": Measure("χ² at the causal site", "χ² at causal sites, relative to true genotypes; 0 where a file lacks the site", False),
+    "chi2": Measure("relative χ² at the causal site", "χ² at causal sites, relative to true genotypes; 0 where a file lacks the site", False),
     "power": Measure("power at 5e-8", "share of traits with a site of p < 5e-8"),
     "power_fdr": Measure("power at 5% FDR", "share of traits with a site that Benjamini and Hochberg's procedure takes at 5%"),
     "lead": Measure("lead site is causal", "share of traits whose smallest p-value is at a causal site"),

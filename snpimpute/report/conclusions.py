@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pandas as pd
 
 from snpimpute.metrics.conclusions import ALL, MEASURES, TRUTH, TYPED
@@ -11,6 +13,7 @@ from snpimpute.report.tree import COLOURS, Cell, Figure, Line, Panel, Point, Sec
 
 FOREST = ("power", "lead", "recall", "coverage", "correlation", "top")  # shares that the forest plot shows
 ORDERS = ("chi2", "power", "lead_r2", "recall", "correlation")  # measures whose order is compared with that by macro-F1
+LETTERS = 16  # of a line below the axis
 LEAST_ROWS = 3  # of an order that can be compared
 
 
@@ -25,7 +28,7 @@ def forest_plot(
         key, png: of the figure.
         styles: label → style; None = a colour for each.
     """
-    names = [MEASURES[measure].label for measure in FOREST]
+    names = ["\n".join(textwrap.wrap(MEASURES[measure].label, LETTERS)) for measure in FOREST]
     plain = table[(table["filter"] == 0.0) & (table.subset == ALL) & (table.versus == "")]
     lines = []
     for i, label in enumerate(files):
@@ -36,7 +39,7 @@ def forest_plot(
                 float(own.value[measure]),
                 float(own.low[measure]),
                 float(own.high[measure]),
-                f"{label}\n{name} {number(own.value[measure])}",
+                f"{label}\n{MEASURES[measure].label} {number(own.value[measure])}",
             )
             for measure, name in zip(FOREST, names, strict=True)
             if measure in own.index and known(own.value[measure])

@@ -14,7 +14,7 @@ from snpimpute.base.files import write_text, written_beside
 from snpimpute.io.maps import GeneticMap
 from snpimpute.report.figures import draw_png
 from snpimpute.report.html import page_as_html
-from snpimpute.report.text import capital, count, known, number
+from snpimpute.report.text import count, known, number
 from snpimpute.report.tree import COLOURS, Block, Cell, Figure, Line, Page, Panel, Point, Section, Style, Table
 from snpimpute.traits.associate import GENOME_WIDE, Association
 from snpimpute.traits.gwas import as_text, spelled_p
@@ -127,7 +127,7 @@ def _page(found: Association, figures: list[Figure]) -> Page:
         title=f"{found.trait.name} in {found.dosages.name}",
         lead="Effects are those of one copy of the effect allele (ALT).",
         notes=[],
-        findings=[capital(line) + "." for line in summary(found)],
+        findings=[f"{line}." for line in summary(found)],
         facts=facts,
         sections=sections,
         footer=f"snpimpute {__version__}. Beside this file: {', '.join(FILES[1:])}.",

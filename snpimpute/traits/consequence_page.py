@@ -82,7 +82,7 @@ def _page(found: Consequence, forest: Figure) -> Page:
         title=f"What imputing changes: {found.settings.truth.name}",
         lead="The same traits are looked for in true genotypes and in each imputed file.",
         notes=[],
-        findings=[capital(line) + "." for line in summary(found)],
+        findings=[f"{line}." for line in summary(found)],
         facts={"Samples": count(found.n_samples), "Sites": count(found.n_sites), "Traits": count(found.n_traits)},
         sections=[section for section in sections if section.blocks],
         footer=f"snpimpute {__version__}. Beside this file: {', '.join(FILES[1:])}.",
@@ -143,7 +143,7 @@ def _filters(found: Consequence) -> list[Block]:
         "filters-figure", "", "Measures by DR2 threshold", "Sites without a DR2, as typed ones, always stay.", [panel]
     )
     table = Table("Measures by DR2 threshold", ["File", *(measure.label for measure in MEASURES.values())], rows)
-    return [*(Text(capital(line) + ".") for line in found.guidance), figure, table]
+    return [*(Text(f"{line}.") for line in found.guidance), figure, table]
 
 
 def _by_maf(found: Consequence) -> list[Block]:

@@ -22,6 +22,8 @@ class TraitModel:
         n_causal: causal sites of each.
         variance: share of a trait's variance that they make together (the heritability).
         min_maf: least MAF of a causal site.
+        equal: whether all effects are of one size, before they go by frequency; else they are drawn from a normal distribution, and
+            most of a trait's variance is made by a few sites. Signs are drawn.
         frequency_power: effects are divided by sqrt(2p(1 − p)) to this power: 0 = the effect of an allele does not go by its
             frequency, 1 = each site makes the same variance on average.
         seed: of every random choice.
@@ -31,6 +33,7 @@ class TraitModel:
     n_causal: int = 1
     variance: float = 0.02
     min_maf: float = 0.01
+    equal: bool = False
     frequency_power: float = 1.0
     seed: int = 1
 
@@ -86,7 +89,8 @@ def simulated_traits(truth: Dosages, model: TraitModel, candidates: np.ndarray |
     scale = spread ** (-model.frequency_power / 2)
     genetic = np.empty((truth.n_samples, model.n_traits))
     for t, sites in enumerate(causal):
-        genetic[:, t] = centred[:, sites] @ (rng.normal(size=model.n_causal) * scale[sites])
+        drawn = rng.choice([-1.0, 1.0], model.n_causal) if model.equal else rng.normal(size=model.n_causal)
+        genetic[:, t] = centred[:, sites] @ (drawn * scale[sites])
     genetic /= genetic.std(axis=0)
     table = pd.DataFrame(
         {

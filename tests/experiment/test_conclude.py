@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+import tomli_w
+from typer.testing import CliRunner
 
+from snpimpute.cli.app import app
 from snpimpute.experiment import conclude, pipeline
 from snpimpute.experiment.conclude import at_level, read_conclusions
 from snpimpute.experiment.rows import Outcome
@@ -71,3 +75,14 @@ def test_without_the_key_nothing_is_made(run):
     runs, _ = run
     outcome = pipeline.run(parse({**SETTINGS, "consequence": False}, "test"), runs)
     assert not outcome.conclusions and "What imputing changes" not in outcome.report.read_text()
+
+
+def test_the_verb_asks_an_experiment_for_it(run, tmp_path: Path):
+    runs, outcome = run
+    experiment = tmp_path / "calves.toml"
+    experiment.write_text(tomli_w.dumps({**SETTINGS, "consequence": False}))
+    command = ["consequence", str(experiment), "--runs", str(runs), "--json"]
+    told = json.loads(CliRunner().invoke(app, command, catch_exceptions=False).stdout)
+    assert told["conclusions"] == {"calves": str(outcome.conclusions["calves"])}
+    refused = CliRunner().invoke(app, [*command, "imputed.vcf.gz"])
+    assert "is an experiment, whose imputers are compared: leave out imputed.vcf.gz" in str(refused.exception)

@@ -158,7 +158,7 @@ def test_a_default_store_elsewhere_is_nobodys_choice(project: Path, tmp_path: Pa
 
 def test_entry_points_are_verbs_with_their_options() -> None:
     entry_points = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]
-    assert set(entry_points) == {"main", "prepare", "tune", "train", "evaluate", "compare"}
+    assert set(entry_points) == {"main", "prepare", "tune", "train", "evaluate", "compare", "consequence"}
     verbs = get_command(cli.app).commands  # type: ignore[attr-defined]
     for name, entry_point in entry_points.items():
         program, verb, *rest = entry_point["command"].split(" ", 4)[2:]
@@ -188,6 +188,7 @@ def test_the_conda_environment_has_the_programs_and_pins() -> None:
         "pip",
         "beagle",
         "minimac4",
+        "gemma",
         "plink2",
         "bcftools",
         "htslib",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,15 @@ def test_vcf_and_plink_give_the_same(folder: Path):
     part = associate(region, Watch())
     assert part.table.base_pair_location.between(5000, 20000).all() and len(part.table) + part.not_tested == 16
     assert any("differences of risk" in note for note in part.notes)
+
+
+def test_dosages_of_a_pgen_are_tested(folder: Path, tmp_path: Path, found):
+    command = ["plink2", "--vcf", folder / "imputed.vcf", "dosage=DS", "--make-pgen", "--out", tmp_path / "imputed"]
+    subprocess.run([*command, "--allow-extra-chr"], check=True, capture_output=True)
+    settings = AssociationSettings(tmp_path / "imputed.pgen", folder / "traits.tsv", "milk", ("age",))
+    again = associate(settings, Watch())
+    assert again.dosages.fields == "DS"
+    np.testing.assert_allclose(again.table.beta, found.table.beta, atol=1e-3)
 
 
 def test_components_are_covariates_and_the_mixed_model_leaves_the_region_out(folder: Path):

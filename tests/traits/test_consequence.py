@@ -140,6 +140,16 @@ def test_simulated_traits_have_the_share_that_is_asked_for(folder):
     assert abs(left).max() < 1e-6
 
 
+def test_effects_of_one_size_make_the_same_variance_at_each_site(folder):
+    truth = read_dosages(folder / "truth.vcf.gz")
+    traits = simulated_traits(truth, TraitModel(n_traits=3, n_causal=4, variance=0.3, equal=True, seed=2))
+    p = truth.frequency()
+    for t, sites in enumerate(traits.causal):
+        effects = np.linalg.lstsq(truth.centred()[:, sites], traits.genetic[:, t], rcond=None)[0]
+        sizes = np.abs(effects) * np.sqrt(2 * p[sites] * (1 - p[sites]))
+        np.testing.assert_allclose(sizes, sizes[0], rtol=1e-6)
+
+
 def test_the_scan_is_the_regression_of_statsmodels_with_and_without_a_block(folder):
     import statsmodels.api as sm
 
@@ -221,6 +231,7 @@ REFUSED = {
     "--variance 2 is more than all: give 2%": ["good.vcf", "--variance", "2"],
     "has 0 sites with a MAF above 0.5 that may be causal, and 1 are needed": ["good.vcf", "--min-maf", "0.5"],
     "traits.tsv has no column 'height'": ["good.vcf", "--traits", "traits.tsv", "--trait", "height"],
+    "name the imputed files to compare with": [],
     "1 imputed file and 2 labels: give one each": ["good.vcf", "--label", "a", "--label", "b"],
 }
 
