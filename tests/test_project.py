@@ -136,7 +136,7 @@ def imported(package: str) -> set[str]:
     """What the package's code imports, anywhere, from outside this project and Python's own library."""
     found = set()
     for path in (ROOT / package).rglob("*.py"):
-        if path.match("imputers/testing.py"):  # for whoever runs the contract tests: it says that it needs pytest
+        if path.name == "testing.py":  # for whoever runs the contract tests: it says that it needs pytest
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):

@@ -8,11 +8,11 @@ from snpimpute.base.errors import InputError
 
 EXTRAS = {
     "cluster": ("distributed", "fsspec", "s3fs"),
-    "networks": ("accelerate", "keras", "safetensors", "tensorflow", "torch", "transformers"),
+    "networks": ("accelerate", "captum", "keras", "safetensors", "tensorflow", "torch", "transformers"),
     "platform": ("fastapi", "matplotlib", "mlflow", "optuna", "prefect", "psycopg", "requests", "sqlalchemy"),
     "dashboard": ("starlette", "streamlit"),
     "simulate": ("msprime", "tskit"),
-    "traits": ("gffutils", "pysusie", "tstrait"),
+    "traits": ("gffutils", "lightgbm", "pysusie", "sklearn", "tstrait"),
 }
 EXTRA_OF = {package: extra for extra, packages in EXTRAS.items() for package in packages}
 

@@ -16,7 +16,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.extras import not_installed
 from snpimpute.base.files import out_of_room
 from snpimpute.base.processes import QUIET
-from snpimpute.cli import about, experiments, files, models, traits
+from snpimpute.cli import about, experiments, files, models, predictors, traits
 
 NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
@@ -44,6 +44,7 @@ app = typer.Typer(
 for group in (experiments, files, traits):
     app.add_typer(group.app)
 app.add_typer(models.app, name="models")
+app.add_typer(predictors.app, name="traits")
 app.add_typer(about.app)
 
 

@@ -258,6 +258,17 @@ def here(path: Path | None, runs: Path) -> Path | None:
     return None if path is None else fetched(path, runs)
 
 
+def has_store(runs: Path) -> bool:
+    """Return whether there is an MLflow store to write to: the environment names one, or the folder of runs has one."""
+    if not is_installed("mlflow"):
+        return False
+    from snpimpute.tracking.connect import tracking_uri
+    from snpimpute.tracking.database import sqlite_file
+
+    database = sqlite_file(tracking_uri(None, runs))
+    return database is None or database.exists()
+
+
 def model_folder(model: str | None, runs: Path) -> tuple[Path, str]:
     """Return a model's folder and version.
 

@@ -265,6 +265,34 @@ class Tracker(Registry):
             self.client.set_tag(run_id, CONCLUSIONS_TAG, content)
 
     @report_store_errors
+    def log_predictor(
+        self,
+        *,
+        trait: str,
+        predictor: str,
+        key: str,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        model_folder: Path,
+    ) -> str:
+        """Write a predictor that was fitted to a trait as a run, and return the run's id; the same key finds the same run.
+
+        Args:
+            trait, predictor: their names.
+            key: identifies what was fitted, as the digest of the model's files.
+            params, metrics: of the run.
+            model_folder: folder of the model, kept as the artifact folder of that name.
+        """
+        tags = {"trait": trait, "predictor": predictor}
+        run = self._run(f"snpimpute/traits/{safe_name(trait)}", digest(["predictor", key]), predictor, tags)
+        if run.info.status == "FINISHED":
+            return run.info.run_id
+        self._log(run, params=params, points=[(name, value, 0) for name, value in metrics.items()])
+        self._log_artifacts(run.info.run_id, [model_folder])
+        self.client.set_terminated(run.info.run_id, "FINISHED")
+        return run.info.run_id
+
+    @report_store_errors
     def log_comparison(
         self,
         *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,47 @@ def read_dosages(path: Path, *, region: str | None = None, samples: Sequence[str
     Raises:
         InputError: see `io.stream.streamed`; also if the region has no site.
     """
+    read = read_columns(path, _dosage, region=region, samples=samples)
+    return Dosages(read.values, read.samples, read.sites, read.quality, Path(path).name, read.fields, read.notes)
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """What was taken of a file's sites.
+
+    Attributes:
+        values: (n_samples, n_sites, …).
+        samples: names, (n_samples,).
+        sites: a row per site, columns as those of a matrix (genotypes.matrix.SITE_COLUMNS).
+        quality: float64 (n_sites,), DR2, R2 or INFO, NaN where there is none.
+        fields: what values were taken from, as "DS, GT".
+        notes: what was noticed.
+    """
+
+    values: np.ndarray
+    samples: list[str]
+    sites: pd.DataFrame
+    quality: np.ndarray
+    fields: str
+    notes: tuple[str, ...]
+
+
+def read_columns(
+    path: Path,
+    taken_of: Callable[[Record], tuple[np.ndarray, str]],
+    *,
+    region: str | None = None,
+    samples: Sequence[str] | None = None,
+) -> Columns:
+    """Read one thing of every site; a record with several ALTs is a site for each, and of repeated sites the first is used.
+
+    Args:
+        path, region, samples: see `io.stream.streamed`.
+        taken_of: gives, of a record with one ALT, what is taken, (n_samples, …), and the name of the field that it is from.
+
+    Raises:
+        InputError: see `io.stream.streamed`; also if the region has no site.
+    """
     path = Path(path)
     sites: list[Site] = []
     columns: list[np.ndarray] = []
@@ -117,9 +158,9 @@ def read_dosages(path: Path, *, region: str | None = None, samples: Sequence[str
                 if site in taken:
                     continue
                 taken.add(site)
-                dosage, field = _dosage(part)
+                column, field = taken_of(part)
                 fields[field] += 1
-                columns.append(dosage)
+                columns.append(column)
                 quality.append(part.quality)
                 sites.append(site._replace(id=part.id))
         names, notes = stream.names, sorted(stream.notes)
@@ -130,7 +171,7 @@ def read_dosages(path: Path, *, region: str | None = None, samples: Sequence[str
     table = pd.DataFrame(sites, columns=SITE_COLUMNS).astype({"pos": np.int64})
     used = ", ".join(field for field in ("DS", "GP", "GT") if fields[field])
     values = np.stack(columns, axis=1)
-    return Dosages(values, names, table, np.array(quality, dtype=np.float64), path.name, used, tuple(notes))
+    return Columns(values, names, table, np.array(quality, dtype=np.float64), used, tuple(notes))
 
 
 def _dosage(record: Record) -> tuple[np.ndarray, str]:

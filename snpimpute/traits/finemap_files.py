@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 
 from snpimpute import __version__
 from snpimpute.base.files import write_text
+from snpimpute.io.builds import plain_contig
 from snpimpute.io.output import vcf_output
 from snpimpute.io.records import split
 from snpimpute.io.stream import streamed
@@ -51,9 +53,10 @@ def write_tables(found: FineMap, folder: Path) -> None:
     write_text(folder / "blocks.tsv", found.blocks.to_csv(sep="\t", index=False, float_format="%.6g", na_rep="NA"))
     write_text(folder / "finemap.json", json.dumps(as_dict(found), indent=1) + "\n")
     chosen = outstanding(found)
-    write_text(folder / "finemap.bed", _bed(chosen))
+    write_text(folder / "finemap.bed", bed_of(chosen, "pip"))
     write_text(folder / "finemap.gff3", _gff3(found.blocks, chosen))
-    _write_vcf(folder / "finemap.vcf.gz", found, chosen)
+    settings, contigs = found.settings, list(dict.fromkeys(found.table.chromosome))
+    write_site_vcf(folder / "finemap.vcf.gz", settings.genotypes, settings.region, contigs, chosen, INFO, _info)
 
 
 def outstanding(found: FineMap) -> pd.DataFrame:
@@ -100,11 +103,11 @@ def _plain(table: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _bed(chosen: pd.DataFrame) -> str:
-    """Return sites as BED of six columns: the score is 1000 × PIP, the name the site's."""
+def bed_of(chosen: pd.DataFrame, score: str) -> str:
+    """Return sites as BED of six columns: the score is 1000 × that column, the name the site's."""
     return "".join(
         f"{site.chromosome}\t{site.position - 1}\t{site.position - 1 + len(site.ref)}\t{'_'.join(site.rsid.split())}\t"
-        f"{round(1000 * site.pip)}\t.\n"
+        f"{round(1000 * getattr(site, score))}\t.\n"
         for site in chosen.itertuples()
     )
 
@@ -113,7 +116,9 @@ def _gff3(blocks: pd.DataFrame, chosen: pd.DataFrame) -> str:
     """Return the blocks that hold a site, and the sites as their parts, as GFF3; terms are those of the Sequence Ontology."""
     rows: list[tuple[str, int, int, str]] = []
     for block in blocks.itertuples():
-        attributes = _attributes(ID=block.block, Name=block.block, rank=block.rank, lead=block.lead, known=block.known)
+        attributes = attributes_of(
+            ID=block.block, Name=block.block, rank=block.rank, lead=block.lead, known=block.known
+        )
         rows.append(
             (
                 block.contig,
@@ -123,7 +128,7 @@ def _gff3(blocks: pd.DataFrame, chosen: pd.DataFrame) -> str:
             )
         )
     for site in chosen.itertuples():
-        attributes = _attributes(
+        attributes = attributes_of(
             ID=f"site{site.snp_index}",
             Name=site.rsid,
             Parent=site.block,
@@ -144,38 +149,55 @@ def _gff3(blocks: pd.DataFrame, chosen: pd.DataFrame) -> str:
         )
     contigs = {contig: number for number, contig in enumerate(dict.fromkeys(chosen.chromosome))}
     rows.sort(key=lambda row: (contigs.get(row[0], len(contigs)), row[1], row[2]))
-    return "##gff-version 3\n" + "".join(f"{_escaped(contig)}\tsnpimpute\t{rest}\n" for contig, _, _, rest in rows)
+    return "##gff-version 3\n" + "".join(f"{escaped(contig)}\tsnpimpute\t{rest}\n" for contig, _, _, rest in rows)
 
 
-def _attributes(**values: object) -> str:
-    return ";".join(f"{key}={_escaped(str(value))}" for key, value in values.items() if str(value))
+def attributes_of(**values: object) -> str:
+    """Return attributes of GFF3, without those that are empty."""
+    return ";".join(f"{key}={escaped(str(value))}" for key, value in values.items() if str(value))
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Return a text with what means something in GFF3 in its percent form."""
     return re.sub(r"[\t\n\r%;=&,]", lambda found: f"%{ord(found[0]):02X}", text)
 
 
-def _write_vcf(path: Path, found: FineMap, chosen: pd.DataFrame) -> None:
-    """Write the genotype file's records of chosen sites, with INFO of fine-mapping."""
-    of_site = {(c, p, r, a): site for c, p, r, a, site in zip(chosen.chromosome, chosen.position, chosen.ref, chosen.alt, chosen.itertuples(), strict=True)}  # fmt: skip
+def write_site_vcf(
+    path: Path,
+    genotypes: Path,
+    region: str | None,
+    contigs: list[str],
+    chosen: pd.DataFrame,
+    info: Mapping[str, tuple[str, str, str]],
+    info_of: Callable[[list[Any]], str],
+) -> None:
+    """Write a genotype file's records of chosen sites, with further INFO fields, and an index.
+
+    Args:
+        path: of the VCF.
+        genotypes, region: the genotype file, and the part of it that was used.
+        contigs: all that the header must have.
+        chosen: columns chromosome, position, ref, alt, and what `info_of` needs.
+        info: the further fields: Number, Type and description of each.
+        info_of: gives, of the rows of a record's ALTs (None for one that is not chosen), the fields; empty = no record.
+    """
+    of_site = {(plain_contig(c), p, r, a): site for c, p, r, a, site in zip(chosen.chromosome, chosen.position, chosen.ref, chosen.alt, chosen.itertuples(), strict=True)}  # fmt: skip
     places = {(c, p) for c, p, _, _ in of_site}
     with (
         streamed(
-            found.settings.genotypes,
-            region=found.settings.region,
-            accept=lambda contig, pos, *_: (contig, pos) in places,
+            genotypes,
+            region=region,
+            accept=lambda contig, pos, *_: (plain_contig(contig), pos) in places,
             lines=True,
         ) as (stream,),
         vcf_output(path) as out,
     ):
-        out.write(_header(stream.header, list(dict.fromkeys(found.table.chromosome)), stream.names).encode())
+        out.write(_header(stream.header, contigs, stream.names, info).encode())
         for record in stream.records:
-            if record.line and (
-                info := _info([of_site.get((p.contig, p.pos, p.ref, p.alts[0])) for p in split(record) if p.alts])
-            ):
+            sites = [of_site.get((plain_contig(p.contig), p.pos, p.ref, p.alts[0])) for p in split(record) if p.alts]
+            if record.line and (fields := info_of(sites)):
                 columns = record.line.split("\t")
-                columns[7] = info if columns[7] in (".", "") else f"{columns[7]};{info}"
+                columns[7] = fields if columns[7] in (".", "") else f"{columns[7]};{fields}"
                 out.write(("\t".join(columns) + "\n").encode())
 
 
@@ -194,17 +216,17 @@ def _info(sites: list[Any]) -> str:
     return ";".join([*fields, *([f"BLOCK={block}"] if block else [])])
 
 
-def _header(header: str, contigs: list[str], names: list[str]) -> str:
-    """Return the header of the VCF: that of the genotype file, or one of GT alone, with the INFO fields of fine-mapping."""
+def _header(header: str, contigs: list[str], names: list[str], info: Mapping[str, tuple[str, str, str]]) -> str:
+    """Return the header of the VCF: that of the genotype file, or one of GT alone, with the further INFO fields."""
     kept = [line for line in header.splitlines() if line.startswith("##")]
-    kept = [line for line in kept if not any(line.startswith(f"##INFO=<ID={key},") for key in INFO)]
+    kept = [line for line in kept if not any(line.startswith(f"##INFO=<ID={key},") for key in info)]
     if not kept:
         kept = ["##fileformat=VCFv4.2"]
         kept.append('##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">')
     defined = {line.removeprefix("##contig=<ID=").rstrip(">").split(",")[0] for line in kept}
     kept += [f"##contig=<ID={contig}>" for contig in contigs if contig not in defined]
     kept += [
-        f'##INFO=<ID={key},Number={n},Type={kind},Description="{words}">' for key, (n, kind, words) in INFO.items()
+        f'##INFO=<ID={key},Number={n},Type={kind},Description="{words}">' for key, (n, kind, words) in info.items()
     ]
     columns = ["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT", *names]
     return "\n".join([*kept, "\t".join(columns)]) + "\n"

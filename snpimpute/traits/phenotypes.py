@@ -20,6 +20,7 @@ FAMILY_NAMES = ("FID", "#FID")  # a column of PLINK's tables that is never a tra
 PLINK_UNKNOWN = "-9"  # in tables with PLINK's column of samples
 CODINGS = ((0.0, 1.0), (1.0, 2.0))  # of a binary trait: control, case
 SMALLEST = 1e-9  # share of a covariate's spread that the others must leave
+Coding = dict[str, list[str] | None]  # covariate → its words, the first of which has no column; None = it is a number
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +168,8 @@ def trait_of(
             f"{name} is binary, coded {coding[0]:g}/{coding[1]:g}: {coding[1]:g} is taken for a case "
             f"({numbered(cases, 'case')}, {numbered(len(values) - cases, 'control')})"
         )
-    columns, names = _covariates(of_sample.loc[samples], covariates)
+    cells = of_sample.loc[samples]
+    columns, names = coded(cells, coding_of(cells, covariates), source)
     _require_independent(columns, names, f"trait {name}")
     return Trait(name, samples, rows, values, coding is not None, columns, tuple(names), tuple(notes))
 
@@ -202,17 +204,42 @@ def _left_out(
     return notes
 
 
-def _covariates(table: pd.DataFrame, names: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-    """Return covariates as float64 (n_samples, n) and the names of the n columns."""
+def coding_of(table: pd.DataFrame, names: Sequence[str]) -> Coding:
+    """Return how covariates become numbers: the sorted words of one that holds words, None of one that holds numbers."""
+    coding: Coding = {}
+    for name in names:
+        numbers = np.isfinite(pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64)).all()
+        coding[name] = None if numbers else sorted(set(table[name]))
+    return coding
+
+
+def coded(table: pd.DataFrame, coding: Coding, source: str) -> tuple[np.ndarray, list[str]]:
+    """Return covariates as float64 (n_samples, n) and the names of the n columns.
+
+    Args:
+        table: cells as strings, an index of samples.
+        coding: see `coding_of`; of the samples that were learned from, where these are others.
+        source: name of the table, for messages.
+
+    Raises:
+        InputError: a covariate that is not there, a value that is not a number, a word that is not in the coding.
+    """
     columns: list[np.ndarray] = []
     found: list[str] = []
-    for name in names:
-        values = pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64)
-        if np.isfinite(values).all():
-            columns.append(values)
+    for name, words in coding.items():
+        if name not in table:
+            raise InputError(f"{source} has no column {name!r}: the covariates are {shortened(list(coding))}")
+        if words is None:
+            columns.append(_numbers(table[name], name, source))
             found.append(name)
             continue
-        for word in sorted(set(table[name]))[1:]:
+        strange = (~table[name].isin(words)).to_numpy()
+        if strange.any():
+            at = int(strange.argmax())
+            raise InputError(
+                f"{source}: {name} of sample {table.index[at]} is {table[name].iloc[at]!r}, and is known as {shortened(words)}"
+            )
+        for word in words[1:]:
             columns.append((table[name] == word).to_numpy(np.float64))
             found.append(f"{name}={word}")
     return np.column_stack(columns) if columns else np.empty((len(table), 0)), found

@@ -221,7 +221,7 @@ def store() -> Iterator[dict[str, str]]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in variables.items():
             patch.setenv(name, value)
-        bucket().mkdir("lab")
+        bucket().makedirs("lab", exist_ok=True)  # servers of one process share what they hold
         yield variables
     server.stop()
 

@@ -1,0 +1,279 @@
+"""Verbs on predictors of traits: traits compare, fit, predict, explain."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from snpimpute.cli.options import AsJson, Force, Region, Runs, Threads, has_store, open_store
+from snpimpute.cli.traits import SampleColumn, TraitTable
+
+app = typer.Typer(no_args_is_help=True, help="Predictors of traits: compare, fit, predict, explain.")
+
+Genotypes = Annotated[
+    Path,
+    typer.Argument(help="Genotypes, imputed or not: .vcf.gz, .bcf, .bed, .pgen; or a table of markers, .tsv or .csv."),
+]
+TraitColumn = Annotated[str, typer.Option(help="Column of the trait; 0/1 or 1/2 is a binary one.")]
+Covariates = Annotated[str | None, typer.Option(help="Columns of covariates, as age,breed.")]
+Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
+Model = Annotated[Path, typer.Argument(help="Folder that traits fit made.")]
+CovariateTable = Annotated[
+    Path | None, typer.Option("--traits", help="Table of the covariates, if the predictor was fitted with any.")
+]
+
+
+@app.command("compare")
+def compare_predictors(
+    genotypes: Genotypes,
+    traits: TraitTable,
+    trait: TraitColumn,
+    predictor: Annotated[
+        list[str] | None,
+        typer.Option(help="Predictor, or all; may be given several times (all but the networks if not given)."),
+    ] = None,
+    covariates: Covariates = None,
+    folds: Annotated[int, typer.Option(help="Number of folds.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, help="Number of times that folds are drawn.")] = 1,
+    scheme: Annotated[
+        str,
+        typer.Option(
+            help="random, family, group, environment or youngest (last); all but random by columns of the table."
+        ),
+    ] = "random",
+    region: Region = None,
+    sample_column: SampleColumn = None,
+    seed: Seed = 1,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the table of all measures to this file (TSV).")
+    ] = None,
+    force: Force = False,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare predictors of a trait by cross-validation, with paired differences to GBLUP and boosted trees.
+
+    Examples:
+
+      snpimpute traits compare imputed.vcf.gz --traits bulls.tsv --trait milk --covariates age
+
+      snpimpute traits compare panel.bcf --traits t.tsv --trait y --predictor cnn --predictor rkhs --scheme family
+    """
+    from snpimpute.base.files import require_new, write_text
+    from snpimpute.base.progress import watch
+    from snpimpute.traits.evaluate import EvaluationSettings, as_dict, evaluate_predictors, summary
+
+    if output is not None:
+        require_new([output], force)
+    settings = EvaluationSettings(
+        genotypes,
+        traits,
+        trait,
+        predictors=tuple(predictor or ()),
+        covariates=_names(covariates),
+        scheme=scheme,
+        folds=folds,
+        repeats=repeats,
+        region=region,
+        sample_column=sample_column,
+        seed=seed,
+        threads=threads or len(os.sched_getaffinity(0)),
+    )
+    with watch() as watching:
+        found = evaluate_predictors(settings, watching)
+    if output is not None:
+        write_text(output, found.table.to_csv(sep="\t", index=False, float_format="%.6g", na_rep="NA"))
+    typer.echo(json.dumps(as_dict(found), indent=1) if as_json else "\n".join(summary(found)))
+
+
+@app.command("fit")
+def fit_predictor(
+    genotypes: Genotypes,
+    traits: TraitTable,
+    trait: TraitColumn,
+    predictor: Annotated[str, typer.Option(help="Predictor.")] = "gblup",
+    covariates: Covariates = None,
+    trials: Annotated[
+        int, typer.Option(min=0, help="Search for parameters by so many trials, over all starts; 0 = the defaults.")
+    ] = 0,
+    region: Region = None,
+    sample_column: SampleColumn = None,
+    seed: Seed = 1,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the model (default: GENOTYPES.TRAIT.PREDICTOR).")
+    ] = None,
+    runs: Runs = Path("runs"),
+    force: Force = False,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a predictor of a trait to all samples, into a folder; with --trials after a search for its parameters.
+
+    Studies are kept in runs/traits: the same command goes on with an interrupted one. Where there is an MLflow store, the model
+    becomes a run of it.
+
+    Examples:
+
+      snpimpute traits fit imputed.vcf.gz --traits bulls.tsv --trait milk --predictor gblup -o milk
+
+      snpimpute traits fit panel.bcf --traits t.tsv --trait y --predictor lightgbm --trials 50
+    """
+    from snpimpute.base.checksums import TABLE
+    from snpimpute.base.digests import file_digest
+    from snpimpute.base.files import require_new, require_writable
+    from snpimpute.base.progress import watch
+    from snpimpute.io.stream import stem
+    from snpimpute.report.text import slug_of
+    from snpimpute.traits.learned import learn, read_training, save
+
+    folder = output or Path(f"{stem(genotypes)}.{slug_of(trait)}.{predictor}")
+    require_writable(folder)
+    require_new([folder], force)
+    with watch() as watching:
+        watching.stage("reading genotypes")
+        training = read_training(genotypes, traits, trait, _names(covariates), region, sample_column)
+        watching.stage("learning")
+        n_threads = threads or len(os.sched_getaffinity(0))
+        params: dict[str, Any] = {}
+        metrics: dict[str, float] = {}
+        if trials:
+            from snpimpute.traits.tuned import tune_predictor
+
+            watching.stage("searching for parameters")
+            study = tune_predictor(
+                predictor,
+                training.cohort,
+                runs / "traits",
+                trials,
+                seed=seed,
+                threads=n_threads,
+                on_progress=lambda percent, _: watching.progress(percent, 100),
+            )
+            params = study.params
+            metrics = {} if study.best is None or study.best.score is None else {"study_score": study.best.score}
+        watching.stage("learning")
+        learned = learn(training, predictor, params, seed=seed, threads=n_threads)
+        save(learned, folder)
+        if has_store(runs):
+            open_store(runs, watching).log_predictor(
+                trait=trait,
+                predictor=predictor,
+                key=file_digest(folder / TABLE),
+                params=learned.predictor.params.model_dump(mode="json"),
+                metrics=metrics,
+                model_folder=folder,
+            )
+    cohort = training.cohort
+    said = {
+        "model": str(folder),
+        "predictor": predictor,
+        "trait": trait,
+        "samples": cohort.n_samples,
+        "sites": len(learned.predictor.chosen),
+        "parameters": learned.predictor.n_parameters(),
+        "params": learned.predictor.params.model_dump(mode="json"),
+        **metrics,
+        "notes": list(training.notes),
+    }
+    if as_json:
+        typer.echo(json.dumps(said, indent=1))
+        return
+    for note in training.notes:
+        typer.echo(f"note: {note}")
+    typer.echo(
+        f"{predictor} of {trait}: {cohort.n_samples:,} samples, {len(learned.predictor.chosen):,} sites\nmodel: {folder}"
+    )
+
+
+@app.command("predict")
+def predict_trait(
+    model: Model,
+    genotypes: Genotypes,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Table of predictions (TSV).")],
+    traits: CovariateTable = None,
+    sample_column: SampleColumn = None,
+    force: Force = False,
+) -> None:
+    """Predict the trait of a file's samples by a fitted model.
+
+    Example:
+
+      snpimpute traits predict milk calves.vcf.gz -o predicted.tsv
+    """
+    from snpimpute.base.files import require_new, write_text
+    from snpimpute.traits.learned import predict, read_learned
+
+    require_new([output], force)
+    table, notes = predict(read_learned(model), genotypes, traits, sample_column)
+    write_text(output, table.to_csv(sep="\t", index=False, float_format="%.6g"))
+    for note in notes:
+        typer.echo(f"note: {note}")
+    typer.echo(f"{len(table):,} samples: {output}")
+
+
+@app.command("explain")
+def explain_predictor(
+    model: Model,
+    genotypes: Genotypes,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="Of linear predictors effects, of trees shap; of networks integrated_gradients, saliency, smoothgrad, "
+            "gradient_shap, attention, or the ensemble of all (if not given)."
+        ),
+    ] = None,
+    traits: CovariateTable = None,
+    sample_column: SampleColumn = None,
+    most: Annotated[
+        int, typer.Option("--samples", min=2, help="Explain at most so many samples, drawn at random.")
+    ] = 200,
+    top: Annotated[int, typer.Option(min=1, help="Number of sites in all files but the table.")] = 100,
+    seed: Seed = 1,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the results (default: MODEL.explain).")
+    ] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tell how much each site moves a model's predictions, in formats that other tools read. It is not causality.
+
+    Example:
+
+      snpimpute traits explain milk imputed.vcf.gz -o explained
+    """
+    from snpimpute.base.files import require_report_folder, require_writable
+    from snpimpute.base.progress import watch
+    from snpimpute.traits.explain import FILES, as_dict, explain, summary, write_explanation
+    from snpimpute.traits.learned import read_learned
+
+    folder = output or Path(f"{model}.explain")
+    require_writable(folder)
+    require_report_folder(folder, FILES, force)
+    with watch() as watching:
+        found = explain(
+            read_learned(model),
+            genotypes,
+            watching,
+            method=method,
+            traits=traits,
+            sample_column=sample_column,
+            most=most,
+            seed=seed,
+        )
+        watching.stage("writing")
+        files = write_explanation(found, folder, top)
+    if as_json:
+        typer.echo(json.dumps(as_dict(found, top), indent=1))
+        return
+    for line in summary(found):
+        typer.echo(line)
+    typer.echo(f"table: {files[0]}\nbeside it: {', '.join(file.name for file in files[1:])}")
+
+
+def _names(columns: str | None) -> tuple[str, ...]:
+    """Return the column names of an option that joins them by commas."""
+    return () if columns is None else tuple(name.strip() for name in columns.split(","))

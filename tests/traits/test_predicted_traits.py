@@ -1,0 +1,150 @@
+"""traits compare, fit and predict, on files, by the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from snpimpute.base.errors import InputError
+from snpimpute.base.progress import Watch
+from snpimpute.cli.app import app
+from snpimpute.io.write_vcf import write_vcf
+from snpimpute.traits.evaluate import EvaluationSettings, evaluate_predictors, summary
+from snpimpute.traits.learned import read_learned
+from tests.traits.data import ld_calls, matrix_of, write_traits
+
+PANELS = os.environ.get("SNPIMPUTE_PANELS")
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=True)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Genotypes of 140 samples, 120 of which have a trait of four sites, of sex and of noise; 20 are new."""
+    folder = tmp_path_factory.mktemp("traits")
+    matrix = matrix_of(ld_calls(140, 60, seed=1))
+    write_vcf(folder / "panel.vcf.gz", matrix.take_samples(np.arange(120)))
+    write_vcf(folder / "new.vcf.gz", matrix.take_samples(np.arange(120, 140)).take_sites(np.arange(1, 60)))
+    rng = np.random.default_rng(2)
+    sex = np.array(["f", "m"])[rng.integers(0, 2, 140)]
+    genetic = matrix.calls[:, [5, 20, 35, 50]] @ np.array([1.0, -1.0, 1.0, 1.0])
+    y = genetic + 2 * (sex == "m") + rng.normal(0, 0.5, 140)
+    write_traits(folder / "traits.tsv", y=y, case=(y > np.median(y)).astype(int), sex=sex, family=np.arange(140) // 4)
+    pd.Series(genetic, name="genetic").to_csv(folder / "genetic.tsv", sep="\t", index=False)
+    return folder
+
+
+def settings_of(data: Path, **changes) -> EvaluationSettings:
+    plain = EvaluationSettings(
+        data / "panel.vcf.gz", data / "traits.tsv", "y", ("ridge",), covariates=("sex",), folds=3
+    )
+    return replace(plain, **{"params": (("lightgbm", {"trees": 30}),), **changes})
+
+
+def test_measures_and_paired_differences(data):
+    found = evaluate_predictors(settings_of(data), Watch())
+    assert found.score("gblup", "pcc").value > 0.8 and found.score("ridge", "pcc").value > 0.8
+    gap = found.score("ridge", "pcc").value - found.score("lightgbm", "pcc").value
+    assert found.score("ridge", "pcc", "lightgbm").value == pytest.approx(gap)
+    assert 0.7 < found.score("gblup", "slope").value < 1.3
+    assert found.verdict("ridge", "gblup") == "not told apart"
+    assert set(found.table.measure) == {"pcc", "mse", "slope", "top"}
+    assert found.parameters["gblup"] is None and (found.parameters["ridge"] or 0) > 30
+    assert len(summary(found)) >= 4
+
+
+def test_better_is_said_where_the_interval_leaves_out_zero(data):
+    """Trees of one leaf's depth learn nothing of these samples."""
+    found = evaluate_predictors(settings_of(data, params=(("lightgbm", {"trees": 1, "learning_rate": 1e-3}),)), Watch())
+    assert found.verdict("ridge", "lightgbm") == "better" and found.verdict("lightgbm", "gblup") == "worse"
+
+
+def test_a_binary_trait_by_family(data):
+    found = evaluate_predictors(settings_of(data, trait="case", scheme="family"), Watch())
+    assert found.binary and found.score("gblup", "auc").value > 0.8
+
+
+def test_one_fold_and_unknown_predictors_are_refused(data):
+    with pytest.raises(InputError, match="--folds 1"):
+        evaluate_predictors(settings_of(data, folds=1), Watch())
+    with pytest.raises(InputError, match="unknown predictor 'oracle'"):
+        evaluate_predictors(settings_of(data, predictors=("oracle",)), Watch())
+
+
+def test_compare_by_the_command_line(data, tmp_path):
+    common = ["traits", "compare", data / "panel.vcf.gz", "--traits", data / "traits.tsv", "--folds", 2, "--threads", 1]
+    done = run(*common, "--trait", "y", "--predictor", "ridge", "--json", "-o", tmp_path / "table.tsv")
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    table = pd.read_csv(tmp_path / "table.tsv", sep="\t")
+    assert len(table) == len(said["scores"]) and said["verdicts"]["ridge"]["gblup"]
+    refused = run(*common, "--trait", "y", "-o", tmp_path / "table.tsv")
+    assert isinstance(refused.exception, InputError) and "is not overwritten" in str(refused.exception)
+
+
+def test_fitted_saved_and_predicted(data, tmp_path):
+    """New samples lack a site, and stand in a file of their own; covariates come by a table."""
+    model = tmp_path / "model"
+    common = ["--traits", data / "traits.tsv", "--threads", 1]
+    done = run("traits", "fit", data / "panel.vcf.gz", *common, "--trait", "y", "--covariates", "sex", "-o", model)
+    assert done.exit_code == 0, done.output
+    assert read_learned(model).coding == {"sex": ["f", "m"]}
+    out = tmp_path / "predicted.tsv"
+    done = run("traits", "predict", model, data / "new.vcf.gz", "--traits", data / "traits.tsv", "-o", out)
+    assert done.exit_code == 0, done.output
+    assert "lacks 1 site of 60" in done.output
+    predicted = pd.read_csv(out, sep="\t")
+    truth = pd.read_csv(data / "traits.tsv", sep="\t").set_index("sample")["y"][predicted["sample"]]
+    assert predicted["sample"].tolist() == [f"s{i}" for i in range(120, 140)]
+    assert np.corrcoef(predicted["y"], truth)[0, 1] > 0.8
+    without = run("traits", "predict", model, data / "new.vcf.gz", "-o", tmp_path / "other.tsv")
+    assert isinstance(without.exception, InputError) and "give a table of them by --traits" in str(without.exception)
+    assert not (tmp_path / "other.tsv").exists()
+    (model / "trait.json").write_text((model / "trait.json").read_text().replace("gblup", "ridge"))
+    changed = run("traits", "predict", model, data / "new.vcf.gz", "-o", tmp_path / "other.tsv")
+    assert isinstance(changed.exception, InputError)
+
+
+def test_an_unknown_word_of_a_covariate_is_refused(data, tmp_path):
+    model = tmp_path / "model"
+    run(
+        "traits",
+        "fit",
+        data / "panel.vcf.gz",
+        "--traits",
+        data / "traits.tsv",
+        "--trait",
+        "y",
+        "--covariates",
+        "sex",
+        "-o",
+        model,
+    )
+    other = write_traits(tmp_path / "other.tsv", sex=np.array(["x"] * 140))
+    done = run("traits", "predict", model, data / "new.vcf.gz", "--traits", other, "-o", tmp_path / "out.tsv")
+    assert isinstance(done.exception, InputError) and "is 'x', and is known as f, m" in str(done.exception)
+
+
+@pytest.mark.panels
+@pytest.mark.skipif(PANELS is None, reason="SNPIMPUTE_PANELS is not set")
+def test_gblup_on_wheat():
+    """Environment 1, mean of eight draws of five folds: .53 within .02, as measured elsewhere."""
+    folder = Path(str(PANELS)) / "traits" / "wheat"
+    settings = EvaluationSettings(
+        folder / "markers.tsv.gz",
+        folder / "traits.tsv",
+        "yield_env1",
+        ("gblup",),
+        params=(("lightgbm", {"trees": 1}),),
+        repeats=8,
+    )
+    assert evaluate_predictors(settings, Watch()).score("gblup", "pcc").value == pytest.approx(0.53, abs=0.02)
