@@ -90,6 +90,7 @@ def test_windows_are_the_same_with_no_cluster_with_one_worker_and_with_three(
     assert len(here[1]) == N_SITES + 1 and here[0].count("windows/") >= 8
 
 
+@pytest.mark.panels
 def test_beagle_with_a_map_and_phase_is_the_same(three: Engine, files: Path, tmp_path: Path) -> None:
     settings = FitSettings(
         files / "panel.vcf.gz", "calves", "beagle", window="60", holdout=0, genetic_map=files / "genetic.map"
@@ -97,6 +98,7 @@ def test_beagle_with_a_map_and_phase_is_the_same(three: Engine, files: Path, tmp
     assert made_by(three, files, tmp_path / "three", settings) == made_by(HERE, files, tmp_path / "here", settings)
 
 
+@pytest.mark.panels
 def test_a_study_is_the_same(three: Engine, files: Path, tmp_path: Path) -> None:
     """The parameters that a study tries depend on the trials that run at a time, not on where; their number is exact."""
     asked = FitSettings(files / "panel.vcf.gz", "calves", "softmax_regression", window="40", trials=4, pilots=1)
@@ -151,6 +153,7 @@ def test_trials_are_pruned_by_what_they_report_from_a_worker(three: Engine, tmp_
     assert told[0] == told[1] and "pruned" in {state for state, *_ in told[0]}
 
 
+@pytest.mark.panels
 def test_a_trial_that_is_stopped_ends_on_its_worker_with_its_programs(three: Engine, tmp_path: Path) -> None:
     numbers = tmp_path / "numbers"
     found = study(three, tmp_path / "journal", partial(objectives.stubborn, numbers=str(numbers)), 2, 6.0)
@@ -164,6 +167,7 @@ def test_a_choice_is_made_by_what_workers_tried(three: Engine, files: Path, tmp_
     assert [one.imputer for one in choice.tried] == list(TRIED) and choice.tried[0].f1_macro > 0.5
 
 
+@pytest.mark.panels
 def test_an_experiment_is_the_same_and_its_trials_are_as_many(
     three: Engine, files: Path, tmp_path: Path, with_store: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

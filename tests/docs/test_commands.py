@@ -33,7 +33,11 @@ def run_blocks(page: Path, folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("page", OTHERS, ids=lambda page: page.stem)
+SLOW = {"traits", "predictors", "many-machines"}  # walks of a minute and more
+EACH = [pytest.param(page, id=page.stem, marks=[pytest.mark.panels] * (page.stem in SLOW)) for page in OTHERS]
+
+
+@pytest.mark.parametrize("page", EACH)
 def test_the_commands_of_a_page_run(page: Path, tmp_path: Path):
     assert run_blocks(page, tmp_path)
 

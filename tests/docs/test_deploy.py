@@ -102,6 +102,7 @@ def environment_of(name: str, ports: dict[int, int], home: Path, store: dict[str
     return {**os.environ, **own, "PYTHONPATH": str(ROOT), "DO_NOT_TRACK": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
+@pytest.mark.panels
 def test_every_command_runs(running: dict[str, Any], tmp_path: Path) -> None:
     """Servers answer, workers come to their schedulers and do what they are given, buckets are made."""
     from distributed import Client

@@ -60,6 +60,9 @@ def small_cohort(
     return Cohort(posterior_of_calls(calls), sites, values, covariate[:, None], binary)
 
 
+_LEARNED: dict[type, tuple[Cohort, Base]] = {}
+
+
 class PredictorContract:
     """What every predictor must do; a test per sentence."""
 
@@ -71,6 +74,13 @@ class PredictorContract:
         """A predictor fitted to a panel with the quick parameters."""
         params = self.Predictor.parse_params({**self.quick, **more})
         return self.Predictor(params, seed=3).fit(panel)
+
+    def learned(self) -> tuple[Cohort, Base]:
+        """A small cohort and a predictor fitted to it, once for all tests of a class: they must not change it."""
+        if type(self) not in _LEARNED:
+            cohort = small_cohort()
+            _LEARNED[type(self)] = cohort, self.fitted(cohort)
+        return _LEARNED[type(self)]
 
     def test_it_is_found_by_its_name(self) -> None:
         assert load(self.Predictor.name) is self.Predictor
@@ -93,13 +103,11 @@ class PredictorContract:
         assert predicted[rest.values == 1].mean() > predicted[rest.values == 0].mean()
 
     def test_same_seed_same_result(self) -> None:
-        cohort = small_cohort()
-        first, second = (self.fitted(cohort).predict(cohort) for _ in range(2))
-        np.testing.assert_array_equal(first, second)
+        cohort, first = self.learned()
+        np.testing.assert_array_equal(first.predict(cohort), self.fitted(cohort).predict(cohort))
 
     def test_saved_and_loaded_it_is_the_same(self, tmp_path: Path) -> None:
-        cohort = small_cohort()
-        predictor = self.fitted(cohort)
+        cohort, predictor = self.learned()
         predictor.save(tmp_path / "saved")
         loaded = self.Predictor.load(tmp_path / "saved")
         np.testing.assert_allclose(loaded.predict(cohort), predictor.predict(cohort), rtol=1e-6, atol=1e-6)
@@ -107,26 +115,23 @@ class PredictorContract:
         assert not list((tmp_path / "saved").rglob("*.pkl"))
 
     def test_a_changed_file_is_refused(self, tmp_path: Path) -> None:
-        self.fitted(small_cohort()).save(tmp_path / "saved")
+        self.learned()[1].save(tmp_path / "saved")
         about = tmp_path / "saved" / "predictor.json"
         about.write_text(json.dumps({**json.loads(about.read_text()), "seed": 99}))
         with pytest.raises(InputError):
             self.Predictor.load(tmp_path / "saved")
 
     def test_other_sites_are_refused(self) -> None:
-        cohort = small_cohort()
-        predictor = self.fitted(cohort)
+        cohort, predictor = self.learned()
         with pytest.raises(InputError, match=self.Predictor.name):
             predictor.predict(cohort.take_sites(np.arange(39)))
 
     def test_the_trait_of_the_target_is_not_looked_at(self) -> None:
-        cohort = small_cohort()
-        predictor = self.fitted(cohort)
+        cohort, predictor = self.learned()
         np.testing.assert_array_equal(predictor.predict(cohort), predictor.predict(cohort.without_trait()))
 
     def test_a_missing_genotype_and_an_uncertain_one_are_taken(self) -> None:
-        cohort = small_cohort()
-        predictor = self.fitted(cohort)
+        cohort, predictor = self.learned()
         uncertain = cohort.posterior.copy()
         uncertain[:5] = 1 / 3
         uncertain[5:10] = np.nan
