@@ -150,6 +150,7 @@ def test_region_with_too_few_sites_says_so() -> None:
         simulate_bulls(settings)
 
 
+@pytest.mark.panels
 def test_beagle_is_as_challenged_as_on_published_data(bulls: SimulatedPanel, tmp_path: Path) -> None:
     try:
         command = [java(), "-Xmx2g", "-jar", beagle_jar(), "nthreads=1", "seed=1"]

@@ -125,6 +125,7 @@ def test_evaluate_with_none_registered_says_what_to_run(
     assert alone == (2, "", f"{line}\n")
 
 
+@pytest.mark.panels
 def test_a_store_that_the_user_names_is_kept_to(project: Path, tmp_path: Path) -> None:
     """Started from another folder, with an option of the verb, and a store that looks like MLflow's default."""
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
@@ -147,6 +148,7 @@ def test_a_store_that_the_user_names_is_kept_to(project: Path, tmp_path: Path) -
     assert not (own.data.tags.keys() & {"imputer", "snpimpute.key"}) and own.data.metrics == {}
 
 
+@pytest.mark.panels
 def test_a_default_store_elsewhere_is_nobodys_choice(project: Path, tmp_path: Path, with_store: WithStore) -> None:
     runs = with_store(tmp_path / "runs")
     done = mlflow_run(project, "train", cwd=tmp_path, config="little.toml", runs=runs, imputer="mode")

@@ -21,7 +21,7 @@ from snpimpute.io.write_vcf import write_vcf
 ROOT = Path(__file__).parents[2]
 WANTED = ("kg15-short", "kg15-dense", "cattle-high-ld")
 
-pytestmark = pytest.mark.timeout(1800)  # on a busy machine
+pytestmark = [pytest.mark.panels, pytest.mark.timeout(1800)]  # on a busy machine
 
 
 @pytest.fixture(scope="module")

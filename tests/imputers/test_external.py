@@ -466,6 +466,7 @@ def test_an_experiment_names_a_folder(more: Path, tmp_path: Path, monkeypatch: p
         plan(config.read(tmp_path / "e.toml"))
 
 
+@pytest.mark.panels
 def test_a_whole_experiment(more: Path, tmp_path: Path) -> None:
     """Its processes find the description; the model keeps it; another description is another model."""
     (tmp_path / "e.toml").write_text(

@@ -229,6 +229,7 @@ def start_person(folder: Path, seed: int, database: str, mlflow: str) -> subproc
     )
 
 
+@pytest.mark.panels
 def test_people_share_a_database_and_an_mlflow_server(tmp_path: Path, database: str, mlflow_server: str) -> None:
     """Three start at once: two the same experiment, one another dataset of the same name."""
     people = {"ann": 1, "bob": 2, "cem": 1}
