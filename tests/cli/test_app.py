@@ -138,7 +138,12 @@ def test_all_verbs_of_an_experiment_take_its_options():
     verbs = get_command(cli.app).commands
     whole = {option.name for option in verbs["experiment"].params}
     assert {"region", "max_sites", "samples", "pedigree", "levels", "name", "quick", "seed", "threads"} <= whole
-    for verb, more in {"tune": set(), "train": set(), "evaluate": {"registered", "trust"}, "compare": set()}.items():
+    for verb, more in {
+        "tune": {"adopt"},
+        "train": set(),
+        "evaluate": {"registered", "trust"},
+        "compare": set(),
+    }.items():
         assert {option.name for option in verbs[verb].params} == whole | more, verb
 
 
