@@ -145,6 +145,7 @@ def study(
     )
 
 
+@pytest.mark.panels
 def test_trials_are_pruned_by_what_they_report_from_a_worker(three: Engine, tmp_path: Path) -> None:
     told = []
     for name, engine in (("here", HERE), ("three", three)):
@@ -161,6 +162,7 @@ def test_a_trial_that_is_stopped_ends_on_its_worker_with_its_programs(three: Eng
     wait_until(lambda: not any(psutil.pid_exists(int(pid)) for pid in numbers.read_text().split()), 30)
 
 
+@pytest.mark.panels
 def test_a_choice_is_made_by_what_workers_tried(three: Engine, files: Path, tmp_path: Path) -> None:
     asked = FitSettings(files / "panel.vcf.gz", "calves", AUTO, genetic_map=files / "genetic.map")
     _, choice = choose(asked, tmp_path, Told(), three)

@@ -17,6 +17,8 @@ from snpimpute.experiment.settings import parse
 from snpimpute.metrics.conclusions import ALL, TRUTH, TYPED
 from snpimpute.tracking.reader import Store
 
+pytestmark = pytest.mark.panels  # half a minute
+
 SETTINGS = {
     "name": "calves",
     "consequence": True,
