@@ -37,6 +37,7 @@ from snpimpute.cli.options import (
     here,
     model_folder,
     open_store,
+    report_folder,
     require_likelihoods,
     share_of,
 )
@@ -68,7 +69,6 @@ def check(
 
       snpimpute check mine.vcf.gz --panel panel.bcf --samples bulls.tsv -o checked
     """
-    from snpimpute.base.files import require_report_folder, require_writable
     from snpimpute.impute.check import check_target
     from snpimpute.impute.matching import PanelSites
     from snpimpute.io.samples import read_samples
@@ -76,9 +76,7 @@ def check(
     from snpimpute.report.check import FILES, as_dict, verdict, write_check
 
     require_likelihoods(use)
-    folder = output or Path(f"{stem(target)}.check")
-    require_writable(folder)
-    require_report_folder(folder, FILES, force)
+    folder = report_folder(output or Path(f"{stem(target)}.check"), FILES, force)
     table = None if samples is None else read_samples(samples)
     found = check_target(target, PanelSites.of_file(panel), samples=table, use=use)
     page = write_check(found, folder)

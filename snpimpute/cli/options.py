@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -92,6 +94,9 @@ Datasets = Annotated[
 Registered = Annotated[bool, typer.Option("--registered", help="Score the registered models, and train nothing.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of every random choice (1 if not given).")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Number of processor threads (all if not given).")]
+Covariates = Annotated[
+    str | None, typer.Option(help="Columns of covariates, as age,breed; one in words becomes one per word.")
+]
 OnCluster = Annotated[
     str | None,
     typer.Option(
@@ -256,6 +261,31 @@ def here(path: Path | None, runs: Path) -> Path | None:
     from snpimpute.io.store import fetched
 
     return None if path is None else fetched(path, runs)
+
+
+def columns_of(text: str | None) -> tuple[str, ...]:
+    """Return the column names of an option that joins them by commas; none if it was not given."""
+    return () if text is None else tuple(name.strip() for name in text.split(","))
+
+
+def report_folder(folder: Path, files: Sequence[str], force: bool) -> Path:
+    """Return the folder of a report; InputError if it cannot be written, or holds other files and `force` is not given.
+
+    Args:
+        folder: as the user named it, or the default.
+        files: names of the report's own files, which are replaced.
+        force: whether the folder may hold others too.
+    """
+    from snpimpute.base.files import require_report_folder, require_writable
+
+    require_writable(folder)
+    require_report_folder(folder, files, force)
+    return folder
+
+
+def tell(lines: Iterable[str], as_dict: Mapping[str, Any], as_json: bool) -> None:
+    """Print results: as JSON, or in lines."""
+    typer.echo(json.dumps(as_dict, indent=1) if as_json else "\n".join(lines))
 
 
 def has_store(runs: Path) -> bool:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from snpimpute.cli.options import AsJson, Force, Region, Runs, Threads, has_store, open_store
+from snpimpute.cli.options import (
+    AsJson,
+    Covariates,
+    Force,
+    Region,
+    Runs,
+    Threads,
+    columns_of,
+    has_store,
+    open_store,
+    report_folder,
+    tell,
+)
 from snpimpute.cli.traits import SampleColumn, TraitTable
 
 app = typer.Typer(no_args_is_help=True, help="Predictors of traits: compare, fit, predict, explain.")
@@ -19,7 +30,6 @@ Genotypes = Annotated[
     typer.Argument(help="Genotypes, imputed or not: .vcf.gz, .bcf, .bed, .pgen; or a table of markers, .tsv or .csv."),
 ]
 TraitColumn = Annotated[str, typer.Option(help="Column of the trait; 0/1 or 1/2 is a binary one.")]
-Covariates = Annotated[str | None, typer.Option(help="Columns of covariates, as age,breed.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
 Model = Annotated[Path, typer.Argument(help="Folder that traits fit made.")]
 CovariateTable = Annotated[
@@ -74,7 +84,7 @@ def compare_predictors(
         traits,
         trait,
         predictors=tuple(predictor or ()),
-        covariates=_names(covariates),
+        covariates=columns_of(covariates),
         scheme=scheme,
         folds=folds,
         repeats=repeats,
@@ -87,7 +97,7 @@ def compare_predictors(
         found = evaluate_predictors(settings, watching)
     if output is not None:
         write_text(output, found.table.to_csv(sep="\t", index=False, float_format="%.6g", na_rep="NA"))
-    typer.echo(json.dumps(as_dict(found), indent=1) if as_json else "\n".join(summary(found)))
+    tell(summary(found), as_dict(found), as_json)
 
 
 @app.command("fit")
@@ -135,7 +145,7 @@ def fit_predictor(
     require_new([folder], force)
     with watch() as watching:
         watching.stage("reading genotypes")
-        training = read_training(genotypes, traits, trait, _names(covariates), region, sample_column)
+        training = read_training(genotypes, traits, trait, columns_of(covariates), region, sample_column)
         watching.stage("learning")
         n_threads = threads or len(os.sched_getaffinity(0))
         params: dict[str, Any] = {}
@@ -179,14 +189,8 @@ def fit_predictor(
         **metrics,
         "notes": list(training.notes),
     }
-    if as_json:
-        typer.echo(json.dumps(said, indent=1))
-        return
-    for note in training.notes:
-        typer.echo(f"note: {note}")
-    typer.echo(
-        f"{predictor} of {trait}: {cohort.n_samples:,} samples, {len(learned.predictor.chosen):,} sites\nmodel: {folder}"
-    )
+    fitted = f"{predictor} of {trait}: {cohort.n_samples:,} samples, {len(learned.predictor.chosen):,} sites"
+    tell([*(f"note: {note}" for note in training.notes), fitted, f"model: {folder}"], said, as_json)
 
 
 @app.command("predict")
@@ -245,14 +249,11 @@ def explain_predictor(
 
       snpimpute traits explain milk imputed.vcf.gz -o explained
     """
-    from snpimpute.base.files import require_report_folder, require_writable
     from snpimpute.base.progress import watch
     from snpimpute.traits.explain import FILES, as_dict, explain, summary, write_explanation
     from snpimpute.traits.learned import read_learned
 
-    folder = output or Path(f"{model}.explain")
-    require_writable(folder)
-    require_report_folder(folder, FILES, force)
+    folder = report_folder(output or Path(f"{model}.explain"), FILES, force)
     with watch() as watching:
         found = explain(
             read_learned(model),
@@ -266,14 +267,5 @@ def explain_predictor(
         )
         watching.stage("writing")
         files = write_explanation(found, folder, top)
-    if as_json:
-        typer.echo(json.dumps(as_dict(found, top), indent=1))
-        return
-    for line in summary(found):
-        typer.echo(line)
-    typer.echo(f"table: {files[0]}\nbeside it: {', '.join(file.name for file in files[1:])}")
-
-
-def _names(columns: str | None) -> tuple[str, ...]:
-    """Return the column names of an option that joins them by commas."""
-    return () if columns is None else tuple(name.strip() for name in columns.split(","))
+    written = [f"table: {files[0]}", f"beside it: {', '.join(file.name for file in files[1:])}"]
+    tell([*summary(found), *written], as_dict(found, top), as_json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,20 @@ import typer
 
 from snpimpute.base.errors import InputError
 from snpimpute.cli.experiments import Asked, run_until
-from snpimpute.cli.options import AsJson, Force, Imputers, Region, Runs, Threads, settings_for, share_of
+from snpimpute.cli.options import (
+    AsJson,
+    Covariates,
+    Force,
+    Imputers,
+    Region,
+    Runs,
+    Threads,
+    columns_of,
+    report_folder,
+    settings_for,
+    share_of,
+    tell,
+)
 
 app = typer.Typer()
 
@@ -34,9 +46,7 @@ def associate(
     ],
     traits: TraitTable,
     trait: Annotated[str, typer.Option(help="Column of the trait; 0/1 or 1/2 is a binary one.")],
-    covariates: Annotated[
-        str | None, typer.Option(help="Columns of covariates, as age,breed; one in words becomes one per word.")
-    ] = None,
+    covariates: Covariates = None,
     pcs: Annotated[int, typer.Option(min=0, help="Number of principal components of the genotypes to add.")] = 0,
     model: Annotated[
         str, typer.Option(help="linear, logistic or mixed (for relatives); auto: by the relatives that are found.")
@@ -61,7 +71,6 @@ def associate(
       snpimpute associate imputed.bcf --traits t.tsv --trait case --pcs 4 --region 15:27800000-28000000 -o milk
     """
     from snpimpute.base.extras import require_package
-    from snpimpute.base.files import require_report_folder, require_writable
     from snpimpute.base.progress import watch
     from snpimpute.io.maps import GeneticMap
     from snpimpute.io.stream import stem
@@ -71,15 +80,13 @@ def associate(
     from snpimpute.traits.association_page import FILES, as_dict, summary, write_association
 
     require_package("matplotlib", "associate")
-    folder = output or Path(f"{stem(genotypes)}.{slug_of(trait)}")
-    require_writable(folder)
-    require_report_folder(folder, FILES, force)
+    folder = report_folder(output or Path(f"{stem(genotypes)}.{slug_of(trait)}"), FILES, force)
     genetic_map = None if map_file is None else GeneticMap.read(map_file)
     settings = AssociationSettings(
         genotypes,
         traits,
         trait,
-        covariates=() if covariates is None else tuple(name.strip() for name in covariates.split(",")),
+        covariates=columns_of(covariates),
         components=pcs,
         model=model,
         region=region,
@@ -91,12 +98,8 @@ def associate(
         found = tested(settings, watching)
         watching.stage("writing")
         page = write_association(found, folder, genetic_map)
-    if as_json:
-        typer.echo(json.dumps(as_dict(found) | {"page": str(page)}, indent=1))
-        return
-    for line in summary(found):
-        typer.echo(line)
-    typer.echo(f"page: {page}\ntable (GWAS-SSF): {page.with_name('association.tsv')}")
+    files = [f"page: {page}", f"table (GWAS-SSF): {page.with_name('association.tsv')}"]
+    tell([*summary(found), *files], as_dict(found) | {"page": str(page)}, as_json)
 
 
 @app.command()
@@ -141,7 +144,6 @@ def finemap(
       snpimpute finemap gwas.tsv panel.bcf --region 15:27800000-28000000 --prior coding.bed --genes genes.gff3 -o found
     """
     from snpimpute.base.extras import require_package
-    from snpimpute.base.files import require_report_folder, require_writable
     from snpimpute.base.progress import watch
     from snpimpute.io.stream import stem
     from snpimpute.traits.finemap import FineMapSettings, fine_map
@@ -149,20 +151,14 @@ def finemap(
     from snpimpute.traits.finemap_page import summary, write_fine_map
 
     require_package("pysusie", "finemap")
-    folder = output or Path(f"{stem(genotypes)}.finemap")
-    require_writable(folder)
-    require_report_folder(folder, FILES, force)
+    folder = report_folder(output or Path(f"{stem(genotypes)}.finemap"), FILES, force)
     settings = FineMapSettings(gwas, genotypes, region, p, effects, samples, prior, blocks, known, genes)
     with watch() as watching:
         found = fine_map(settings, watching)
         watching.stage("writing")
         page = write_fine_map(found, folder)
-    if as_json:
-        typer.echo(json.dumps(as_dict(found) | {"page": str(page)}, indent=1))
-        return
-    for line in summary(found):
-        typer.echo(line)
-    typer.echo(f"page: {page}\nbeside it: {', '.join(FILES[1:])}")
+    files = [f"page: {page}", f"beside it: {', '.join(FILES[1:])}"]
+    tell([*summary(found), *files], as_dict(found) | {"page": str(page)}, as_json)
 
 
 @app.command()
@@ -189,7 +185,7 @@ def consequence(
     trait: Annotated[
         list[str] | None, typer.Option(help="Column of a real trait; may be given several times (all if not given).")
     ] = None,
-    covariates: Annotated[str | None, typer.Option(help="Columns of covariates, as age,breed.")] = None,
+    covariates: Covariates = None,
     sample_column: SampleColumn = None,
     simulate: Annotated[int, typer.Option(min=2, help="Number of simulated traits.")] = 200,
     causal: Annotated[int, typer.Option(min=1, help="Causal sites of a simulated trait.")] = 1,
@@ -220,7 +216,6 @@ def consequence(
       snpimpute consequence experiments/demo.toml
     """
     from snpimpute.base.extras import require_package
-    from snpimpute.base.files import require_report_folder, require_writable
     from snpimpute.base.progress import watch
     from snpimpute.io.stream import stem
     from snpimpute.traits.consequence import ConsequenceSettings, compare_conclusions
@@ -235,9 +230,7 @@ def consequence(
         return
     if not imputed:
         raise InputError(f"name the imputed files to compare with {truth}, or give an experiment (.toml)")
-    folder = output or Path(f"{stem(truth)}.consequence")
-    require_writable(folder)
-    require_report_folder(folder, FILES, force)
+    folder = report_folder(output or Path(f"{stem(truth)}.consequence"), FILES, force)
     settings = ConsequenceSettings(
         truth,
         tuple(imputed),
@@ -246,7 +239,7 @@ def consequence(
         region=region,
         traits=traits,
         columns=tuple(trait or ()),
-        covariates=() if covariates is None else tuple(name.strip() for name in covariates.split(",")),
+        covariates=columns_of(covariates),
         model=TraitModel(simulate, causal, share_of(variance, "--variance"), min_maf, seed=seed),
         finemapped=finemapped,
         sample_column=sample_column,
@@ -255,9 +248,5 @@ def consequence(
         found = compare_conclusions(settings, watching)
         watching.stage("writing")
         page = write_consequence(found, folder)
-    if as_json:
-        typer.echo(json.dumps(as_dict(found) | {"page": str(page)}, indent=1))
-        return
-    for line in summary(found):
-        typer.echo(line)
-    typer.echo(f"page: {page}\nbeside it: {', '.join(FILES[1:])}")
+    files = [f"page: {page}", f"beside it: {', '.join(FILES[1:])}"]
+    tell([*summary(found), *files], as_dict(found) | {"page": str(page)}, as_json)

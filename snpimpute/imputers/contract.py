@@ -22,6 +22,7 @@ from snpimpute.base.files import save_array
 from snpimpute.dataset.scenarios import at_hidden
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GENOTYPES, MISSING, GenotypeMatrix, require_same_sites
+from snpimpute.genotypes.site_table import read_sites, write_sites
 from snpimpute.metrics.scores import f1_macro
 
 HAPLOTYPE_WINDOW = "5000"  # `fit_window` of models of haplotypes: 250 typed sites where an array types one in twenty
@@ -45,6 +46,23 @@ class Params(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def parsed(params: type[Params], table: Mapping[str, Any], whose: str) -> Any:
+    """Return parameters of a class from a plain table; InputError in one line if a key or value is wrong.
+
+    Args:
+        params: the class.
+        table: names and values.
+        whose: they are, for the message.
+    """
+    try:
+        return params.model_validate(dict(table))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        valid = ", ".join(params.model_fields)
+        raise InputError(f"{whose}: parameter {key!r}: {first['msg']} (parameters: {valid or 'none'})") from None
 
 
 class Trial(Protocol):
@@ -215,15 +233,7 @@ class Imputer(ABC):
     @classmethod
     def parse_params(cls, table: Mapping[str, Any]) -> Any:
         """Return the class's Params from a plain table; InputError in one line if a key or value is wrong."""
-        try:
-            return cls.Params.model_validate(dict(table))
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            valid = ", ".join(cls.Params.model_fields)
-            raise InputError(
-                f"imputer {cls.name}: parameter {key!r}: {first['msg']} (parameters: {valid or 'none'})"
-            ) from None
+        return parsed(cls.Params, table, f"imputer {cls.name}")
 
     def fit(
         self,
@@ -320,7 +330,7 @@ class Imputer(ABC):
             "snpimpute": __version__,
         }
         (folder / "imputer.json").write_text(json.dumps(about, indent=1) + "\n")
-        self.sites.to_csv(folder / "sites.tsv", sep="\t", index=False)
+        write_sites(folder / "sites.tsv", self.sites)
         save_array(folder / "frequencies.npy", self.frequencies)
         self._save(state)
         write_checksums(folder)
@@ -339,9 +349,7 @@ class Imputer(ABC):
             if about["imputer"] != cls.name:
                 raise InputError(f"{folder} holds the imputer {about['imputer']}, not {cls.name}")
             imputer = cls(cls.parse_params(about["params"]), seed=about["seed"], threads=about["threads"])
-            imputer.sites = pd.read_csv(
-                folder / "sites.tsv", sep="\t", dtype={"contig": str, "id": str}, keep_default_na=False
-            )
+            imputer.sites = read_sites(folder / "sites.tsv")
             imputer.frequencies = np.load(folder / "frequencies.npy", allow_pickle=False)
             imputer._load(folder / "state")
         except (LookupError, OSError, RuntimeError, TypeError, ValueError) as error:

@@ -67,8 +67,13 @@ class Trait:
 
     def residuals(self) -> np.ndarray:
         """Return the values without what a constant and the covariates explain, float64 (n_samples,)."""
-        design = np.column_stack([np.ones(self.n_samples), self.covariates])
-        return self.values - design @ np.linalg.lstsq(design, self.values, rcond=None)[0]
+        return without_covariates(self.values, self.covariates)
+
+
+def without_covariates(values: np.ndarray, covariates: np.ndarray) -> np.ndarray:
+    """Return what a constant and covariates, float64 (n_samples, n_covariates), leave of values, float64 (n_samples,)."""
+    design = np.column_stack([np.ones(len(values)), covariates])
+    return values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
 
 
 def read_traits(path: Path, sample_column: str | None = None) -> pd.DataFrame:

@@ -14,16 +14,17 @@ import pandas as pd
 from snpimpute.base.digests import digest
 from snpimpute.base.extras import require_package
 from snpimpute.base.files import save_array, written_beside
+from snpimpute.genotypes.site_table import read_sites, write_sites
 from snpimpute.imputers.contract import Report
 from snpimpute.metrics.prediction import MEASURES
 from snpimpute.traits.folds import folds_of
 from snpimpute.traits.predictors import decided_by, load
 from snpimpute.traits.predictors.cohort import Cohort
+from snpimpute.tuning.imputers import TRIALS_PER_PROCESS
 from snpimpute.tuning.study import StudyResult, StudySettings, TrialOutcome, TrialRecord, run_study
 
 FOLDS = 3
 ARRAYS = ("posterior", "values", "covariates")
-TRIALS_PER_PROCESS = 10
 
 
 def tune_predictor(
@@ -64,7 +65,7 @@ def tune_predictor(
             beside.mkdir()
             for part in ARRAYS:
                 save_array(beside / f"{part}.npy", getattr(cohort, part))
-            cohort.sites.to_csv(beside / "sites.tsv", sep="\t", index=False)
+            write_sites(beside / "sites.tsv", cohort.sites)
     settings = StudySettings(
         n_trials=n_trials,
         seconds=None,
@@ -89,7 +90,7 @@ def evaluate_trial(
     name: str, data: Path, binary: bool, seed: int, threads: int, params: dict[str, Any], report: Report
 ) -> TrialOutcome:
     """Return the score of parameters; in a worker process, which reads the samples that `tune_predictor` wrote."""
-    sites = pd.read_csv(data / "sites.tsv", sep="\t", dtype={"contig": str, "id": str}, keep_default_na=False)
+    sites = read_sites(data / "sites.tsv")
     arrays = {part: np.load(data / f"{part}.npy", allow_pickle=False) for part in ARRAYS}
     cohort = Cohort(sites=sites, binary=binary, **arrays)
     cls = load(name)

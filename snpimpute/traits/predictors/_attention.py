@@ -1,13 +1,69 @@
-"""Attention over patches of sites: the encoder that the transformer and the hybrid share."""
+"""Attention over patches of sites: what the transformer and the hybrid share; they differ in how patches become tokens."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import Field
+
+from snpimpute.traits.predictors._places import waves
+from snpimpute.traits.predictors._torch import TorchParams, TorchPredictor
+from snpimpute.traits.predictors.cohort import Cohort
 
 if TYPE_CHECKING:
     import torch
+
+
+class AttentionParams(TorchParams):
+    """Parameters of networks with attention: width, layers, heads (they divide the width) and inner width of the encoder."""
+
+    width: int = Field(128, ge=8)
+    layers: int = Field(7, ge=1)
+    heads: int = Field(8, ge=1)
+    feed_forward: int = Field(512, ge=1)
+    learning_rate: float = Field(3e-4, gt=0)
+
+
+class AttentionPredictor(TorchPredictor):
+    """Transformer encoder over patches of sites, placed by distance: a subclass defines `patch` and `stem`."""
+
+    attends = True
+    Params = AttentionParams
+
+    @property
+    @abstractmethod
+    def patch(self) -> int:
+        """Number of sites of a patch."""
+
+    @abstractmethod
+    def stem(self, n_sites: int, n_values: int) -> torch.nn.Module:
+        """Return what makes tokens: (batch, n_sites, n_values) in, (batch, n_patches, width) out."""
+
+    def _learn_structure(self, x: np.ndarray, panel: Cohort) -> None:
+        self._places = mean_places(waves(panel.sites, self.params.width), self.patch)
+
+    def _state(self) -> dict[str, Any]:
+        return {"places": self._places.tolist()}
+
+    def _set_state(self, about: dict[str, Any]) -> None:
+        self._places = np.array(about["places"], dtype=np.float32)
+
+    def attention(self, x: np.ndarray) -> np.ndarray:
+        return attention_on_sites(self.network_alone(), x, self.patch)
+
+    def network(self, n_sites: int, n_values: int) -> torch.nn.Module:
+        p = self.params
+        return encoder_over_patches(
+            self.stem(n_sites, n_values),
+            self._places,
+            width=p.width,
+            layers=p.layers,
+            heads=p.heads,
+            feed_forward=p.feed_forward,
+            dropout=p.dropout,
+        )
 
 
 def encoder_over_patches(

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from snpimpute import __version__
 from snpimpute.base.checksums import require_checksums, write_checksums
@@ -18,7 +18,8 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.extras import EXTRA_OF, require_package
 from snpimpute.base.files import save_array
 from snpimpute.genotypes.matrix import require_same_sites
-from snpimpute.imputers.contract import Report, Trial
+from snpimpute.genotypes.site_table import read_sites, write_sites
+from snpimpute.imputers.contract import Params, Report, Trial, parsed
 from snpimpute.traits.predictors.cohort import Cohort
 from snpimpute.traits.predictors.encodings import Encoding, FittedEncoding
 from snpimpute.traits.predictors.selection import chosen_sites
@@ -26,7 +27,7 @@ from snpimpute.traits.predictors.selection import chosen_sites
 LEAST_SAMPLES = 10  # to learn from
 
 
-class PredictorParams(BaseModel):
+class PredictorParams(Params):
     """Parameters of every predictor: frozen, unknown names refused.
 
     Attributes:
@@ -35,8 +36,6 @@ class PredictorParams(BaseModel):
         max_r2: LD pruning: sites whose r² with an earlier one nearby is above are left out; None = all stay.
         n_best: number of sites chosen by association with the trait; None = all. Chosen within the samples that are learned from.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     encoding: Encoding = "standardised"
     min_maf: float = Field(0.01, ge=0, le=0.5)
@@ -132,12 +131,7 @@ class Predictor(ABC):
         Raises:
             InputError: an unknown name or a wrong value, in one line that names it.
         """
-        try:
-            return cls.Params.model_validate(dict(table))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "params"
-            raise InputError(f"predictor {cls.name}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
+        return parsed(cls.Params, table, f"predictor {cls.name}")
 
     def fit(self, panel: Cohort, validation: Cohort | None = None, report: Report | None = None) -> Self:
         """Learn the trait from a panel's samples.
@@ -195,7 +189,7 @@ class Predictor(ABC):
             "snpimpute": __version__,
         }
         (Path(folder) / "predictor.json").write_text(json.dumps(about, indent=1) + "\n")
-        self.sites.to_csv(Path(folder) / "sites.tsv", sep="\t", index=False)
+        write_sites(Path(folder) / "sites.tsv", self.sites)
         save_array(Path(folder) / "chosen.npy", self.chosen)
         for part in ("frequencies", "center", "scale"):
             save_array(Path(folder) / f"{part}.npy", getattr(self.encoding, part))
@@ -217,9 +211,7 @@ class Predictor(ABC):
                 raise InputError(f"{folder} holds the predictor {about['predictor']}, not {cls.name}")
             predictor = cls(cls.parse_params(about["params"]), seed=about["seed"], threads=about["threads"])
             predictor.binary, predictor.n_covariates = about["binary"], about["covariates"]
-            predictor.sites = pd.read_csv(
-                folder / "sites.tsv", sep="\t", dtype={"contig": str, "id": str}, keep_default_na=False
-            )
+            predictor.sites = read_sites(folder / "sites.tsv")
             arrays = {
                 part: np.load(folder / f"{part}.npy", allow_pickle=False)
                 for part in ("chosen", "frequencies", "center", "scale")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
 Encoding = Literal["additive", "standardised", "onehot", "eight"]
-ENCODINGS: tuple[str, ...] = get_args(Encoding)
 
 # A row per genotype 0, 1, 2. "eight" has three indicators, the counts of both alleles, an indicator of heterozygotes, and the
 # presence of either allele: of rank 3, it spans what "onehot" does. "standardised" is "additive", scaled by site.
@@ -25,7 +24,7 @@ class FittedEncoding:
     """An encoding with what it took from the samples that were learned from.
 
     Attributes:
-        name: of the encoding, see ENCODINGS.
+        name: of the encoding, see TABLES.
         frequencies: float32 (n_sites, 3), of the genotypes, which stand in for what is missing.
         center, scale: float32 (n_sites, n_values), subtracted and divided by; 0 and 1 but for "standardised".
     """

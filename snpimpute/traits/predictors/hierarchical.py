@@ -11,7 +11,7 @@ from pydantic import Field
 from snpimpute.imputers.contract import Trial
 from snpimpute.traits.predictors._torch import TorchParams, TorchPredictor, suggest_training
 from snpimpute.traits.predictors.cohort import Cohort
-from snpimpute.traits.predictors.selection import expected_alleles
+from snpimpute.traits.predictors.selection import expected_alleles, standardised
 
 if TYPE_CHECKING:
     import torch
@@ -122,9 +122,7 @@ class Hierarchical(TorchPredictor):
 
 def blocks_by_linkage(panel: Cohort, min_r2: float, longest: int) -> np.ndarray:
     """Return the number of each site's block, int64 (n_sites,), ascending: runs of sites linked with the one before."""
-    dosages = expected_alleles(panel.posterior)
-    spread = dosages.std(axis=0)
-    z = (dosages - dosages.mean(axis=0)) / np.where(spread > 1e-6, spread, np.inf)
+    z = standardised(expected_alleles(panel.posterior))
     r2 = (z[:, 1:] * z[:, :-1]).mean(axis=0) ** 2
     contig = panel.sites["contig"].to_numpy()
     block, number, length = np.zeros(panel.n_sites, dtype=np.int64), 0, 1

@@ -10,7 +10,7 @@ from pydantic import Field
 from snpimpute.imputers.contract import Trial
 from snpimpute.traits.predictors._torch import TorchParams, TorchPredictor, suggest_training
 from snpimpute.traits.predictors.cohort import Cohort
-from snpimpute.traits.predictors.selection import expected_alleles
+from snpimpute.traits.predictors.selection import expected_alleles, standardised
 
 if TYPE_CHECKING:
     import torch
@@ -114,9 +114,7 @@ def ld_edges(panel: Cohort, min_r2: float, window: int) -> tuple[np.ndarray, np.
         min_r2: least r² of an edge.
         window: largest number of sites between its ends, on one contig.
     """
-    dosages = expected_alleles(panel.posterior)
-    spread = dosages.std(axis=0)
-    z = (dosages - dosages.mean(axis=0)) / np.where(spread > 1e-6, spread, np.inf)
+    z = standardised(expected_alleles(panel.posterior))
     contig = panel.sites["contig"].to_numpy()
     ends: list[np.ndarray] = []
     strengths: list[np.ndarray] = []

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from snpimpute.traits.phenotypes import without_covariates
 from snpimpute.traits.predictors.cohort import Cohort
 
+LEAST_SPREAD = 1e-6  # standard deviation of the dosages of a site that varies
 WINDOW = 50  # sites to either side within which linkage is looked at
 
 
@@ -21,16 +23,17 @@ def chosen_sites(panel: Cohort, min_maf: float, max_r2: float | None, n_best: in
     dosages = expected_alleles(panel.posterior)
     frequency = dosages.mean(axis=0) / 2
     maf = np.minimum(frequency, 1 - frequency)
-    spread = dosages.std(axis=0)
-    sites = np.flatnonzero((maf >= min_maf) & (spread > 1e-6))
+    sites = np.flatnonzero((maf >= min_maf) & (dosages.std(axis=0) > LEAST_SPREAD))
     if not len(sites):
         return np.array([int(np.argmax(maf))])
-    z = (dosages[:, sites] - dosages[:, sites].mean(axis=0)) / spread[sites]
+    if max_r2 is None and n_best is None:
+        return sites
+    z = standardised(dosages[:, sites])
     if max_r2 is not None:
         kept = _unlinked(z, max_r2)
         sites, z = sites[kept], z[:, kept]
     if n_best is not None and n_best < len(sites):
-        strength = np.abs(z.T @ residuals(panel.values, panel.covariates))
+        strength = np.abs(z.T @ without_covariates(panel.values, panel.covariates))
         sites = np.sort(sites[np.argsort(-strength, kind="stable")[:n_best]])
     return sites
 
@@ -43,10 +46,10 @@ def expected_alleles(posterior: np.ndarray) -> np.ndarray:
     return np.where(known, dosages, mean)
 
 
-def residuals(values: np.ndarray, covariates: np.ndarray) -> np.ndarray:
-    """Return what a constant and covariates leave of values, float64 (n_samples,)."""
-    design = np.column_stack([np.ones(len(values)), covariates])
-    return values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
+def standardised(dosages: np.ndarray) -> np.ndarray:
+    """Return dosages, float64 (n_samples, n_sites), at mean 0 and standard deviation 1; 0 where a site does not vary."""
+    spread = dosages.std(axis=0)
+    return (dosages - dosages.mean(axis=0)) / np.where(spread > LEAST_SPREAD, spread, np.inf)
 
 
 def _unlinked(z: np.ndarray, max_r2: float) -> np.ndarray:
