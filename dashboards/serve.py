@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import runpy
 import socket
@@ -61,6 +62,7 @@ def serve(runs: Path, store: str | None, studies: str | None, host: str, port: i
     options["logger.hideWelcomeMessage"] = bool(link)  # it shows the address without the token
     load_config_options(options)  # before the warm-up: its pages read them, and Streamlit warns of later changes
     _warm_up()
+    gc.freeze()  # Streamlit collects garbage after every run of a page: the libraries' objects need not be visited each time
     if link:
         print(f"Whoever has this link sees the genotypes of the test samples:\n{link}", flush=True)
     streamlit.App(Path(__file__).with_name("app.py"), middleware=middleware).run(config=options)

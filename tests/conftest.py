@@ -14,6 +14,7 @@ import hypothesis
 import pytest
 from filelock import FileLock
 
+from snpimpute.base.garbage import collect_seldom
 from snpimpute.tracking import store
 from snpimpute.tracking.database import make_store
 
@@ -26,6 +27,8 @@ hypothesis.settings.load_profile("project")
 # Three processes run the tests on two cores, as tests wait a fifth of their time: more threads in each wait for each other.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
+
+collect_seldom()  # as the command line and the processes of steps do: tests import the same libraries
 
 ROOT = Path(__file__).parents[1]
 # Files that take long begin; the first one runs the smoke experiment, which others wait for, so that those come after some

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import os
 import pickle
@@ -154,6 +155,7 @@ def fork_on_request(number: int) -> None:
     parent = socket.socket(fileno=number)
     for name in PRELOADED:
         importlib.import_module(name)
+    gc.freeze()  # a collection in what is forked would touch, and so copy, all of it
     wake_up, woken = os.pipe()
     for end in (wake_up, woken):
         os.set_blocking(end, False)

@@ -23,6 +23,7 @@ from snpimpute.base.extras import not_installed
 from snpimpute.base.files import out_of_room
 from snpimpute.base.folders import with_folders
 from snpimpute.base.forks import CAN_FORK, Forked, forked
+from snpimpute.base.garbage import collect_seldom
 
 GRACE = 3.0  # seconds that a program gets to end by itself before it is killed
 GRACE_AFTER_PARENT = 4.0  # seconds that a worker gets to end and tidy up by itself once its parent is dead
@@ -229,6 +230,7 @@ def work(descriptor: int) -> None:
     This is the main function of a worker process.
     """
     global _parent
+    collect_seldom()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     _parent = Connection(descriptor)
     threading.Thread(target=_follow_parent, args=(_parent,), daemon=True).start()

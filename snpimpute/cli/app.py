@@ -15,6 +15,7 @@ from snpimpute import __version__
 from snpimpute.base.errors import InputError
 from snpimpute.base.extras import not_installed
 from snpimpute.base.files import out_of_room
+from snpimpute.base.garbage import collect_seldom
 from snpimpute.base.processes import QUIET
 from snpimpute.cli import about, experiments, files, models, predictors, traits
 
@@ -65,6 +66,7 @@ def snpimpute(
 
 def main() -> None:
     """Run the command line; an error that the user can correct gives one line and exit status 2."""
+    collect_seldom()
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -98,6 +98,7 @@ def test_every_imputer_has_a_key_of_its_own() -> None:
     assert len(set(keys.values())) == len(keys)
 
 
+@pytest.mark.panels  # half a minute; the digests themselves are tested above
 def test_an_edited_imputer_is_fitted_anew_and_no_other(tmp_path: Path, with_store: Callable[[Path], Path]) -> None:
     """A copy of the package, in which one imputer's file is changed between two starts of the same experiment."""
     shutil.copytree(ROOT / "snpimpute", tmp_path / "snpimpute", ignore=shutil.ignore_patterns("__pycache__"))

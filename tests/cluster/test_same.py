@@ -238,6 +238,7 @@ def bucket() -> Any:
     return s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
 
 
+@pytest.mark.panels  # half a minute
 @pytest.mark.skipif(not CAN_HIDE, reason="folders cannot be hidden from a process here (unshare)")
 def test_files_and_exchange_in_an_object_store_and_workers_without_a_common_path(
     store: dict[str, str],

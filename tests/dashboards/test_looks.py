@@ -12,6 +12,7 @@ from tests.dashboards.conftest import Visit
 pytestmark = pytest.mark.timeout(1800)  # the first test waits for the smoke experiment
 Go = Callable[..., Visit]
 PAGES = ("race", "studies", "wrong", "models", "compare")
+FOLD = ".st-key-fold-page"  # what opens and folds the choices on a phone
 WITH_CONTROLS = {"race": "Metric", "wrong": "Run", "compare": "First run"}
 BOXES = """() => [...document.querySelectorAll('.js-plotly-plot')].filter(plot => plot._fullLayout).map(plot => {
     const box = one => { const b = one.getBoundingClientRect(); return {left: b.left, right: b.right, top: b.top, bottom: b.bottom}; };
@@ -28,11 +29,7 @@ def drawn(seen: Visit) -> list[dict[str, Any]]:
     return seen.page.evaluate(BOXES)
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("page", PAGES)
-def test_icons_are_on_no_title_and_titles_are_whole(visit: Go, dashboard: str, page: str, width: int) -> None:
-    seen = visit(dashboard, width=width).open("" if page == "race" else page)
-    plots = drawn(seen)
+def icons_and_titles_are_apart(plots: list[dict[str, Any]]) -> None:
     assert plots
     for plot in plots:
         icons = plot["icons"]
@@ -45,28 +42,58 @@ def test_icons_are_on_no_title_and_titles_are_whole(visit: Go, dashboard: str, p
             assert title["top"] >= plot["box"]["top"] - 1 and title["bottom"] <= plot["box"]["bottom"] + 1, title
 
 
-@pytest.mark.parametrize("page", WITH_CONTROLS)
-def test_controls_fold_away_on_a_phone_alone(visit: Go, dashboard: str, page: str) -> None:
-    path = "" if page == "race" else page
-    at_desk, on_phone = visit(dashboard).open(path), visit(dashboard, width=390).open(path)
-    box = {
-        seen: seen.page.get_by_role("combobox", name=WITH_CONTROLS[page], exact=True) for seen in (at_desk, on_phone)
-    }
-    fold = ".st-key-fold-page"
-    assert box[at_desk].is_visible() and not at_desk.page.locator(fold).is_visible()
-    assert not box[on_phone].is_visible() and on_phone.page.locator(fold).is_visible()
-    top = on_phone.page.locator(".stHeading h3").first.bounding_box()
-    assert top is not None
-    assert top["y"] < 450, "the first result is on the first screen"
-    on_phone.page.locator(fold).get_by_text("Show the choices").click()
-    box[on_phone].wait_for(state="visible")
-    on_phone.page.locator(fold).get_by_text("Show the choices").click()
-    box[on_phone].wait_for(state="hidden")
+def choice_of(seen: Visit, page: str) -> Any:
+    """The first choice among the controls of a page."""
+    return seen.page.get_by_role("combobox", name=WITH_CONTROLS[page], exact=True)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_at_a_desk_icons_are_on_no_title_and_choices_are_open(visit: Go, dashboard: str, page: str) -> None:
+    seen = visit(dashboard).open("" if page == "race" else page)
+    icons_and_titles_are_apart(drawn(seen))
+    if page in WITH_CONTROLS:
+        assert choice_of(seen, page).is_visible() and not seen.page.locator(FOLD).is_visible()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_on_a_phone_in_the_dark_nothing_is_cut_and_choices_fold_away(visit: Go, dashboard: str, page: str) -> None:
+    """One visit for all that is asked of a page there, as each visit draws every figure."""
+    seen = visit(dashboard, width=390, scheme="dark").open("" if page == "race" else page)
+    icons_and_titles_are_apart(drawn(seen))
+    text_is_light_and_axes_have_titles(seen)
+    seen.keep()
+    if page in WITH_CONTROLS:
+        choice = choice_of(seen, page)
+        assert not choice.is_visible() and seen.page.locator(FOLD).is_visible()
+        top = seen.page.locator(".stHeading h3").first.bounding_box()
+        assert top is not None
+        assert top["y"] < 450, "the first result is on the first screen"
+        seen.page.locator(FOLD).get_by_text("Show the choices").click()
+        choice.wait_for(state="visible")
+        seen.page.locator(FOLD).get_by_text("Show the choices").click()
+        choice.wait_for(state="hidden")
+
+
+def text_is_light_and_axes_have_titles(seen: Visit) -> None:
+    seen.page.wait_for_function(
+        "Array.from(document.querySelectorAll('.js-plotly-plot')).every(plot => plot._fullLayout)"
+    )
+    assert seen.page.get_by_test_id("stMain").evaluate("main => main.scrollWidth") <= 390
+    colour = seen.page.get_by_test_id("stApp").evaluate("app => getComputedStyle(app).backgroundColor")
+    assert max(int(part) for part in colour.removeprefix("rgb(").rstrip(")").split(", ")) < 60
+    for plot in seen.page.locator(".js-plotly-plot").all():
+        colour = plot.evaluate("plot => plot._fullLayout.font.color")
+        assert sum(int(colour.lstrip("#")[i : i + 2], 16) for i in (0, 2, 4)) > 3 * 120, "text is light"
+    titles = seen.page.evaluate(
+        """Array.from(document.querySelectorAll('.js-plotly-plot')).flatMap(plot => Object.entries(plot._fullLayout)
+            .filter(([k, a]) => /^[xy]axis\\d*$/.test(k) && a.showticklabels && !a.matches).map(([k, a]) => a.title.text))"""
+    )
+    assert len(titles) >= 2 and all(titles) and "Click to enter" not in "".join(titles)
 
 
 def test_a_choice_is_kept_while_the_controls_are_folded(visit: Go, dashboard: str) -> None:
     seen = visit(dashboard, width=390).open()
-    fold = seen.page.locator(".st-key-fold-page").get_by_text("Show the choices")
+    fold = seen.page.locator(FOLD).get_by_text("Show the choices")
     fold.click()
     seen.settle().choose("Level of the tables", "90% missing")
     fold.click()

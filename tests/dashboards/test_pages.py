@@ -150,6 +150,7 @@ def test_calls_that_have_no_parts_are_said_to_have_none(visit: Go, dashboard: st
     assert any("not scored by MAF" in said for said in seen.choose("Calls", group).said())
 
 
+@pytest.mark.panels  # a server of its own, and the figures drawn many times
 def test_race_lays_results_of_other_dates_under_each_other(
     serve: Serve, visit: Go, copied: Path, table: pd.DataFrame
 ) -> None:
@@ -210,6 +211,7 @@ def test_studies_draw_the_trials(visit: Go, dashboard: str, runs: Path) -> None:
     seen.keep()
 
 
+@pytest.mark.panels  # a server of its own, and the figures drawn many times
 def test_a_study_that_runs_is_seen_to_go_on(serve: Serve, visit: Go, copied: Path) -> None:
     name = STUDY.format(digest="f" * 12)
     storage = str(copied / "studies" / f"{name}.journal")
@@ -324,6 +326,7 @@ def test_models_show_aliases_and_the_moves_that_were_noted(
     seen.keep()
 
 
+@pytest.mark.panels  # a server of its own, and the figures drawn many times
 def test_models_show_only_what_was_noted(serve: Serve, visit: Go, copied: Path) -> None:
     tracker = Tracker(tracking_uri(None, copied), copied)
     name = "snpimpute-calves"
@@ -393,27 +396,6 @@ def test_compare_two_runs(
 # ---------------------------------------------------------------------- how it behaves
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_on_a_phone_and_in_the_dark_every_axis_has_its_title(visit: Go, dashboard: str, page: str) -> None:
-    seen = visit(dashboard, width=390, scheme="dark").open("" if page == "race" else page)
-    seen.page.locator(".js-plotly-plot .main-svg").first.wait_for()
-    seen.page.wait_for_function(
-        "Array.from(document.querySelectorAll('.js-plotly-plot')).every(plot => plot._fullLayout)"
-    )
-    assert seen.page.get_by_test_id("stMain").evaluate("main => main.scrollWidth") <= 390
-    colour = seen.page.get_by_test_id("stApp").evaluate("app => getComputedStyle(app).backgroundColor")
-    assert max(int(part) for part in colour.removeprefix("rgb(").rstrip(")").split(", ")) < 60
-    for plot in seen.page.locator(".js-plotly-plot").all():
-        colour = plot.evaluate("plot => plot._fullLayout.font.color")
-        assert sum(int(colour.lstrip("#")[i : i + 2], 16) for i in (0, 2, 4)) > 3 * 120, "text is light"
-    titles = seen.page.evaluate(
-        """Array.from(document.querySelectorAll('.js-plotly-plot')).flatMap(plot => Object.entries(plot._fullLayout)
-            .filter(([k, a]) => /^[xy]axis\\d*$/.test(k) && a.showticklabels && !a.matches).map(([k, a]) => a.title.text))"""
-    )
-    assert len(titles) >= 2 and all(titles) and "Click to enter" not in "".join(titles)
-    seen.keep()
-
-
 def test_an_empty_folder_says_what_to_run_and_stays_empty(serve: Serve, visit: Go, tmp_path: Path) -> None:
     runs = tmp_path / "none"
     url = serve(runs)
@@ -434,6 +416,7 @@ def test_a_store_that_cannot_be_reached_says_so(serve: Serve, visit: Go, runs: P
             seen.keep()
 
 
+@pytest.mark.panels  # a server of its own, and the figures drawn many times
 def test_what_was_removed_meanwhile_is_a_line(serve: Serve, visit: Go, copied: Path) -> None:
     url = serve(copied)
     seen = visit(url).open("compare").choose("First run", "bert/random").choose("Second run", "dense/fixed")

@@ -14,6 +14,8 @@ import pytest
 
 from snpimpute.experiment.score import read_scores
 
+pytestmark = pytest.mark.panels  # five experiments, a minute in all
+
 SETTINGS = """
 name = "little"
 threads = 1

@@ -124,7 +124,10 @@ def test_the_store_holds_runs_trials_models_and_curves(smoke):
     assert client.get_model_version_by_alias("snpimpute-calves", "champion").run_id == best.info.run_id
 
 
-@pytest.mark.parametrize("name", ["beagle", "bert", "cae", "softmax_regression"])
+FRAMEWORKS = [pytest.param(name, marks=pytest.mark.panels) for name in ("bert", "cae")]  # half a minute each
+
+
+@pytest.mark.parametrize("name", ["beagle", "softmax_regression", *FRAMEWORKS])
 def test_registered_models_work_in_a_clean_process(smoke, tmp_path, name):
     from mlflow import MlflowClient
 
@@ -232,6 +235,7 @@ def test_the_time_of_the_studies_is_told_before_they_run_and_rows_without_one_ha
     assert longer.told[0].endswith("softmax_regression/tuned (3 trials); fits and scoring come on top")
 
 
+@pytest.mark.panels  # half a minute
 def test_offsets_are_chosen_once_and_scored_beside_the_largest_posterior(tmp_path):
     """For a model that is there already; the table made without them stays as it is; a step that fails fails the row."""
     plain = little(scoring=ScoringSettings(resamples=100))
@@ -436,6 +440,7 @@ def test_a_step_that_fails_says_why(tmp_path):
     assert "Traceback" in (tmp_path / "log").read_text()
 
 
+@pytest.mark.panels  # half a minute; a fit and a study that are killed stand in the ordinary suite
 def test_killed_in_the_middle_it_goes_on(tmp_path):
     """kill -9 while a study runs; started again, the study ends with exactly the trials asked for."""
     settings = (

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.impute.test_run import calves, model, target, truth
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +31,7 @@ def both(folder: Path, *commands: list[str]) -> list[str]:
     return [printed for printed, _, _ in ended]
 
 
+@pytest.mark.panels  # two fits, a quarter of a minute
 def test_two_fits_register_one_model(model: Path, tmp_path: Path) -> None:
     panel = str(model.parents[2] / "calves.vcf.gz")
     command = ["fit", panel, "--imputer", "mode", "--window", "40", "--json"]

@@ -66,7 +66,12 @@ def require_blind(imputer: Imputer, dataset: PreparedDataset) -> None:
         np.testing.assert_array_equal(after.values[scenario.key], before.values[scenario.key])
 
 
-@pytest.mark.parametrize("name", imputers.names())
+# of the networks one in the ordinary suite: all share the code that decides what they see
+SLOW = {"bert", "cae", "dense_emb"}
+EACH = [pytest.param(name, marks=[pytest.mark.panels] * (name in SLOW)) for name in imputers.names()]
+
+
+@pytest.mark.parametrize("name", EACH)
 def test_the_test_truth_decides_nothing_but_scores(name: str, dataset: PreparedDataset) -> None:
     imputer, _ = fit_on(dataset, dataset.train, name, cheap(name), "fixed", seed=1, threads=1)
     require_blind(imputer, dataset)

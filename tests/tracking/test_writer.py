@@ -521,6 +521,7 @@ class serving:
         self.process.wait(10)
 
 
+@pytest.mark.panels  # MLflow's own page takes half a minute
 def test_two_runs_side_by_side_in_the_ui(tracker: Tracker, model_folder: Path, tmp_path: Path) -> None:
     """The page behind the link opens with the headline's metric of both runs, and the server's API finds their metrics."""
     run_ids = []

@@ -153,6 +153,7 @@ def test_killed_and_taken_up_again(tmp_path: Path, database: str) -> None:
     assert 2 <= len(stored) - 20 <= 4  # what ran when it was killed
 
 
+@pytest.mark.panels  # a quarter of a minute
 def test_the_same_study_twice_is_refused_whoever_asks(
     tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
