@@ -81,9 +81,19 @@ def locked() -> dict[str, list[str]]:
 def test_the_lock_pins_every_dependency():
     pins = dict(pin.split("==") for pin in locked())
     declared = requirements.declared()
-    assert {"plain", "cluster", "networks", "platform", "dashboard", "simulate", "traits", "all", "docs", "dev"} == set(
-        declared
-    )
+    assert {
+        "plain",
+        "cluster",
+        "export",
+        "networks",
+        "platform",
+        "dashboard",
+        "simulate",
+        "traits",
+        "all",
+        "docs",
+        "dev",
+    } == set(declared)
     assert {"tensorflow==2.21.0", "prefect==3.8.8", "msprime"} <= set(declared["all"])
     for wanted in map(Requirement, {text for texts in declared.values() for text in texts}):
         name = canonicalize_name(wanted.name)
@@ -106,6 +116,8 @@ IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
 UNIMPORTED = {  # needed without an import: why
     "fastapi": "MLflow brings it; its range is narrowed",
     "s3fs": "fsspec's, for s3://",
+    "onnx": "torch.onnx's",
+    "onnxscript": "torch.onnx's",
     "psycopg": "SQLAlchemy's, for a shared database",
     "psycopg-binary": "psycopg's",
 }

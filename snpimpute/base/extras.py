@@ -10,6 +10,7 @@ EXTRAS = {
     "cluster": ("distributed", "fsspec", "s3fs"),
     "networks": ("accelerate", "captum", "keras", "safetensors", "tensorflow", "torch", "transformers"),
     "platform": ("fastapi", "matplotlib", "mlflow", "optuna", "prefect", "psycopg", "requests", "sqlalchemy"),
+    "export": ("onnx", "onnxruntime", "onnxscript"),
     "dashboard": ("starlette", "streamlit"),
     "simulate": ("msprime", "tskit"),
     "traits": ("gffutils", "lightgbm", "pysusie", "sklearn", "tstrait"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,12 +152,20 @@ def read_target(
 
 
 def predict(
-    learned: Learned, genotypes: Path, traits: Path | None = None, sample_column: str | None = None
+    learned: Learned,
+    genotypes: Path,
+    traits: Path | None = None,
+    sample_column: str | None = None,
+    engine: Callable[[Cohort], np.ndarray] | None = None,
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Predict the trait of a file's samples.
+
+    Args:
+        learned, genotypes, traits, sample_column: see `read_target`.
+        engine: what predicts in the predictor's place, as an exported network does.
 
     Returns:
         Columns `sample` and the trait's name (of a binary one the probability of a case), and notes; see `read_target`.
     """
     cohort, names, notes = read_target(learned, genotypes, traits, sample_column)
-    return pd.DataFrame({"sample": names, learned.trait: learned.predictor.predict(cohort)}), notes
+    return pd.DataFrame({"sample": names, learned.trait: (engine or learned.predictor.predict)(cohort)}), notes

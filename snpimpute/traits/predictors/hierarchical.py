@@ -97,10 +97,12 @@ class Hierarchical(TorchPredictor):
 
             def forward(self, h: torch.Tensor) -> torch.Tensor:
                 score = self.score(h)[:, :, 0].clamp(-10, 10).exp()  # a softmax within each group
-                total = score.new_zeros(len(h), self.n_groups).index_add_(1, self.group, score)
+                total = score.new_zeros(h.shape[0], self.n_groups).index_add_(1, self.group, score)
                 weights = score / total[:, self.group]
                 self.weights = weights.detach()
-                pooled = h.new_zeros(len(h), self.n_groups, p.width).index_add_(1, self.group, weights[:, :, None] * h)
+                pooled = h.new_zeros(h.shape[0], self.n_groups, p.width).index_add_(
+                    1, self.group, weights[:, :, None] * h
+                )
                 return pooled + self.mix(pooled)
 
         class Hierarchy(nn.Module):

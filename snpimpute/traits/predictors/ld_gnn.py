@@ -68,15 +68,19 @@ class LdGnn(TorchPredictor):
         from torch import nn
 
         p = self.params
-        neighbours = torch.sparse_coo_tensor(
-            torch.from_numpy(self._edges), torch.from_numpy(self._r2), (n_sites, n_sites), check_invariants=True
-        )
-        total = torch.zeros(n_sites).index_add_(0, torch.from_numpy(self._edges[0]), torch.from_numpy(self._r2))
+        edges, r2 = torch.from_numpy(self._edges), torch.from_numpy(self._r2)
+        total = torch.zeros(n_sites).index_add_(0, edges[0], r2)
 
         class Graph(nn.Module):
+            edges: torch.Tensor
+            r2: torch.Tensor
+            share: torch.Tensor
+
             def __init__(self) -> None:
                 super().__init__()
-                self.register_buffer("neighbours", neighbours.coalesce(), persistent=False)
+                self.register_buffer("edges", edges, persistent=False)
+                self.register_buffer("r2", r2, persistent=False)
+                self._neighbours: torch.Tensor | None = None
                 self.register_buffer("share", 1 / total.clamp(min=1e-6)[:, None], persistent=False)
                 self.site = nn.Parameter(0.1 * torch.randn(n_sites, p.width))
                 self.enter = nn.Linear(n_values, p.width)
@@ -96,12 +100,21 @@ class LdGnn(TorchPredictor):
             def forward(self, x: torch.Tensor) -> torch.Tensor:
                 h = self.enter(x) + self.site  # (batch, n_sites, width)
                 for own, passed, norm in zip(self.own, self.passed, self.norms, strict=True):
-                    flat = h.transpose(0, 1).reshape(n_sites, -1)  # one sparse product for the whole batch
-                    mean = (
-                        (torch.sparse.mm(self.neighbours, flat) * self.share).view(n_sites, len(x), -1).transpose(0, 1)
-                    )
+                    mean = self.sums(h) * self.share
                     h = h + norm((own(h) + passed(mean)).transpose(1, 2)).transpose(1, 2).relu()
                 return self.head(self.read(h))
+
+            def sums(self, h: torch.Tensor) -> torch.Tensor:
+                """Return the sum of each node's neighbours, weighed by r²."""
+                if torch.compiler.is_exporting():  # other formats have no sparse products
+                    return torch.zeros_like(h).index_add(1, self.edges[0], h[:, self.edges[1]] * self.r2[:, None])
+                if self._neighbours is None or self._neighbours.device != h.device:
+                    size = (n_sites, n_sites)
+                    self._neighbours = torch.sparse_coo_tensor(
+                        self.edges, self.r2, size, check_invariants=True
+                    ).coalesce()
+                flat = h.transpose(0, 1).reshape(n_sites, -1)  # one sparse product for the whole batch
+                return torch.sparse.mm(self._neighbours, flat).view(n_sites, len(h), -1).transpose(0, 1)
 
         return Graph()
 

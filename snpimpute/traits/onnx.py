@@ -1,0 +1,200 @@
+"""Networks on traits as ONNX: the whole way from genotype probabilities to the trait in one file, and its use."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from snpimpute import __version__
+from snpimpute.base.errors import InputError
+from snpimpute.base.extras import require_package
+from snpimpute.base.files import written_beside
+from snpimpute.traits.learned import Learned
+from snpimpute.traits.predictors._torch import TorchPredictor
+from snpimpute.traits.predictors.cohort import Cohort
+from snpimpute.traits.predictors.contract import Predictor
+from snpimpute.traits.predictors.encodings import TABLES
+
+if TYPE_CHECKING:
+    import torch
+
+PARITY = 1e-5  # largest difference to the network's own prediction that an export may have, of the trait's spread
+BATCH = 256  # samples at a time
+OPSET = 20
+
+
+def export_onnx(learned: Learned, file: Path, digest: str) -> float:
+    """Write a learned network as one ONNX file, complete or absent, once its predictions agree with the network's own.
+
+    Both are compared on made-up samples with the frequencies of those that were learned from.
+
+    The graph has the inputs `genotypes`, float32 (n_samples, n_sites, 3), probabilities of 0, 1 and 2 ALT alleles at the
+    predictor's chosen sites (NaN where a genotype is missing), and `covariates`, float32 (n_samples, n_covariates); its output
+    `trait`, float32 (n_samples,), is the trait, or the probability of a case. The number of samples is free. The chosen sites
+    are in the file's metadata (`sites`: JSON list of contig, position, REF, ALT).
+
+    Args:
+        learned: a predictor that is a network in PyTorch.
+        file: to be written.
+        digest: of the model's folder, by which `predict_onnx` knows that the file is the model's.
+
+    Returns:
+        The largest difference between both, in standard deviations of the trait (of a binary one as it is).
+
+    Raises:
+        InputError: the predictor is no network; the predictions differ by more than PARITY.
+    """
+    predictor = learned.predictor
+    if not isinstance(predictor, TorchPredictor):
+        raise InputError(
+            f"{predictor.name} is no network: only networks in PyTorch are exported (cnn, mlp, transformer, …)"
+        )
+    for package in ("onnx", "onnxruntime", "onnxscript"):
+        require_package(package, "traits export")
+    import torch
+
+    cohort = made_up(predictor)
+    some = tuple(torch.from_numpy(part[:2]) for part in _inputs(cohort, predictor.chosen))
+    samples = torch.export.Dim("samples")
+    with warnings.catch_warnings(), _without_log("torch.onnx"):
+        warnings.simplefilter("ignore")  # of what the exporter itself uses
+        exported = torch.onnx.export(
+            with_encoding(predictor),
+            some,
+            dynamo=True,
+            input_names=["genotypes", "covariates"],
+            output_names=["trait"],
+            dynamic_shapes=({0: samples}, {0: samples}),
+            opset_version=OPSET,
+            verbose=False,
+        )
+    assert exported is not None
+    sites = predictor.sites.iloc[predictor.chosen][["contig", "pos", "ref", "alt"]]
+    exported.model.metadata_props.update(
+        {
+            "trait": learned.trait,
+            "predictor": predictor.name,
+            "covariates": json.dumps(list(learned.coding)),
+            "model": digest,
+            "sites": json.dumps(sites.astype(str).to_numpy().tolist()),
+            "snpimpute": __version__,
+        }
+    )
+    with written_beside(file) as beside:
+        exported.save(str(beside))
+        apart = float(np.abs(predict_onnx(predictor, beside, cohort, digest) - predictor.predict(cohort)).max())
+        apart /= 1.0 if predictor.binary else float(predictor._scale)
+        if not apart <= PARITY:
+            raise InputError(f"the exported network predicts {apart:.1g} standard deviations beside the network itself")
+    return apart
+
+
+def predict_onnx(predictor: Predictor, file: Path, cohort: Cohort, digest: str) -> np.ndarray:
+    """Return the trait of samples by an exported network, float32 (n_samples,), on the processor and one thread.
+
+    Args:
+        predictor: the network that was exported.
+        file: that `export_onnx` wrote.
+        cohort: samples at the predictor's sites, with their covariates.
+        digest: of the model's folder.
+
+    Raises:
+        InputError: the file cannot be read as a network, or is another model's.
+    """
+    require_package("onnxruntime", "--onnx")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # it has a class for each status
+        why = str(error).partition("\n")[0]
+        raise InputError(
+            f"{file} cannot be read as an exported network: {why}; make it by snpimpute traits export"
+        ) from None
+    if session.get_modelmeta().custom_metadata_map.get("model") != digest:
+        raise InputError(f"{file} is not exported from this model: make it by snpimpute traits export")
+    wanted = {given.name for given in session.get_inputs()}  # a network without covariates does not ask for them
+    genotypes, covariates = _inputs(cohort, predictor.chosen)
+    parts = [np.empty(0, dtype=np.float32)]
+    for i in range(0, cohort.n_samples, BATCH):
+        given = {"genotypes": genotypes[i : i + BATCH], "covariates": covariates[i : i + BATCH]}
+        parts.append(session.run(["trait"], {name: given[name] for name in wanted})[0])
+    return np.concatenate(parts)
+
+
+def made_up(predictor: TorchPredictor, n_samples: int = 64, seed: int = 1) -> Cohort:
+    """Return samples at a fitted network's sites, each site by its genotypes' frequencies: calls, posteriors, missing ones."""
+    rng = np.random.default_rng(seed)
+    posterior = np.full((n_samples, len(predictor.sites), 3), np.nan, dtype=np.float32)
+    for site, frequencies in zip(predictor.chosen, predictor.encoding.frequencies, strict=True):
+        calls = rng.choice(3, n_samples, p=frequencies / frequencies.sum(dtype=np.float64))
+        posterior[:, site] = np.eye(3, dtype=np.float32)[calls]
+    uncertain, missing = rng.random(posterior.shape[:2]) < 0.3, rng.random(posterior.shape[:2]) < 0.05
+    posterior[uncertain] = 0.7 * posterior[uncertain] + 0.1
+    posterior[missing] = np.nan
+    mean, spread = predictor._covariates
+    covariates = mean + spread * rng.standard_normal((n_samples, predictor.n_covariates))
+    return Cohort(posterior, predictor.sites, np.empty(0), covariates, predictor.binary)
+
+
+def with_encoding(predictor: TorchPredictor) -> torch.nn.Module:
+    """Return a fitted network with what stands before and after it: (n, n_sites, 3) and covariates in, the trait (n,) out."""
+    import torch
+
+    encoding, (mean, spread) = predictor.encoding, predictor._covariates
+    predictor._model.to("cpu").eval()
+
+    class Whole(torch.nn.Module):
+        frequencies: torch.Tensor
+        table: torch.Tensor
+        center: torch.Tensor
+        factor: torch.Tensor
+        mean: torch.Tensor
+        spread: torch.Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = predictor._model
+            for name, value in (
+                ("frequencies", encoding.frequencies),
+                ("table", TABLES[encoding.name]),
+                ("center", encoding.center),
+                ("factor", 1 / encoding.scale),
+                ("mean", mean),
+                ("spread", spread),
+            ):
+                self.register_buffer(name, torch.from_numpy(np.asarray(value, dtype=np.float32)))
+
+        def forward(self, genotypes: torch.Tensor, covariates: torch.Tensor) -> torch.Tensor:
+            missing = torch.isnan(genotypes).any(dim=2, keepdim=True)
+            known = torch.where(missing, self.frequencies, genotypes)
+            score = self.model((known @ self.table - self.center) * self.factor, (covariates - self.mean) / self.spread)
+            score = score * predictor._scale + predictor._center
+            return torch.sigmoid(score) if predictor.binary else score
+
+    return Whole().eval()
+
+
+@contextmanager
+def _without_log(name: str) -> Iterator[None]:
+    """Keep a library's warnings out of what the command prints."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _inputs(cohort: Cohort, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.ascontiguousarray(cohort.posterior[:, chosen], dtype=np.float32), cohort.covariates.astype(np.float32)
