@@ -12,6 +12,7 @@ EXTRAS = {
     "platform": ("fastapi", "matplotlib", "mlflow", "optuna", "prefect", "psycopg", "requests", "sqlalchemy"),
     "dashboard": ("starlette", "streamlit"),
     "simulate": ("msprime", "tskit"),
+    "zarr": ("bio2zarr", "zarr"),
     "traits": ("gffutils", "lightgbm", "pysusie", "sklearn", "tstrait"),
 }
 EXTRA_OF = {package: extra for extra, packages in EXTRAS.items() for package in packages}
