@@ -85,7 +85,9 @@ def sent(path: Path | None, force: bool) -> Iterator[Path | None]:
             raise InputError(f"{url} is there already, and is not overwritten: give another name with -o, or --force")
         with work_folder("sent") as folder:
             yield folder / name
-            if is_vcz(folder / name) and system.isdir(at):  # a store that is there already, whose chunks would be taken for this one's
+            if is_vcz(folder / name) and system.isdir(
+                at
+            ):  # a store that is there already, whose chunks would be taken for this one's
                 system.rm(at, recursive=True)
             files = [(file.relative_to(folder).as_posix(), file) for file in folder.rglob("*") if file.is_file()]
             for within, file in sorted(files, key=lambda each: (each[0].partition("/")[0] == name, each[0])):

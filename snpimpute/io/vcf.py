@@ -135,6 +135,8 @@ def decoded_records(
             alts = tuple(map(spelled_allele, record.ALT))
             alts = () if UNSTATED.issuperset(alts) else alts
             passed, formats, name = record.FILTER is None, record.FORMAT, record.ID or ""
+        except InputError:
+            raise
         except Exception as error:  # text that is no text, or a record that lacks a column
             raise InputError(f"{source} is broken ({error}): make or fetch it again") from None
         if not ref or pos < 1:

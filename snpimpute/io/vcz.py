@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ NEEDED = {
     "sample_id": 1,
 }  # array → number of dimensions
 UNFINISHED = "wip"  # folder within a store that bio2zarr has not written to its end
+BLOSC_HEADER = struct.Struct("<12xI")  # of a chunk: at its end the number of bytes of all of it
 METADATA = (".zgroup", "zarr.json")  # of the root, in Zarr's formats 2 and 3
 
 
@@ -179,18 +182,42 @@ class _Store:
             return
         n_sites, n_samples = arrays["variant_position"].shape[0], arrays["sample_id"].shape[0]
         wanted = (n_sites, n_samples) if name.startswith("call_") else (n_sites,)
+        what = " × samples" if len(wanted) > 1 else ""
+        what += ", each with the alleles of a call" if name == "call_genotype" else ""
         if array.shape[: len(wanted)] != wanted or (name == "call_genotype" and array.ndim != 3):
             raise InputError(
                 f"{self.path.name} is broken: {name} is {' × '.join(map(str, array.shape))}, and there are "
-                f"{' × '.join(map(str, wanted))} sites{' × samples' if len(wanted) > 1 else ''}: make it again"
+                f"{' × '.join(map(str, wanted))} sites{what}: make it again"
             )
 
-    def whole(self, name: str) -> np.ndarray:
-        """Return an array, read whole; InputError if it cannot be decoded."""
+    def part(self, name: str, rows: slice, columns: np.ndarray | None = None) -> np.ndarray:
+        """Return the rows of an array, and of its second dimension the columns (None = all); InputError if it cannot be decoded."""
+        array = self.root[name]
+        self._require_whole_chunks(name, array, rows)
         try:
-            return np.asarray(self.root[name][:])
+            return np.asarray(array[rows] if columns is None else array.oindex[rows, columns])
         except Exception as error:  # of the codec
             raise _broken(self.path, error) from None
+
+    def _require_whole_chunks(self, name: str, array: Any, rows: slice) -> None:
+        """Raise InputError if a chunk's file is shorter than it says itself: Blosc would decode what lies behind it in memory."""
+        if array.shards is not None or not any("blosc" in type(each).__name__.lower() for each in array.compressors):
+            return
+        first, end, _ = rows.indices(array.shape[0])
+        size = array.chunks[0]
+        for place in product(range(first // size, -(-end // size)), *map(range, array.cdata_shape[1:])):
+            key = array.metadata.encode_chunk_key(place)
+            file = self.path / name / key
+            if not file.is_file():
+                continue
+            with file.open("rb") as chunk:
+                start = chunk.read(BLOSC_HEADER.size)
+            if len(start) < BLOSC_HEADER.size or BLOSC_HEADER.unpack(start)[0] != file.stat().st_size:
+                raise InputError(f"{self.path.name} is broken: {name}/{key} is cut short: make or fetch it again")
+
+    def whole(self, name: str) -> np.ndarray:
+        """Return an array, read whole; errors as `part`."""
+        return self.part(name, slice(None))
 
     def texts(self, name: str) -> list[str]:
         """Return an array of text, read whole."""
@@ -249,14 +276,14 @@ class _Store:
         n_samples = self.root["sample_id"].shape[0] if columns is None else len(columns)
         size = self.root["call_genotype" if "call_genotype" in self.root else "variant_position"].chunks[0]
         most = max(1, CALLS_AT_A_TIME // n_samples)
-        fields = {name: array for name, array in self.root.arrays() if name.startswith(OF_SITES)}
+        names = frozenset(name for name, _ in self.root.arrays() if name.startswith(OF_SITES))
         filters = self.texts("filter_id") if "filter_id" in self.root else []
         for start, end in [(0, len(self.positions))] if region is None else self.spans(region):
             while start < end:
                 stop = min(end, start + most, (start // size + 1) * size)
                 yield Block(
-                    fields,
-                    slice(start, stop),
+                    names,
+                    partial(self.part, rows=slice(start, stop)),
                     columns,
                     [self.contigs[number] for number in self.contig_numbers[start:stop].tolist()],
                     self.positions[start:stop].tolist(),

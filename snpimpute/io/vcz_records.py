@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -24,7 +24,7 @@ BESIDE = ("_mask", "_fill")  # ends of the names of arrays that say what another
 NUMBERS = {"alt_alleles": "A", "alleles": "R", "genotypes": "G"}  # name of the last dimension → Number in a header
 
 
-def keys_of(arrays: Mapping[str, Any], prefix: str) -> list[str]:
+def keys_of(arrays: Iterable[str], prefix: str) -> list[str]:
     """Return the INFO (`variant_`) or FORMAT (`call_`) keys that a store has arrays of, but GT, sorted."""
     own = [name for name in arrays if name.startswith(prefix) and not name.endswith(BESIDE)]
     return sorted(name.removeprefix(prefix) for name in own if name not in (*COLUMNS, GENOTYPE, PHASE))
@@ -34,8 +34,8 @@ class Block:
     """Neighbouring sites of a store; each array is read when it is first asked for, and kept for the block.
 
     Args:
-        arrays: name → zarr.Array of the arrays with a value per site.
-        rows: the sites.
+        names: names of the arrays with a value, or calls, per site.
+        part: gives the part of an array, by its name, that belongs to the block; and of calls to the `columns` (None = all).
         samples: columns of the wanted samples, sorted; None = all.
         contigs, positions: of the sites.
         filters: names of the filters.
@@ -44,15 +44,15 @@ class Block:
 
     def __init__(
         self,
-        arrays: Mapping[str, Any],
-        rows: slice,
+        names: frozenset[str],
+        part: Callable[..., np.ndarray],
         samples: np.ndarray | None,
         contigs: Sequence[str],
         positions: Sequence[int],
         filters: Sequence[str],
         n_samples: int,
     ) -> None:
-        self._arrays, self._rows, self._samples = arrays, rows, samples
+        self._names, self._part, self._samples = names, part, samples
         self.contigs, self.positions, self.filters, self.n_samples = contigs, positions, filters, n_samples
         self._read: dict[str, np.ndarray] = {}
 
@@ -60,26 +60,23 @@ class Block:
         return (Variant(self, number) for number in range(len(self.positions)))
 
     def __contains__(self, name: str) -> bool:
-        return name in self._arrays
+        return name in self._names
 
     def array(self, name: str) -> np.ndarray:
         """Return the part of an array that belongs to the block, and of calls to the wanted samples."""
         if name not in self._read:
-            array = self._arrays[name]
-            subset = name.startswith("call_") and self._samples is not None
-            found = array.oindex[self._rows, self._samples] if subset else array[self._rows]
-            self._read[name] = np.asarray(found)
+            self._read[name] = self._part(name, columns=self._samples if name.startswith("call_") else None)
         return self._read[name]
 
     @cached_property
     def info_keys(self) -> list[str]:
         """Keys of INFO."""
-        return keys_of(self._arrays, "variant_")
+        return keys_of(self._names, "variant_")
 
     @cached_property
     def format_keys(self) -> list[str]:
         """Keys of FORMAT, but GT."""
-        return keys_of(self._arrays, "call_")
+        return keys_of(self._names, "call_")
 
     @cached_property
     def alleles(self) -> list[list[str]]:
