@@ -76,7 +76,7 @@ def vcz_stream(
     store = _Store.opened(path)
     names = store.texts("sample_id")
     rows = chosen_rows(names, samples, path.name)
-    header = header_of(store.root, names)
+    header = header_of(store.root, store.whole, names)
     records = (variant for block in store.blocks(region, None if samples is None else rows) for variant in block)
     notes: set[str] = set()
     found = decoded_records(

@@ -304,25 +304,28 @@ def _genotype_texts(table: np.ndarray) -> list[str]:
     return np.array(texts, dtype=object)[which.reshape(-1)].tolist() if len(kinds) else []
 
 
-def header_of(root: Any, names: Sequence[str]) -> str:
+def header_of(root: Any, whole: Callable[[str], np.ndarray], names: Sequence[str]) -> str:
     """Return a header for the records of a store: what it keeps of the VCF's, with a definition of each field.
 
     Args:
         root: the zarr.Group.
+        whole: gives an array by its name.
         names: names of the samples.
     """
     arrays = dict(root.arrays())
+
+    def column(name: str, n: int, without: Any) -> list[Any]:
+        found = whole(name).tolist() if name in arrays else []
+        return [*found, *[without] * n][:n]
+
     kept = [(str(key), str(value)) for key, value in root.attrs.get("vcf_meta_information") or []]
     lines = [f"##fileformat={dict(kept).get('fileformat', 'VCFv4.3')}"]
     lines += [f"##{key}={value}" for key, value in kept if key != "fileformat"]
-    filters = [str(each) for each in root["filter_id"][:].tolist()] if "filter_id" in arrays else []
-    said = [str(each) for each in root["filter_description"][:].tolist()] if "filter_description" in arrays else []
-    said += [""] * (len(filters) - len(said))
-    lines += [f'##FILTER=<ID={name},Description="{text}">' for name, text in zip(filters, said, strict=True)]
-    lengths = root["contig_length"][:].tolist() if "contig_length" in arrays else []
-    contigs = [str(each) for each in root["contig_id"][:].tolist()]
-    lengths += [-1] * (len(contigs) - len(lengths))
-    for name, length in zip(contigs, lengths, strict=True):
+    filters = whole("filter_id").tolist() if "filter_id" in arrays else []
+    for name, text in zip(filters, column("filter_description", len(filters), ""), strict=True):
+        lines.append(f'##FILTER=<ID={name},Description="{text}">')
+    contigs = whole("contig_id").tolist()
+    for name, length in zip(contigs, column("contig_length", len(contigs), -1), strict=True):
         lines.append(f"##contig=<ID={name}{f',length={length}' if length > 0 else ''}>")
     for kind, prefix in (("INFO", "variant_"), ("FORMAT", "call_")):
         if prefix == "call_" and GENOTYPE in arrays:
