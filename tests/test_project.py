@@ -81,9 +81,8 @@ def locked() -> dict[str, list[str]]:
 def test_the_lock_pins_every_dependency():
     pins = dict(pin.split("==") for pin in locked())
     declared = requirements.declared()
-    assert {"plain", "cluster", "networks", "platform", "dashboard", "simulate", "traits", "all", "docs", "dev"} == set(
-        declared
-    )
+    extras = {"cluster", "networks", "platform", "dashboard", "simulate", "traits", "zarr", "all", "docs", "dev"}
+    assert {"plain", *extras} == set(declared)
     assert {"tensorflow==2.21.0", "prefect==3.8.8", "msprime"} <= set(declared["all"])
     for wanted in map(Requirement, {text for texts in declared.values() for text in texts}):
         name = canonicalize_name(wanted.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import glob
+import logging
 import os
 import shutil
 import subprocess
@@ -268,6 +269,7 @@ def _vcz(path: Path, threads: int) -> Iterator[Output]:
             yield output
         from bio2zarr import vcf
 
+        logging.getLogger("bio2zarr").setLevel(logging.ERROR)  # it warns of how it estimates memory
         try:
             vcf.convert([text], beside, icf_path=Path(name) / "columns", worker_processes=0, zarr_format=2)
         except Exception as error:
