@@ -77,7 +77,8 @@ def vcz_stream(
     names = store.texts("sample_id")
     rows = chosen_rows(names, samples, path.name)
     header = header_of(store.root, store.whole, names)
-    records = (variant for block in store.blocks(region, None if samples is None else rows) for variant in block)
+    blocks = store.blocks(store.spans(region), None if samples is None else rows)
+    records = (variant for block in blocks for variant in block)
     notes: set[str] = set()
     found = decoded_records(
         records,
@@ -109,7 +110,7 @@ def vcz_digest(path: Path, region: str | None = None) -> str:
         InputError: the folder holds no store, or not the region.
     """
     store = _Store.opened(path)
-    spans = [(0, len(store.positions))] if region is None else store.spans(region)
+    spans = store.spans(region)
     sizes = {name: array.chunks[0] for name, array in store.root.arrays() if name.startswith(OF_SITES)}
     contents = []
     for file in sorted(each for each in path.rglob("*") if each.is_file()):
@@ -220,8 +221,11 @@ class _Store:
         return self.part(name, slice(None))
 
     def texts(self, name: str) -> list[str]:
-        """Return an array of text, read whole."""
-        return [str(each) for each in self.whole(name).tolist()]
+        """Return an array of names, read whole; InputError if one is empty, as where its chunk is lost."""
+        found = [str(each) for each in self.whole(name).tolist()]
+        if "" in found:
+            raise InputError(f"{self.path.name} is broken: {name} has an empty name: make or fetch it again")
+        return found
 
     @cached_property
     def positions(self) -> np.ndarray:
@@ -248,8 +252,10 @@ class _Store:
         lengths = self.whole("contig_length").tolist() if "contig_length" in self.root else []
         return {contig: int(n) for contig, n in zip(self.contigs, lengths, strict=False) if n > 0}
 
-    def spans(self, region: str) -> list[tuple[int, int]]:
-        """Return the stretches of sites in regions, first and behind the last; InputError if a region has none."""
+    def spans(self, region: str | None) -> list[tuple[int, int]]:
+        """Return the stretches of sites in regions (None = all), first and behind the last; InputError if a region has none."""
+        if region is None:
+            return [(0, len(self.positions))]
         found: list[tuple[int, int]] = []
         for part in parse_regions(region):
             there = [self.contigs[number] for number in dict.fromkeys(self.contig_numbers.tolist())]
@@ -265,11 +271,11 @@ class _Store:
         borders = np.flatnonzero(np.diff(np.concatenate([[False], within, [False]]).astype(np.int8)))
         return [(int(start), int(end)) for start, end in borders.reshape(-1, 2)]
 
-    def blocks(self, region: str | None, rows: np.ndarray | None) -> Iterator[Block]:
+    def blocks(self, spans: Sequence[tuple[int, int]], rows: np.ndarray | None) -> Iterator[Block]:
         """Yield the wanted sites, each block within one chunk of the calls.
 
         Args:
-            region: see `stream.streamed`.
+            spans: see `spans`.
             rows: rows of the wanted samples; None = all. They come in the store's order.
         """
         columns = None if rows is None else np.sort(rows)
@@ -278,7 +284,7 @@ class _Store:
         most = max(1, CALLS_AT_A_TIME // n_samples)
         names = frozenset(name for name, _ in self.root.arrays() if name.startswith(OF_SITES))
         filters = self.texts("filter_id") if "filter_id" in self.root else []
-        for start, end in [(0, len(self.positions))] if region is None else self.spans(region):
+        for start, end in spans:
             while start < end:
                 stop = min(end, start + most, (start // size + 1) * size)
                 yield Block(

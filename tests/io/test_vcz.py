@@ -229,6 +229,8 @@ def damage(path: Path, kind: str) -> None:
         (path / "variant_position" / "1").unlink()
     elif kind == "chunk of alleles lost":
         (path / "variant_allele" / "1.0").unlink()
+    elif kind == "chunk of names lost":
+        (path / "contig_id" / "0").unlink()
     elif kind == "no samples":
         zarr.open_group(path, mode="a", zarr_format=2).create_array("sample_id", shape=0, dtype=str, overwrite=True)
         for array in path.glob("call_*"):
@@ -264,6 +266,7 @@ BROKEN = {
     "chunk cut": r"a\.vcz is broken: call_genotype/1\.0\.0 is cut short: make or fetch it again",
     "chunk of positions lost": r"a\.vcz is broken at 1:0: it has no position there",
     "chunk of alleles lost": r"a\.vcz is broken at 1:5000500: it has no REF there",
+    "chunk of names lost": r"a\.vcz is broken: contig_id has an empty name",
     "no samples": r"a\.vcz has no genotypes: it names no samples",
     "fewer samples": r"a\.vcz is broken: call_\w+ is 24 × 9.*, and there are 24 × 8 sites × samples",
     "fewer sites": r"a\.vcz is broken: call_genotype is 20 × 9 × 2, and there are 24 × 9 sites × samples",
