@@ -13,6 +13,7 @@ EXTRAS = {
     "export": ("onnx", "onnxruntime", "onnxscript"),
     "dashboard": ("starlette", "streamlit"),
     "simulate": ("msprime", "tskit"),
+    "zarr": ("bio2zarr", "zarr"),
     "traits": ("gffutils", "lightgbm", "pysusie", "sklearn", "tstrait"),
 }
 EXTRA_OF = {package: extra for extra, packages in EXTRAS.items() for package in packages}

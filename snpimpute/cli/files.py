@@ -47,7 +47,7 @@ app = typer.Typer()
 
 @app.command()
 def check(
-    target: Annotated[Path, typer.Argument(help="Genotypes to impute: .vcf.gz, .bcf or PLINK's .bed or .pgen.")],
+    target: Annotated[Path, typer.Argument(help="Genotypes to impute: .vcf.gz, .bcf, .vcz, or PLINK's .bed or .pgen.")],
     panel: Annotated[Path, typer.Option(help="Genotypes of the panel, in one of the same formats.")],
     output: Annotated[
         Path | None,
@@ -95,7 +95,7 @@ def check(
 
 @app.command()
 def concordance(
-    truth: Annotated[Path, typer.Argument(help="True genotypes: .vcf.gz, .bcf or PLINK's .bed or .pgen.")],
+    truth: Annotated[Path, typer.Argument(help="True genotypes: .vcf.gz, .bcf, .vcz, or PLINK's .bed or .pgen.")],
     imputed: Annotated[Path, typer.Argument(help="Imputed genotypes: GT, with DS and GP if present.")],
     typed: Annotated[
         Path | None,
@@ -140,7 +140,7 @@ def concordance(
 
 @app.command()
 def fit(
-    panel: Annotated[Path, typer.Argument(help="Reference panel: .vcf.gz, .bcf, or PLINK's .bed or .pgen.")],
+    panel: Annotated[Path, typer.Argument(help="Reference panel: .vcf.gz, .bcf, .vcz, or PLINK's .bed or .pgen.")],
     imputer: Annotated[
         str,
         typer.Option(help="Fit this imputer; see snpimpute imputers. auto: the better one of two in a short trial."),
@@ -168,7 +168,7 @@ def fit(
     typed_sites: Annotated[
         Path | None,
         typer.Option(
-            help="Sites that targets will have: a list (contig:pos or id per line), or a target (VCF, BCF, PLINK)."
+            help="Sites that targets will have: a list (contig:pos or id per line), or a target (VCF, BCF, VCF Zarr, PLINK)."
         ),
     ] = None,
     min_call_rate: MinCallRate = None,
@@ -254,11 +254,11 @@ def fit(
 
 @app.command()
 def impute(
-    target: Annotated[Path, typer.Argument(help="Genotypes to impute: .vcf.gz, .bcf, or PLINK's .bed or .pgen.")],
+    target: Annotated[Path, typer.Argument(help="Genotypes to impute: .vcf.gz, .bcf, .vcz, or PLINK's .bed or .pgen.")],
     output: Annotated[
         str,
         typer.Option(
-            "--output", "-o", help="File to write: .vcf.gz, .vcf, .bcf, .bed or .pgen; - for standard output."
+            "--output", "-o", help="File to write: .vcf.gz, .vcf, .bcf, .vcz, .bed or .pgen; - for standard output."
         ),
     ],
     model: Annotated[

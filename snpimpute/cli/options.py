@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Source = Annotated[
     Path,
-    typer.Argument(help="An experiment (.toml), or genotypes: .vcf.gz, .bcf, or PLINK's .bed or .pgen."),
+    typer.Argument(help="An experiment (.toml), or genotypes: .vcf.gz, .bcf, .vcz, or PLINK's .bed or .pgen."),
 ]
 Runs = Annotated[Path, typer.Option(help="Folder of all results.", envvar="SNPIMPUTE_RUNS")]
 Imputers = Annotated[

@@ -27,7 +27,9 @@ app = typer.Typer(no_args_is_help=True, help="Predictors of traits: compare, fit
 
 Genotypes = Annotated[
     Path,
-    typer.Argument(help="Genotypes, imputed or not: .vcf.gz, .bcf, .bed, .pgen; or a table of markers, .tsv or .csv."),
+    typer.Argument(
+        help="Genotypes, imputed or not: .vcf.gz, .bcf, .vcz, .bed, .pgen; or a table of markers, .tsv or .csv."
+    ),
 ]
 TraitColumn = Annotated[str, typer.Option(help="Column of the trait; 0/1 or 1/2 is a binary one.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]

@@ -42,7 +42,7 @@ Map = Annotated[Path | None, typer.Option("--map", help="Genetic map in PLINK fo
 @app.command()
 def associate(
     genotypes: Annotated[
-        Path, typer.Argument(help="Genotypes, imputed or not: .vcf.gz, .bcf, or PLINK's .bed or .pgen.")
+        Path, typer.Argument(help="Genotypes, imputed or not: .vcf.gz, .bcf, .vcz, or PLINK's .bed or .pgen.")
     ],
     traits: TraitTable,
     trait: Annotated[str, typer.Option(help="Column of the trait; 0/1 or 1/2 is a binary one.")],
@@ -109,7 +109,9 @@ def finemap(
     ],
     genotypes: Annotated[
         Path,
-        typer.Argument(help="Genotypes whose LD is taken, best of the same samples: .vcf.gz, .bcf, .bed or .pgen."),
+        typer.Argument(
+            help="Genotypes whose LD is taken, best of the same samples: .vcf.gz, .bcf, .vcz, .bed or .pgen."
+        ),
     ],
     region: Region = None,
     p: Annotated[
@@ -165,7 +167,7 @@ def finemap(
 def consequence(
     truth: Annotated[
         Path,
-        typer.Argument(help="True genotypes: .vcf.gz, .bcf, or PLINK's .bed or .pgen; or an experiment (.toml)."),
+        typer.Argument(help="True genotypes: .vcf.gz, .bcf, .vcz, or PLINK's .bed or .pgen; or an experiment (.toml)."),
     ],
     imputed: Annotated[
         list[Path] | None, typer.Argument(help="Imputed files of the same samples, of whichever programs.")

@@ -118,8 +118,9 @@ class ScenarioSettings(Settings):
 class DataSettings(Settings):
     """Settings of one dataset: source of its genotypes, filters, split and scenarios.
 
-    `source` is a VCF, BCF or PLINK file (.bed, .pgen), or "simulated"; or `train` and `test` are two files that are split
-    already. `samples` is a sample table; `pedigree` is a table of animals, genotyped or not, with their sires and dams.
+    `source` is a VCF, BCF, VCF Zarr (.vcz) or PLINK file (.bed, .pgen), or "simulated"; or `train` and `test` are two files
+    that are split already. `samples` is a sample table; `pedigree` is a table of animals, genotyped or not, with their sires
+    and dams.
     `params` holds parameters of imputers on this dataset, which override those of their variants. More sites than
     `max_sites`, counted over all contigs, are refused. If `source` has more than `max_samples` samples, the seed draws
     that many; `regions` are cut out of it. `imputers` names those that run on this dataset, as `beagle` or, for a

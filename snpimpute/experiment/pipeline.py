@@ -12,7 +12,7 @@ import pandas as pd
 
 from snpimpute import imputers
 from snpimpute.base.alone import made_alone
-from snpimpute.base.digests import digest, file_digest
+from snpimpute.base.digests import digest
 from snpimpute.base.errors import InputError, WorkEnds
 from snpimpute.base.extras import require_package
 from snpimpute.base.files import require_writable
@@ -31,7 +31,7 @@ from snpimpute.experiment.settings import ExperimentSettings
 from snpimpute.experiment.train import choose_offsets, evaluate, log_training, model_folder, train
 from snpimpute.experiment.tune import adopt, has_study, study_ahead, tune
 from snpimpute.experiment.workspace import Workspace
-from snpimpute.io.stream import files_of
+from snpimpute.io.stream import contents_of
 from snpimpute.tuning.adopt import readable_journal, studies_in
 
 SHORT = 1.0  # seconds; a row that took less was there already, or is not worth a line
@@ -52,7 +52,7 @@ def prepare(settings: ExperimentSettings, name: str, work: Workspace) -> Path:
             data.model_dump(mode="json", exclude={"params", "imputers", "seed", "offsets"}),
             seed,
             settings.scoring.headline_level,
-            [file_digest(path) if path.is_file() else "" for path in _input_files(data)],
+            _input_contents(data),
         ]
     )
     with made_alone(work.runs / "datasets" / name, work.watch):
@@ -65,12 +65,12 @@ def prepare(settings: ExperimentSettings, name: str, work: Workspace) -> Path:
         return save_dataset(dataset, work.runs / "datasets")
 
 
-def _input_files(data: DataSettings) -> list[Path]:
-    """Return all files that a dataset is made from."""
-    paths = [data.samples, data.pedigree, data.scenarios.masks, data.scenarios.typed]
+def _input_contents(data: DataSettings) -> list[str]:
+    """Return the digests of all files that a dataset is made from."""
+    tables = [data.samples, data.pedigree, data.scenarios.masks, data.scenarios.typed]
     sources = [None if data.source == SIMULATED else Path(data.source), data.train, data.test]
-    paths += [file for source in sources if source is not None for file in files_of(source)]
-    return [path for path in paths if path is not None]
+    found = [(path, None) for path in tables] + [(path, data.region) for path in sources]
+    return [each for path, region in found if path is not None for each in contents_of(path, region)]
 
 
 class Perform(Protocol):

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from snpimpute import imputers
-from snpimpute.base.digests import digest, file_digest
+from snpimpute.base.digests import digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.names import require_plain
 from snpimpute.base.progress import Watch
@@ -27,7 +27,7 @@ from snpimpute.io.filters import SiteFilter
 from snpimpute.io.maps import GeneticMap
 from snpimpute.io.samples import attach_samples, left_out_of, read_samples
 from snpimpute.io.spool import spool_genotypes
-from snpimpute.io.stream import GENOTYPE_SUFFIXES, files_of
+from snpimpute.io.stream import GENOTYPE_SUFFIXES, contents_of
 
 PILOTS = 6  # default number of windows that are measured
 
@@ -37,7 +37,7 @@ class FitSettings:
     """Settings of `snpimpute fit`.
 
     Attributes:
-        panel: VCF, BCF or PLINK file.
+        panel: VCF, BCF, VCF Zarr or PLINK file.
         name: name of the model.
         imputer: name of the imputer.
         params: parameters that differ from the imputer's defaults.
@@ -47,7 +47,7 @@ class FitSettings:
         overlap: least share of a window that it has in common with the next.
         genetic_map: PLINK map, for windows in cM and for an imputer that takes a map.
         holdout: share of the samples that the model is measured on; 0 measures nothing.
-        typed: sites that targets will have: a list, or a target as VCF, BCF or PLINK file, whose share of missing
+        typed: sites that targets will have: a list, or a target as VCF, BCF, VCF Zarr or PLINK file, whose share of missing
             calls at each site is imitated too.
         pilots: number of windows that are measured; 0 = all.
         trials: number of trials of the study that looks for parameters, the same for all windows; 0 = no study.
@@ -98,8 +98,9 @@ class FitSettings:
 
     def digest(self) -> str:
         """Return the digest of all that decides the model, with the files' contents, without the number of threads."""
-        files = [*files_of(self.panel), self.samples, self.genetic_map, self.typed]
-        contents = [file_digest(path) if path is not None and path.is_file() else "" for path in files]
+        others = [self.samples, self.genetic_map, self.typed]
+        contents = contents_of(self.panel, self.region)
+        contents += ["" if path is None else contents_of(path)[0] for path in others]
         settings = {key: value for key, value in vars(self).items() if key != "threads"}
         code = source_digest("snpimpute.impute.steps", without=imputers.DISCOVERY)
         return digest([settings, contents, code, imputers.decided_by(imputers.load(self.imputer))])

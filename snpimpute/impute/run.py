@@ -15,7 +15,7 @@ import pandas as pd
 
 from snpimpute import __version__, imputers
 from snpimpute.base.alone import made_alone
-from snpimpute.base.digests import digest, file_digest
+from snpimpute.base.digests import digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.files import require_new, require_writable, write_text
 from snpimpute.base.processes import HERE, Engine
@@ -41,7 +41,7 @@ from snpimpute.io.joined import JoinedSite, joined_line
 from snpimpute.io.output import require_plink_names
 from snpimpute.io.records import NO_CALL, PHASED, Record
 from snpimpute.io.spool import spooled
-from snpimpute.io.stream import files_of, streamed
+from snpimpute.io.stream import contents_of, files_of, streamed
 
 NO_PANEL = "NOPANEL"
 KEPT = {OUTSIDE: NO_PANEL, ALLELES: NO_PANEL, MULTIALLELIC: "", UNKNOWN: "", NOT_DIPLOID: ""}  # kind → INFO flag
@@ -53,7 +53,7 @@ class ImputeSettings:
     """Settings of `snpimpute impute`.
 
     Attributes:
-        target: VCF, BCF or PLINK 1 file.
+        target: VCF, BCF, VCF Zarr or PLINK file.
         output: file to write, its format by its suffix (see io.imputed); None = standard output.
         force: whether an output that is there already is overwritten.
         model: folder of a fitted model; None = impute from the target alone, by `imputer`.
@@ -247,7 +247,7 @@ def _require_handled(settings: ImputeSettings, model: WindowedModel | None) -> N
 
 
 def _work_digest(settings: ImputeSettings, model: WindowedModel | None) -> str:
-    contents = [file_digest(path) if path.is_file() else "" for path in files_of(settings.target)]
+    contents = contents_of(settings.target)
     alone = [settings.imputer, dict(settings.params), settings.window, settings.seed]
     use = [settings.use or "GT", settings.phased]
     cls = imputers.load(settings.imputer) if model is None else model.imputer_class

@@ -1,9 +1,11 @@
-"""Output files made from VCF text: VCF, BCF or PLINK by the suffix, with index; complete or absent."""
+"""Output files made from VCF text: VCF, BCF, VCF Zarr or PLINK by the suffix, with index; complete or absent."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import glob
+import logging
 import os
 import shutil
 import subprocess
@@ -19,13 +21,15 @@ from typing import IO
 import pandas as pd
 
 from snpimpute.base.errors import InputError
+from snpimpute.base.extras import require_package
 from snpimpute.base.files import no_room, written_beside
 from snpimpute.base.processes import end_group
 from snpimpute.base.programs import run_program
 from snpimpute.io.bcf import BcfCallMerger, Field
 from snpimpute.io.plink import FAM_COLUMNS
+from snpimpute.io.vcz import SUFFIX, is_vcz, is_vcz_store
 
-SUFFIXES = (".vcf", ".vcf.gz", ".bcf", ".bed", ".pgen")
+SUFFIXES = (".vcf", ".vcf.gz", ".bcf", SUFFIX, ".bed", ".pgen")
 PLINK_FILES = {".bed": (".bed", ".bim", ".fam"), ".pgen": (".pgen", ".pvar", ".psam")}
 PACKAGES = {"bgzip": "tabix", "bcftools": "bcftools", "plink2": "plink2"}  # program → Debian's package
 # plink2 makes hard calls from the dosages, and by default drops those further than 0.1 from a whole number. The largest
@@ -93,15 +97,15 @@ def vcf_output(path: Path | None, threads: int = 1, fam: pd.DataFrame | None = N
 
     Args:
         path: the suffix selects a plain VCF, a bgzipped one (with .tbi, or .csi if a position is beyond 2^29), a BCF
-            (with .csi), or a file set of PLINK 1 (.bed: GT as hard calls) or PLINK 2 (.pgen: DS as dosages, and hard
+            (with .csi), a VCF Zarr store (.vcz), or a file set of PLINK 1 (.bed: GT as hard calls) or PLINK 2 (.pgen: DS as dosages, and hard
             calls that are the dosages rounded). None = standard output, as plain VCF for a pipe.
         threads: threads that compress.
         fam: of PLINK file sets, family, name, parents, sex and phenotype of the samples, in order (columns
             plink.FAM_COLUMNS); None = names alone.
 
     Raises:
-        InputError: another suffix; the file cannot be written, including a full disk; a needed program is missing or
-            failed, as for records that are not in order, or for BCF with fields that the header does not define.
+        InputError: another suffix; the file cannot be written, including a full disk; a needed program or package is
+            missing or failed, as for records that are not in order, or for BCF with fields that the header does not define.
         SystemExit: the reader of standard output has stopped reading; status 141, as in a shell.
     """
     if path is None:
@@ -112,7 +116,7 @@ def vcf_output(path: Path | None, threads: int = 1, fam: pd.DataFrame | None = N
     _require_writable(path)
     _remove_leftovers(path)
     plink_files = partial(_plink_files, fam=fam)
-    opener = {".vcf": _plain_vcf, ".vcf.gz": _bgzipped_vcf, ".bcf": _bcf}.get(suffix, plink_files)
+    opener = {".vcf": _plain_vcf, ".vcf.gz": _bgzipped_vcf, ".bcf": _bcf, SUFFIX: _vcz}.get(suffix, plink_files)
     with opener(path, threads) as output:
         yield output
 
@@ -254,6 +258,26 @@ def _plink_files(path: Path, threads: int, fam: pd.DataFrame | None) -> Iterator
         main.rename(beside)
 
 
+@contextmanager
+def _vcz(path: Path, threads: int) -> Iterator[Output]:
+    """Give an Output to an indexed file, from which bio2zarr then makes the store; it works in a folder beside `path`."""
+    require_package("bio2zarr", f"writing {path.name}")
+    folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.{os.getpid()}.", suffix=".part")
+    with written_beside(path) as beside, folder as name:
+        text = Path(name) / "text.vcf.gz"
+        with _bgzipped_vcf(text, threads) as output:
+            yield output
+        from bio2zarr import vcf
+
+        logging.getLogger("bio2zarr").setLevel(logging.ERROR)  # it warns of how it estimates memory
+        try:
+            vcf.convert([text], beside, icf_path=Path(name) / "columns", worker_processes=0, zarr_format=2)
+        except Exception as error:
+            if no_room(error):
+                raise OSError(errno.ENOSPC, no_room(error)) from None
+            raise InputError(f"bio2zarr failed: {' '.join(str(error).split())[:300]}") from None
+
+
 def _sample_rows(fam: pd.DataFrame, suffix: str) -> str:
     """Return the text of a .fam, or of a .psam, which has a header."""
     rows = ["\t".join(map(str, row)) for row in fam[list(FAM_COLUMNS)].itertuples(index=False)]
@@ -341,8 +365,10 @@ def _program(name: str) -> str:
 def _require_writable(path: Path) -> None:
     """Raise InputError unless a file can be made at `path`."""
     try:
-        if path.is_dir():
+        if path.is_dir() and not (is_vcz(path) and is_vcz_store(path)):
             raise IsADirectoryError(0, "it is a folder")
+        if is_vcz(path) and path.is_file():
+            raise FileExistsError(0, "it is a file, and a VCF Zarr store is a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass

@@ -14,6 +14,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.extras import require_package
 from snpimpute.base.files import written_beside
 from snpimpute.io.stream import files_of
+from snpimpute.io.vcz import is_vcz
 
 STORES = re.compile(r"(s3|gs|az|abfs):/+(.+)")  # a Path of a URL has one slash only
 INDEXES = (".tbi", ".csi")  # what the names of indexes add to a file's
@@ -80,12 +81,17 @@ def sent(path: Path | None, force: bool) -> Iterator[Path | None]:
     system, at = _system(url)
     prefix, _, name = at.rpartition("/")
     try:
-        if not force and system.isfile(at):
+        if not force and system.exists(at):
             raise InputError(f"{url} is there already, and is not overwritten: give another name with -o, or --force")
         with work_folder("sent") as folder:
             yield folder / name
-            for file in sorted(folder.iterdir(), key=lambda file: file.name == name):  # the file itself comes last
-                system.put_file(str(file), f"{prefix}/{file.name}")
+            if is_vcz(folder / name) and system.isdir(
+                at
+            ):  # a store that is there already, whose chunks would be taken for this one's
+                system.rm(at, recursive=True)
+            files = [(file.relative_to(folder).as_posix(), file) for file in folder.rglob("*") if file.is_file()]
+            for within, file in sorted(files, key=lambda each: (each[0].partition("/")[0] == name, each[0])):
+                system.put_file(str(file), f"{prefix}/{within}")  # the file itself comes last
     except InputError:
         raise
     except Exception as error:

@@ -8,13 +8,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from snpimpute.base.digests import file_digest
 from snpimpute.base.errors import InputError
 from snpimpute.io.pgen import pgen_contigs, pgen_stream
 from snpimpute.io.plink import BIM_COLUMNS, plink_stream, plink_table
 from snpimpute.io.records import Accept, Stream
 from snpimpute.io.vcf import VCF_SUFFIXES, htslib_messages, open_vcf, require_whole, vcf_records, vcf_stream
+from snpimpute.io.vcz import SUFFIX, is_vcz, vcz_contigs, vcz_digest, vcz_stream
 
-GENOTYPE_SUFFIXES = (*VCF_SUFFIXES, ".bed", ".pgen")
+GENOTYPE_SUFFIXES = (*VCF_SUFFIXES, SUFFIX, ".bed", ".pgen")
 
 
 @contextmanager
@@ -28,7 +30,7 @@ def streamed(
     likelihoods: str | None = None,
     observed: bool = False,
 ) -> Iterator[tuple[Stream, ...]]:
-    """Open genotype files (VCF, BCF, PLINK 1 by its .bed, or PLINK 2 by its .pgen) to read side by side, record by record.
+    """Open genotype files (VCF, BCF, VCF Zarr, PLINK 1 by its .bed, or PLINK 2 by its .pgen) to read side by side, record by record.
 
     Args:
         paths: the files.
@@ -38,9 +40,9 @@ def streamed(
         accept: tells whether a record's calls are wanted; other records are skipped without decoding their calls.
         dosages: whether to read DS, GP and the estimated r² too.
         lines: whether records have their line of text.
-        likelihoods: FORMAT field (PL, GL or GP) to read in place of GT; a VCF or BCF has them. None = GT.
-        observed: whether calls that a VCF or BCF marks as imputed (`marks.ImputedMarks`) are missing; `Stream.notes` count
-            them.
+        likelihoods: FORMAT field (PL, GL or GP) to read in place of GT; a VCF, BCF or VCF Zarr has them. None = GT.
+        observed: whether calls that a VCF, BCF or VCF Zarr marks as imputed (`marks.ImputedMarks`) are missing;
+            `Stream.notes` count them.
 
     Raises:
         InputError: on opening, a file is missing, broken, of another kind, lacks what is asked of it, or names no
@@ -56,15 +58,17 @@ def streamed(
                 return vcf_stream(
                     path, messages, dosages=dosages, likelihoods=likelihoods, observed=observed, **options
                 )
+            if is_vcz(path):
+                return vcz_stream(path, dosages=dosages, likelihoods=likelihoods, observed=observed, **options)
             if likelihoods is not None:
-                raise InputError(f"{path} is no VCF or BCF: only these have {likelihoods}")
+                raise InputError(f"{path} is no VCF, BCF or VCF Zarr: only these have {likelihoods}")
             if path.name.lower().endswith(".bed"):
                 return plink_stream(path, **options)
             if path.name.lower().endswith(".pgen"):
                 return pgen_stream(path, messages, dosages=dosages, **options)
             raise InputError(
-                f"{path} is not a file that can be read: give one ending in .vcf, .vcf.gz, .bcf, .bed (PLINK 1, with .bim and "
-                ".fam) or .pgen (PLINK 2, with .pvar and .psam)"
+                f"{path} is not a file that can be read: give one ending in .vcf, .vcf.gz, .bcf, .vcz (VCF Zarr), .bed (PLINK 1, with "
+                ".bim and .fam) or .pgen (PLINK 2, with .pvar and .psam)"
             )
 
         yield tuple(open_stream(Path(path)) for path in paths)
@@ -74,6 +78,16 @@ def files_of(path: Path) -> list[Path]:
     """Return the files that hold a genotype file's content: itself and, of PLINK, those beside it (a .pvar by both its names)."""
     beside = {".bed": (".bim", ".fam"), ".pgen": (".pvar", ".pvar.zst", ".psam")}.get(path.suffix.lower(), ())
     return [path, *(path.with_suffix(suffix) for suffix in beside)]
+
+
+def contents_of(path: Path, region: str | None = None) -> list[str]:
+    """Return the digests of the files that hold a genotype file's content, see `files_of`; "" where one is not there.
+
+    Of a VCF Zarr store it is one, of what a region (None = all) needs; InputError if it is none.
+    """
+    if is_vcz(path):
+        return [vcz_digest(path, region)]
+    return [file_digest(file) if file.is_file() else "" for file in files_of(path)]
 
 
 def stem(path: Path) -> str:
@@ -91,6 +105,8 @@ def contigs_in_order(path: Path) -> list[str]:
         return list(dict.fromkeys(plink_table(path.with_suffix(".bim"), BIM_COLUMNS).contig))
     if path.name.lower().endswith(".pgen"):
         return pgen_contigs(path)
+    if is_vcz(path):
+        return vcz_contigs(path)
     with htslib_messages() as messages:
         require_whole(path)
         vcf = open_vcf(path, messages)

@@ -93,7 +93,7 @@ def vcf_stream(
     notes: set[str] = set()
     lengths = re.findall(r"##contig=<ID=([^,>]+),(?:[^>\n]*,)?length=(\d+)", header)
     found = chain.from_iterable(vcf_records(vcf, path, part, messages) for part in (where or (None,)))
-    records = _decoded_records(
+    records = decoded_records(
         found,
         None if samples is None else rows,
         len(names),
@@ -111,7 +111,7 @@ def vcf_stream(
     return Stream(path.name, path, table, by_contig, header, in_order(records, path.name), notes)
 
 
-def _decoded_records(
+def decoded_records(
     records: Iterator[Any],
     rows: np.ndarray | None,
     n_samples: int,
@@ -124,7 +124,7 @@ def _decoded_records(
     use: str | None,
     marks: ImputedMarks | None,
 ) -> Iterator[Record]:
-    """Yield htslib's records decoded, with the samples at `rows` in that order (None = all in the file's order).
+    """Yield htslib's records, or others of the same form (see vcz_records), decoded, with the samples at `rows` in that order (None = all).
 
     With `use`, a FORMAT field of likelihoods, calls are the likeliest by it; else those that `marks` tell are missing.
     """
@@ -135,6 +135,8 @@ def _decoded_records(
             alts = tuple(map(spelled_allele, record.ALT))
             alts = () if UNSTATED.issuperset(alts) else alts
             passed, formats, name = record.FILTER is None, record.FORMAT, record.ID or ""
+        except InputError:
+            raise
         except Exception as error:  # text that is no text, or a record that lacks a column
             raise InputError(f"{source} is broken ({error}): make or fetch it again") from None
         if not ref or pos < 1:
@@ -147,7 +149,7 @@ def _decoded_records(
         if not formats and n_samples and str(record).count("\t") < 9:
             raise InputError(f"{source} is broken at {contig}:{pos}: the record ends before its calls")
         any_record = True
-        any_calls |= (use or "GT") in formats or (dosages and bool({"DS", "GP"} & set(formats)))
+        any_calls |= (use or "GT") in formats or (dosages and ("DS" in formats or "GP" in formats))
         try:
             alleles, kinds = _decoded_calls(record, source) if "GT" in formats else _no_calls(n_samples)
             likelihoods = None

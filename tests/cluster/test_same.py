@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -36,6 +37,7 @@ from snpimpute.impute.windows import Window, WindowedModel
 from snpimpute.imputers.mode import Mode
 from snpimpute.imputers.testing import small_panel
 from snpimpute.io.filters import SiteFilter, apply_filter
+from snpimpute.io.stream import contents_of
 from snpimpute.io.write_vcf import write_vcf
 from snpimpute.tuning.study import Evaluate, StudyResult, StudySettings, run_study
 from tests.cli.test_app import said
@@ -295,3 +297,27 @@ def test_a_store_that_refuses_is_one_line(store: dict[str, str], files: Path, tm
         fit(FitSettings(files / "panel.vcf.gz", "calves", "mode", window="40"), tmp_path, watch=Told(), engine=engine)
     with pytest.raises(InputError, match=r"s3://lab/none.vcf.gz is not there"):
         fetched(Path("s3://lab/none.vcf.gz"), tmp_path)
+
+
+def test_a_vcf_zarr_store_comes_and_goes_whole(store: dict[str, str], files: Path, tmp_path: Path) -> None:
+    """Of a store that was there before no chunk stays."""
+    from bio2zarr import vcf
+
+    from snpimpute.io.store import fetched, sent
+
+    made = tmp_path / "target.vcz"
+    shutil.copy(files / "target.vcf.gz", tmp_path)
+    subprocess.run(["bcftools", "index", tmp_path / "target.vcf.gz"], check=True)
+    vcf.convert([tmp_path / "target.vcf.gz"], made)
+    bucket().put(str(made), "lab/in/target.vcz", recursive=True)
+    assert contents_of(fetched(Path("s3://lab/in/target.vcz"), tmp_path)) == contents_of(made)
+    out = Path("s3://lab/out/target.vcz")
+    for force in (False, True):
+        with sent(out, force) as path:
+            assert path is not None
+            shutil.copytree(made, path)
+        there = {name.removeprefix("lab/out/target.vcz/") for name in bucket().find("lab/out/target.vcz")}
+        assert there == {each.relative_to(made).as_posix() for each in made.rglob("*") if each.is_file()}
+        bucket().pipe_file("lab/out/target.vcz/call_genotype/9.9.9", b"of another")
+    with pytest.raises(InputError, match=r"s3://lab/out/target\.vcz is there already"), sent(out, False):
+        pass

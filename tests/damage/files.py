@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -189,6 +190,21 @@ def damaged(number: int, folder: Path) -> Path:
             packed = gzip.compress(_bytes_changed(gzip.decompress(packed), rng))
     damage_bytes = (_bytes_changed, _cut, lambda data, rng: data + data)[number % 3]
     path.write_bytes(damage_bytes(packed, rng) if number % 5 else packed)
+    return path
+
+
+def damaged_store(number: int, folder: Path) -> Path:
+    """Copy the VCF Zarr store sound.vcz beside a folder into it, with the damage of that number to one of its files."""
+    rng = np.random.default_rng([9, number])
+    path = Path(shutil.copytree(folder.parent / "sound.vcz", folder / "damaged.vcz"))
+    files = sorted(each for each in path.rglob("*") if each.is_file())
+    file = files[int(rng.integers(len(files)))]
+    kind = number % 6
+    if kind == 0:
+        file.unlink()
+    else:
+        data = file.read_bytes()
+        file.write_bytes(b"" if kind == 1 else _cut(data, rng) if kind == 2 else _bytes_changed(data, rng))
     return path
 
 

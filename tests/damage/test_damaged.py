@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
+import subprocess
 import sys
 import traceback
 from collections import Counter
@@ -17,7 +18,7 @@ from unittest import mock
 import pytest
 
 from snpimpute.base.errors import InputError
-from tests.damage.files import damaged, whole_text
+from tests.damage.files import damaged, damaged_store, whole_text
 
 N_FILES = int(os.environ.get("SNPIMPUTE_DAMAGED_FILES", "100"))
 SECONDS = 30  # for one file and verb: a hang
@@ -84,9 +85,11 @@ def outcome(verb: Callable[[Path, Path], None], path: Path, folder: Path) -> str
     return told
 
 
-def wrongs(numbers: range, folder: Path) -> tuple[list[str], Counter[str]]:
+def wrongs(numbers: range, folder: Path, make: Callable[[int, Path], Path] = damaged) -> tuple[list[str], Counter[str]]:
     """What went wrong with the damaged files of these numbers, and how often each kind of outcome came."""
     (folder / "sound.vcf").write_text(whole_text())
+    if make is damaged_store:
+        _make_sound_store(folder)
     for verb in VERBS:
         assert outcome(verb, folder / "sound.vcf", folder) == "ok"
     import bed_reader  # noqa: F401
@@ -98,7 +101,7 @@ def wrongs(numbers: range, folder: Path) -> tuple[list[str], Counter[str]]:
         home = folder / str(number)
         home.mkdir()
         (home / "sound.vcf").symlink_to(folder / "sound.vcf")
-        path = damaged(number, home)
+        path = make(number, home)
         for verb in VERBS if N_FILES <= 200 and number % 4 == 0 else (VERBS[number % 4], VERBS[(number + 1) % 4]):
             told = outcome(verb, path, home)
             counted[told.split(":")[0]] += 1
@@ -107,12 +110,30 @@ def wrongs(numbers: range, folder: Path) -> tuple[list[str], Counter[str]]:
     return found, counted
 
 
+def _make_sound_store(folder: Path) -> None:
+    """A store of the sound VCF in several chunks; and what stores need is imported before the forks."""
+    from bio2zarr import vcf
+
+    packed = folder / "sound.vcf.gz"
+    subprocess.run(["bcftools", "view", "-Oz", "-o", packed, folder / "sound.vcf"], check=True)
+    subprocess.run(["bcftools", "index", packed], check=True)
+    vcf.convert([packed], folder / "sound.vcz", variants_chunk_size=10, samples_chunk_size=4)
+    check(folder / "sound.vcz", folder)
+
+
 def test_damaged_files_are_answered_or_refused_in_one_line(tmp_path: Path) -> None:
     with ProcessPoolExecutor(1, get_context("spawn")) as fresh:  # this process has frameworks loaded: a fork costs .2 s
         found, counted = fresh.submit(wrongs, range(N_FILES), tmp_path).result()
     print(counted, file=sys.stderr)
     assert not found, f"{len(found)} of {counted.total()}:\n" + "\n".join(found)[:20_000]
     assert counted["ok"] > 10 and counted["refused"] > 100
+
+
+def test_damaged_stores_are_answered_or_refused_in_one_line(tmp_path: Path) -> None:
+    with ProcessPoolExecutor(1, get_context("spawn")) as fresh:
+        found, counted = fresh.submit(wrongs, range(N_FILES // 5), tmp_path, damaged_store).result()
+    assert not found, f"{len(found)} of {counted.total()}:\n" + "\n".join(found)[:20_000]
+    assert counted["ok"] > 3 and counted["refused"] > 10, counted
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)

@@ -25,7 +25,7 @@ README = ROOT / "README.md"
 OURS = sorted((ROOT / "docs").glob("*.md"))  # the other folders hold records and results, which are as they were
 PAGES = [README, *OURS]
 NOT_RUN = re.compile(r"<!-- not run: \S.* -->")
-BESIDE = {"bcftools", "cp", "plink2"}  # programs that a block may call between ours
+BESIDE = {"bcftools", "cp", "plink2", "vcf2zarr"}  # programs that a block may call between ours
 
 
 class Block(NamedTuple):

@@ -579,7 +579,7 @@ def test_positions_beyond_a_tbi_have_a_csi(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("out.txt", {}, "out.txt what to write: end it in .vcf, .vcf.gz, .bcf, .bed, .pgen"),
+        ("out.txt", {}, "out.txt what to write: end it in .vcf, .vcf.gz, .bcf, .vcz, .bed, .pgen"),
         ("folder.vcf", {}, "it is a folder"),
         ("file/out.vcf", {}, "cannot write"),
         ("out.vcf.gz", {"blocks": [BLOCKS[1], BLOCKS[0]]}, "bcftools index failed"),

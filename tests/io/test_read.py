@@ -102,7 +102,7 @@ def test_all_monomorphic(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["some.txt", "some.ped", "some"])
 def test_unknown_ending(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("x")
-    with pytest.raises(InputError, match=r"\.vcf\.gz, \.bcf, \.bed .* or \.pgen"):
+    with pytest.raises(InputError, match=r"\.vcf\.gz, \.bcf, \.vcz .*, \.bed .* or \.pgen"):
         read_genotypes(tmp_path / name)
 
 
