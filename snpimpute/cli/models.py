@@ -1,14 +1,24 @@
-"""Verbs on registered models of whole panels: list, compare, promote, rollback."""
+"""Verbs on registered models of whole panels: list, compare, promote, rollback; baseline and watch for drift."""
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from snpimpute.cli.options import AsJson, ModelName, Runs, open_store
+from snpimpute.base.errors import InputError
+from snpimpute.cli.options import AsJson, Force, ModelName, Runs, Samples, Threads, here, open_store, share_of
 
-app = typer.Typer(no_args_is_help=True, help="Registered models of whole panels: list, compare, promote, roll back.")
+if TYPE_CHECKING:
+    from snpimpute.impute.watching import Batch
+
+app = typer.Typer(
+    no_args_is_help=True, help="Registered models of whole panels: list, compare, promote, roll back, watch for drift."
+)
+BREACH = 3  # exit status
 
 
 @app.command("list")
@@ -68,3 +78,127 @@ def roll_back(name: ModelName, runs: Runs = Path("runs")) -> None:
     from snpimpute.impute.champions import rollback
 
     typer.echo(rollback(open_store(runs), name))
+
+
+@app.command("baseline")
+def make_baseline(
+    name: ModelName,
+    panel: Annotated[Path, typer.Argument(help="The panel that the model was fitted to.")],
+    typed_sites: Annotated[
+        Path | None,
+        typer.Option(
+            help="Sites that targets have: a list, or a target (VCF, BCF, PLINK); all of the model's if not given."
+        ),
+    ] = None,
+    samples: Samples = None,
+    holdout: Annotated[
+        str, typer.Option(help="Share of the panel's samples that stand for a batch without drift.")
+    ] = "20%",
+    hide: Annotated[str, typer.Option(help="Share of the typed sites that are hidden on purpose.")] = "10%",
+    measure: Annotated[int, typer.Option(help="Number of windows to impute in; 0 for all.")] = 6,
+    force: Force = False,
+    runs: Runs = Path("runs"),
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 1,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute, once, what the batches of a model are compared with: its panel's frequencies, components, held-out samples.
+
+    Example:
+
+      snpimpute models baseline panel panel.vcf.gz --typed-sites chip.txt
+    """
+    from snpimpute.base.progress import watch
+    from snpimpute.impute.baseline import BaselineSettings
+    from snpimpute.impute.watching import keep_baseline
+
+    settings = BaselineSettings(
+        panel=panel,
+        typed=here(typed_sites, runs),
+        samples=here(samples, runs),
+        holdout=share_of(holdout, "--holdout"),
+        hide=share_of(hide, "--hide"),
+        windows=measure,
+        seed=seed,
+        threads=threads or len(os.sched_getaffinity(0)),
+    )
+    with watch() as watching:
+        folder, baseline = keep_baseline(open_store(runs, watching), name, settings, runs, force, watching)
+    means = baseline.reference.mean().round(4)
+    if as_json:
+        about = {"baseline": str(folder), "samples": len(baseline.reference), "typed_sites": len(baseline.typed)}
+        typer.echo(json.dumps({**about, "judged_sites": len(baseline.judged), "expected": means.to_dict()}, indent=1))
+        return
+    typer.echo(f"of {len(baseline.reference)} samples held out, {len(baseline.typed)} sites typed\n{means.to_string()}")
+    typer.echo(f"baseline: {folder}")
+
+
+@app.command("watch")
+def watch_model(
+    name: ModelName,
+    targets: Annotated[list[Path], typer.Argument(help="Batches of samples: .vcf.gz, .bcf, or PLINK's .bed or .pgen.")],
+    settings: Annotated[Path | None, typer.Option(help="Thresholds (TOML); the defaults if not given.")] = None,
+    retrain: Annotated[
+        str | None,
+        typer.Option(help="Prefect deployment that a breach starts, as retrain/local.", metavar="DEPLOYMENT"),
+    ] = None,
+    runs: Runs = Path("runs"),
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Test batches for drift: frequencies, calls, components, posteriors, and accuracy at typed calls hidden on purpose.
+
+    Figures are kept in a table beside the model's baseline and in MLflow. The exit status is 3 if a figure is beyond its
+    threshold.
+
+    Examples:
+
+      snpimpute models watch panel monday.vcf.gz tuesday.vcf.gz
+
+      snpimpute models watch panel@champion monday.vcf.gz --settings watch.toml --retrain retrain/local
+    """
+    from snpimpute.base.progress import watch
+    from snpimpute.impute.thresholds import WatchSettings, read_thresholds
+    from snpimpute.impute.watching import watch_file
+    from snpimpute.io.store import fetched
+
+    thresholds = WatchSettings() if settings is None else read_thresholds(settings)
+    batches = []
+    with watch() as watching:
+        tracker = open_store(runs, watching)
+        for target in targets:
+            n_threads = threads or len(os.sched_getaffinity(0))
+            batches.append(watch_file(tracker, name, fetched(target, runs), thresholds, runs, n_threads, watching))
+            if not as_json:
+                typer.echo("\n".join(_lines(batches[-1])))
+    if as_json:
+        found = [{"batch": b.number, "file": b.file, "samples": b.n_samples, "breaches": b.breaches} for b in batches]
+        figures = [json.loads(batch.figures.to_json(orient="records")) for batch in batches]
+        pairs = zip(found, figures, strict=True)
+        typer.echo(json.dumps([{**about, "figures": of_batch} for about, of_batch in pairs], indent=1))
+    if not any(batch.breaches for batch in batches):
+        return
+    if deployment := retrain or thresholds.retrain.deployment:
+        _start(deployment, thresholds.retrain.parameters)
+    raise typer.Exit(BREACH)
+
+
+def _lines(batch: Batch) -> list[str]:
+    """Return a batch as lines of text: a line per figure, and the breaches."""
+    lines = [f"batch {batch.number}: {batch.file}, {batch.n_samples} samples"]
+    for row in batch.figures.itertuples():
+        mark = "  beyond its threshold" if row.breach else ""
+        lines.append(
+            f"  {row.figure:<16}{row.value:8.4f}  expected {row.expected:7.4f}  corrected p {row.p_corrected:.2g}{mark}"
+        )
+    return [*lines, f"breach: {', '.join(batch.breaches)}" if batch.breaches else "no breach"]
+
+
+def _start(deployment: str, parameters: dict[str, object]) -> None:
+    """Start a deployment and say so on standard error; one that cannot be started does not hide the breach."""
+    from snpimpute.base.deployments import start_deployment
+
+    try:
+        typer.echo(f"started {deployment}: run {start_deployment(deployment, parameters)}", err=True)
+    except InputError as error:
+        typer.echo(f"snpimpute: {error}", err=True)
