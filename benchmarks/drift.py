@@ -75,21 +75,14 @@ def watch_panel(seed: int, folder: Path, imputer: str, arguments: argparse.Names
     model, baseline = baseline_of(bulls.take_samples(drawn[:N_PANEL]), folder, imputer, seed)
     rest = bulls.take_samples(drawn[N_PANEL:])
     rows = []
+    at = pd.Index(bulls.sites["id"]).get_indexer(model.sites["id"])
     for n in arguments.samples:
         for drift in (WITHOUT, *CASES):
+            source = (others if drift == "another breed" else rest).take_sites(at)
             for _ in range(arguments.without if drift == WITHOUT else arguments.drifted):
-                batch = (others if drift == "another breed" else rest).take_samples
-                sites = model.sites["id"].to_numpy()
-                chosen = batch(rng.permutation(len(rest.samples if drift != "another breed" else others.samples))[:n])
-                at = pd.Index(bulls.sites["id"]).get_indexer(sites)
-                rows.append(
-                    {
-                        "panel": seed,
-                        "drift": drift,
-                        "samples": n,
-                        **judged(model, baseline, chosen.take_sites(at), drift, rng),
-                    }
-                )
+                batch = source.take_samples(rng.permutation(source.n_samples)[:n])
+                found = judged(model, baseline, batch, drift, rng)
+                rows.append({"panel": seed, "drift": drift, "samples": n, **found})
     return pd.DataFrame(rows)
 
 
@@ -112,8 +105,7 @@ def judged(
     typed = baseline.typed
     if drift == "another array":
         untyped = np.setdiff1d(np.arange(batch.n_sites), typed)
-        kept = rng.choice(typed, len(typed) // 2, replace=False)
-        typed = np.sort(np.concatenate([kept, rng.choice(untyped, len(typed) - len(kept), replace=False)]))
+        typed = np.sort(np.concatenate([typed[::2], untyped[:: len(untyped) // (len(typed) // 2)]]))
     calls = batch.calls.copy()
     if "wrong" in drift:
         wrong = rng.random(calls.shape) < float(drift.split("%")[0]) / 100
