@@ -1,4 +1,4 @@
-"""Verbs on registered models of whole panels: list, compare, promote, rollback; baseline and watch for drift."""
+"""Verbs on registered models of whole panels: list, compare, promote, rollback; baseline and watch; shadow and serve."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from snpimpute.impute.watching import Batch
 
 app = typer.Typer(
-    no_args_is_help=True, help="Registered models of whole panels: list, compare, promote, roll back, watch for drift."
+    no_args_is_help=True,
+    help="Registered models of whole panels: list, compare, promote, roll back, watch for drift, serve.",
 )
 BREACH = 3  # exit status
 
@@ -181,6 +182,94 @@ def watch_model(
     if deployment := retrain or thresholds.retrain.deployment:
         _start(deployment, thresholds.retrain.parameters)
     raise typer.Exit(BREACH)
+
+
+@app.command("shadow")
+def shadow_model(
+    champion: ModelName,
+    challenger: ModelName,
+    targets: Annotated[list[Path], typer.Argument(help="Genotypes: .vcf.gz, .bcf, or PLINK's .bed or .pgen.")],
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Make the challenger the champion of its name, if it is better.")
+    ] = False,
+    hide: Annotated[str, typer.Option(help="Share of the typed sites that are hidden on purpose.")] = "10%",
+    measure: Annotated[int, typer.Option(help="Number of the champion's windows to hide sites in; 0 for all.")] = 6,
+    runs: Runs = Path("runs"),
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 1,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let two models impute the same files, and compare them at typed calls hidden on purpose, sample by sample.
+
+    Examples:
+
+      snpimpute models shadow panel@champion panel/2 monday.vcf.gz tuesday.vcf.gz
+
+      snpimpute models shadow panel@champion panel/2 monday.vcf.gz --promote
+    """
+    from snpimpute.base.progress import watch
+    from snpimpute.impute.shadow import ShadowSettings, shadow
+    from snpimpute.io.store import fetched
+
+    settings = ShadowSettings(share_of(hide, "--hide"), measure, seed, threads or len(os.sched_getaffinity(0)))
+    files = [fetched(target, runs) for target in targets]
+    with watch() as watching:
+        tracker = open_store(runs, watching)
+        found = shadow(tracker, champion, challenger, files, settings, runs, promote, watching)
+    if as_json:
+        typer.echo(json.dumps({**vars(found), "better": found.better, "promoted": promote}, indent=1))
+        return
+    for name, f1, right in zip((found.champion, found.challenger), found.f1_macro, found.concordance, strict=True):
+        typer.echo(f"{name}: macro-F1 {f1:.4f}, {right:.2%} of the hidden calls right")
+    verdict = "better" if found.better else "not better: the interval holds 0, or is below it"
+    typer.echo(f"{found.why()}\n{found.challenger} is {verdict}{'; it is the champion now' if promote else ''}")
+
+
+@app.command("serve")
+def serve_model(
+    name: ModelName,
+    challenger: Annotated[
+        str | None,
+        typer.Option(help="A second model; it imputes each request in the shadow of the first, and answers none."),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Let the challenger answer its part of the requests, as 90:10.", metavar="PARTS")
+    ] = None,
+    audit: Annotated[
+        Path | None,
+        typer.Option(
+            help="Audit trail, a line of JSON per answer, appended to (default: audit.jsonl in the folder of runs)."
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen at.")] = 5001,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Serve a champion, and a challenger beside it, over HTTP; each answer names its version, and is in the audit trail.
+
+    Examples:
+
+      snpimpute models serve panel@champion --challenger panel/2
+
+      snpimpute models serve panel@champion --challenger panel/2 --split 90:10
+    """
+    from snpimpute.base.extras import require_package
+    from snpimpute.base.files import require_writable
+    from snpimpute.base.progress import watch
+    from snpimpute.impute.gateway import Gateway, ServeSettings, application, share_of_split
+
+    require_package("fastapi", "models serve")
+    if split is not None and challenger is None:
+        raise InputError("--split goes with --challenger: it divides the requests between two models")
+    trail = audit or runs / "audit.jsonl"
+    require_writable(trail.parent)
+    settings = ServeSettings(name, trail, challenger, 0.0 if split is None else share_of_split(split))
+    with watch() as watching:
+        gateway = Gateway(open_store(runs, watching), settings, runs, watching)
+    import uvicorn
+
+    typer.echo(f"serving {name} on http://{host}:{port}/invocations; audit trail: {trail}")
+    uvicorn.run(application(gateway), host=host, port=port, log_level="warning")
 
 
 def _lines(batch: Batch) -> list[str]:
