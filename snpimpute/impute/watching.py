@@ -173,6 +173,12 @@ def read_batches(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, sep="\t", dtype={"file": str, "digest": str})
 
 
+def watched_models(runs: Path) -> dict[str, Path]:
+    """Return the tables of batches in a folder of runs: the folder's name, NAME-VERSION-RUN → file, the last written first."""
+    found = sorted((runs / "watch").glob(f"*/{BATCHES}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return {path.parent.name: path for path in found}
+
+
 def _keep(path: Path, target: Path, n_samples: int, figures: pd.DataFrame, watch: Watch) -> Batch:
     """Write a batch into the table, in place of rows of the same content, and return it with its number."""
     content = digest([file_digest(part) for part in files_of(target) if part.is_file()])[:16]

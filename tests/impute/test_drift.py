@@ -254,9 +254,10 @@ def test_what_the_user_can_mend_is_one_line(watched, capsys, monkeypatch, tmp_pa
 
 @pytest.mark.panels
 def test_alarms_and_power_on_simulated_bulls(tmp_path, monkeypatch):
-    """A small version of benchmarks/drift.py: two panels of 150 bulls, batches of 30."""
-    monkeypatch.setattr(benchmark, "N_PANEL", 150)
-    small = {**benchmark.BULLS.model_dump(), "n_samples": 600, "n_sites": 150, "region_bp": 250_000}
+    """A small version of benchmarks/drift.py: two panels of 200 bulls, half of 200 sites typed, batches of 30."""
+    monkeypatch.setattr(benchmark, "N_PANEL", 200)
+    monkeypatch.setattr(benchmark, "TYPED_EVERY", 2)
+    small = {**benchmark.BULLS.model_dump(), "n_samples": 700, "n_sites": 200, "region_bp": 300_000}
     monkeypatch.setattr(benchmark, "BULLS", SimulationSettings(**small))
     monkeypatch.setattr(benchmark, "CASES", ("another breed", "another array", "5% wrong calls"))
     asked = benchmark.argparse.Namespace(samples=[30], without=50, drifted=10)
