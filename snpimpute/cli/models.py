@@ -112,9 +112,10 @@ def make_baseline(
     from snpimpute.base.progress import watch
     from snpimpute.impute.baseline import BaselineSettings
     from snpimpute.impute.watching import keep_baseline
+    from snpimpute.io.store import fetched
 
     settings = BaselineSettings(
-        panel=panel,
+        panel=fetched(panel, runs),
         typed=here(typed_sites, runs),
         samples=here(samples, runs),
         holdout=share_of(holdout, "--holdout"),
