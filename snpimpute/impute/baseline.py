@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -130,7 +131,7 @@ class Baseline:
                 sites = {name: arrays[name] for name in ("judged", "typed", "hidden")}
             reference = pd.read_csv(folder / REFERENCE, sep="\t")
             kept = {key: about[key] for key in ("missing", "windows")}
-        except (OSError, LookupError, TypeError, ValueError) as error:
+        except (OSError, LookupError, TypeError, ValueError, BadZipFile) as error:
             raise InputError(f"{folder} is damaged ({error}): make the baseline again, with --force") from None
         return cls(population=population, reference=reference, **sites, **kept)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -207,6 +208,16 @@ def test_a_baseline_holds_no_genotypes_and_is_not_replaced_unasked(watched):
         keep_baseline(tracker, "calves", settings, runs)
     with pytest.raises(InputError, match=r"good0\.vcf\.gz is not the panel that the model calves was fitted to"):
         keep_baseline(tracker, "calves", replace(settings, panel=folder / "good0.vcf.gz"), runs, force=True)
+
+
+def test_a_damaged_baseline_is_one_line(watched, tmp_path):
+    (home,) = (watched[1] / "watch").glob(f"*/{BASELINE}")
+    for name, content in (("population.npz", b"PK"), ("baseline.json", b"{}"), ("reference.tsv", b"")):
+        broken = tmp_path / name
+        shutil.copytree(home, broken)
+        (broken / name).write_bytes(content)
+        with pytest.raises(InputError, match=r"is damaged .*: make the baseline again, with --force"):
+            Baseline.load(broken)
 
 
 def test_the_verb_says_a_line_per_figure_and_its_exit_status_tells_a_breach(watched, capsys, monkeypatch):
