@@ -23,6 +23,7 @@ from snpimpute.experiment.kept import (
     kept_scores,
 )
 from snpimpute.experiment.score import read_scores
+from snpimpute.impute.watching import read_batches, watched_models
 from snpimpute.report.about import ReportContext
 from snpimpute.report.rows import Rows
 from snpimpute.report.sections import styles_of
@@ -191,6 +192,21 @@ def masks_of(dataset: KeptDataset, posteriors: Path, keys: Collection[str]) -> l
     if not masks:
         raise InputError(f"{posteriors.parent.name} holds no posteriors of the masks {', '.join(keys)}")
     return masks
+
+
+def watched() -> dict[str, Path]:
+    """Return the tables of batches that models were watched on, the last written first."""
+    return watched_models(places().runs)
+
+
+def batches(table: Path) -> pd.DataFrame:
+    """Return a table of batches in its present state."""
+    return _batches(table, table.stat().st_mtime)
+
+
+@st.cache_data(max_entries=100, show_spinner=False)
+def _batches(path: Path, when: float) -> pd.DataFrame:
+    return read_batches(path)
 
 
 def studies() -> dict[str, str]:

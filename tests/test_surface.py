@@ -23,6 +23,10 @@ FLOWS = {
     "train": "(config, runs='runs', imputers=None, data=None, cluster=None)",
     "consequence": "(config, runs='runs', imputers=None, data=None, cluster=None)",
     "compare": "(config, runs='runs', imputers=None, data=None, cluster=None)",
+    "retrain": (
+        "(panel, name, imputer='auto', runs='runs', typed_sites=None, samples=None, window=None, holdout=0.1, seed=1, "
+        "cluster=None)"
+    ),
     "experiment": "(config, runs='runs', imputers=None, data=None, trials=None, budget=None, retune=False, cluster=None)",
 }
 

@@ -1,14 +1,25 @@
-"""Verbs on registered models of whole panels: list, compare, promote, rollback."""
+"""Verbs on registered models of whole panels: list, compare, promote, rollback; baseline and watch; shadow and serve."""
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from snpimpute.cli.options import AsJson, ModelName, Runs, open_store
+from snpimpute.base.errors import InputError
+from snpimpute.cli.options import AsJson, Force, ModelName, Runs, Samples, Threads, here, open_store, share_of
 
-app = typer.Typer(no_args_is_help=True, help="Registered models of whole panels: list, compare, promote, roll back.")
+if TYPE_CHECKING:
+    from snpimpute.impute.watching import Batch
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Registered models of whole panels: list, compare, promote, roll back, watch for drift, serve.",
+)
+BREACH = 3  # exit status
 
 
 @app.command("list")
@@ -68,3 +79,216 @@ def roll_back(name: ModelName, runs: Runs = Path("runs")) -> None:
     from snpimpute.impute.champions import rollback
 
     typer.echo(rollback(open_store(runs), name))
+
+
+@app.command("baseline")
+def make_baseline(
+    name: ModelName,
+    panel: Annotated[Path, typer.Argument(help="The panel that the model was fitted to.")],
+    typed_sites: Annotated[
+        Path | None,
+        typer.Option(
+            help="Sites that targets have: a list, or a target (VCF, BCF, PLINK); all of the model's if not given."
+        ),
+    ] = None,
+    samples: Samples = None,
+    holdout: Annotated[
+        str, typer.Option(help="Share of the panel's samples that stand for a batch without drift.")
+    ] = "20%",
+    hide: Annotated[str, typer.Option(help="Share of the typed sites that are hidden on purpose.")] = "10%",
+    measure: Annotated[int, typer.Option(help="Number of windows to impute in; 0 for all.")] = 6,
+    force: Force = False,
+    runs: Runs = Path("runs"),
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 1,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute, once, what the batches of a model are compared with: its panel's frequencies, components, held-out samples.
+
+    Example:
+
+      snpimpute models baseline panel panel.vcf.gz --typed-sites chip.txt
+    """
+    from snpimpute.base.progress import watch
+    from snpimpute.impute.baseline import BaselineSettings
+    from snpimpute.impute.watching import keep_baseline
+    from snpimpute.io.store import fetched
+
+    settings = BaselineSettings(
+        panel=fetched(panel, runs),
+        typed=here(typed_sites, runs),
+        samples=here(samples, runs),
+        holdout=share_of(holdout, "--holdout"),
+        hide=share_of(hide, "--hide"),
+        windows=measure,
+        seed=seed,
+        threads=threads or len(os.sched_getaffinity(0)),
+    )
+    with watch() as watching:
+        folder, baseline = keep_baseline(open_store(runs, watching), name, settings, runs, force, watching)
+    means = baseline.reference.mean().round(4)
+    if as_json:
+        about = {"baseline": str(folder), "samples": len(baseline.reference), "typed_sites": len(baseline.typed)}
+        typer.echo(json.dumps({**about, "judged_sites": len(baseline.judged), "expected": means.to_dict()}, indent=1))
+        return
+    typer.echo(f"of {len(baseline.reference)} samples held out, {len(baseline.typed)} sites typed\n{means.to_string()}")
+    typer.echo(f"baseline: {folder}")
+
+
+@app.command("watch")
+def watch_model(
+    name: ModelName,
+    targets: Annotated[list[Path], typer.Argument(help="Batches of samples: .vcf.gz, .bcf, or PLINK's .bed or .pgen.")],
+    settings: Annotated[Path | None, typer.Option(help="Thresholds (TOML); the defaults if not given.")] = None,
+    retrain: Annotated[
+        str | None,
+        typer.Option(help="Prefect deployment that a breach starts, as retrain/local.", metavar="DEPLOYMENT"),
+    ] = None,
+    runs: Runs = Path("runs"),
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Test batches for drift: frequencies, calls, components, posteriors, and accuracy at typed calls hidden on purpose.
+
+    Figures are kept in a table beside the model's baseline and in MLflow. The exit status is 3 if a figure is beyond its
+    threshold.
+
+    Examples:
+
+      snpimpute models watch panel monday.vcf.gz tuesday.vcf.gz
+
+      snpimpute models watch panel@champion monday.vcf.gz --settings watch.toml --retrain retrain/local
+    """
+    from snpimpute.base.progress import watch
+    from snpimpute.impute.thresholds import WatchSettings, read_thresholds
+    from snpimpute.impute.watching import watch_file
+    from snpimpute.io.store import fetched
+
+    thresholds = WatchSettings() if settings is None else read_thresholds(settings)
+    batches = []
+    with watch() as watching:
+        tracker = open_store(runs, watching)
+        for target in targets:
+            n_threads = threads or len(os.sched_getaffinity(0))
+            batches.append(watch_file(tracker, name, fetched(target, runs), thresholds, runs, n_threads, watching))
+            if not as_json:
+                typer.echo("\n".join(_lines(batches[-1])))
+    if as_json:
+        found = [{"batch": b.number, "file": b.file, "samples": b.n_samples, "breaches": b.breaches} for b in batches]
+        figures = [json.loads(batch.figures.to_json(orient="records")) for batch in batches]
+        pairs = zip(found, figures, strict=True)
+        typer.echo(json.dumps([{**about, "figures": of_batch} for about, of_batch in pairs], indent=1))
+    if not any(batch.breaches for batch in batches):
+        return
+    if deployment := retrain or thresholds.retrain.deployment:
+        _start(deployment, thresholds.retrain.parameters)
+    raise typer.Exit(BREACH)
+
+
+@app.command("shadow")
+def shadow_model(
+    champion: ModelName,
+    challenger: ModelName,
+    targets: Annotated[list[Path], typer.Argument(help="Genotypes: .vcf.gz, .bcf, or PLINK's .bed or .pgen.")],
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Make the challenger the champion of its name, if it is better.")
+    ] = False,
+    hide: Annotated[str, typer.Option(help="Share of the typed sites that are hidden on purpose.")] = "10%",
+    measure: Annotated[int, typer.Option(help="Number of the champion's windows to hide sites in; 0 for all.")] = 6,
+    runs: Runs = Path("runs"),
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 1,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let two models impute the same files, and compare them at typed calls hidden on purpose, sample by sample.
+
+    Examples:
+
+      snpimpute models shadow panel@champion panel/2 monday.vcf.gz tuesday.vcf.gz
+
+      snpimpute models shadow panel@champion panel/2 monday.vcf.gz --promote
+    """
+    from snpimpute.base.progress import watch
+    from snpimpute.impute.shadow import ShadowSettings, shadow
+    from snpimpute.io.store import fetched
+
+    settings = ShadowSettings(share_of(hide, "--hide"), measure, seed, threads or len(os.sched_getaffinity(0)))
+    files = [fetched(target, runs) for target in targets]
+    with watch() as watching:
+        tracker = open_store(runs, watching)
+        found = shadow(tracker, champion, challenger, files, settings, runs, promote, watching)
+    if as_json:
+        typer.echo(json.dumps({**vars(found), "better": found.better, "promoted": promote}, indent=1))
+        return
+    for name, f1, right in zip((found.champion, found.challenger), found.f1_macro, found.concordance, strict=True):
+        typer.echo(f"{name}: macro-F1 {f1:.4f}, {right:.2%} of the hidden calls right")
+    verdict = "better" if found.better else "not better: the interval holds 0, or is below it"
+    typer.echo(f"{found.why()}\n{found.challenger} is {verdict}{'; it is the champion now' if promote else ''}")
+
+
+@app.command("serve")
+def serve_model(
+    name: ModelName,
+    challenger: Annotated[
+        str | None,
+        typer.Option(help="A second model; it imputes each request in the shadow of the first, and answers none."),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Let the challenger answer its part of the requests, as 90:10.", metavar="PARTS")
+    ] = None,
+    audit: Annotated[
+        Path | None,
+        typer.Option(
+            help="Audit trail, a line of JSON per answer, appended to (default: audit.jsonl in the folder of runs)."
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen at.")] = 5001,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Serve a champion, and a challenger beside it, over HTTP; each answer names its version, and is in the audit trail.
+
+    Examples:
+
+      snpimpute models serve panel@champion --challenger panel/2
+
+      snpimpute models serve panel@champion --challenger panel/2 --split 90:10
+    """
+    from snpimpute.base.extras import require_package
+    from snpimpute.base.files import require_writable
+    from snpimpute.base.progress import watch
+    from snpimpute.impute.gateway import Gateway, ServeSettings, application, share_of_split
+
+    require_package("fastapi", "models serve")
+    if split is not None and challenger is None:
+        raise InputError("--split goes with --challenger: it divides the requests between two models")
+    trail = audit or runs / "audit.jsonl"
+    require_writable(trail.parent)
+    settings = ServeSettings(name, trail, challenger, 0.0 if split is None else share_of_split(split))
+    with watch() as watching:
+        gateway = Gateway(open_store(runs, watching), settings, runs, watching)
+    import uvicorn
+
+    typer.echo(f"serving {name} on http://{host}:{port}/invocations; audit trail: {trail}")
+    uvicorn.run(application(gateway), host=host, port=port, log_level="warning")
+
+
+def _lines(batch: Batch) -> list[str]:
+    """Return a batch as lines of text: a line per figure, and the breaches."""
+    lines = [f"batch {batch.number}: {batch.file}, {batch.n_samples} samples"]
+    for row in batch.figures.itertuples():
+        mark = "  beyond its threshold" if row.breach else ""
+        lines.append(
+            f"  {row.figure:<16}{row.value:8.4f}  expected {row.expected:7.4f}  corrected p {row.p_corrected:.2g}{mark}"
+        )
+    return [*lines, f"breach: {', '.join(batch.breaches)}" if batch.breaches else "no breach"]
+
+
+def _start(deployment: str, parameters: dict[str, object]) -> None:
+    """Start a deployment and say so on standard error; one that cannot be started does not hide the breach."""
+    from snpimpute.base.deployments import start_deployment
+
+    try:
+        typer.echo(f"started {deployment}: run {start_deployment(deployment, parameters)}", err=True)
+    except InputError as error:
+        typer.echo(f"snpimpute: {error}", err=True)

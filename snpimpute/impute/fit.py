@@ -41,7 +41,7 @@ from snpimpute.impute.steps import (
     score_in_windows,
     subsets,
 )
-from snpimpute.impute.windows import ABOUT, Window, WindowedModel
+from snpimpute.impute.windows import ABOUT, Window, WindowedModel, spread_windows
 from snpimpute.imputers.contract import Imputer, Report
 from snpimpute.io.spool import spooled_records
 from snpimpute.metrics.intervals import interval, resample, resampling_weights
@@ -121,7 +121,7 @@ def _fit(
     panel, genetic_map = read_panel(settings, home / "panel", watch)
     windows = cut_windows(settings.window_size(), settings.overlap, panel.sites, genetic_map)
     held = held_out(settings, panel)
-    pilots = _spread_windows(len(windows), settings.pilots) if held.any() else []
+    pilots = spread_windows(len(windows), settings.pilots) if held.any() else []
     plan: dict[str, Any] = {
         "imputer": settings.imputer,
         "params": settings.imputer_params(),
@@ -136,7 +136,7 @@ def _fit(
     open_tracker()
 
     if settings.trials and cls.tunable():
-        judged_in = _spread_windows(len(windows), TUNING_WINDOWS)
+        judged_in = spread_windows(len(windows), TUNING_WINDOWS)
         watch.stage(f"tune {settings.imputer} in {numbered(len(judged_in), 'window')}, % of its budget")
         cut = [windows[number] for number in judged_in]
         folder = pieces.for_trials(home, cls, plan["params"], cut, panel.n_samples)
@@ -262,13 +262,6 @@ def _tune(
 
 def _evaluate_trial(home: Path, numbers: list[int], params: dict[str, Any], report: Report) -> TrialOutcome:
     return TrialOutcome(score_in_windows(home, numbers, params, report), {})
-
-
-def _spread_windows(n_windows: int, wanted: int) -> list[int]:
-    """Return the numbers of `wanted` windows, evenly spread; all if `wanted` is 0 or there are no more."""
-    if wanted == 0 or wanted >= n_windows:
-        return list(range(n_windows))
-    return sorted({int(i) for i in np.round(np.linspace(0, n_windows - 1, wanted))})
 
 
 def _alt_frequency(panel: GenotypeMatrix, at: int) -> np.ndarray:

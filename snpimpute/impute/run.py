@@ -23,7 +23,7 @@ from snpimpute.base.progress import Watch
 from snpimpute.base.sources import source_digest
 from snpimpute.base.steps import in_shares
 from snpimpute.base.words import numbered
-from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS
+from snpimpute.genotypes.matrix import MISSING
 from snpimpute.impute.check import check_target
 from snpimpute.impute.findings import TargetCheck
 from snpimpute.impute.layout import lay_out_target
@@ -163,12 +163,8 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
         panel = replace(PanelSites.of_file(settings.target), samples=frozenset())  # each is in its own panel
         varying, n_panel = np.arange(len(panel.sites)), 0
     else:
-        of_model, table = f"model {model.about['name']}", model.table
-        frequency, record = table["alt_frequency"].to_numpy(float), table["record"].to_numpy()
-        haploid = table["haploid"].to_numpy()
-        names = frozenset(model.about.get("samples", ()))
-        panel = PanelSites(table[list(SITE_COLUMNS)], frequency, of_model, {}, record, haploid, names)
-        varying, n_panel = np.flatnonzero(table["varies"]), int(model.about.get("n_samples", 0))
+        panel = model.panel_sites()
+        varying, n_panel = np.flatnonzero(model.table["varies"]), int(model.about.get("n_samples", 0))
     watch.stage(f"check {settings.target.name}")
     check = check_target(settings.target, panel, use=settings.use)
     check.require_imputable()

@@ -60,7 +60,7 @@ class ServedImputer(PythonModel):
         self.sites = self.imputer.sites[["contig", "pos", "id", "ref", "alt"]]
         self.column = {name: i for i, name in enumerate(site_keys(self.sites))}
         every_other = list(self.column)[::2]
-        self._impute(np.zeros((1, len(every_other))), every_other)
+        self.imputed(np.zeros((1, len(every_other))), every_other)
         _answer_in_one_line()
 
     def predict(
@@ -78,7 +78,7 @@ class ServedImputer(PythonModel):
         from snpimpute.impute.request import calls_of
 
         try:
-            return self._impute(*calls_of(model_input, list((params or {}).get("sites", []))))
+            return self.imputed(*calls_of(model_input, list((params or {}).get("sites", []))))
         except InputError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
 
@@ -88,12 +88,12 @@ class ServedImputer(PythonModel):
         from snpimpute.impute.request import read_request
 
         try:
-            imputed = self._impute(*read_request(body, content_type))
+            imputed = self.imputed(*read_request(body, content_type))
         except InputError as error:
             return 400, json.dumps({"error_code": "INVALID_PARAMETER_VALUE", "message": str(error)})
         return 200, json.dumps({"predictions": {name: values.tolist() for name, values in imputed.items()}})
 
-    def _impute(self, matrix: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
+    def imputed(self, matrix: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
         """Impute a matrix of calls; InputError if it is not one of the model's sites."""
         from snpimpute.imputers.contract import impute
 

@@ -16,7 +16,8 @@ from snpimpute import imputers
 from snpimpute.base.checksums import TABLE, require_checksums
 from snpimpute.base.errors import InputError
 from snpimpute.base.names import require_plain
-from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, contig_slices, require_same_sites
+from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS, GenotypeMatrix, contig_slices, require_same_sites
+from snpimpute.impute.matching import PanelSites
 from snpimpute.imputers.contract import Imputer
 from snpimpute.io.maps import GeneticMap
 
@@ -152,6 +153,13 @@ def owned_by(windows: Sequence[Window], number: int) -> np.ndarray:
     return np.array(others)[distances.argmax(axis=0)] == number
 
 
+def spread_windows(n_windows: int, wanted: int) -> list[int]:
+    """Return the numbers of `wanted` windows, evenly spread; all if `wanted` is 0 or there are no more."""
+    if wanted == 0 or wanted >= n_windows:
+        return list(range(n_windows))
+    return sorted({int(i) for i in np.round(np.linspace(0, n_windows - 1, wanted))})
+
+
 def _require_windows_of(sites: pd.DataFrame, windows: Sequence[Window], where: Path) -> None:
     """Raise InputError unless the windows are parts of the sites table that cover it, each on one contig."""
     contigs = sites["contig"].to_numpy() if "contig" in sites else np.array([])
@@ -238,6 +246,14 @@ class WindowedModel:
     def imputer_class(self) -> type[Imputer]:
         """Class of the windows' imputers."""
         return imputers.class_in(self.place(self.folder, 0), self.trust)
+
+    def panel_sites(self) -> PanelSites:
+        """Return all sites of the panel, with its frequencies, as a target is compared with them."""
+        table = self.table
+        return PanelSites(
+            table[list(SITE_COLUMNS)], table["alt_frequency"].to_numpy(float), f"model {self.about['name']}", {},
+            table["record"].to_numpy(), table["haploid"].to_numpy(), frozenset(self.about.get("samples", ())),
+        )  # fmt: skip
 
     def imputer(self, number: int) -> Imputer:
         """Return the fitted imputer of window `number`, loaded."""

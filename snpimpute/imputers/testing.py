@@ -25,11 +25,16 @@ from snpimpute.imputers.contract import Imputer, Validation, impute
 N_SITES = 40
 
 
-def small_panel(n_samples: int = 60, n_sites: int = N_SITES, seed: int = 3, missing: float = 0.01) -> GenotypeMatrix:
-    """Simulate a panel with strong linkage and a few missing calls: mosaics of eight founder haplotypes."""
+def small_panel(
+    n_samples: int = 60, n_sites: int = N_SITES, seed: int = 3, missing: float = 0.01, switches: float = 0.04
+) -> GenotypeMatrix:
+    """Simulate a panel with strong linkage and a few missing calls: mosaics of eight founder haplotypes.
+
+    `switches` is the probability of another founder from a site to the next.
+    """
     rng = np.random.default_rng(seed)
     founders = rng.random((8, n_sites)) < rng.uniform(0.1, 0.6, n_sites)
-    switch = rng.random((2 * n_samples, n_sites)) < 0.04
+    switch = rng.random((2 * n_samples, n_sites)) < switches
     switch[:, 0] = True
     drawn = rng.integers(0, 8, switch.shape)
     last = np.maximum.accumulate(np.where(switch, np.arange(n_sites), 0), axis=1)

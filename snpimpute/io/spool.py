@@ -104,6 +104,18 @@ def spooled(folder: Path) -> GenotypeMatrix:
     return GenotypeMatrix(calls.T, samples, sites, haplotypes)
 
 
+def hide_in_spool(folder: Path, sites: np.ndarray) -> None:
+    """Set all calls of some sites of a spool to missing, in its file.
+
+    Args:
+        folder: the spool.
+        sites: int64, their numbers.
+    """
+    calls = np.memmap(folder / CALLS_FILE, dtype=np.int8, mode="r+", shape=spooled(folder).calls.T.shape)
+    calls[sites] = MISSING
+    calls.flush()
+
+
 def parts_of(name: str, n_samples: int, stretches: Iterable[tuple[int, int]]) -> list[Part]:
     """Return the parts of a spool that hold some of its sites, with its tables, which are whole.
 

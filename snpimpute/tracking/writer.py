@@ -29,6 +29,7 @@ from snpimpute.tracking.registry import Registry
 from snpimpute.tracking.runs import (
     CHAMPION,
     DECIDING_METRIC,
+    RegisteredModel,
     Training,
     on_other_data,
     training_tag,
@@ -291,6 +292,25 @@ class Tracker(Registry):
         self._log_artifacts(run.info.run_id, [model_folder])
         self.client.set_terminated(run.info.run_id, "FINISHED")
         return run.info.run_id
+
+    @report_store_errors
+    def log_batch(self, model: RegisteredModel, number: int, metrics: Mapping[str, float]) -> None:
+        """Write the figures of a batch that a registered model was watched on, as metrics whose step is the batch's number.
+
+        Args:
+            model: the model; all of its batches are in one run.
+            number: number of the batch, from 1; the same number again replaces its figures.
+            metrics: key → value; NaN is left out.
+        """
+        tags = {"imputer": model.imputer, "registered": f"{model.name}/{model.version}", "trained": model.run_id}
+        run = self._run(
+            f"snpimpute/{safe_name(model.dataset)}/watch",
+            digest(["watch", model.name, model.version, model.run_id]),
+            f"{model.name} version {model.version}",
+            tags,
+        )
+        self._log(run, points=[(key, value, number) for key, value in metrics.items()], again=True)
+        self.client.set_terminated(run.info.run_id, "FINISHED")
 
     @report_store_errors
     def log_comparison(

@@ -33,7 +33,7 @@ def run_blocks(page: Path, folder: Path) -> str:
     return done.stdout
 
 
-SLOW = {"traits", "predictors", "many-machines"}  # walks of a minute and more
+SLOW = {"traits", "predictors", "many-machines", "watch"}  # walks of a minute and more
 EACH = [pytest.param(page, id=page.stem, marks=[pytest.mark.panels] * (page.stem in SLOW)) for page in OTHERS]
 
 

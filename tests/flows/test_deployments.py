@@ -19,6 +19,14 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 import requests
+import tomli_w
+
+from snpimpute.impute.baseline import BaselineSettings
+from snpimpute.impute.fit import FitSettings, fit
+from snpimpute.impute.watching import keep_baseline
+from snpimpute.imputers.testing import small_panel
+from snpimpute.io.write_vcf import write_vcf
+from snpimpute.tracking.writer import Tracker
 
 pytestmark = pytest.mark.timeout(1800)  # a server, a worker and flows take a minute, many on a machine that is busy
 
@@ -127,7 +135,7 @@ def prefect(tmp_path_factory) -> Iterator[Prefect]:
         assert "127.0.0.1:4200/api" in server.command("config", "view")
         server.command("config", "set", f"PREFECT_API_URL={address}")
         server.command("work-pool", "create", "local", "--type", "process")
-        assert server.command("deploy", "--all").count("successfully created") == 6
+        assert server.command("deploy", "--all").count("successfully created") == 7
         yield Prefect(address, environment, start("worker", "start", "--pool", "local"))
     finally:
         for process in reversed(started):
@@ -243,6 +251,47 @@ def test_cancelling_ends_what_the_flow_has_started(prefect, tmp_path):
     _, alive = psutil.wait_procs(children, timeout=10)
     assert [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
     assert prefect.ended(run)["type"] == "CANCELLED"
+
+
+@pytest.mark.panels
+def test_a_breach_of_a_watched_model_starts_the_deployment_that_retrains_it(prefect, tmp_path):
+    """The panel of the parameters has more samples: a second version, which is not measured on the champion's samples."""
+    runs, calves = tmp_path / "runs", small_panel(120, n_sites=90, missing=0.0)
+    for name, n in (("panel", 80), ("grown", 120)):
+        write_vcf(tmp_path / f"{name}.vcf.gz", calves.take_samples(slice(0, n)))
+    write_vcf(tmp_path / "breed.vcf.gz", small_panel(30, n_sites=90, seed=8, missing=0.0))
+    tracker = Tracker(f"sqlite:///{runs / 'mlflow.db'}", runs)
+    fit(FitSettings(tmp_path / "panel.vcf.gz", "calves", "mode"), runs, lambda: tracker)
+    keep_baseline(tracker, "calves", BaselineSettings(tmp_path / "panel.vcf.gz"), runs)
+    parameters = {"panel": str(tmp_path / "grown.vcf.gz"), "name": "calves", "imputer": "mode", "runs": str(runs)}
+    (tmp_path / "watch.toml").write_text(tomli_w.dumps({"retrain": {"parameters": parameters}}))
+
+    def watch(*words: str) -> subprocess.CompletedProcess[str]:
+        verb = [
+            sys.executable,
+            "-m",
+            "snpimpute",
+            "models",
+            "watch",
+            "calves",
+            tmp_path / "breed.vcf.gz",
+            "--runs",
+            runs,
+        ]
+        return subprocess.run([*verb, *words], env=prefect.environment, cwd=ROOT, capture_output=True, text=True)
+
+    lost = watch("--retrain", "retrain/elsewhere")
+    assert lost.returncode == 3 and "the deployment retrain/elsewhere was not started: " in lost.stderr, lost.stderr
+    done = watch("--retrain", "retrain/local", "--settings", str(tmp_path / "watch.toml"))
+    assert done.returncode == 3, done.stderr
+    run = re.search(rf"started retrain/local: run ({RUN_ID.pattern})", done.stderr)[1]
+    state = prefect.ended(run)
+    assert state["type"] == "COMPLETED", prefect.log(run)
+    assert (
+        "registered: snpimpute-calves-panel version 2; not promoted: the models were not measured" in state["message"]
+    )
+    assert prefect.tasks(run) == {"retrain calves": "COMPLETED"}
+    assert sorted(model.version for model in tracker.panel_models()) == ["1", "2"]
 
 
 def computing(worker: psutil.Process) -> list[psutil.Process]:

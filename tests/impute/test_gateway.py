@@ -1,0 +1,183 @@
+"""Champion and challenger behind one server: every answer has its version, the split holds, the trail has no genotypes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from scipy.stats import wilcoxon
+
+from snpimpute.base.errors import InputError
+from snpimpute.base.processes import end_group
+from snpimpute.genotypes.matrix import GenotypeMatrix
+from snpimpute.impute.fit import FitSettings, fit
+from snpimpute.impute.gateway import SECONDS_BETWEEN_LOOKS, Gateway, ServeSettings, paired, share_of_split
+from snpimpute.imputers.testing import small_panel
+from snpimpute.io.write_vcf import write_vcf
+from snpimpute.tracking.writer import Tracker
+
+ROOT = Path(__file__).parents[2]
+KIND = "application/json"
+
+
+@pytest.fixture(scope="module")
+def calves() -> GenotypeMatrix:
+    """Sites that vary in the panel, the first 100 samples."""
+    whole = small_panel(160, n_sites=100, missing=0.0)
+    return whole.take_sites(np.flatnonzero(whole.take_samples(slice(0, 100)).maf() > 0)[:80])
+
+
+@pytest.fixture(scope="module")
+def registered(calves, tmp_path_factory, store_once):
+    """A store with two versions of a name: `mode`, the champion, and a regression fitted to the same samples."""
+    runs = tmp_path_factory.mktemp("gateway") / "runs"
+    tracker = Tracker(f"sqlite:///{runs / 'mlflow.db'}", runs)
+    panel = runs.parent / "panel.vcf.gz"
+    write_vcf(panel, calves.take_samples(slice(0, 100)))
+    for imputer in ("mode", "softmax_regression"):
+        fit(FitSettings(panel, "calves", imputer, holdout=0.0), runs, lambda: tracker)
+    return tracker, runs
+
+
+def body_of(calves: GenotypeMatrix, number: int) -> bytes:
+    """A request for one sample, with every other site missing."""
+    row = [call if at % 2 else None for at, call in enumerate(calves.calls[100 + number].tolist())]
+    return json.dumps({"inputs": [row], "params": {"sites": calves.site_keys()}}).encode()
+
+
+def trail(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_split_divides_the_requests_and_the_trail_tells_who_got_what(registered, calves, tmp_path):
+    tracker, runs = registered
+    audit = tmp_path / "audit.jsonl"
+    gateway = Gateway(tracker, ServeSettings("calves/1", audit, "calves/2", share_of_split("70:30")), runs)
+    answers = []
+    for number in range(60):
+        status, told = gateway.answer(body_of(calves, number), KIND, f"user{number % 3}", "10.0.0.7")
+        assert status == 200 and told["model"] == "snpimpute-calves-panel"
+        answers.append(told)
+        assert (
+            gateway.answer(body_of(calves, number), KIND, "again", "")[1] == told
+        )  # the same request, the same version
+        gateway.shadow(body_of(calves, number), KIND)  # nothing: the challenger answers
+    versions = [told["version"] for told in answers]
+    assert 8 <= versions.count("2") <= 28  # 18 expected, three standard deviations of 3.5
+    assert answers[0]["predictions"]["posterior"] != answers[versions.index("2")]["predictions"]["posterior"]
+    lines = trail(audit)
+    assert len(lines) == 120 and all("shadow" not in line for line in lines)
+    asked = [line for line in lines if line["user"] != "again"]
+    assert [line["version"] for line in asked] == versions
+    assert asked[4]["input"] == hashlib.sha256(body_of(calves, 4)).hexdigest()
+    assert (asked[4]["user"], asked[4]["address"], asked[4]["samples"]) == ("user1", "10.0.0.7", 1)
+    assert {line["output"] for line in lines} == {
+        hashlib.sha256(json.dumps(told).encode()).hexdigest() for told in answers
+    }
+    kinds = {type(value) for line in lines for value in line.values()}
+    assert kinds == {str, int, float}  # digests and numbers, no lists of calls
+    assert audit.stat().st_mode & 0o077 == 0
+    status, told = gateway.answer(b"{", KIND, "", "")
+    assert status == 400 and told["version"] in "12" and "the body is not JSON" in told["message"]
+    assert trail(audit)[-1]["status"] == 400
+
+
+def test_in_the_shadow_both_models_impute_and_the_champion_answers(registered, calves, tmp_path):
+    tracker, runs = registered
+    audit = tmp_path / "audit.jsonl"
+    gateway = Gateway(tracker, ServeSettings("calves/1", audit, "calves/2", hide=0.3), runs)
+    with pytest.raises(InputError, match="no request was imputed in the shadow"):
+        audit.touch()
+        paired(audit)
+    for number in range(30):
+        assert gateway.answer(body_of(calves, number), KIND, "", "")[1]["version"] == "1"
+        gateway.shadow(body_of(calves, number), KIND)
+    found = paired(audit)
+    shadows = [line["shadow"] for line in trail(audit) if "shadow" in line]
+    assert len(shadows) == found["requests"] == 30 and found["hidden"] == 30 * 12
+    apart = [(one["right_challenger"] - one["right_champion"]) / one["hidden"] for one in shadows]
+    assert found["p"] == pytest.approx(wilcoxon(apart).pvalue) and found["p"] < 0.05
+    assert found["right_challenger"] - found["right_champion"] == pytest.approx(np.mean(apart))
+    assert np.mean(apart) > 0.05 and (found["champion"], found["challenger"]) == ("1", "2")
+
+
+def test_a_champion_that_is_rolled_back_is_served_without_a_restart(registered, calves, tmp_path):
+    tracker, runs = registered
+    now = [0.0]
+    gateway = Gateway(tracker, ServeSettings("calves", tmp_path / "audit.jsonl"), runs, clock=lambda: now[0])
+    ask = lambda: gateway.answer(body_of(calves, 0), KIND, "", "")[1]["version"]  # noqa: E731
+    assert ask() == "1"
+    tracker.move_champion("snpimpute-calves-panel", "2", "a test")
+    try:
+        assert ask() == "1"
+        now[0] += SECONDS_BETWEEN_LOOKS
+        assert ask() == "2"
+    finally:
+        tracker.move_champion("snpimpute-calves-panel", "1", "rollback of a test")
+    now[0] += SECONDS_BETWEEN_LOOKS
+    assert ask() == "1"
+
+
+@pytest.mark.parametrize("split", ["90", "90:ten", "-1:2", "0:0", "1:2:3", "nan:1"])
+def test_a_split_that_is_none_is_refused(split):
+    with pytest.raises(InputError, match="is no split: give the champion's part and the challenger's, as 90:10"):
+        share_of_split(split)
+
+
+def test_the_verb_serves_over_http(registered, calves, tmp_path):
+    _, runs = registered
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    verb = [
+        sys.executable,
+        "-m",
+        "snpimpute",
+        "models",
+        "serve",
+        "calves/1",
+        "--challenger",
+        "calves/2",
+        "--port",
+        str(port),
+    ]
+    kept = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    with (tmp_path / "serve.log").open("w") as log:
+        command = [*verb, "--runs", str(runs), "--audit", str(tmp_path / "audit.jsonl")]
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=kept, cwd=ROOT, start_new_session=True)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 240
+        while True:
+            assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "serve.log").read_text()
+            try:
+                if (pong := requests.get(f"{address}/ping", timeout=5)).ok:
+                    break
+            except requests.ConnectionError:
+                time.sleep(0.2)
+        assert pong.json() == {"model": "snpimpute-calves-panel", "version": "1"}
+        assert requests.get(f"{address}/shadow", timeout=60).status_code == 404
+        for number in range(2):
+            headers = {"Content-Type": KIND, "X-User": "vet"}
+            told = requests.post(f"{address}/invocations", data=body_of(calves, number), headers=headers, timeout=60)
+            assert told.status_code == 200 and told.json()["version"] == "1", told.text
+        while (found := requests.get(f"{address}/shadow", timeout=60)).status_code == 404 or found.json()[
+            "requests"
+        ] < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert found.json()["hidden"] == 2 * 4
+        assert [line["user"] for line in trail(tmp_path / "audit.jsonl") if "user" in line] == ["vet", "vet"]
+        wrong = requests.post(f"{address}/invocations", data=b"{", headers={"Content-Type": KIND}, timeout=60)
+        assert wrong.status_code == 400 and wrong.json()["version"] == "1"
+    finally:
+        end_group(process)
