@@ -274,10 +274,17 @@ def impute(
     trust: Trust = False,
     use: Use = None,
     phased: Annotated[bool, typer.Option("--phased", help="Write every call phased (0|1).")] = False,
+    hide: Annotated[
+        str | None,
+        typer.Option(
+            help="Hide this share of the typed calls (2%), impute them as well, and tell by sample how many come back; doubles the time."
+        ),
+    ] = None,
     keep_fields: Annotated[
         bool, typer.Option("--keep-fields", help="Keep the target's other INFO and FORMAT fields.")
     ] = False,
     force: Force = False,
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 1,
     runs: Runs = Path("runs"),
     threads: Threads = None,
     cluster: OnCluster = None,
@@ -301,7 +308,8 @@ def impute(
 
     from snpimpute import imputers
     from snpimpute.base.progress import watch
-    from snpimpute.impute.run import ImputeSettings, impute_file
+    from snpimpute.impute.asked import ImputeSettings
+    from snpimpute.impute.run import impute_file
     from snpimpute.io.store import fetched, sent, url_of
 
     if model is not None and no_panel:
@@ -317,6 +325,8 @@ def impute(
         trust=trust,
         use=use,
         phased=phased,
+        hide=0.0 if hide is None else share_of(hide, "--hide"),
+        seed=seed,
         imputer=imputer,
         params={"mode": "joint"} if imputer == "beagle" else {},
         keep_fields=keep_fields,

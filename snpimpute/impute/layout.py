@@ -24,7 +24,7 @@ from snpimpute.io.spool import empty_spool, filled_file
 from snpimpute.io.stream import streamed
 
 if TYPE_CHECKING:
-    from snpimpute.impute.run import ImputeSettings
+    from snpimpute.impute.asked import ImputeSettings
 
 
 def lay_out_target(
@@ -47,6 +47,7 @@ def lay_out_target(
         "params": dict(settings.params),
         "seed": settings.seed,
         "phased": settings.phased,
+        "hide": settings.hide,
         "windows": [[w.contig, w.start, w.stop] for w in windows],
     }
     if model is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import itemgetter
@@ -16,16 +16,17 @@ import pandas as pd
 from snpimpute import __version__, imputers
 from snpimpute.base.alone import made_alone
 from snpimpute.base.digests import digest, file_digest
-from snpimpute.base.errors import InputError
-from snpimpute.base.files import require_new, require_writable, write_text
+from snpimpute.base.files import require_writable, write_text
 from snpimpute.base.processes import HERE, Engine
 from snpimpute.base.progress import Watch
 from snpimpute.base.sources import source_digest
 from snpimpute.base.steps import in_shares
 from snpimpute.base.words import numbered
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS
+from snpimpute.impute.asked import ImputeSettings, require_handled, require_no_panel, require_output
 from snpimpute.impute.check import check_target
 from snpimpute.impute.findings import TargetCheck
+from snpimpute.impute.hidden import hidden_file, hidden_lines, hidden_quality, sample_rows
 from snpimpute.impute.layout import lay_out_target
 from snpimpute.impute.matching import ALLELES, MULTIALLELIC, NOT_DIPLOID, OUTSIDE, SWAPPED, UNKNOWN, USABLE, PanelSites
 from snpimpute.impute.phased import join_windows
@@ -35,7 +36,6 @@ from snpimpute.impute.quality import SampleQuality, quality_lines
 from snpimpute.impute.rows import Rows
 from snpimpute.impute.steps import impute_windows, imputed_file, load_window_posterior
 from snpimpute.impute.windows import Window, WindowedModel, cut_by_sites, weights_in
-from snpimpute.imputers.contract import LIKELIHOODS, PHASE
 from snpimpute.io.imputed import ImputedSites, ImputedWriter
 from snpimpute.io.joined import JoinedSite, joined_line
 from snpimpute.io.output import require_plink_names
@@ -46,44 +46,6 @@ from snpimpute.io.stream import files_of, streamed
 NO_PANEL = "NOPANEL"
 KEPT = {OUTSIDE: NO_PANEL, ALLELES: NO_PANEL, MULTIALLELIC: "", UNKNOWN: "", NOT_DIPLOID: ""}  # kind → INFO flag
 STAND_FOR_THE_SITE = (NOT_DIPLOID, MULTIALLELIC)  # kinds of records that are kept in place of the panel's site
-
-
-@dataclass(frozen=True)
-class ImputeSettings:
-    """Settings of `snpimpute impute`.
-
-    Attributes:
-        target: VCF, BCF or PLINK 1 file.
-        output: file to write, its format by its suffix (see io.imputed); None = standard output.
-        force: whether an output that is there already is overwritten.
-        model: folder of a fitted model; None = impute from the target alone, by `imputer`.
-        version: version of a model from the registry, for the header.
-        trust: run the commands of a program's description that stands in the model's folder alone.
-        imputer, params: without a model: an imputer that needs no panel, and its parameters.
-        window: number of sites in a window, without a model.
-        use: FORMAT field of likelihoods (PL, GL or GP) to impute from in place of GT; None = GT.
-        phased: whether every call is written phased.
-        keep_fields: whether other INFO and FORMAT fields of the target are kept.
-        seed: seed of every random choice.
-        threads: processor threads.
-        command: command line, for the header.
-    """
-
-    target: Path
-    output: Path | None
-    model: Path | None = None
-    version: str = ""
-    trust: bool = False
-    imputer: str = "simpute"
-    params: Mapping[str, Any] = field(default_factory=dict)
-    window: int = 500
-    use: str | None = None
-    phased: bool = False
-    keep_fields: bool = False
-    seed: int = 1
-    threads: int = 1
-    command: str = "snpimpute impute"
-    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,6 +66,8 @@ class Outcome:
         left_out_list: table of these beside the output; None if there are none, or the output is standard output.
         use: FORMAT field of the likelihoods that calls were imputed from; None = from calls.
         expected_r2: of each sample's imputed dosages, None where none was imputed; see quality.SampleQuality.
+        hidden: how well typed calls came back that were hidden on purpose, see hidden.hidden_quality; None = none were.
+        samples_table: table of `expected_r2` and `hidden` beside the output; None without `hidden`, or for standard output.
     """
 
     case: str
@@ -119,6 +83,8 @@ class Outcome:
     left_out_list: Path | None = None
     use: str | None = None
     expected_r2: dict[str, float | None] = field(default_factory=dict)
+    hidden: dict[str, Any] | None = None
+    samples_table: Path | None = None
 
     def summary_lines(self) -> list[str]:
         """Return the result as lines of text for the user."""
@@ -137,6 +103,10 @@ class Outcome:
             where = f", listed in {self.left_out_list}" if self.left_out_list else ""
             lines.append(f"{self.n_left_out} records left out: on the other strand, or repeating a site{where}")
         lines += quality_lines(self.expected_r2)
+        if self.hidden is not None:
+            lines += hidden_lines(self.hidden)
+        if self.samples_table is not None:
+            lines.append(f"by sample: {self.samples_table}")
         return [*lines, f"written: {self.output or 'standard output'}"]
 
 
@@ -155,11 +125,11 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
     """
     watch = watch or Watch()
     require_writable(runs)
-    _require_output(settings)
+    require_output(settings)
     model = None if settings.model is None else WindowedModel.verified(settings.model, trust=settings.trust)
-    _require_handled(settings, model)
+    require_handled(settings, model)
     if model is None:
-        _require_no_panel(settings)
+        require_no_panel(settings)
         panel = replace(PanelSites.of_file(settings.target), samples=frozenset())  # each is in its own panel
         varying, n_panel = np.arange(len(panel.sites)), 0
     else:
@@ -190,7 +160,9 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
 
         watch.stage(f"impute {settings.target.name} in {numbered(len(numbers), 'window')}")
         cls = imputers.load(settings.imputer) if model is None else model.imputer_class
-        pieces = to_impute(work, cls, windows, rows.varying, len(check.samples), settings.phased)
+        pieces = to_impute(
+            work, cls, windows, rows.varying, len(check.samples), phased=settings.phased, hides=settings.hide > 0
+        )
         in_shares(impute_windows, work, numbers, pieces, settings.threads, watch, engine)
         watch.stage("write")
         phase = None
@@ -203,53 +175,23 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
             excluded = check.excluded[left_out[~check.usable]]
             write_text(listed, excluded.to_csv(sep="\t", index=False))
             outcome = replace(outcome, left_out_list=listed)
+        if settings.hide:
+            target = spooled(work / "target")
+            ploidy = haploid_calls(work / "target", target.calls.T.shape)
+            hidden = hidden_quality((hidden_file(work, number) for number in numbers), target, ploidy)
+            outcome = replace(outcome, hidden=hidden)
+            if settings.output is not None:
+                table = settings.output.with_name(f"{settings.output.name}.samples.tsv")
+                write_text(table, sample_rows(target.names, outcome.expected_r2, hidden))
+                outcome = replace(outcome, samples_table=table)
         shutil.rmtree(work)
     return outcome
-
-
-def _require_output(settings: ImputeSettings) -> None:
-    """Raise InputError if the output would overwrite the target, by whatever path, or an earlier output, or has no place."""
-    if settings.output is None:
-        return
-    own = [path for path in files_of(settings.target) if path.exists()]
-    written = [path for path in files_of(settings.output) if path.exists()]
-    for path in written:
-        if any(path.samefile(other) for other in own):
-            raise InputError(f"{path} is the target itself, which is not overwritten: give another name with -o")
-    require_new(written, settings.force)
-    require_writable(settings.output.parent)
-
-
-def _require_no_panel(settings: ImputeSettings) -> None:
-    cls = imputers.load(settings.imputer)
-    if cls(cls.parse_params(settings.params)).needs_panel:
-        without = [name for name in imputers.names() if not imputers.load(name).needs_panel]
-        raise InputError(
-            f"imputer {settings.imputer} learns from a reference panel: fit a model, or choose one that needs none "
-            f"({', '.join(without)}; beagle with mode=joint)"
-        )
-
-
-def _require_handled(settings: ImputeSettings, model: WindowedModel | None) -> None:
-    """Raise InputError if the imputer cannot do what is asked of it beyond calls."""
-    cls = imputers.load(settings.imputer) if model is None else model.imputer_class
-    for wanted, option, what in (
-        (LIKELIHOODS if settings.use else None, f"--use {settings.use}", "works from calls"),
-        (PHASE if settings.phased else None, "--phased", "tells no phase"),
-    ):
-        if wanted is not None and (wanted not in cls.handles or model is None):
-            able = [name for name in imputers.names() if wanted in imputers.load(name).handles]
-            said = f"imputer {cls.name} {what}" if wanted not in cls.handles else "there is no panel"
-            raise InputError(
-                f"{said}: {option} needs a model of {' or '.join(able)} (snpimpute fit --imputer {able[-1]}); without {option} it "
-                "can be imputed"
-            )
 
 
 def _work_digest(settings: ImputeSettings, model: WindowedModel | None) -> str:
     contents = [file_digest(path) if path.is_file() else "" for path in files_of(settings.target)]
     alone = [settings.imputer, dict(settings.params), settings.window, settings.seed]
-    use = [settings.use or "GT", settings.phased]
+    use = [settings.use or "GT", settings.phased, [settings.hide, settings.seed] if settings.hide else 0]
     cls = imputers.load(settings.imputer) if model is None else model.imputer_class
     code = source_digest("snpimpute.impute.steps", without=imputers.DISCOVERY)
     return digest([contents, use, alone if model is None else model.about, code, imputers.decided_by(cls)])
