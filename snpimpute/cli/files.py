@@ -274,6 +274,13 @@ def impute(
     trust: Trust = False,
     use: Use = None,
     phased: Annotated[bool, typer.Option("--phased", help="Write every call phased (0|1).")] = False,
+    draws: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Draw this many data sets from the posterior, too, and write them to a folder beside the output.",
+        ),
+    ] = None,
     hide: Annotated[
         str | None,
         typer.Option(
@@ -302,6 +309,8 @@ def impute(
 
       snpimpute impute target.vcf.gz -o imputed.vcf.gz --no-panel
 
+      snpimpute impute target.vcf.gz -o imputed.vcf.gz --draws 20 --hide 2%
+
       snpimpute impute lowcoverage.vcf.gz -o imputed.vcf.gz --use PL
     """
     import shlex
@@ -315,6 +324,10 @@ def impute(
     if model is not None and no_panel:
         raise InputError("--model and --no-panel exclude each other")
     require_likelihoods(use)
+    if draws and url_of(output):
+        raise InputError(
+            f"--draws writes a folder beside the imputed file, and {output} is in an object store: name a file here"
+        )
     imputers.look_in(imputers_from or [])
     folder, version = (None, "") if no_panel else model_folder(model, runs)
     settings = ImputeSettings(
@@ -325,6 +338,7 @@ def impute(
         trust=trust,
         use=use,
         phased=phased,
+        draws=draws or 0,
         hide=0.0 if hide is None else share_of(hide, "--hide"),
         seed=seed,
         imputer=imputer,

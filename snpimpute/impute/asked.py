@@ -10,8 +10,9 @@ from typing import Any
 from snpimpute import imputers
 from snpimpute.base.errors import InputError
 from snpimpute.base.files import require_new, require_writable
+from snpimpute.impute.draws import MOST_DRAWS, draws_folder
 from snpimpute.impute.windows import WindowedModel
-from snpimpute.imputers.contract import LIKELIHOODS, PHASE
+from snpimpute.imputers.contract import DRAWS, LIKELIHOODS, PHASE
 from snpimpute.io.stream import files_of
 
 
@@ -31,6 +32,7 @@ class ImputeSettings:
         use: FORMAT field of likelihoods (PL, GL or GP) to impute from in place of GT; None = GT.
         phased: whether every call is written phased.
         hide: share of the typed calls that are hidden and imputed a second time, to tell how well samples are imputed; 0 = none.
+        draws: number of imputed data sets that are drawn from the posterior and written beside the output; 0 = none.
         keep_fields: whether other INFO and FORMAT fields of the target are kept.
         seed: seed of every random choice.
         threads: processor threads.
@@ -48,6 +50,7 @@ class ImputeSettings:
     use: str | None = None
     phased: bool = False
     hide: float = 0.0
+    draws: int = 0
     keep_fields: bool = False
     seed: int = 1
     threads: int = 1
@@ -57,7 +60,13 @@ class ImputeSettings:
 
 def require_output(settings: ImputeSettings) -> None:
     """Raise InputError if the output would overwrite the target, by whatever path, or an earlier output, or has no place."""
+    if not 0 <= settings.draws <= MOST_DRAWS:
+        raise InputError(f"--draws {settings.draws}: give a number from 1 to {MOST_DRAWS:,}")
     if settings.output is None:
+        if settings.draws:
+            raise InputError(
+                "--draws writes a folder beside the imputed file: name a file with -o in place of standard output"
+            )
         return
     own = [path for path in files_of(settings.target) if path.exists()]
     written = [path for path in files_of(settings.output) if path.exists()]
@@ -65,6 +74,8 @@ def require_output(settings: ImputeSettings) -> None:
         if any(path.samefile(other) for other in own):
             raise InputError(f"{path} is the target itself, which is not overwritten: give another name with -o")
     require_new(written, settings.force)
+    if settings.draws:
+        require_new([draws_folder(settings.output)], settings.force)
     require_writable(settings.output.parent)
 
 
@@ -99,3 +110,8 @@ def require_handled(settings: ImputeSettings, model: WindowedModel | None) -> No
                 f"{said}: {option} needs a model of {' or '.join(able)} (snpimpute fit --imputer {able[-1]}); without {option} it "
                 "can be imputed"
             )
+
+
+def joint_draws(settings: ImputeSettings, model: WindowedModel | None) -> int:
+    """Return the number of draws that windows make jointly along their sites; 0 where none is asked for, or calls are drawn singly."""
+    return settings.draws if model is not None and DRAWS in model.imputer_class.handles else 0

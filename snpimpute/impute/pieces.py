@@ -10,6 +10,7 @@ import numpy as np
 
 from snpimpute.base.folders import Folder, Part
 from snpimpute.base.steps import Pieces
+from snpimpute.impute.draws import drawn_file
 from snpimpute.impute.hidden import hidden_file
 from snpimpute.impute.likelihoods import likelihoods_part
 from snpimpute.impute.phased import phase_file
@@ -77,6 +78,7 @@ def to_impute(
     *,
     phased: bool,
     hides: bool,
+    draws: bool,
 ) -> Pieces:
     """Return the pieces of `impute_windows`: each saves the posterior of its window, and what else is asked for.
 
@@ -88,6 +90,7 @@ def to_impute(
         n_samples: number of samples of the target.
         phased: whether the phase is asked for.
         hides: whether typed calls are hidden and imputed, too.
+        draws: whether haplotypes are drawn.
     """
 
     def reads(numbers: list[int]) -> list[Part]:
@@ -101,6 +104,7 @@ def to_impute(
     def makes(number: int) -> list[str]:
         made = [phase_file(_HERE, number)] if phased else []
         made += [hidden_file(_HERE, number)] if hides else []
+        made += [drawn_file(_HERE, number)] if draws else []
         return [file.as_posix() for file in (*made, imputed_file(_HERE, number))]
 
     return Pieces(

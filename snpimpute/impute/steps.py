@@ -20,6 +20,7 @@ from snpimpute.dataset.masks import array_masks
 from snpimpute.dataset.splits import split_samples, unit_labels
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
+from snpimpute.impute.draws import drawn_file, save_drawn
 from snpimpute.impute.hidden import calls_to_hide, hidden_file, save_hidden
 from snpimpute.impute.likelihoods import likelihoods_at
 from snpimpute.impute.phased import phase_file, save_window_phase
@@ -271,6 +272,10 @@ def impute_windows(home: Path, numbers: list[int]) -> None:
             assert model is not None
             calls = np.where(part.calls == MISSING, posterior.argmax(axis=2), part.calls).astype(np.int8)
             save_window_phase(phase_file(home, number), model.imputer(number).haplotypes(part, calls))
+        if plan["draws"]:
+            assert model is not None
+            seed = int(np.random.default_rng([plan["seed"], number]).integers(2**31))
+            save_drawn(drawn_file(home, number), model.imputer(number).draw(part, plan["draws"], seed))
         if plan["hide"]:
             hidden = calls_to_hide(part.calls, owned_by(windows, number), plan["hide"], plan["seed"], number)
             save_hidden(hidden_file(home, number), rows, hidden, _posterior_in(plan, model, number, part.hide(hidden)))
