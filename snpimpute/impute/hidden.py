@@ -12,7 +12,7 @@ from snpimpute.base.files import save_array, written_beside
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.impute.ploidy import as_haploid
 
-LOWEST = 3  # samples that are named
+LOWEST, ENOUGH = 3, 20  # samples that are named; hidden calls of a sample whose concordance says something
 _KEPT = [("row", np.int64), ("sample", np.int32), ("one", np.float32), ("two", np.float32)]
 
 
@@ -99,16 +99,17 @@ def _scores(sums: np.ndarray) -> dict[str, float | int | None]:
 
 
 def hidden_lines(found: dict[str, Any]) -> list[str]:
-    """Return what is said of `hidden_quality`: over all, and the samples of the lowest concordance."""
+    """Return what is said of `hidden_quality`: over all, and the samples of the lowest concordance that have ENOUGH."""
     over_all = found["all"]
     if not over_all["calls"]:
         return ["typed calls hidden on purpose: none; hide a larger share"]
-    ordered = sorted((own["concordance"], name) for name, own in found["samples"].items())
+    ordered = sorted((own["concordance"], name) for name, own in found["samples"].items() if own["calls"] >= ENOUGH)
     lowest = ", ".join(f"{name} {concordance:.3f}" for concordance, name in ordered[:LOWEST])
+    worst = f"; lowest: {lowest}" if lowest else f" (fewer than {ENOUGH} of each sample: too few to compare samples)"
     r2 = "" if over_all["r2"] is None else f"; r² {over_all['r2']:.3f}"
     return [
         f"typed calls hidden on purpose: {over_all['calls']:,}, of which {over_all['concordance']:.1%} came back as they were "
-        f"({over_all['stated']:.1%} by their posterior){r2}; lowest: {lowest}"
+        f"({over_all['stated']:.1%} by their posterior){r2}{worst}"
     ]
 
 

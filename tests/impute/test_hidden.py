@@ -140,5 +140,11 @@ def test_no_call_is_hidden_twice_and_a_share_that_hides_none_says_so(tmp_path: P
     assert (hidden != calls_to_hide(calls, owned, 0.2, 1, 8)).any()
     save_hidden(tmp_path / "none", np.arange(60), np.zeros_like(hidden), np.zeros((50, 60, 3), dtype=np.float32))
     found = hidden_quality([tmp_path / "none"], matrix_of(calls), None)
+    scores = {"calls": 20, "concordance": 0.9, "stated": 0.88, "r2": None}
+    few = {"all": scores | {"calls": 39}, "samples": {"a": scores, "b": scores | {"calls": 19, "concordance": 0.1}}}
+    said = "typed calls hidden on purpose: 39, of which 90.0% came back as they were (88.0% by their posterior)"
+    assert hidden_lines(few) == [f"{said}; lowest: a 0.900"]
+    few["samples"].pop("a")
+    assert hidden_lines(few) == [f"{said} (fewer than 20 of each sample: too few to compare samples)"]
     assert hidden_lines(found) == ["typed calls hidden on purpose: none; hide a larger share"]
     assert sample_rows(["a"], {"a": None}, found).splitlines()[1] == "a\t\t0\t\t\t"
