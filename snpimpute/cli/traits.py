@@ -119,6 +119,12 @@ def finemap(
     samples: Annotated[
         int | None, typer.Option("--n", min=3, help="Number of samples of the results, where they do not have it.")
     ] = None,
+    prune: Annotated[
+        float | None,
+        typer.Option(
+            help="Of two sites within 500 kb whose r² is larger, fine-map one (LD pruning by plink2); lead sites stay."
+        ),
+    ] = None,
     prior: Annotated[
         Path | None, typer.Option(help="Annotations with weights (BED, weight in column 4 or 5; 1 elsewhere).")
     ] = None,
@@ -171,6 +177,7 @@ def finemap(
         p,
         effects,
         samples,
+        prune,
         prior,
         blocks,
         known,

@@ -15,7 +15,7 @@ from snpimpute.base.words import numbered
 from snpimpute.io.builds import plain_contig
 from snpimpute.traits.annotations import Genes, Stretches
 from snpimpute.traits.associate import GENOME_WIDE, sites_in
-from snpimpute.traits.blocks import clumps, given_blocks, haplotype_blocks
+from snpimpute.traits.blocks import clumps, given_blocks, haplotype_blocks, unpruned
 from snpimpute.traits.dosages import Dosages, read_dosages
 from snpimpute.traits.drawn import draw_files
 from snpimpute.traits.gwas import read_gwas
@@ -55,6 +55,7 @@ class FineMapSettings:
         p: largest p-value of a clump's lead site.
         effects: most causal sites of a locus.
         n: number of samples of the results; None = as the results have it, else those of the genotypes.
+        prune: largest r² of two sites that are fine-mapped, within 500 kb; leading sites of clumps stay. None = all are.
         prior: BED of annotations with weights; None = equal.
         blocks: BED of blocks; None = found by PLINK 1.9.
         known: known loci (BED, or the GWAS Catalog's TSV).
@@ -71,6 +72,7 @@ class FineMapSettings:
     p: float = GENOME_WIDE
     effects: int = EFFECTS
     n: int | None = None
+    prune: float | None = None
     prior: Path | None = None
     blocks: Path | None = None
     known: Path | None = None
@@ -141,6 +143,10 @@ def fine_map(settings: FineMapSettings, watch: Watch) -> FineMap:
         InputError: see `gwas.read_gwas`, `dosages.read_dosages`, `blocks`, `annotations`; also no site in common, or nothing
             significant and no region given.
     """
+    if settings.prune is not None and not 0 < settings.prune < 1:
+        raise InputError(
+            f"--prune {settings.prune:g} is no r² between 0 and 1: 0.99 leaves out sites that say nearly the same"
+        )
     files = _draw_files(settings)
     watch.stage("reading results and genotypes")
     gwas = read_gwas(settings.gwas)
@@ -156,11 +162,22 @@ def fine_map(settings: FineMapSettings, watch: Watch) -> FineMap:
     genes = None if settings.genes is None else Genes(settings.genes)
     watch.stage("clumps and blocks")
     found = clumps(dosages, gwas.neg_log_10_p_value.to_numpy(), settings.p)
-    ranges = _loci(dosages, [lead for lead, _ in found], settings)
+    leads = [lead for lead, _ in found]
+    clumped = _clumps(dosages, gwas, found)
     if settings.blocks is None:
         blocks, block_of = haplotype_blocks(dosages)
     else:
         blocks, block_of = given_blocks(settings.blocks, dosages)
+    if settings.prune is not None:
+        kept = unpruned(dosages, settings.prune)
+        kept[leads] = True
+        leads = (np.cumsum(kept)[leads] - 1).tolist()
+        notes.append(
+            f"{numbered(int((~kept).sum()), 'site')} pruned: r² above {settings.prune:g} with one that is kept, which stands for them in sets"
+        )
+        dosages, gwas = dosages.take_sites(kept), gwas[kept].reset_index(drop=True)
+        block_of = block_of[kept]
+    ranges = _loci(dosages, leads, settings)
     weights = None if prior is None else prior.weights(dosages.sites)
     watch.stage(f"fine-mapping {loci_in_words(len(ranges))}")
     loci: list[Locus] = []
@@ -179,18 +196,23 @@ def fine_map(settings: FineMapSettings, watch: Watch) -> FineMap:
         for c, p in zip(table.chromosome, table.position, strict=True)
     ]
     table["gene"], table["gene_distance"] = [name for name, _ in nearest], [distance for _, distance in nearest]
-    leads = [
-        (_site_name(dosages, lead), gwas.p_value[lead], len(others) + 1, gwas.neg_log_10_p_value[lead])
-        for lead, others in found
-    ]
     return FineMap(
         settings,
         table[list(COLUMNS)],
         _ranked(blocks, table, known),
         loci,
-        pd.DataFrame(leads, columns=["lead", "p", "sites", "negative_log10_p"]),
+        clumped,
         tuple(notes + _mismatches(loci)),
     )
+
+
+def _clumps(dosages: Dosages, gwas: pd.DataFrame, found: Sequence[tuple[int, list[int]]]) -> pd.DataFrame:
+    """Return the clumps that `blocks.clumps` found as a table; see FineMap.clumps."""
+    rows = [
+        (_site_name(dosages, lead), gwas.p_value[lead], len(others) + 1, gwas.neg_log_10_p_value[lead])
+        for lead, others in found
+    ]
+    return pd.DataFrame(rows, columns=["lead", "p", "sites", "negative_log10_p"])
 
 
 def loci_in_words(n: int) -> str:
