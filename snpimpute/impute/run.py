@@ -336,7 +336,8 @@ def _write(
                     posterior = posterior if haploid is None else as_haploid(posterior, haploid)
                     if draw:
                         posterior = drawn_genotypes(posterior, rng)
-                    quality.add(posterior, np.where(passed_through[part][:, None], 0, piece.calls.T))
+                    else:
+                        quality.add(posterior, np.where(passed_through[part][:, None], 0, piece.calls.T))
                     lines: dict[int, tuple[str, bool]] = {}
                     passed: list[tuple[int, str, str]] = []
                     own_groups: dict[int, Record] = {}

@@ -278,7 +278,8 @@ def impute_windows(home: Path, numbers: list[int]) -> None:
             save_drawn(drawn_file(home, number), model.imputer(number).draw(part, plan["draws"], seed))
         if plan["hide"]:
             hidden = calls_to_hide(part.calls, owned_by(windows, number), plan["hide"], plan["seed"], number)
-            save_hidden(hidden_file(home, number), rows, hidden, _posterior_in(plan, model, number, part.hide(hidden)))
+            without = _posterior_in(plan, model, number, part.hide(hidden)) if hidden.any() else posterior
+            save_hidden(hidden_file(home, number), rows, hidden, without)
         save_window_posterior(imputed_file(home, number), posterior)
         say_progress(1, 1)
         gc.collect()  # frees Keras networks, which are reference cycles; freeze spares later collections the rest

@@ -146,7 +146,7 @@ def compare_conclusions(settings: ConsequenceSettings, watch: Watch) -> Conseque
         labels,
         table,
         tuple(guidance(table, labels)),
-        (*notes, *trait_notes),
+        (*notes, *trait_notes, *(f"way {name}: {WAYS[name].meaning}" for name in settings.ways)),
     )
 
 

@@ -136,6 +136,7 @@ def test_consequence_has_a_row_for_each_way_that_differs_in_fine_mapping_alone(f
     )
     found = compare_conclusions(settings, Watch())
     assert found.files == ["true genotypes", "imputed", *(f"imputed, {way}" for way in WAYS)]
+    assert found.notes[-1] == f"way draws: {WAYS['draws'].meaning}"
     for measure in MEASURES:
         values = [found.row(label, measure).value for label in found.files[1:]]
         assert measure in FINE_MAPPING or len(set(values)) == 1
