@@ -10,7 +10,7 @@ import numpy as np
 
 from snpimpute.base.errors import InputError
 from snpimpute.base.words import numbered
-from snpimpute.genotypes.matrix import site_keys
+from snpimpute.genotypes.matrix import MISSING, site_keys
 from snpimpute.impute.draws import draws_folder
 from snpimpute.io.builds import plain_contig
 from snpimpute.io.filters import shortened
@@ -66,7 +66,7 @@ def aligned(
         imputed: files to compare with it.
         labels: their names in results; the files' own if empty.
         region: sites used; None = all.
-        with_draws: whether the draws beside each imputed file are read (`imputed.draws` of imputed.vcf.gz).
+        with_draws: whether the draws beside imputed files are read (`imputed.draws` of imputed.vcf.gz); one at least has some.
 
     Raises:
         InputError: a file cannot be read, the labels do not fit, or no sample or site is shared.
@@ -89,9 +89,15 @@ def aligned(
             notes.append(f"{numbered(left, 'sample')} of {one.name} left out: not all files have them")
     row_of = {name: i for i, name in enumerate(truth.samples)}
     truth = truth.take_samples([row_of[name] for name in names])
+    folders = [draws_folder(path) for path in imputed]
+    if with_draws and not any(folder.is_dir() for folder in folders):
+        draw_files(folders[0])  # tells how draws are made
     files = []
-    for label, path, other in zip(labels, imputed, read, strict=True):
-        draws = read_drawn(draw_files(draws_folder(path)), other, region) if with_draws else None
+    for label, folder, other in zip(labels, folders, read, strict=True):
+        drawn = with_draws and folder.is_dir()
+        if with_draws and not drawn:
+            notes.append(f"{other.name} has no draws beside it ({folder.name}): no way by draws")
+        draws = read_drawn(draw_files(folder), other, region) if drawn else None
         files.append(_file(label, other, draws, truth, names, notes))
     return truth, files, notes
 
@@ -132,9 +138,7 @@ def _file(
     order = np.argsort(at, kind="stable")
     placed = Dosages(values[:, order], chosen.samples, chosen.sites, chosen.quality[order])
     own_sites = File.of(label, placed, np.arange(placed.n_sites))
-    of_truth = np.array(at)[order][own_sites.at]
     if draws is not None:
-        drawn = draws[:, rows][:, :, own]
-        drawn = np.where(np.array(turned) & (drawn >= 0), 2 - drawn, drawn)[:, :, order][:, :, own_sites.at]
-        return File(label, of_truth, own_sites.dosages, own_sites.quality, drawn)
-    return File(label, of_truth, own_sites.dosages, own_sites.quality)
+        draws = draws[:, rows][:, :, own]
+        draws = np.where(np.array(turned) & (draws != MISSING), 2 - draws, draws)[:, :, order][:, :, own_sites.at]
+    return replace(own_sites, at=np.array(at)[order][own_sites.at], draws=draws)
