@@ -1,6 +1,6 @@
 """Credible sets on imputed genotypes beside true ones, over many simulated traits; goes on where it was.
 
-    python benchmarks/imputed_sets.py TRUTH IMPUTED... --label A --label B --typed TARGET [--traits 500] [--kept sets.csv]
+    python benchmarks/imputed_sets.py TRUTH IMPUTED... --label A --label B --typed TARGET [--traits 500] [--way draws] [--kept sets.csv]
 
 Traits are simulated in groups of 50, a seed each (from 101 on); a row per seed and file is kept. Standard errors are over groups.
 """
@@ -17,6 +17,7 @@ from snpimpute.base.progress import Watch
 from snpimpute.metrics.conclusions import ALL, FINE_MAPPING
 from snpimpute.traits.consequence import ConsequenceSettings, compare_conclusions
 from snpimpute.traits.simulated import TraitModel
+from snpimpute.traits.ways import WAYS
 
 PER_SEED = 50  # traits
 FIRST_SEED = 101
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--typed", type=Path)
     parser.add_argument("--traits", type=int, default=500)
     parser.add_argument("--variance", type=float, default=0.02)
+    parser.add_argument("--way", choices=WAYS, action="append", default=[], help="of fine-mapping, beside dosages")
     parser.add_argument("--kept", type=Path, default=Path("sets.csv"))
     asked = parser.parse_args()
     parts = [pd.read_csv(asked.kept)] if asked.kept.exists() else []
@@ -46,6 +48,7 @@ def main() -> None:
             model=TraitModel(PER_SEED, 1, asked.variance, seed=seed),
             finemapped=PER_SEED,
             filters=(0.0,),
+            ways=tuple(asked.way),
         )
         table = compare_conclusions(settings, Watch()).table
         plain = table[(table.subset == ALL) & (table.versus == "") & table.measure.isin(FINE_MAPPING)]

@@ -274,10 +274,24 @@ def impute(
     trust: Trust = False,
     use: Use = None,
     phased: Annotated[bool, typer.Option("--phased", help="Write every call phased (0|1).")] = False,
+    draws: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Draw this many data sets from the posterior, too, and write them to a folder beside the output.",
+        ),
+    ] = None,
+    hide: Annotated[
+        str | None,
+        typer.Option(
+            help="Hide this share of the typed calls (2%), impute them as well, and tell by sample how many come back; doubles the time."
+        ),
+    ] = None,
     keep_fields: Annotated[
         bool, typer.Option("--keep-fields", help="Keep the target's other INFO and FORMAT fields.")
     ] = False,
     force: Force = False,
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 1,
     runs: Runs = Path("runs"),
     threads: Threads = None,
     cluster: OnCluster = None,
@@ -295,18 +309,25 @@ def impute(
 
       snpimpute impute target.vcf.gz -o imputed.vcf.gz --no-panel
 
+      snpimpute impute target.vcf.gz -o imputed.vcf.gz --draws 20 --hide 2%
+
       snpimpute impute lowcoverage.vcf.gz -o imputed.vcf.gz --use PL
     """
     import shlex
 
     from snpimpute import imputers
     from snpimpute.base.progress import watch
-    from snpimpute.impute.run import ImputeSettings, impute_file
+    from snpimpute.impute.asked import ImputeSettings
+    from snpimpute.impute.run import impute_file
     from snpimpute.io.store import fetched, sent, url_of
 
     if model is not None and no_panel:
         raise InputError("--model and --no-panel exclude each other")
     require_likelihoods(use)
+    if draws and url_of(output):
+        raise InputError(
+            f"--draws writes a folder beside the imputed file, and {output} is in an object store: name a file here"
+        )
     imputers.look_in(imputers_from or [])
     folder, version = (None, "") if no_panel else model_folder(model, runs)
     settings = ImputeSettings(
@@ -317,6 +338,9 @@ def impute(
         trust=trust,
         use=use,
         phased=phased,
+        draws=draws or 0,
+        hide=0.0 if hide is None else share_of(hide, "--hide"),
+        seed=seed,
         imputer=imputer,
         params={"mode": "joint"} if imputer == "beagle" else {},
         keep_fields=keep_fields,

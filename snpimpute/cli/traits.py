@@ -121,6 +121,12 @@ def finemap(
     samples: Annotated[
         int | None, typer.Option("--n", min=3, help="Number of samples of the results, where they do not have it.")
     ] = None,
+    prune: Annotated[
+        float | None,
+        typer.Option(
+            help="Of two sites within 500 kb whose r² is larger, fine-map one (LD pruning by plink2); lead sites stay."
+        ),
+    ] = None,
     prior: Annotated[
         Path | None, typer.Option(help="Annotations with weights (BED, weight in column 4 or 5; 1 elsewhere).")
     ] = None,
@@ -131,6 +137,16 @@ def finemap(
         Path | None, typer.Option(help="Known loci: a .bed, or the GWAS Catalog's TSV of associations.")
     ] = None,
     genes: Annotated[Path | None, typer.Option(help="Genes (GFF3).")] = None,
+    draws: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of draws (impute --draws): SuSiE runs on each, by --traits and --trait, and probabilities are averaged."
+        ),
+    ] = None,
+    traits: Annotated[Path | None, typer.Option(help="Table of traits and covariates, for --draws.")] = None,
+    trait: Annotated[str | None, typer.Option(help="Column of the trait, for --draws.")] = None,
+    covariates: Covariates = None,
+    sample_column: SampleColumn = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the results (default: GENOTYPES.finemap).")
     ] = None,
@@ -143,6 +159,8 @@ def finemap(
 
       snpimpute finemap imputed.milk/association.tsv imputed.vcf.gz
 
+      snpimpute finemap milk/association.tsv imputed.vcf.gz --draws imputed.draws --traits bulls.tsv --trait milk
+
       snpimpute finemap gwas.tsv panel.bcf --region 15:27800000-28000000 --prior coding.bed --genes genes.gff3 -o found
     """
     from snpimpute.base.extras import require_package
@@ -154,7 +172,24 @@ def finemap(
 
     require_package("pysusie", "finemap")
     folder = report_folder(output or Path(f"{stem(genotypes)}.finemap"), FILES, force)
-    settings = FineMapSettings(gwas, genotypes, region, p, effects, samples, prior, blocks, known, genes)
+    settings = FineMapSettings(
+        gwas,
+        genotypes,
+        region,
+        p,
+        effects,
+        samples,
+        prune,
+        prior,
+        blocks,
+        known,
+        genes,
+        draws=draws,
+        traits=traits,
+        trait=trait,
+        covariates=columns_of(covariates),
+        sample_column=sample_column,
+    )
     with watch() as watching:
         found = fine_map(settings, watching)
         watching.stage("writing")
@@ -194,6 +229,12 @@ def consequence(
     variance: Annotated[str, typer.Option(help="Share of a trait's variance that they make: 2% or 0.02.")] = "2%",
     min_maf: Annotated[float, typer.Option(min=0, max=0.5, help="Causal sites have a MAF above this.")] = 0.01,
     finemapped: Annotated[int, typer.Option(min=0, help="Number of traits that are fine-mapped too.")] = 70,
+    way: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Fine-map in this way, too: dr2, or variance or draws (by impute --draws, beside each file); may be given several times."
+        ),
+    ] = None,
     region: Region = None,
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 1,
     runs: Runs = Path("runs"),
@@ -214,6 +255,8 @@ def consequence(
       snpimpute consequence truth.vcf.gz imputed.vcf.gz --typed target.vcf.gz
 
       snpimpute consequence truth.bcf a.bcf b.bcf --label A --label B --traits bulls.tsv --trait milk -o compared
+
+      snpimpute consequence truth.vcf.gz imputed.vcf.gz --typed target.vcf.gz --way draws --way dr2
 
       snpimpute consequence experiments/demo.toml
     """
@@ -244,6 +287,7 @@ def consequence(
         covariates=columns_of(covariates),
         model=TraitModel(simulate, causal, share_of(variance, "--variance"), min_maf, seed=seed),
         finemapped=finemapped,
+        ways=tuple(way or ()),
         sample_column=sample_column,
     )
     with watch() as watching:

@@ -24,7 +24,8 @@ from snpimpute.experiment.workspace import Workspace
 from snpimpute.genotypes.matrix import MISSING
 from snpimpute.metrics.conclusions import ALL, TYPED
 from snpimpute.scoring.posteriors import Posteriors, load_posteriors
-from snpimpute.traits.consequence import File, conclusions
+from snpimpute.traits.aligned import File
+from snpimpute.traits.consequence import conclusions
 from snpimpute.traits.dosages import Dosages
 from snpimpute.traits.simulated import TraitModel, simulated_traits
 

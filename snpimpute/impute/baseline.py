@@ -244,7 +244,7 @@ def _plan(
 def _to_refer(work: Path, model: WindowedModel, rows: np.ndarray, n_samples: int) -> Pieces:
     """Return the pieces of `refer_windows`: as those that impute, with what the fits take."""
     cls = model.imputer_class
-    imputing = to_impute(work, cls, model.windows, rows, n_samples, phased=False)
+    imputing = to_impute(work, cls, model.windows, rows, n_samples)
     beside = [Part(LACKING), Part("typed.npy")]
     return replace(
         imputing,

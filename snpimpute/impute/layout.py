@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from snpimpute.base.files import save_array, write_text, written_beside
 from snpimpute.genotypes.matrix import MISSING
+from snpimpute.impute.asked import ImputeSettings, joint_draws
 from snpimpute.impute.findings import TargetCheck
 from snpimpute.impute.likelihoods import LIKELIHOODS_FILE, logarithms
 from snpimpute.impute.matching import SWAPPED
@@ -22,9 +22,6 @@ from snpimpute.impute.windows import Window, WindowedModel
 from snpimpute.io.records import split
 from snpimpute.io.spool import empty_spool, filled_file
 from snpimpute.io.stream import streamed
-
-if TYPE_CHECKING:
-    from snpimpute.impute.run import ImputeSettings
 
 
 def lay_out_target(
@@ -47,6 +44,8 @@ def lay_out_target(
         "params": dict(settings.params),
         "seed": settings.seed,
         "phased": settings.phased,
+        "hide": settings.hide,
+        "draws": joint_draws(settings, model),
         "windows": [[w.contig, w.start, w.stop] for w in windows],
     }
     if model is not None:

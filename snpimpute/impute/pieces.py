@@ -10,6 +10,8 @@ import numpy as np
 
 from snpimpute.base.folders import Folder, Part
 from snpimpute.base.steps import Pieces
+from snpimpute.impute.draws import drawn_file
+from snpimpute.impute.hidden import hidden_file
 from snpimpute.impute.likelihoods import likelihoods_part
 from snpimpute.impute.phased import phase_file
 from snpimpute.impute.steps import (
@@ -68,9 +70,17 @@ def panel_parts(windows: Sequence[Window], n_samples: int) -> list[Part]:
 
 
 def to_impute(
-    work: Path, cls: type[Imputer], windows: Sequence[Window], varying: np.ndarray, n_samples: int, phased: bool
+    work: Path,
+    cls: type[Imputer],
+    windows: Sequence[Window],
+    varying: np.ndarray,
+    n_samples: int,
+    *,
+    phased: bool = False,
+    hides: bool = False,
+    draws: bool = False,
 ) -> Pieces:
-    """Return the pieces of `impute_windows`: each saves the posterior of its window, and its phase if that is asked for.
+    """Return the pieces of `impute_windows`: each saves the posterior of its window, and what else is asked for.
 
     Args:
         work: folder of the imputation.
@@ -79,6 +89,8 @@ def to_impute(
         varying: int64, the rows of the target's spool that windows impute.
         n_samples: number of samples of the target.
         phased: whether the phase is asked for.
+        hides: whether typed calls are hidden and imputed, too.
+        draws: whether haplotypes are drawn.
     """
 
     def reads(numbers: list[int]) -> list[Part]:
@@ -91,6 +103,8 @@ def to_impute(
 
     def makes(number: int) -> list[str]:
         made = [phase_file(_HERE, number)] if phased else []
+        made += [hidden_file(_HERE, number)] if hides else []
+        made += [drawn_file(_HERE, number)] if draws else []
         return [file.as_posix() for file in (*made, imputed_file(_HERE, number))]
 
     return Pieces(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import itemgetter
@@ -16,16 +17,18 @@ import pandas as pd
 from snpimpute import __version__, imputers
 from snpimpute.base.alone import made_alone
 from snpimpute.base.digests import digest
-from snpimpute.base.errors import InputError
-from snpimpute.base.files import require_new, require_writable, write_text
+from snpimpute.base.files import require_writable, write_text, written_beside
 from snpimpute.base.processes import HERE, Engine
 from snpimpute.base.progress import Watch
 from snpimpute.base.sources import source_digest
 from snpimpute.base.steps import in_shares
 from snpimpute.base.words import numbered
 from snpimpute.genotypes.matrix import MISSING
+from snpimpute.impute.asked import ImputeSettings, joint_draws, require_handled, require_no_panel, require_output
 from snpimpute.impute.check import check_target
+from snpimpute.impute.draws import draw_name, drawn_genotypes, drawn_windows, draws_folder
 from snpimpute.impute.findings import TargetCheck
+from snpimpute.impute.hidden import hidden_file, hidden_lines, hidden_quality, sample_rows
 from snpimpute.impute.layout import lay_out_target
 from snpimpute.impute.matching import ALLELES, MULTIALLELIC, NOT_DIPLOID, OUTSIDE, SWAPPED, UNKNOWN, USABLE, PanelSites
 from snpimpute.impute.phased import join_windows
@@ -35,55 +38,16 @@ from snpimpute.impute.quality import SampleQuality, quality_lines
 from snpimpute.impute.rows import Rows
 from snpimpute.impute.steps import impute_windows, imputed_file, load_window_posterior
 from snpimpute.impute.windows import Window, WindowedModel, cut_by_sites, weights_in
-from snpimpute.imputers.contract import LIKELIHOODS, PHASE
 from snpimpute.io.imputed import ImputedSites, ImputedWriter
 from snpimpute.io.joined import JoinedSite, joined_line
 from snpimpute.io.output import require_plink_names
 from snpimpute.io.records import NO_CALL, PHASED, Record
 from snpimpute.io.spool import spooled
-from snpimpute.io.stream import contents_of, files_of, streamed
+from snpimpute.io.stream import contents_of, streamed
 
 NO_PANEL = "NOPANEL"
 KEPT = {OUTSIDE: NO_PANEL, ALLELES: NO_PANEL, MULTIALLELIC: "", UNKNOWN: "", NOT_DIPLOID: ""}  # kind → INFO flag
 STAND_FOR_THE_SITE = (NOT_DIPLOID, MULTIALLELIC)  # kinds of records that are kept in place of the panel's site
-
-
-@dataclass(frozen=True)
-class ImputeSettings:
-    """Settings of `snpimpute impute`.
-
-    Attributes:
-        target: VCF, BCF, VCF Zarr or PLINK file.
-        output: file to write, its format by its suffix (see io.imputed); None = standard output.
-        force: whether an output that is there already is overwritten.
-        model: folder of a fitted model; None = impute from the target alone, by `imputer`.
-        version: version of a model from the registry, for the header.
-        trust: run the commands of a program's description that stands in the model's folder alone.
-        imputer, params: without a model: an imputer that needs no panel, and its parameters.
-        window: number of sites in a window, without a model.
-        use: FORMAT field of likelihoods (PL, GL or GP) to impute from in place of GT; None = GT.
-        phased: whether every call is written phased.
-        keep_fields: whether other INFO and FORMAT fields of the target are kept.
-        seed: seed of every random choice.
-        threads: processor threads.
-        command: command line, for the header.
-    """
-
-    target: Path
-    output: Path | None
-    model: Path | None = None
-    version: str = ""
-    trust: bool = False
-    imputer: str = "simpute"
-    params: Mapping[str, Any] = field(default_factory=dict)
-    window: int = 500
-    use: str | None = None
-    phased: bool = False
-    keep_fields: bool = False
-    seed: int = 1
-    threads: int = 1
-    command: str = "snpimpute impute"
-    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,6 +68,11 @@ class Outcome:
         left_out_list: table of these beside the output; None if there are none, or the output is standard output.
         use: FORMAT field of the likelihoods that calls were imputed from; None = from calls.
         expected_r2: of each sample's imputed dosages, None where none was imputed; see quality.SampleQuality.
+        hidden: how well typed calls came back that were hidden on purpose, see hidden.hidden_quality; None = none were.
+        draws: folder of the imputed data sets that were drawn; None = none were.
+        n_draws: their number.
+        drawn_jointly: whether neighbouring sites of a draw belong together, or each call was drawn by itself.
+        samples_table: table of `expected_r2` and `hidden` beside the output; None without `hidden`, or for standard output.
     """
 
     case: str
@@ -119,6 +88,11 @@ class Outcome:
     left_out_list: Path | None = None
     use: str | None = None
     expected_r2: dict[str, float | None] = field(default_factory=dict)
+    hidden: dict[str, Any] | None = None
+    samples_table: Path | None = None
+    draws: Path | None = None
+    n_draws: int = 0
+    drawn_jointly: bool = False
 
     def summary_lines(self) -> list[str]:
         """Return the result as lines of text for the user."""
@@ -137,6 +111,17 @@ class Outcome:
             where = f", listed in {self.left_out_list}" if self.left_out_list else ""
             lines.append(f"{self.n_left_out} records left out: on the other strand, or repeating a site{where}")
         lines += quality_lines(self.expected_r2)
+        if self.hidden is not None:
+            lines += hidden_lines(self.hidden)
+        if self.draws is not None:
+            how = (
+                "haplotypes jointly along each window"
+                if self.drawn_jointly
+                else "each call by itself, as this imputer draws no haplotypes"
+            )
+            lines.append(f"{numbered(self.n_draws, 'draw')} from the posterior ({how}): {self.draws}")
+        if self.samples_table is not None:
+            lines.append(f"by sample: {self.samples_table}")
         return [*lines, f"written: {self.output or 'standard output'}"]
 
 
@@ -155,11 +140,11 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
     """
     watch = watch or Watch()
     require_writable(runs)
-    _require_output(settings)
+    require_output(settings)
     model = None if settings.model is None else WindowedModel.verified(settings.model, trust=settings.trust)
-    _require_handled(settings, model)
+    require_handled(settings, model)
     if model is None:
-        _require_no_panel(settings)
+        require_no_panel(settings)
         panel = replace(PanelSites.of_file(settings.target), samples=frozenset())  # each is in its own panel
         varying, n_panel = np.arange(len(panel.sites)), 0
     else:
@@ -174,6 +159,7 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
         watch.warn(warning)
     if settings.use is not None and (n := check.counts["without_alt"]):
         watch.warn(f"records without an ALT, whose {settings.use} says nothing of the panel's: {n:,} not used")
+    jointly = joint_draws(settings, model) > 0
     windows = cut_by_sites(panel.sites, settings.window) if model is None else model.windows
     work = runs / "impute" / _work_digest(settings, model)[:16]
     with made_alone(work, watch):
@@ -186,66 +172,58 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
 
         watch.stage(f"impute {settings.target.name} in {numbered(len(numbers), 'window')}")
         cls = imputers.load(settings.imputer) if model is None else model.imputer_class
-        pieces = to_impute(work, cls, windows, rows.varying, len(check.samples), settings.phased)
+        pieces = to_impute(
+            work,
+            cls,
+            windows,
+            rows.varying,
+            len(check.samples),
+            phased=settings.phased,
+            hides=settings.hide > 0,
+            draws=jointly,
+        )
         in_shares(impute_windows, work, numbers, pieces, settings.threads, watch, engine)
         watch.stage("write")
         phase = None
         if settings.phased:
             phase = join_windows(windows, work, rows.sites, rows.varying, len(check.samples))
-        outcome = _write(settings, model, check, rows, windows, work, phase, watch)
+        with ExitStack() as stack:
+            if settings.draws and settings.output is not None:
+                folder = stack.enter_context(written_beside(draws_folder(settings.output)))
+                folder.mkdir()
+                for draw in range(1, settings.draws + 1):
+                    to = folder / draw_name(settings.output, draw)
+                    _write(settings, to, model, check, rows, windows, work, None, Watch(), draw)
+                    watch.progress(draw, settings.draws)
+            outcome = _write(settings, settings.output, model, check, rows, windows, work, phase, watch)
         if outcome.n_left_out and settings.output is not None:
             listed = settings.output.with_name(f"{settings.output.name}.left-out.tsv")
             left_out = (rows.of_target < 0) & ~check.sites["kind"].isin(KEPT).to_numpy()
             excluded = check.excluded[left_out[~check.usable]]
             write_text(listed, excluded.to_csv(sep="\t", index=False))
             outcome = replace(outcome, left_out_list=listed)
+        if settings.draws and settings.output is not None:
+            outcome = replace(
+                outcome, draws=draws_folder(settings.output), n_draws=settings.draws, drawn_jointly=jointly
+            )
+        if settings.hide:
+            target = spooled(work / "target")
+            ploidy = haploid_calls(work / "target", target.calls.T.shape)
+            hidden = hidden_quality((hidden_file(work, number) for number in numbers), target, ploidy)
+            outcome = replace(outcome, hidden=hidden)
+            if settings.output is not None:
+                table = settings.output.with_name(f"{settings.output.name}.samples.tsv")
+                write_text(table, sample_rows(target.names, outcome.expected_r2, hidden))
+                outcome = replace(outcome, samples_table=table)
         shutil.rmtree(work)
     return outcome
-
-
-def _require_output(settings: ImputeSettings) -> None:
-    """Raise InputError if the output would overwrite the target, by whatever path, or an earlier output, or has no place."""
-    if settings.output is None:
-        return
-    own = [path for path in files_of(settings.target) if path.exists()]
-    written = [path for path in files_of(settings.output) if path.exists()]
-    for path in written:
-        if any(path.samefile(other) for other in own):
-            raise InputError(f"{path} is the target itself, which is not overwritten: give another name with -o")
-    require_new(written, settings.force)
-    require_writable(settings.output.parent)
-
-
-def _require_no_panel(settings: ImputeSettings) -> None:
-    cls = imputers.load(settings.imputer)
-    if cls(cls.parse_params(settings.params)).needs_panel:
-        without = [name for name in imputers.names() if not imputers.load(name).needs_panel]
-        raise InputError(
-            f"imputer {settings.imputer} learns from a reference panel: fit a model, or choose one that needs none "
-            f"({', '.join(without)}; beagle with mode=joint)"
-        )
-
-
-def _require_handled(settings: ImputeSettings, model: WindowedModel | None) -> None:
-    """Raise InputError if the imputer cannot do what is asked of it beyond calls."""
-    cls = imputers.load(settings.imputer) if model is None else model.imputer_class
-    for wanted, option, what in (
-        (LIKELIHOODS if settings.use else None, f"--use {settings.use}", "works from calls"),
-        (PHASE if settings.phased else None, "--phased", "tells no phase"),
-    ):
-        if wanted is not None and (wanted not in cls.handles or model is None):
-            able = [name for name in imputers.names() if wanted in imputers.load(name).handles]
-            said = f"imputer {cls.name} {what}" if wanted not in cls.handles else "there is no panel"
-            raise InputError(
-                f"{said}: {option} needs a model of {' or '.join(able)} (snpimpute fit --imputer {able[-1]}); without {option} it "
-                "can be imputed"
-            )
 
 
 def _work_digest(settings: ImputeSettings, model: WindowedModel | None) -> str:
     contents = contents_of(settings.target)
     alone = [settings.imputer, dict(settings.params), settings.window, settings.seed]
-    use = [settings.use or "GT", settings.phased]
+    use = [settings.use or "GT", settings.phased, [settings.hide, settings.seed] if settings.hide else 0]
+    use += [[settings.draws, settings.seed] if joint_draws(settings, model) else 0]
     cls = imputers.load(settings.imputer) if model is None else model.imputer_class
     code = source_digest("snpimpute.impute.steps", without=imputers.DISCOVERY)
     return digest([contents, use, alone if model is None else model.about, code, imputers.decided_by(cls)])
@@ -278,6 +256,7 @@ def blend_windows(windows: list[Window], contig: str, work: Path) -> Iterator[tu
 
 def _write(
     settings: ImputeSettings,
+    output: Path | None,
     model: WindowedModel | None,
     check: TargetCheck,
     rows: Rows,
@@ -285,7 +264,17 @@ def _write(
     work: Path,
     phase: np.ndarray | None,
     watch: Watch,
+    draw: int = 0,
 ) -> Outcome:
+    """Write the imputed file, or one draw from its posterior.
+
+    Args:
+        settings, model, check, rows, windows, work, watch: of the imputation.
+        output: the file; None = standard output.
+        phase: as `join_windows` gives it; None = calls are written unphased.
+        draw: number of the draw; 0 = the posterior itself.
+    """
+    rng, jointly = np.random.default_rng([settings.seed, draw]), joint_draws(settings, model) > 0
     target = spooled(work / "target")
     ploidy = haploid_calls(work / "target", target.calls.T.shape)
     contigs = list(dict.fromkeys(check.sites["contig"]))
@@ -309,7 +298,7 @@ def _write(
     quality = SampleQuality(target.names)
     with streamed(settings.target, lines=True, likelihoods=settings.use, observed=True) as (stream,):
         writer = ImputedWriter(
-            settings.output,
+            output,
             stream.header,
             stream.names,
             contigs=contigs,
@@ -317,7 +306,8 @@ def _write(
             about={key: value for key, value in about.items() if value},
             keep_fields=settings.keep_fields,
             flag_imputed=True,
-            phased=settings.phased,
+            phased=settings.phased and not draw,
+            drawn=draw > 0,
             threads=settings.threads,
             fam=stream.fam,
         )
@@ -328,7 +318,11 @@ def _write(
             written = 0
             for contig in contigs:
                 there = check.contigs.get(contig)
-                blended = () if there is None else blend_windows(windows, there, work)
+                blended: Iterable[tuple[int, np.ndarray]] = ()
+                if there is not None and draw and jointly:
+                    blended = drawn_windows(windows, there, work, draw, target.n_samples)
+                elif there is not None:
+                    blended = blend_windows(windows, there, work)
                 parts = () if there is None else rows.parts(there, blended, target.n_samples)
                 for part, of_varying in parts:
                     piece = target.take_sites(part)
@@ -336,7 +330,10 @@ def _write(
                     last = int(piece.sites["pos"].iloc[-1])
                     haploid = rows.haploid_calls(part, ploidy)
                     posterior = posterior if haploid is None else as_haploid(posterior, haploid)
-                    quality.add(posterior, np.where(passed_through[part][:, None], 0, piece.calls.T))
+                    if draw:
+                        posterior = drawn_genotypes(posterior, rng)
+                    else:
+                        quality.add(posterior, np.where(passed_through[part][:, None], 0, piece.calls.T))
                     lines: dict[int, tuple[str, bool]] = {}
                     passed: list[tuple[int, str, str]] = []
                     own_groups: dict[int, Record] = {}
@@ -363,7 +360,9 @@ def _write(
                         one = None if haploid is None else haploid[members[0]]
                         own_record = own_groups.get(group) if group >= 0 else own_records.get(int(members[0]))
                         joined_site = join_rows(_take_sites(block, members), own_record, one)
-                        line = joined_line(joined_site, settings.keep_fields, writer.ties_lean, writer.per_allele)
+                        line = joined_line(
+                            joined_site, settings.keep_fields, writer.ties_lean, writer.per_allele, draw > 0
+                        )
                         others.append((joined_site.pos, partial(writer.pass_through, line)))
                     written += len(joined)
                     block = block if len(alone) == len(block.sites) else _take_sites(block, alone)
@@ -382,7 +381,7 @@ def _write(
         case,
         check,
         about["model"],
-        settings.output,
+        output,
         target.n_samples,
         n_sites,
         n_sites - n_usable,

@@ -175,7 +175,7 @@ def hidden_and_imputed(
                 if np.isin(window.start + np.flatnonzero(owned_by(model.windows, number)), sites).any()
             ]
             watch.stage(f"impute {target.name} by {model.about['name']} ({model.about['imputer']})")
-            pieces = to_impute(work, model.imputer_class, model.windows, at, len(truth), phased=False)
+            pieces = to_impute(work, model.imputer_class, model.windows, at, len(truth))
             in_shares(impute_windows, work, numbers, pieces, settings.threads, watch, engine)
             place = pd.Index(owned_sites(model.windows, numbers)).get_indexer(sites)
             posteriors.append(owned_posterior(model.windows, numbers, work)[:, place])

@@ -20,6 +20,8 @@ from snpimpute.dataset.masks import array_masks
 from snpimpute.dataset.splits import split_samples, unit_labels
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
+from snpimpute.impute.draws import drawn_file, save_drawn
+from snpimpute.impute.hidden import calls_to_hide, hidden_file, save_hidden
 from snpimpute.impute.likelihoods import likelihoods_at
 from snpimpute.impute.phased import phase_file, save_window_phase
 from snpimpute.impute.windows import Window, WindowedModel, owned_by, window_posterior
@@ -265,17 +267,29 @@ def impute_windows(home: Path, numbers: list[int]) -> None:
     for number in numbers:
         rows = varying[windows[number].sites]
         part = replace(target.take_sites(rows), likelihoods=likelihoods_at(home / "target", rows, target.n_samples))
-        if model is not None:
-            posterior = window_posterior(model, number, part)
-        else:
-            cls = imputers.load(plan["imputer"])
-            alone = cls(cls.parse_params(plan["params"]), seed=plan["seed"])
-            posterior = alone.fit(part.take_samples(slice(0))).posterior(part)
+        posterior = _posterior_in(plan, model, number, part)
         if plan["phased"]:
             assert model is not None
             calls = np.where(part.calls == MISSING, posterior.argmax(axis=2), part.calls).astype(np.int8)
             save_window_phase(phase_file(home, number), model.imputer(number).haplotypes(part, calls))
+        if plan["draws"]:
+            assert model is not None
+            seed = int(np.random.default_rng([plan["seed"], number]).integers(2**31))
+            save_drawn(drawn_file(home, number), model.imputer(number).draw(part, plan["draws"], seed))
+        if plan["hide"]:
+            hidden = calls_to_hide(part.calls, owned_by(windows, number), plan["hide"], plan["seed"], number)
+            without = _posterior_in(plan, model, number, part.hide(hidden)) if hidden.any() else posterior
+            save_hidden(hidden_file(home, number), rows, hidden, without)
         save_window_posterior(imputed_file(home, number), posterior)
         say_progress(1, 1)
         gc.collect()  # frees Keras networks, which are reference cycles; freeze spares later collections the rest
         gc.freeze()
+
+
+def _posterior_in(plan: dict[str, Any], model: WindowedModel | None, number: int, part: GenotypeMatrix) -> np.ndarray:
+    """Return the posterior of a window, float32 (n_samples, n_sites, 3), by its model or by an imputer that needs none."""
+    if model is not None:
+        return window_posterior(model, number, part)
+    cls = imputers.load(plan["imputer"])
+    alone = cls(cls.parse_params(plan["params"]), seed=plan["seed"])
+    return alone.fit(part.take_samples(slice(0))).posterior(part)

@@ -151,7 +151,7 @@ def batch_samples(
         truth = calls_at(spool, rows[owned])
         hide_in_spool(work / "target", rows[baseline.hidden])
         watch.stage(f"impute {target.name} in {numbered(len(baseline.windows), 'window')}")
-        pieces = to_impute(work, model.imputer_class, model.windows, rows, n, phased=False)
+        pieces = to_impute(work, model.imputer_class, model.windows, rows, n)
         in_shares(impute_windows, work, baseline.windows, pieces, threads, watch, engine)
         posterior = owned_posterior(model.windows, baseline.windows, work)
         presented = calls_at(spooled(work / "target"), rows[owned])

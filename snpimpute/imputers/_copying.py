@@ -91,9 +91,60 @@ class Copying:
                 is observed.
         """
         given, observed, key = _given(calls, likelihoods)
-        chosen, copied_share = self._choose_haplotypes(given[observed], observed, key)
+        alleles, start = self._copied_from(given[observed], observed, key)
+        return self._sum_over_pairs(given[observed], observed, alleles, start)
+
+    def draws(self, calls: np.ndarray, likelihoods: np.ndarray | None, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw pairs of haplotypes of a sample from its posterior, jointly over all sites, int8 (n, 2, n_sites).
+
+        They add up to what is observed for sure.
+
+        Args:
+            calls, likelihoods: see `posterior`.
+            n: number of pairs.
+            rng: source of random numbers.
+        """
+        from snpimpute.imputers import _drawing
+
+        given, observed, key = _given(calls, likelihoods)
+        alleles, start = self._copied_from(given[observed], observed, key)
+        switches = self._switch_probabilities(observed)
+        pairs = _drawing.draw_in_blocks(
+            alleles, observed, given[observed], self.error, switches, start, rng.random((n, len(observed), 2))
+        )
+        chances = rng.random((n, 2, len(calls), 2))
+        copied = _drawing.fill_gaps(pairs, observed, self.place, self.switch_rate, start, chances)
+        out = alleles[np.arange(len(calls)), copied].astype(np.int8)
+        out[:, :, observed] = self._with_errors(out[:, :, observed], given[observed], rng)
+        return out
+
+    def _copied_from(self, given: np.ndarray, observed: np.ndarray, key: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return what a sample is a mosaic of: alleles, uint8 (n_sites, K), and probabilities where copying begins, float32 (K,).
+
+        Args:
+            given, observed, key: see `_choose_haplotypes`.
+        """
+        chosen, copied_share = self._choose_haplotypes(given, observed, key)
         weight = copied_share[chosen] + self.params.uniform / len(chosen)
-        return self._sum_over_pairs(given[observed], observed, self.haplotypes.alleles(chosen), weight / weight.sum())
+        return self.haplotypes.alleles(chosen), (weight / weight.sum()).astype(np.float32)
+
+    def _with_errors(self, copied: np.ndarray, given: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Draw alleles at observed sites, int8 (n, 2, n_observed), given those copied and the likelihoods of the genotypes.
+
+        Args:
+            copied: int8 (n, 2, n_observed).
+            given: float32 (n_observed, 3).
+            rng: source of random numbers.
+        """
+        pairs = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=np.int8)
+        right = (copied[:, None] == pairs[None, :, :, None]).sum(
+            axis=2
+        )  # (n, 4, n_observed): alleles copied without error
+        error = float(self.error)
+        weights = (1 - error) ** right * error ** (2 - right) * given[:, pairs.sum(axis=1)].T
+        upto = weights.cumsum(axis=1)
+        chosen = (rng.random((len(copied), 1, len(given))) * upto[:, -1:] >= upto).sum(axis=1)
+        return pairs[np.minimum(chosen, 3)].transpose(0, 2, 1)
 
     def pairs(self, calls: np.ndarray) -> np.ndarray:
         """Draw pairs of haplotypes of a sample, int8 (draws, 2, n_sites); each adds up to its observed calls."""
@@ -208,16 +259,14 @@ class Copying:
             key: seed of the draws, beside the model's.
             draws: number of pairs; None = that of the parameters.
         """
-        from snpimpute.imputers import _recursions
+        from snpimpute.imputers import _drawing, _recursions
 
         copied = self.haplotypes.alleles(chosen)[sites]
         switches = self._switch_probabilities(sites)
         start = np.full(len(chosen), 1 / len(chosen), dtype=np.float32)
         forward = _recursions.forward_pairs(copied, given, self.error, switches, start)
         rng = np.random.default_rng([self.seed, key])
-        states = _recursions.draw_pairs(
-            forward, switches, start, rng.random((draws or self.params.draws, len(sites), 2))
-        )
+        states = _drawing.draw_pairs(forward, switches, start, rng.random((draws or self.params.draws, len(sites), 2)))
         out = copied[np.arange(len(sites)), states].astype(np.int8)
         calls = np.where((given > 0).sum(axis=1) == 1, given.argmax(axis=1), MISSING).astype(np.int8)
         for pair in out:

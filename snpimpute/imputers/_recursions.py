@@ -187,51 +187,6 @@ def forward_pairs(copied, likelihoods, error, switches, start):  # type: ignore[
 
 
 @compiled
-def draw_pairs(forward, switches, start, drawn):  # type: ignore[no-untyped-def]
-    """Draw pairs of haplotypes at each observed site, last site first, int64 (n, 2, n_observed).
-
-    Args:
-        forward: (n_observed, K, K), see `forward_pairs`.
-        switches, start: see `forward_pairs`.
-        drawn: float64 (n, n_observed, 2), uniform random numbers.
-    """
-    n_observed, n_states, _ = forward.shape
-    out = np.empty((len(drawn), 2, n_observed), dtype=np.int64)
-    rows = np.empty(n_states, dtype=np.float64)
-    for number in range(len(drawn)):
-        first = second = 0
-        for j in range(n_observed - 1, -1, -1):
-            now = forward[j]
-            stay = np.float32(1)
-            switch = np.float32(0)
-            if j < n_observed - 1:
-                stay, switch = np.float32(1) - switches[j + 1], switches[j + 1]
-            # Row i has the weight w_i * (switch * start[second] * sum of the row + stay * its entry at `second`).
-            total = np.float64(0)
-            for i in range(n_states):
-                row = np.float32(0)
-                for k in range(n_states):
-                    row += now[i, k]
-                if j < n_observed - 1:
-                    row = switch * start[second] * row + stay * now[i, second]
-                    row *= switch * start[first] + (stay if i == first else np.float32(0))
-                total += row
-                rows[i] = total
-            one = min(np.searchsorted(rows, drawn[number, j, 0] * total, side="right"), n_states - 1)
-            total = np.float64(0)
-            for k in range(n_states):
-                weight = now[one, k]
-                if j < n_observed - 1:
-                    weight *= switch * start[second] + (stay if k == second else np.float32(0))
-                total += weight
-                rows[k] = total
-            other = min(np.searchsorted(rows, drawn[number, j, 1] * total, side="right"), n_states - 1)
-            first, second = one, other
-            out[number, 0, j], out[number, 1, j] = first, second
-    return out
-
-
-@compiled
 def posterior(alleles, observed, likelihoods, error, switches, place, switch_rate, start):  # type: ignore[no-untyped-def]
     """Return the posterior of a sample, (n_sites, 3), by forward-backward over pairs.
 

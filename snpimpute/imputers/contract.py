@@ -29,6 +29,7 @@ HAPLOTYPE_WINDOW = "5000"  # `fit_window` of models of haplotypes: 250 typed sit
 # What an imputer may handle beyond calls.
 LIKELIHOODS = "likelihoods"  # of genotypes, in place of calls
 PHASE = "phase"  # it says which allele of a call stands on which of the sample's two haplotypes
+DRAWS = "draws"  # it draws haplotypes from the posterior jointly, so that neighbouring sites of a draw belong together
 MIN_SEEN = 2  # a sample with fewer observed sites gets the panel's genotype frequencies
 
 Report = Callable[[int, float], None]  # called as report(step, score)
@@ -133,7 +134,7 @@ class Imputer(ABC):
     description: ClassVar[str]
     framework: ClassVar[str | None] = None
     learns_in_epochs: ClassVar[bool] = False  # if so, it uses validation to stop and training masks to learn
-    handles: ClassVar[frozenset[str]] = frozenset()  # LIKELIHOODS, PHASE
+    handles: ClassVar[frozenset[str]] = frozenset()  # LIKELIHOODS, PHASE, DRAWS
     Params: ClassVar[type[Params]] = Params
     needs_panel: bool = True  # False: it learns from the target, and the panel may have no samples
     starts: ClassVar[Sequence[Mapping[str, Any]]] = ()  # parameters that did well on some data; studies try them early
@@ -306,6 +307,18 @@ class Imputer(ABC):
         Args:
             target: as `posterior` takes it.
             calls: int8 (n_samples, n_sites), its calls, imputed ones included.
+        """
+        raise NotImplementedError
+
+    def draw(self, target: GenotypeMatrix, n: int, seed: int) -> np.ndarray:
+        """Draw haplotypes of each sample, int8 (n, n_samples, 2, n_sites); only if `handles` has DRAWS.
+
+        The genotypes of a draw are jointly distributed along a contig, each site's as `posterior` says; observed calls stay.
+
+        Args:
+            target: as `posterior` takes it.
+            n: number of draws.
+            seed: of the draws.
         """
         raise NotImplementedError
 

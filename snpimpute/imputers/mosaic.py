@@ -24,6 +24,7 @@ from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, contig_slices
 from snpimpute.imputers._copying import Copying, Haplotypes, places_of_bits
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import (
+    DRAWS,
     HAPLOTYPE_WINDOW,
     LIKELIHOODS,
     MIN_SEEN,
@@ -124,7 +125,7 @@ class Mosaic(Imputer):
 
     description = "diploid copying model over panel haplotypes chosen for each sample, without phasing it"
     fit_window = HAPLOTYPE_WINDOW
-    handles = frozenset({LIKELIHOODS, PHASE})
+    handles = frozenset({LIKELIHOODS, PHASE, DRAWS})
     Params = MosaicParams
 
     switch: float
@@ -334,6 +335,48 @@ class Mosaic(Imputer):
             middle = stretch.first if done > stretch.first else max(done, stretch.begin)
             out[:, middle : stretch.end] = found[:, middle - stretch.begin :]
             done = stretch.end
+        return out
+
+    def draw(self, target: GenotypeMatrix, n: int, seed: int) -> np.ndarray:
+        from threadpoolctl import threadpool_limits
+
+        seen = observed(target)
+        likelihoods = itertools.repeat(None) if target.likelihoods is None else target.likelihoods
+        rngs = [np.random.default_rng([seed, row]) for row in range(target.n_samples)]
+        with threadpool_limits(1), ThreadPoolExecutor(self.threads) as pool:
+            drawn = pool.map(self._draws_of_sample, target.calls, seen, likelihoods, itertools.repeat(n), rngs)
+            return np.stack(list(drawn), axis=1)
+
+    def _draws_of_sample(
+        self, calls: np.ndarray, seen: np.ndarray, likelihoods: np.ndarray | None, n: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Return n pairs of haplotypes of one sample, int8 (n, 2, n_sites).
+
+        A stretch is drawn by itself; which haplotype is first follows from what it has in common with the stretch before.
+
+        Args:
+            calls, seen, likelihoods: see `_posterior_of_sample`.
+            n: number of draws.
+            rng: source of random numbers.
+        """
+        chances = rng.random((n, 1, len(calls))) >= self.frequencies[:, :2].cumsum(axis=1).T
+        genotypes = np.where(calls == MISSING, chances.sum(axis=1), calls)
+        first = np.where(genotypes == 1, rng.random(genotypes.shape) < 0.5, genotypes == 2)
+        out = np.stack([first, genotypes - first], axis=1).astype(np.int8)
+        for stretch in self._stretches(seen):
+            sites = slice(stretch.begin, stretch.end)
+            if seen[sites].sum() < MIN_SEEN:
+                continue
+            haplotypes = self._haplotypes.between(stretch.begin, stretch.end)
+            copying = Copying(haplotypes, self._place[sites], self.switch, self.params, self.seed)
+            found = copying.draws(calls[sites], None if likelihoods is None else likelihoods[sites], n, rng)
+            before, common = out[:, :, stretch.begin : stretch.first], found[:, :, : stretch.first - stretch.begin]
+            mixed = (before.sum(axis=1) == 1) & (common.sum(axis=1) == 1)
+            turned = 2 * (mixed & (before[:, 0] != common[:, 0])).sum(axis=1) > mixed.sum(axis=1)
+            found[turned] = found[turned, ::-1]
+            out[:, :, stretch.first : stretch.last] = found[
+                :, :, stretch.first - stretch.begin : stretch.last - stretch.begin
+            ]
         return out
 
     def _stretches(self, seen: np.ndarray) -> Iterator[Stretch]:

@@ -20,7 +20,7 @@ from snpimpute.base.checksums import TABLE
 from snpimpute.base.errors import InputError
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
-from snpimpute.imputers.contract import Imputer, Validation, impute
+from snpimpute.imputers.contract import DRAWS, Imputer, Validation, impute
 
 N_SITES = 40
 
@@ -170,6 +170,22 @@ class ImputerContract:
         else:
             masked = target.hide(np.random.default_rng(1).random(target.calls.shape) < 0.2)
             self.check(self.fitted(sites_alone).posterior(masked), masked)
+
+    def test_draws_are_of_the_posterior(self, model: Imputer, target: GenotypeMatrix) -> None:
+        if DRAWS not in self.imputer.handles:
+            pytest.skip(f"{self.imputer.name} does not draw haplotypes")
+        masked = self.masked(target)
+        drawn = model.draw(masked, 300, seed=1)
+        assert drawn.dtype == np.int8 and drawn.shape == (300, target.n_samples, 2, target.n_sites)
+        assert set(np.unique(drawn)) <= {0, 1}
+        calls, seen = drawn.sum(axis=2), masked.calls >= 0
+        assert (calls[:, seen] == masked.calls[seen]).all()
+        shares = np.stack([(calls == genotype).mean(axis=0) for genotype in range(3)], axis=2)
+        np.testing.assert_allclose(
+            shares, model.posterior(masked), atol=0.15
+        )  # five standard errors of a share of a half
+        np.testing.assert_array_equal(model.draw(masked, 300, seed=1), drawn)
+        assert (model.draw(masked, 300, seed=2) != drawn).any()
 
     def test_unknown_parameter_is_refused(self) -> None:
         with pytest.raises(InputError, match="no_such"):

@@ -38,6 +38,9 @@ FORMAT_LINES = {
     "DS": '##FORMAT=<ID=DS,Number=A,Type=Float,Description="Estimated ALT dose [P(RA) + 2*P(AA)]">',
     "GP": '##FORMAT=<ID=GP,Number=G,Type=Float,Description="Estimated genotype probability">',
 }
+DRAWN_GT_LINE = (
+    '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype: as observed, else drawn from the posterior, unphased">'
+)
 PHASED_GT_LINE = (
     '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype: as observed, else that of the largest GP; phased">'
 )
@@ -131,6 +134,7 @@ class ImputedWriter:
         keep_fields: whether a record's other INFO and FORMAT fields are kept. Always left out are INFO keys that count
             the file's calls (AC, AN, MAF, NS, HWE and the like) and, where REF and ALT are exchanged, fields with a
             value per allele or genotype.
+        drawn: whether the sites hold one draw from a posterior: then FORMAT has neither DS nor GP, and INFO no DR2.
         phased: whether every call is written phased, by `ImputedSites.first` where it is not observed so.
         flag_imputed: whether FORMAT has IC after GP: 1 imputed, 0 observed.
         threads: threads that compress.
@@ -149,6 +153,7 @@ class ImputedWriter:
         keep_fields: bool = False,
         flag_imputed: bool = False,
         phased: bool = False,
+        drawn: bool = False,
         threads: int = 1,
         fam: pd.DataFrame | None = None,
     ) -> None:
@@ -159,14 +164,15 @@ class ImputedWriter:
         self._samples = list(samples)
         self._flags = dict(flags or {})
         self._keep_fields = keep_fields
-        self._format = "GT:DS:GP:IC" if flag_imputed else "GT:DS:GP"
+        self._format = ":".join(["GT", *([] if drawn else ["DS", "GP"]), *(["IC"] if flag_imputed else [])])
+        self._drawn = drawn
         suffix = ".vcf" if path is None else suffix_of(path)
         self._plink = suffix in PLINK_FILES
         self.ties_lean = suffix == ".pgen"
         self._phased = phased
-        self._texts = _CallTexts(flag_imputed, self.ties_lean, phased)
-        self._bcf_fields = _BcfFields(flag_imputed, phased) if suffix == ".bcf" else None
-        header = _header_lines(target_header, contigs, about, self._flags, flag_imputed, phased)
+        self._texts = _CallTexts(flag_imputed, self.ties_lean, phased, drawn)
+        self._bcf_fields = _BcfFields(flag_imputed, phased, drawn) if suffix == ".bcf" else None
+        header = _header_lines(target_header, contigs, about, self._flags, flag_imputed, phased, drawn)
         self._contigs = {defined[2] for line in header if (defined := DEFINED.match(line)) and defined[1] == "contig"}
         self.per_allele = PER_ALLELE | {
             defined[2]
@@ -271,7 +277,8 @@ class ImputedWriter:
         calls = self._texts.of(codes).tolist() if self._bcf_fields is None else None
         frequencies, r2 = _summaries(posterior)
         for j, (contig, pos, name, ref, alt) in enumerate(sites):
-            info = f"AF={frequencies[j]:.4g};DR2={r2[j]:.2f}" + ("" if typed[j] else ";IMP")
+            accuracy = "" if self._drawn else f";DR2={r2[j]:.2f}"
+            info = f"AF={frequencies[j]:.4g}{accuracy}" + ("" if typed[j] else ";IMP")
             record, quality, passed, others, values = records[j], ".", "PASS", "", [""]
             if record is not None:
                 record.require_at(contig, pos, (alt, ref) if swapped[j] else (ref, alt))
@@ -307,7 +314,7 @@ def _decoded(code: Any) -> tuple[Any, Any, tuple[Any, Any, Any]]:
 class _BcfFields:
     """FORMAT fields of calls by their codes, as numbers for BCF."""
 
-    def __init__(self, flag_imputed: bool, phased: bool) -> None:
+    def __init__(self, flag_imputed: bool, phased: bool, drawn: bool = False) -> None:
         genotype, dose, hundredths = _decoded(np.arange(OBSERVED))
         observed = np.array([[int(text[0]), int(text[2]), text[1] == "|"] for text in CALLS])
         counts = observed[:, 0] + observed[:, 1]
@@ -317,11 +324,10 @@ class _BcfFields:
         imputed = [(genotype == 2) | alternate_first, (genotype > 0) & ~alternate_first]
         first, second = np.concatenate([imputed, observed[:, :2].T], axis=1).astype(int)
         phases = np.concatenate([np.full(OBSERVED, phased, dtype=int), observed[:, 2]])
-        self._fields = {
-            "GT": encoded_genotypes(first, second, phases),
-            "DS": (dosage / 100).astype(np.float32),
-            "GP": (posterior / 100).astype(np.float32),
-        }
+        self._fields = {"GT": encoded_genotypes(first, second, phases)}
+        if not drawn:
+            self._fields["DS"] = (dosage / 100).astype(np.float32)
+            self._fields["GP"] = (posterior / 100).astype(np.float32)
         if flag_imputed:
             self._fields["IC"] = (np.arange(len(dosage)) < OBSERVED).astype(np.int8)
 
@@ -333,7 +339,8 @@ class _BcfFields:
 class _CallTexts:
     """Texts of calls by their codes, each made when it is first needed."""
 
-    def __init__(self, flag_imputed: bool, ties_lean: bool, phased: bool = False) -> None:
+    def __init__(self, flag_imputed: bool, ties_lean: bool, phased: bool = False, drawn: bool = False) -> None:
+        self._drawn = drawn
         self._spelled = _PHASED if phased else _UNPHASED
         self._imputed, self._observed = (":1", ":0") if flag_imputed else ("", "")
         self._ties_lean = ties_lean
@@ -350,7 +357,11 @@ class _CallTexts:
         return self._texts[codes]
 
     def _text(self, code: int) -> str:
-        """Return the text of one code: GT:DS:GP, and IC if asked for."""
+        """Return the text of one code: GT:DS:GP, or GT alone of a draw, and IC if asked for."""
+        if self._drawn:
+            if code >= OBSERVED:
+                return f"{CALLS[code - OBSERVED]}{self._observed}"
+            return f"{CALLS[self._spelled[_decoded(code)[0]]]}{self._imputed}"
         if code >= OBSERVED:
             spelled = CALLS[code - OBSERVED]
             genotype = spelled.count("1")
@@ -444,6 +455,7 @@ def _header_lines(
     flags: Mapping[str, str],
     flag_imputed: bool,
     phased: bool,
+    drawn: bool,
 ) -> list[str]:
     """Return the ## lines: the target's except those defined here, then our own."""
     own = {("INFO", name): line for name, line in INFO_LINES.items()}
@@ -455,6 +467,8 @@ def _header_lines(
         own["FORMAT", "IC"] = IC_LINE
     if phased:
         own["FORMAT", "GT"] = PHASED_GT_LINE
+    if drawn:
+        own["FORMAT", "GT"] = DRAWN_GT_LINE
     kept, defined = [], set()
     for line in target_header.splitlines():
         match = DEFINED.match(line)
@@ -468,5 +482,5 @@ def _header_lines(
         lines.append('##FILTER=<ID=PASS,Description="All filters passed">')
     lines += kept
     lines += [f"##contig=<ID={contig}>" for contig in dict.fromkeys(contigs) if ("contig", contig) not in defined]
-    lines += own.values()
+    lines += [line for (_, name), line in own.items() if not (drawn and name in ("DR2", "DS", "GP"))]
     return lines + [f"{PREFIX}{key}={' '.join(str(value).split())}" for key, value in about.items()]

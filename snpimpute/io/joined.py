@@ -69,6 +69,7 @@ def joined_line(
     keep_fields: bool = False,
     ties_lean: bool = False,
     per_allele: Collection[str] = frozenset(PER_ALLELE),
+    drawn: bool = False,
 ) -> str:
     """Return a record as a VCF line, without its end: GT, DS of each ALT, GP of each genotype and IC; AF and DR2 of each ALT.
 
@@ -80,6 +81,7 @@ def joined_line(
             alleles are the same.
         ties_lean: whether a DS half way between two genotypes is moved by 0.0001 towards GT (for a .pgen).
         per_allele: keys of the fields with a value per allele or genotype.
+        drawn: whether the record holds one draw from a posterior, without DS, GP and DR2.
     """
     genotypes, n_alts = genotypes_of(len(site.alts)), len(site.alts)
     seen = (site.alleles != MISSING).all(axis=1)
@@ -100,17 +102,18 @@ def joined_line(
     haploid = np.zeros(len(seen), dtype=bool) if site.haploid is None else site.haploid
     one_copy = np.where(haploid, 2, 1)[:, None]  # in copies of the diploid genotype
     n_alleles = int((2 - haploid).sum())
-    info = [
-        f"AF={_listed((doses / one_copy).sum(axis=0) / n_alleles, '.4g')}",
-        f"DR2={_listed(np.clip(r2, 0, 1), '.2f')}",
-    ]
+    info = [f"AF={_listed((doses / one_copy).sum(axis=0) / n_alleles, '.4g')}"]
+    info += [] if drawn else [f"DR2={_listed(np.clip(r2, 0, 1), '.2f')}"]
     info += [] if seen.any() else ["IMP"]
     joint[np.ix_(haploid, np.delete(np.arange(len(genotypes)), homozygous(n_alts)))] = 0
     hundredths = [np.rint(100 * doses / one_copy), np.rint(100 * joint)]
     numbers = np.column_stack([alleles, phased, ~seen, haploid, *hundredths])
     kinds, which = np.unique(numbers.astype(np.int16), axis=0, return_inverse=True)
-    texts = np.array([_text(kind.tolist(), n_alts, ties_lean) for kind in kinds], dtype=object)[which.ravel()].tolist()
+    spelled = [_text(kind.tolist(), n_alts, ties_lean) for kind in kinds]
     name, quality, passed, keys = site.id, ".", "PASS", "GT:DS:GP:IC"
+    if drawn:
+        keys, spelled = "GT:IC", [f"{text.split(':')[0]}:{text.split(':')[-1]}" for text in spelled]
+    texts = np.array(spelled, dtype=object)[which.ravel()].tolist()
     if site.line is not None:
         line = TargetLine(site.line, len(seen))
         name, quality, passed = (site.id if line.name == "." else line.name), line.quality, line.passed

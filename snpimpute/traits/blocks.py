@@ -1,4 +1,4 @@
-"""Haplotype blocks and clumps: found by PLINK 1.9 in the dosages rounded to calls, or blocks given as BED."""
+"""Blocks, clumps and pruned sites: found by PLINK 1.9 and plink2 in the dosages rounded to calls, or blocks given as BED."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from snpimpute.traits.exchange import MOST_CONTIGS, import_dosages, run_plink2, 
 CHROMOSOMES = ("--chr-set", str(MOST_CONTIGS), "no-x", "no-y", "no-xy", "no-mt")
 BLOCK_COLUMNS = ["block", "contig", "start", "end", "sites"]
 CLUMP_R2 = 0.1
-CLUMP_KB = 500
+CLUMP_KB = PRUNE_KB = 500
 WORTH_A_CLUMP = 1e-4  # largest p of a site that is counted to a clump
 
 
@@ -98,6 +98,32 @@ def clumps(dosages: Dosages, negative_logs: np.ndarray, p: float) -> list[tuple[
     for lead, others in zip(table.SNP, table.SP2, strict=True):
         members = [] if others == "NONE" else [name.split("(")[0] for name in others.split(",")]
         found.append((int(site_numbers([lead])[0]), site_numbers(members).tolist()))
+    return found
+
+
+def unpruned(dosages: Dosages, r2: float) -> np.ndarray:
+    """Return the sites that LD pruning keeps, bool (n_sites,): of two within 500 kb with a larger r² one goes (plink2 --indep-pairwise).
+
+    Args:
+        dosages: the sites.
+        r2: largest r² between two that are kept.
+
+    Raises:
+        InputError: plink2 is missing, or fails.
+    """
+    with work_folder("pruning") as folder:
+        write_dosages(folder, dosages)
+        import_dosages(folder)
+        window = [
+            "--indep-pairwise",
+            f"{PRUNE_KB}kb",
+            str(r2),
+            "--bad-ld",
+        ]  # fewer than 50 samples are the user's choice
+        run_plink2(["--pfile", "data", *window, "--out", "found"], folder)
+        kept = site_numbers((folder / "found.prune.in").read_text().split())
+    found = np.zeros(dosages.n_sites, dtype=bool)
+    found[kept] = True
     return found
 
 

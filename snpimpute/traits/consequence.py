@@ -12,14 +12,12 @@ import pandas as pd
 from snpimpute.base.errors import InputError
 from snpimpute.base.progress import Watch
 from snpimpute.base.words import numbered
-from snpimpute.genotypes.matrix import site_keys
 from snpimpute.impute.concordance import holds_genotypes
 from snpimpute.io.builds import plain_contig
-from snpimpute.io.filters import shortened
 from snpimpute.io.site_names import SiteList
-from snpimpute.io.stream import stem
 from snpimpute.metrics.conclusions import ALL, FINE_MAPPING, MEASURES, TRUTH, TYPED
 from snpimpute.metrics.maf import maf_subsets
+from snpimpute.traits.aligned import File, aligned
 from snpimpute.traits.breeding import breeding_values
 from snpimpute.traits.dosages import Dosages, read_dosages
 from snpimpute.traits.measures import (
@@ -33,7 +31,7 @@ from snpimpute.traits.measures import (
 from snpimpute.traits.phenotypes import read_traits, trait_of
 from snpimpute.traits.scan import chi2_of, left_out_chi2, sample_blocks
 from snpimpute.traits.simulated import TraitModel, Traits, simulated_traits
-from snpimpute.traits.susie import from_products
+from snpimpute.traits.ways import WAYS, Window, require_ways
 
 FILTERS = (0.0, 0.3, 0.5, 0.8)  # least DR2 of the sites that are used; 0 = all
 WINDOW = 500  # sites to either side of the lead that are fine-mapped
@@ -56,6 +54,7 @@ class ConsequenceSettings:
         model: of simulated traits.
         finemapped: number of traits that are fine-mapped too; SuSiE takes a quarter of a second each, for every file and filter.
         filters: least DR2 of the sites that are used.
+        ways: of fine-mapping beside dosages as they are, of ways.WAYS; each adds a row of every file.
         sample_column: column of the table with the samples' names.
     """
 
@@ -70,35 +69,8 @@ class ConsequenceSettings:
     model: TraitModel = field(default_factory=TraitModel)
     finemapped: int = 70
     filters: tuple[float, ...] = FILTERS
+    ways: tuple[str, ...] = ()
     sample_column: str | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class File:
-    """An imputed file at the sites and samples of the truth.
-
-    Attributes:
-        label: its name in results.
-        at: int (n,), numbers of its sites among the truth's.
-        dosages: float64 (n_samples, n), centred, 0 where missing.
-        quality: float64 (n,), DR2, NaN where it has none.
-    """
-
-    label: str
-    at: np.ndarray
-    dosages: np.ndarray
-    quality: np.ndarray
-
-    @classmethod
-    def of(cls, label: str, dosages: Dosages, at: np.ndarray) -> File:
-        """Return the sites `at` (numbers) of dosages at the truth's sites that vary."""
-        kept = at[dosages.varies()[at]]
-        return cls(label, kept, dosages.take_sites(kept).centred(), dosages.quality[kept])
-
-    def filtered(self, least: float) -> File:
-        """Return the file without sites whose DR2 is below `least`; sites without one stay."""
-        kept = ~(self.quality < least)
-        return File(self.label, self.at[kept], self.dosages[:, kept], self.quality[kept])
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,18 +123,20 @@ def compare_conclusions(settings: ConsequenceSettings, watch: Watch) -> Conseque
             `simulated.simulated_traits` and `phenotypes.trait_of`.
     """
     watch.stage("reading genotypes")
-    truth, files, notes = _aligned(settings)
+    require_ways(settings.ways)
+    with_draws = any(WAYS[way].draws for way in settings.ways)
+    truth, files, notes = aligned(settings.truth, settings.imputed, settings.labels, settings.region, with_draws)
     typed = None if settings.typed is None else _typed(settings.typed, truth)
     traits, rows, trait_notes = _traits(settings, truth, typed)
     truth = truth.take_samples(rows)
-    files = [File(f.label, f.at, _recentred(f.dosages[rows]), f.quality) for f in files]
+    files = [file.of_samples(rows) for file in files]
     watch.stage("comparing")
     if typed is not None:
         files.append(File.of(TYPED, truth, np.flatnonzero(typed)))
     table = conclusions(
-        truth, files, traits, watch.progress, settings.finemapped, settings.filters, settings.model.seed
+        truth, files, traits, watch.progress, settings.finemapped, settings.filters, settings.model.seed, settings.ways
     )
-    labels = [TRUTH, *(file.label for file in files)]
+    labels = list(dict.fromkeys(table.file))
     return Consequence(
         settings,
         settings.traits is None,
@@ -172,7 +146,7 @@ def compare_conclusions(settings: ConsequenceSettings, watch: Watch) -> Conseque
         labels,
         table,
         tuple(guidance(table, labels)),
-        (*notes, *trait_notes),
+        (*notes, *trait_notes, *(f"way {name}: {WAYS[name].meaning}" for name in settings.ways)),
     )
 
 
@@ -184,6 +158,7 @@ def conclusions(
     finemapped: int = 70,
     filters: Sequence[float] = (0.0,),
     seed: int = 1,
+    ways: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return what true genotypes and files say of traits; see Consequence.table.
 
@@ -194,83 +169,26 @@ def conclusions(
         progress: is told how much is done.
         finemapped, filters: see ConsequenceSettings; files without DR2 are not filtered.
         seed: of resamples, blocks of samples, and the half that breeding values are trained on.
+        ways: see ConsequenceSettings; a file that has not what a way needs has no row of it.
     """
     true = File.of(TRUTH, truth, np.arange(truth.n_sites))
     comparison = _Comparison(truth, true, traits, finemapped, seed)
     jobs = [(true, 0.0)]
     for file in files:
         jobs += [(file, least) for least in (filters if np.isfinite(file.quality).any() else (0.0,))]
-    for done, (file, least) in enumerate(jobs, start=1):
+    done, n_jobs = 0, len(jobs) + len(ways) * len(files)
+    for file, least in jobs:
         comparison.add(file.filtered(least), least)
-        progress(done, len(jobs))
+        done += 1
+        progress(done, n_jobs)
+        for way in ways if file is not true and not least else ():
+            comparison.add_way(file, way)
+            done += 1
+            progress(done, n_jobs)
     return comparison.table()
 
 
 # ---------------------------------------------------------------------- files and traits
-
-
-def _aligned(settings: ConsequenceSettings) -> tuple[Dosages, list[File], list[str]]:
-    """Read the files; return the truth and, at its sites and the samples that all have, the imputed files."""
-    labels = list(settings.labels) or [stem(path) for path in settings.imputed]
-    if len(labels) != len(settings.imputed):
-        raise InputError(
-            f"{numbered(len(settings.imputed), 'imputed file')} and {numbered(len(labels), 'label')}: give one each"
-        )
-    if repeated := {label for label in labels if labels.count(label) > 1}:
-        raise InputError(f"files are called the same in results: {shortened(sorted(repeated))}; name them by --label")
-    truth = read_dosages(settings.truth, region=settings.region)
-    read = [read_dosages(path, region=settings.region) for path in settings.imputed]
-    names = [name for name in truth.samples if all(name in set(other.samples) for other in read)]
-    if not names:
-        raise InputError(f"{truth.name} and {', '.join(other.name for other in read)} have no sample in common")
-    notes = list(truth.notes)
-    for one in (truth, *read):
-        if (left := one.n_samples - len(names)) > 0:
-            notes.append(f"{numbered(left, 'sample')} of {one.name} left out: not all files have them")
-    row_of = {name: i for i, name in enumerate(truth.samples)}
-    truth = truth.take_samples([row_of[name] for name in names])
-    files = [_file(label, other, truth, names, notes) for label, other in zip(labels, read, strict=True)]
-    return truth, files, notes
-
-
-def _file(label: str, other: Dosages, truth: Dosages, names: Sequence[str], notes: list[str]) -> File:
-    """Return an imputed file at the truth's sites and the samples `names`; InputError if it has none of the sites."""
-    places = {
-        (plain_contig(s.contig), s.pos, s.ref, s.alt): j for j, s in enumerate(truth.sites.itertuples(index=False))
-    }
-    at: list[int] = []
-    own: list[int] = []
-    turned: list[bool] = []
-    for j, site in enumerate(other.sites.itertuples(index=False)):
-        contig = plain_contig(site.contig)
-        straight = places.get((contig, site.pos, site.ref, site.alt))
-        found = places.get((contig, site.pos, site.alt, site.ref)) if straight is None else straight
-        if found is not None:
-            at.append(found)
-            own.append(j)
-            turned.append(straight is None)
-    if not at:
-        raise InputError(
-            f"{truth.name} and {other.name} have no site in common: contig, position and both alleles must agree "
-            f"(the first are {site_keys(truth.sites[:1])[0]} and {site_keys(other.sites[:1])[0]})"
-        )
-    if absent := truth.n_sites - len(set(at)):
-        notes.append(f"{other.name} lacks {numbered(absent, 'site')} of {truth.name}")
-    if further := other.n_sites - len(own):
-        notes.append(
-            f"{numbered(further, 'site')} of {other.name} left out: {truth.name} has them not, or with other alleles"
-        )
-    row_of = {name: i for i, name in enumerate(other.samples)}
-    chosen = other.take_samples([row_of[name] for name in names]).take_sites(own)
-    values = np.where(turned, 2 - chosen.values, chosen.values)
-    order = np.argsort(at, kind="stable")
-    placed = Dosages(values[:, order], chosen.samples, chosen.sites, chosen.quality[order])
-    own_sites = File.of(label, placed, np.arange(placed.n_sites))
-    return File(label, np.array(at)[order][own_sites.at], own_sites.dosages, own_sites.quality)
-
-
-def _recentred(dosages: np.ndarray) -> np.ndarray:
-    return dosages - dosages.mean(axis=0)
 
 
 def _typed(path: Path, truth: Dosages) -> np.ndarray:
@@ -387,19 +305,25 @@ class _Comparison:
         measured |= self._predicted(file)
         self._results[file.label, least] = (measured, without)
 
-    def _fine_mapped(self, file: File, chi2: np.ndarray) -> PerTrait:
+    def add_way(self, file: File, way: str) -> None:
+        """Fine-map a file that was added in another way; the row's other measures are the file's."""
+        if not WAYS[way].fits(file) or (file.label, 0.0) not in self._results:
+            return
+        measured, without = self._results[file.label, 0.0]
+        mapped = self._fine_mapped(file, chi2_of(file.dosages, self._values), way)
+        self._results[f"{file.label}, {way}", 0.0] = (measured | mapped, without)
+
+    def _fine_mapped(self, file: File, chi2: np.ndarray, way: str | None = None) -> PerTrait:
         n_traits = chi2.shape[1]
         n = min(self._finemapped, n_traits)
         found = {key: (np.full(n_traits, np.nan), np.full(n_traits, np.nan)) for key in FINE_MAPPING}
-        products: tuple[int, int, np.ndarray] | None = None
+        window: Window | None = None
         for t in range(n):
             lead = int(chi2[:, t].argmax())
             first, last = max(lead - WINDOW, 0), min(lead + WINDOW + 1, len(file.at))
-            if products is None or products[:2] != (first, last):
-                part = file.dosages[:, first:last]
-                products = (first, last, part.T @ part)
-            y = self._values[:, t]
-            result = from_products(products[2], file.dosages[:, first:last].T @ y, float(y @ y), len(y))
+            if window is None or (window.first, window.last) != (first, last):
+                window = Window.of(file, first, last, way)
+            result = window.fine_mapped(self._values[:, t])
             sets = [set(file.at[first + of.members].tolist()) for of in result.sets]
             causal = set(self._causal[t].tolist())
             held = causal & set().union(*sets)

@@ -15,10 +15,13 @@ from snpimpute.base.words import numbered
 from snpimpute.io.builds import plain_contig
 from snpimpute.traits.annotations import Genes, Stretches
 from snpimpute.traits.associate import GENOME_WIDE, sites_in
-from snpimpute.traits.blocks import clumps, given_blocks, haplotype_blocks
+from snpimpute.traits.blocks import clumps, given_blocks, haplotype_blocks, unpruned
 from snpimpute.traits.dosages import Dosages, read_dosages
+from snpimpute.traits.drawn import draw_files
 from snpimpute.traits.gwas import read_gwas
+from snpimpute.traits.phenotypes import Trait, read_traits, trait_of
 from snpimpute.traits.susie import EFFECTS, MISMATCH, CredibleSet, correlation_of, from_summary, mismatch
+from snpimpute.traits.ways import Drawn
 
 AROUND = 500_000  # bases to either side of a lead site that make its locus
 MOST_SITES = 10_000  # of a locus: its LD takes 0.8 GB
@@ -52,10 +55,15 @@ class FineMapSettings:
         p: largest p-value of a clump's lead site.
         effects: most causal sites of a locus.
         n: number of samples of the results; None = as the results have it, else those of the genotypes.
+        prune: largest r² of two sites that are fine-mapped, within 500 kb; leading sites of clumps stay. None = all are.
         prior: BED of annotations with weights; None = equal.
         blocks: BED of blocks; None = found by PLINK 1.9.
         known: known loci (BED, or the GWAS Catalog's TSV).
         genes: GFF3.
+        draws: folder of draws of the genotypes (`impute --draws`), over which SuSiE's results are averaged; None = it runs once, on
+            the results and the LD of the genotypes. Each draw is tested by linear regression of the trait.
+        traits, trait, covariates, sample_column: table, column of the trait, columns of its covariates and column of the samples'
+            names, for draws.
     """
 
     gwas: Path
@@ -64,10 +72,16 @@ class FineMapSettings:
     p: float = GENOME_WIDE
     effects: int = EFFECTS
     n: int | None = None
+    prune: float | None = None
     prior: Path | None = None
     blocks: Path | None = None
     known: Path | None = None
     genes: Path | None = None
+    draws: Path | None = None
+    traits: Path | None = None
+    trait: str | None = None
+    covariates: tuple[str, ...] = ()
+    sample_column: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,28 +143,47 @@ def fine_map(settings: FineMapSettings, watch: Watch) -> FineMap:
         InputError: see `gwas.read_gwas`, `dosages.read_dosages`, `blocks`, `annotations`; also no site in common, or nothing
             significant and no region given.
     """
+    if settings.prune is not None and not 0 < settings.prune < 1:
+        raise InputError(
+            f"--prune {settings.prune:g} is no r² between 0 and 1: 0.99 leaves out sites that say nearly the same"
+        )
+    files = _draw_files(settings)
     watch.stage("reading results and genotypes")
     gwas = read_gwas(settings.gwas)
     dosages = read_dosages(settings.genotypes, region=settings.region)
+    drawn = None if files is None else Drawn(files, _trait(settings, dosages))
     sites_in(dosages, settings.region)
     dosages, gwas, notes = matched(gwas, dosages, settings.gwas.name)
     notes += dosages.notes
+    if drawn is not None:
+        notes += [*drawn.trait.notes, _of_draws(drawn)]
     prior = None if settings.prior is None else Stretches.of_bed(settings.prior, "the annotations")
     known = None if settings.known is None else Stretches.of_loci(settings.known)
     genes = None if settings.genes is None else Genes(settings.genes)
     watch.stage("clumps and blocks")
     found = clumps(dosages, gwas.neg_log_10_p_value.to_numpy(), settings.p)
-    ranges = _loci(dosages, [lead for lead, _ in found], settings)
+    leads = [lead for lead, _ in found]
+    clumped = _clumps(dosages, gwas, found)
     if settings.blocks is None:
         blocks, block_of = haplotype_blocks(dosages)
     else:
         blocks, block_of = given_blocks(settings.blocks, dosages)
+    if settings.prune is not None:
+        kept = unpruned(dosages, settings.prune)
+        kept[leads] = True
+        leads = (np.cumsum(kept)[leads] - 1).tolist()
+        notes.append(
+            f"{numbered(int((~kept).sum()), 'site')} pruned: r² above {settings.prune:g} with one that is kept, which stands for them in sets"
+        )
+        dosages, gwas = dosages.take_sites(kept), gwas[kept].reset_index(drop=True)
+        block_of = block_of[kept]
+    ranges = _loci(dosages, leads, settings)
     weights = None if prior is None else prior.weights(dosages.sites)
     watch.stage(f"fine-mapping {loci_in_words(len(ranges))}")
     loci: list[Locus] = []
     parts: list[pd.DataFrame] = []
     for number, at in enumerate(ranges, start=1):
-        locus, part = _fine_map_locus(dosages, gwas, at, weights, settings, sum(len(part) for part in parts))
+        locus, part = _fine_map_locus(dosages, gwas, at, weights, settings, sum(len(part) for part in parts), drawn)
         loci.append(locus)
         parts.append(part)
         watch.progress(number, len(ranges))
@@ -163,18 +196,23 @@ def fine_map(settings: FineMapSettings, watch: Watch) -> FineMap:
         for c, p in zip(table.chromosome, table.position, strict=True)
     ]
     table["gene"], table["gene_distance"] = [name for name, _ in nearest], [distance for _, distance in nearest]
-    leads = [
-        (_site_name(dosages, lead), gwas.p_value[lead], len(others) + 1, gwas.neg_log_10_p_value[lead])
-        for lead, others in found
-    ]
     return FineMap(
         settings,
         table[list(COLUMNS)],
         _ranked(blocks, table, known),
         loci,
-        pd.DataFrame(leads, columns=["lead", "p", "sites", "negative_log10_p"]),
+        clumped,
         tuple(notes + _mismatches(loci)),
     )
+
+
+def _clumps(dosages: Dosages, gwas: pd.DataFrame, found: Sequence[tuple[int, list[int]]]) -> pd.DataFrame:
+    """Return the clumps that `blocks.clumps` found as a table; see FineMap.clumps."""
+    rows = [
+        (_site_name(dosages, lead), gwas.p_value[lead], len(others) + 1, gwas.neg_log_10_p_value[lead])
+        for lead, others in found
+    ]
+    return pd.DataFrame(rows, columns=["lead", "p", "sites", "negative_log10_p"])
 
 
 def loci_in_words(n: int) -> str:
@@ -263,6 +301,7 @@ def _fine_map_locus(
     weights: np.ndarray | None,
     settings: FineMapSettings,
     first: int,
+    drawn: Drawn | None,
 ) -> tuple[Locus, pd.DataFrame]:
     """Run SuSiE on the sites `at`; return the locus and its part of the table, whose first row has the number `first`."""
     own, results = dosages.take_sites(at), gwas.iloc[at].reset_index(drop=True)
@@ -271,7 +310,10 @@ def _fine_map_locus(
     n = float(settings.n or (stated if np.isfinite(stated) else dosages.n_samples))
     correlation = correlation_of(own.centred())
     prior = None if weights is None else weights[at]
-    found = from_summary(z, correlation, n, prior, settings.effects)
+    if drawn is None:
+        found = from_summary(z, correlation, n, prior, settings.effects)
+    else:
+        found = drawn.fine_mapped(own, prior, settings.effects)
     s, switched = mismatch(z, correlation, n)
     sites = own.sites
     set_of = found.set_of()
@@ -299,6 +341,38 @@ def _fine_map_locus(
     )
     odd = [_site_name(own, j) for j in np.flatnonzero(switched).tolist()]
     return Locus(name, np.arange(first, first + len(at)), found.sets, s, odd, found.converged), table
+
+
+def _draw_files(settings: FineMapSettings) -> list[Path] | None:
+    """Return the files of draws, None = none are asked for; InputError if the trait is not named with them, or without them is."""
+    if settings.draws is None:
+        if settings.traits is not None or settings.trait is not None:
+            raise InputError(
+                "--traits and --trait are for --draws: without draws the association results are fine-mapped"
+            )
+        return None
+    if settings.traits is None or settings.trait is None:
+        raise InputError("--draws needs the trait itself, which each draw is tested for: name --traits and --trait")
+    return draw_files(settings.draws)
+
+
+def _trait(settings: FineMapSettings, dosages: Dosages) -> Trait:
+    assert settings.traits is not None and settings.trait is not None
+    return trait_of(
+        read_traits(settings.traits, settings.sample_column),
+        settings.trait,
+        dosages.samples,
+        covariates=settings.covariates,
+        source=settings.traits.name,
+        genotypes=dosages.name,
+    )
+
+
+def _of_draws(drawn: Drawn) -> str:
+    return (
+        f"probabilities are means over {len(drawn.files)} draws, each tested by linear regression of {drawn.trait.name} in "
+        f"{numbered(drawn.trait.n_samples, 'sample')}; sets are of what half of the draws find; p and effects are those of the results"
+    )
 
 
 def _site_name(dosages: Dosages, j: int) -> str:

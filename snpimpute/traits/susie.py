@@ -20,11 +20,19 @@ SWITCHED_Z, SWITCHED_RATIO = (
 
 @dataclass(frozen=True, eq=False)
 class CredibleSet:
-    """A credible set: `members` are numbers of sites, `purity` is the least |r| between two of them."""
+    """A credible set.
+
+    Attributes:
+        members: numbers of its sites.
+        purity: least |r| between two of them.
+        coverage: probability that it holds the effect.
+        chances: float64 (n_sites,), probability of each site to be the effect.
+    """
 
     members: np.ndarray
     purity: float
     coverage: float
+    chances: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,9 +132,10 @@ def _result(fitted: Any) -> FineMapped:
     members = found.get("cs") or []
     purity = found["purity"]["min.abs.corr"] if len(members) else []
     coverage = found["coverage"] if len(members) else []
+    numbers = found["cs_index"] if len(members) else []
     sets = [
-        CredibleSet(np.asarray(of, dtype=int), float(pure), float(covered))
-        for of, pure, covered in zip(members, purity, coverage, strict=True)
+        CredibleSet(np.asarray(of, dtype=int), float(pure), float(covered), np.asarray(fitted.alpha[effect]))
+        for of, pure, covered, effect in zip(members, purity, coverage, numbers, strict=True)
     ]
     return FineMapped(np.asarray(susie_get_pip(fitted), dtype=np.float64), sets, bool(fitted.converged))
 

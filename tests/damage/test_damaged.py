@@ -46,11 +46,12 @@ def concordance(path: Path, folder: Path) -> None:
 def impute(path: Path, folder: Path) -> None:
     """As `impute --no-panel` does it, the window's step carried out here."""
     from snpimpute.impute import run
+    from snpimpute.impute.asked import ImputeSettings
 
     def here(function: Callable[..., None], home: Path, numbers: list[int], *_: object, **__: object) -> None:
         function(home, list(numbers))
 
-    settings = run.ImputeSettings(path, folder / "out.vcf", imputer="random_draw", force=True)
+    settings = ImputeSettings(path, folder / "out.vcf", imputer="random_draw", force=True)
     with mock.patch.object(run, "in_shares", here):
         run.impute_file(settings, folder / "runs")
 

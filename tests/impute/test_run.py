@@ -17,8 +17,9 @@ import pytest
 
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import GenotypeMatrix
+from snpimpute.impute.asked import ImputeSettings
 from snpimpute.impute.fit import FitSettings, fit
-from snpimpute.impute.run import ImputeSettings, impute_file
+from snpimpute.impute.run import impute_file
 from snpimpute.impute.windows import WindowedModel
 from snpimpute.imputers.testing import small_panel
 from snpimpute.io.filters import SiteFilter, apply_filter

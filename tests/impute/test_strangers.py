@@ -17,8 +17,9 @@ from snpimpute.base.names import is_plain
 from snpimpute.dataset.prepared import LAYOUT, read_about
 from snpimpute.experiment.settings import name_of, parse
 from snpimpute.genotypes.matrix import GenotypeMatrix
+from snpimpute.impute.asked import ImputeSettings
 from snpimpute.impute.fit import FitSettings, write_model
-from snpimpute.impute.run import ImputeSettings, impute_file
+from snpimpute.impute.run import impute_file
 from snpimpute.impute.windows import WindowedModel, cut_by_sites
 from snpimpute.imputers._external import described
 from snpimpute.imputers.mode import Mode

@@ -17,7 +17,7 @@ from snpimpute.dataset.site_lists import read_masked_sites
 from snpimpute.dataset.splits import split_samples
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GenotypeMatrix
-from snpimpute.imputers import _recursions
+from snpimpute.imputers import _drawing, _recursions
 from snpimpute.imputers._copying import LIKELIHOODS, Copying, Haplotypes, _highest
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import Imputer
@@ -252,7 +252,7 @@ def test_draws_over_unequal_gaps_are_as_frequent_as_the_model_says() -> None:
     forward = _recursions.forward_pairs(
         haplotypes.T.astype(np.uint8, order="C"), given, np.float32(0.1), switches, start
     )
-    drawn = _recursions.draw_pairs(forward, switches, start, np.random.default_rng(1).random((40_000, 2, 2)))
+    drawn = _drawing.draw_pairs(forward, switches, start, np.random.default_rng(1).random((40_000, 2, 2)))
     shares = np.bincount((drawn[:, :, 0] * 3 + drawn[:, :, 1]) @ [9, 1], minlength=81) / len(drawn)
     expected = np.zeros(81)
     paths = path_chances(start, 0.4, 2)
@@ -265,7 +265,7 @@ def test_draws_over_unequal_gaps_are_as_frequent_as_the_model_says() -> None:
 def test_a_random_number_of_one_takes_the_last_pair() -> None:
     """A sum rounded down may be no larger than the number that is looked up in it."""
     forward, switches = np.full((2, 3, 3), 0.1, dtype=np.float32), np.array([0, 0.5], dtype=np.float32)
-    drawn = _recursions.draw_pairs(forward, switches, np.full(3, 1 / 3, dtype=np.float32), np.ones((1, 2, 2)))
+    drawn = _drawing.draw_pairs(forward, switches, np.full(3, 1 / 3, dtype=np.float32), np.ones((1, 2, 2)))
     assert drawn.tolist() == [[[2, 2], [2, 2]]]
 
 

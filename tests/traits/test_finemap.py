@@ -99,6 +99,28 @@ def test_blocks_are_those_of_plink_and_ranked_by_their_probabilities(found, fold
     assert found.blocks.pip.tolist() == pytest.approx(sums[found.blocks.block].tolist())
 
 
+def test_pruning_leaves_one_of_sites_that_say_the_same_and_every_lead(found, folder):
+    pruned = fine_map(settings(folder, prune=0.6), Watch())
+    kept, everything = pruned.table.position.tolist(), found.table.position.tolist()
+    assert pruned.clumps.equals(found.clumps) and pruned.blocks.block.isin(found.blocks.block).all()
+    leads = {int(name.split(":")[1]) if ":" in name else found.table.set_index("rsid").position[name] for name in found.clumps.lead}  # fmt: skip
+    assert leads <= set(kept) < set(everything)
+    dosages = read_dosages(folder / "calls.vcf.gz")
+    assert dosages.sites.pos.tolist() == everything
+    r2 = np.corrcoef(dosages.values.T) ** 2
+    places = {pos: j for j, pos in enumerate(everything)}
+    plain = [places[pos] for pos in kept if pos not in leads]
+    assert (r2[np.ix_(plain, plain)] - np.eye(len(plain))).max() <= 0.6 + 1e-6
+    gone = [places[pos] for pos in everything if pos not in set(kept)]
+    assert (r2[np.ix_(gone, [places[pos] for pos in kept])].max(axis=1) > 0.6).mean() > 0.9
+    (said,) = [note for note in pruned.notes if "pruned" in note]
+    assert said == f"{len(gone)} sites pruned: r² above 0.6 with one that is kept, which stands for them in sets"
+    blocks = dict(zip(found.table.position, found.table.block, strict=True))
+    assert [blocks[pos] for pos in kept] == pruned.table.block.tolist()
+    with pytest.raises(InputError, match="--prune 1 is no r² between 0 and 1"):
+        fine_map(settings(folder, prune=1.0), Watch())
+
+
 def test_vcf_is_read_back_by_bcftools(found, written):
     chosen = outstanding(found)
     query = "%CHROM\t%POS\t%REF\t%ALT\t%INFO/PIP\t%INFO/BLOCK[\t%GT]\n"

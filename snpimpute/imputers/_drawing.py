@@ -1,0 +1,144 @@
+"""Compiled draws of the copying model: pairs of haplotypes at observed sites, last site first, and copies at the sites between."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snpimpute.imputers._recursions import compiled, reached_to
+
+
+@compiled
+def draw_pairs(forward, switches, start, drawn):  # type: ignore[no-untyped-def]
+    """Draw pairs of haplotypes at each observed site, last site first, int64 (n, 2, n_observed).
+
+    Args:
+        forward: (n_observed, K, K), see `_recursions.forward_pairs`.
+        switches, start: see `_recursions.forward_pairs`.
+        drawn: float64 (n, n_observed, 2), uniform random numbers.
+    """
+    n_observed = len(forward)
+    out = np.zeros((len(drawn), 2, n_observed), dtype=np.int64)
+    for j in range(n_observed - 1, -1, -1):
+        draw_site(j, forward[j], switches, start, drawn, out)
+    return out
+
+
+@compiled
+def draw_in_blocks(alleles, observed, likelihoods, error, switches, start, drawn):  # type: ignore[no-untyped-def]
+    """Draw pairs as `draw_pairs` does, without holding the forward recursion: every √n-th site of it is kept.
+
+    Args:
+        alleles, observed, likelihoods, error, switches, start: see `_recursions.posterior`.
+        drawn: float64 (n, n_observed, 2), uniform random numbers.
+    """
+    n_observed, n_states = len(observed), alleles.shape[1]
+    size = max(1, int(np.sqrt(n_observed)))
+    n_blocks = -(-n_observed // size)
+    kept = np.empty((n_blocks, n_states, n_states), dtype=np.float32)  # what comes before each block
+    kept_sums, kept_totals = np.empty((n_blocks, n_states), dtype=np.float32), np.ones(n_blocks, dtype=np.float32)
+    block = np.empty((size, n_states, n_states), dtype=np.float32)
+    kept[0], kept_sums[0] = np.outer(start, start), start
+    for b in range(n_blocks):
+        reached_to(b, kept, kept_sums, kept_totals, block, alleles, observed, likelihoods, error, switches, start)
+    out = np.zeros((len(drawn), 2, n_observed), dtype=np.int64)
+    for b in range(n_blocks - 1, -1, -1):
+        if b < n_blocks - 1:
+            reached_to(b, kept, kept_sums, kept_totals, block, alleles, observed, likelihoods, error, switches, start)
+        for j in range(min((b + 1) * size, n_observed) - 1, b * size - 1, -1):
+            draw_site(j, block[j - b * size], switches, start, drawn, out)
+    return out
+
+
+@compiled
+def draw_site(j, now, switches, start, drawn, out):  # type: ignore[no-untyped-def]
+    """Draw the pairs at observed site `j`, given those at the site behind it, into `out`.
+
+    Args:
+        now: (K, K), the `_recursions.forward_pairs` of the site.
+        switches, start, drawn: see `draw_pairs`.
+        out: int64 (n, 2, n_observed), filled behind the site.
+    """
+    n_states = len(start)
+    last = j == out.shape[2] - 1
+    switch = np.float32(0) if last else switches[j + 1]
+    stay = np.float32(1) - switch
+    sums = np.empty(n_states, dtype=np.float32)
+    for i in range(n_states):
+        row = np.float32(0)
+        for k in range(n_states):
+            row += now[i, k]
+        sums[i] = row
+    weights = np.empty(n_states, dtype=np.float64)
+    for number in range(len(drawn)):
+        first, second = (0, 0) if last else (out[number, 0, j + 1], out[number, 1, j + 1])
+        # Row i has the weight w_i * (switch * start[second] * sum of the row + stay * its entry at `second`).
+        total = np.float64(0)
+        for i in range(n_states):
+            row = sums[i]
+            if not last:
+                row = switch * start[second] * row + stay * now[i, second]
+                row *= switch * start[first] + (stay if i == first else np.float32(0))
+            total += row
+            weights[i] = total
+        one = min(np.searchsorted(weights, drawn[number, j, 0] * total, side="right"), n_states - 1)
+        total = np.float64(0)
+        for k in range(n_states):
+            weight = now[one, k]
+            if not last:
+                weight *= switch * start[second] + (stay if k == second else np.float32(0))
+            total += weight
+            weights[k] = total
+        other = min(np.searchsorted(weights, drawn[number, j, 1] * total, side="right"), n_states - 1)
+        out[number, 0, j], out[number, 1, j] = one, other
+
+
+@compiled
+def fill_gaps(pairs, observed, place, switch_rate, start, drawn):  # type: ignore[no-untyped-def]
+    """Draw what is copied at all sites, given the pairs at the observed ones, int64 (n, 2, n_sites).
+
+    The two haplotypes of a pair know nothing of each other between observed sites. From the left to a site, s is kept or drawn
+    anew from `start`; so it is from the site to the pair b on the right, whatever the site has: three cases.
+
+    Args:
+        pairs: int64 (n, 2, n_observed), at least one site.
+        observed, place, switch_rate, start: see `_recursions.posterior`.
+        drawn: float64 (n, 2, n_sites, 2), uniform random numbers.
+    """
+    n, n_sites, n_states = len(pairs), len(place), len(start)
+    upto = np.cumsum(start.astype(np.float64))
+    out = np.empty((n, 2, n_sites), dtype=np.int64)
+    for number in range(n):
+        for side in range(2):
+            behind = 0  # the first observed site that is not passed yet
+            for site in range(observed[0], n_sites):
+                if behind < len(observed) and observed[behind] == site:
+                    out[number, side, site] = pairs[number, side, behind]
+                    behind += 1
+                    continue
+                copy = out[number, side, site - 1]
+                kept = np.exp(-switch_rate * (place[site] - place[site - 1]))
+                stays, moves, other = kept, 0.0, -1
+                if behind < len(observed):
+                    other = pairs[number, side, behind]
+                    reaches = np.exp(-switch_rate * (place[observed[behind]] - place[site]))
+                    anew = (1 - reaches) * start[other]
+                    stays = kept * ((reaches if copy == other else 0.0) + anew)
+                    moves = (1 - kept) * reaches * start[other]
+                    total = stays + moves + (1 - kept) * anew
+                    stays, moves = stays / total, moves / total
+                chance = drawn[number, side, site, 0]
+                if stays <= chance < stays + moves:
+                    copy = other
+                elif chance >= stays:
+                    copy = min(
+                        np.searchsorted(upto, drawn[number, side, site, 1] * upto[-1], side="right"), n_states - 1
+                    )
+                out[number, side, site] = copy
+            for site in range(observed[0] - 1, -1, -1):  # copying is the same from right to left
+                copy = out[number, side, site + 1]
+                if drawn[number, side, site, 0] >= np.exp(-switch_rate * (place[site + 1] - place[site])):
+                    copy = min(
+                        np.searchsorted(upto, drawn[number, side, site, 1] * upto[-1], side="right"), n_states - 1
+                    )
+                out[number, side, site] = copy
+    return out
