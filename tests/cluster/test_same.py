@@ -299,6 +299,7 @@ def test_a_store_that_refuses_is_one_line(store: dict[str, str], files: Path, tm
         fetched(Path("s3://lab/none.vcf.gz"), tmp_path)
 
 
+@pytest.mark.panels  # a quarter of a minute
 def test_a_vcf_zarr_store_comes_and_goes_whole(store: dict[str, str], files: Path, tmp_path: Path) -> None:
     """Of a store that was there before no chunk stays."""
     from bio2zarr import vcf

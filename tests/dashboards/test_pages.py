@@ -443,6 +443,7 @@ def test_what_was_removed_meanwhile_is_a_line(serve: Serve, visit: Go, copied: P
     assert "nothing is scored" in visit(url).open().said()[0].lower()
 
 
+@pytest.mark.panels  # a server of its own, and the figures drawn many times
 def test_names_with_markup_are_shown_as_text(serve: Serve, visit: Go, copied: Path) -> None:
     odd = "<img src=x onerror=alert(1)> **b** $x^2$ :red[r] _i_ `c`"
     (scores,) = (copied / "scores").glob("*.csv")

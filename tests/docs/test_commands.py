@@ -42,6 +42,9 @@ def test_the_commands_of_a_page_run(page: Path, tmp_path: Path):
     assert run_blocks(page, tmp_path)
 
 
+SLOW_WALK = pytest.mark.panels  # two minutes; tests/impute and tests/test_install.py run the same verbs on less
+
+
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory, with_store):
     """The folder that the commands of the page on imputing ran in, and what they printed."""
@@ -50,6 +53,7 @@ def walked(tmp_path_factory, with_store):
     return folder, run_blocks(WALK, folder)
 
 
+@SLOW_WALK
 def test_it_ends_with_what_it_promises(walked):
     folder, printed = walked
     for name in ("imputed.vcf.gz", "imputed.vcf.gz.tbi", "filled.vcf.gz", "checked/qc.html", "related.rel"):
@@ -60,6 +64,7 @@ def test_it_ends_with_what_it_promises(walked):
     assert re.search(r"typed +all +f1_macro", printed)
 
 
+@SLOW_WALK
 @pytest.mark.parametrize("page", ["mlflow", "check"])
 def test_the_python_of_a_page_runs_as_it_stands_there(walked, page):
     """In the folder of the walk, whose files and model it names."""
@@ -72,6 +77,7 @@ def test_the_python_of_a_page_runs_as_it_stands_there(walked, page):
     assert done.stdout.splitlines()[-1] == {"mlflow": "186 500 186", "check": "50 50"}[page]
 
 
+@SLOW_WALK
 def test_what_was_measured_is_what_the_truth_says(walked):
     """Macro-F1 of the held-out tenth of the panel, and of the target against its truth: within a few points."""
     folder, printed = walked

@@ -123,6 +123,7 @@ def test_rows_of_contigs_add_up_in_table_and_report(outcome: Outcome, dataset: P
     assert (outcome.report.parent / "contigs-genome-f1-macro.png").exists()
 
 
+@pytest.mark.panels  # half a minute
 def test_the_command_on_top_fits_what_was_best(outcome: Outcome, folder: Path) -> None:
     """As it stands in the page: the whole file's region, the parameters of the row, and the folder of runs."""
     assert outcome.report is not None

@@ -200,6 +200,7 @@ def test_the_conda_environment_has_the_programs_and_pins() -> None:
 # ---------------------------------------------------------------------- usage reports
 
 
+@pytest.mark.panels  # half a minute; that of the command line stays in the ordinary suite
 def test_steps_and_workers_start_with_usage_reports_off(tmp_path: Path, with_store: WithStore) -> None:
     """Every process that an experiment starts, looked at while it runs."""
     (tmp_path / "little.toml").write_text(LITTLE)

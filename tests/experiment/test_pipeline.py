@@ -476,6 +476,7 @@ def test_killed_in_the_middle_it_goes_on(tmp_path):
     assert logged.isin(["complete", "pruned"]).sum() == 12
 
 
+@pytest.mark.panels  # a quarter of a minute; processes that end with their parents are tested in tests/base
 def test_a_step_ends_when_its_parent_is_killed(tmp_path):
     """kill -9 of the command while an imputer is fitted leaves neither the step nor Java behind."""
     (tmp_path / "k.toml").write_text(

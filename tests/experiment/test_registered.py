@@ -97,6 +97,7 @@ def labels(outcome: Outcome) -> list[str]:
     return sorted(done.row.label for done in outcome.rows["calves"])
 
 
+@pytest.mark.panels  # half a minute; one whose files are lost stays in the ordinary suite
 def test_models_gone_from_the_folder_come_from_the_registry(runs: Path, trained: tuple[Path, Outcome]) -> None:
     shutil.rmtree(runs / "models")
     shutil.rmtree(runs / "scores")

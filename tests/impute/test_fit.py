@@ -221,6 +221,7 @@ def test_the_registered_model_answers(store, calves, tmp_path):
     np.testing.assert_allclose(answered["posterior"], expected, atol=1e-5)
 
 
+@pytest.mark.panels  # half a minute
 def test_networks_take_epochs_and_calibration_from_the_measured_windows(panel, tmp_path):
     little = {"epochs": 3, "hidden_1": 8, "hidden_2": 8, "z": 4, "patience": 1}
     # one thread: a process for all windows, which imports the framework once
@@ -280,6 +281,7 @@ def test_a_targets_sites_are_found_as_impute_finds_them(panel, calves, tmp_path)
     assert np.flatnonzero(share < 1).tolist() == typed[typed != 10].tolist()
 
 
+@pytest.mark.panels  # half a minute; an imputation that is killed stays in the ordinary suite
 def test_killed_and_run_again_it_goes_on(panel, tmp_path, with_store):
     """Windows that were finished are not fitted again, and the scores are those of a run that nobody killed."""
     asked = [

@@ -136,6 +136,7 @@ class TestTrainingStep:
         )
 
 
+@pytest.mark.panels  # two frameworks, half a minute
 def test_pytorch_as_the_backend_makes_the_same_steps_and_keys_of_its_own() -> None:
     """Keras computes with what KERAS_BACKEND names when it is imported, so this takes a process of its own."""
     code = """if True:

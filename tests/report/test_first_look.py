@@ -243,6 +243,7 @@ def test_the_command_is_copied(opened: Any) -> None:
     assert opened.evaluate("getSelection().toString()") == COMMAND
 
 
+@pytest.mark.panels  # a quarter of a minute
 def test_names_of_many_contigs_do_not_stand_on_each_other(browser: Any, tmp_path: Path) -> None:  # noqa: F811
     scores, context = on_contigs()
     names = [f"{i // 4 + 1}" for i in range(120)]

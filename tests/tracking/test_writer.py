@@ -186,6 +186,7 @@ def test_a_store_that_fails_later_is_one_line(tracker: Tracker, runs: Path) -> N
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.panels  # half a minute
 def test_processes_that_start_at_once_share_a_fresh_store(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from snpimpute.tracking.connect import tracking_uri; from snpimpute.tracking.writer import Tracker\n"
