@@ -9,7 +9,17 @@ from snpimpute.base.errors import InputError
 EXTRAS = {
     "cluster": ("distributed", "fsspec", "s3fs"),
     "networks": ("accelerate", "captum", "keras", "safetensors", "tensorflow", "torch", "transformers"),
-    "platform": ("fastapi", "matplotlib", "mlflow", "optuna", "prefect", "psycopg", "requests", "sqlalchemy"),
+    "platform": (
+        "fastapi",
+        "matplotlib",
+        "mlflow",
+        "optuna",
+        "prefect",
+        "psycopg",
+        "requests",
+        "sqlalchemy",
+        "uvicorn",
+    ),
     "export": ("onnx", "onnxruntime", "onnxscript"),
     "dashboard": ("starlette", "streamlit"),
     "simulate": ("msprime", "tskit"),

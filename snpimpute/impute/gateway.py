@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -105,19 +105,34 @@ class Served:
         return int(((found == calls) & hidden & (calls != MISSING)).sum())
 
 
-@dataclass(eq=False)
 class Gateway:
-    """Champion and challenger behind one address, with the audit trail of their answers."""
+    """Champion and challenger behind one address, with the audit trail of their answers.
 
-    tracker: Tracker
-    settings: ServeSettings
-    runs: Path
-    watch: Watch = field(default_factory=Watch)
-    clock: Callable[[], float] = time.monotonic
+    Args:
+        tracker: the MLflow store that has the models.
+        settings: what is served, and how.
+        runs: folder of all results.
+        watch: told of what goes wrong meanwhile; None = nobody.
+        clock: seconds, from any moment.
+    """
 
-    def __post_init__(self) -> None:
-        self._champion = self._load(self.settings.champion)
-        self._challenger = None if self.settings.challenger is None else self._load(self.settings.challenger)
+    def __init__(
+        self,
+        tracker: Tracker,
+        settings: ServeSettings,
+        runs: Path,
+        watch: Watch | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.tracker, self.settings, self.runs, self.watch, self.clock = (
+            tracker,
+            settings,
+            runs,
+            watch or Watch(),
+            clock,
+        )
+        self._champion = self._load(settings.champion)
+        self._challenger = None if settings.challenger is None else self._load(settings.challenger)
         self._looked = self.clock()
         self._looking = threading.Lock()
 

@@ -635,5 +635,5 @@ def test_records_that_plink_cannot_hold_are_counted_where_a_file_was_made(
 
 @pytest.mark.parametrize("given", ["", '##FILTER=<ID=PASS,Description="All filters passed">\n'])
 def test_the_header_defines_pass_once(given):
-    header = _header_lines(f"##fileformat=VCFv4.2\n{given}##contig=<ID=1>\n", ["1"], {}, {}, True, False)
+    header = _header_lines(f"##fileformat=VCFv4.2\n{given}##contig=<ID=1>\n", ["1"], {}, {}, True, False, False)
     assert sum(line.startswith("##FILTER=<ID=PASS") for line in header) == 1
