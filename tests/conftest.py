@@ -24,7 +24,7 @@ pytest.register_assert_rewrite("snpimpute.imputers.testing")
 hypothesis.settings.register_profile("project", derandomize=True, deadline=None, max_examples=30, database=None)
 hypothesis.settings.load_profile("project")
 
-# Three processes run the tests on two cores, as tests wait a fifth of their time: more threads in each wait for each other.
+# Four processes run the tests on two cores, as tests wait for programs, servers and pages: more threads in each wait for each other.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
