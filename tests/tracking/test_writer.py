@@ -385,13 +385,14 @@ def test_registered_model_says_what_it_takes_and_needs(
     assert info.run_id == run_id
     assert info.signature.inputs is None and info.signature.params.params[0].name == "sites"
     assert info.signature.outputs.input_names() == ["site", "call", "dosage", "posterior"]
+    folder = Path(mlflow.artifacts.download_artifacts("models:/snpimpute-x@champion"))
+    # before it is loaded, as Python may then write caches beside its code
+    assert not [p for p in folder.rglob("*") if p.suffix in {".pkl", ".pickle", ".joblib"} or p.name == "__pycache__"]
     model = mlflow.pyfunc.load_model("models:/snpimpute-x@champion")
     matrix, sites = target().to_numpy(float), list(target().columns)
     assert model.input_example.tolist() == matrix.tolist()
-    folder = Path(mlflow.artifacts.download_artifacts("models:/snpimpute-x@champion"))
     needed = {line.split("==")[0] for line in (folder / "requirements.txt").read_text().split()}
     assert {"mlflow", "numpy", "pandas", "pydantic"} <= needed and not {"tensorflow", "torch", "optuna"} & needed
-    assert not [p for p in folder.rglob("*") if p.suffix in {".pkl", ".pickle", ".joblib"} or p.name == "__pycache__"]
     example = json.loads((folder / "serving_input_example.json").read_text())
     answer = TestClient(scoring_server.init(model)).post("/invocations", json=example)
     by_json, here = answer.json()["predictions"], model.predict(matrix, params={"sites": sites})
