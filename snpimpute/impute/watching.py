@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from snpimpute.base.alone import made_alone, work_folder
-from snpimpute.base.digests import digest, file_digest
+from snpimpute.base.digests import digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.files import write_text
 from snpimpute.base.processes import HERE, Engine
@@ -28,7 +28,7 @@ from snpimpute.impute.steps import impute_windows
 from snpimpute.impute.thresholds import WatchSettings
 from snpimpute.impute.windows import WindowedModel
 from snpimpute.io.spool import hide_in_spool, spooled
-from snpimpute.io.stream import files_of
+from snpimpute.io.stream import contents_of
 from snpimpute.tracking.runs import RegisteredModel
 from snpimpute.tracking.writer import Tracker
 
@@ -181,7 +181,7 @@ def watched_models(runs: Path) -> dict[str, Path]:
 
 def _keep(path: Path, target: Path, n_samples: int, figures: pd.DataFrame, watch: Watch) -> Batch:
     """Write a batch into the table, in place of rows of the same content, and return it with its number."""
-    content = digest([file_digest(part) for part in files_of(target) if part.is_file()])[:16]
+    content = digest(contents_of(target))[:16]
     with made_alone(path, watch):
         table = read_batches(path)
         same = table["digest"] == content

@@ -39,6 +39,7 @@ from snpimpute.io.filters import SiteFilter, apply_filter
 from snpimpute.io.write_vcf import write_vcf
 from snpimpute.tracking.writer import Tracker
 from tests.cli.test_app import said
+from tests.io.test_vcz import converted
 
 N_PANEL, N_BATCH, TYPED_EVERY = 150, 30, 3
 TOLERANCE = WatchSettings().tolerances()
@@ -193,6 +194,13 @@ def test_the_same_file_again_replaces_its_rows_and_metrics_go_on(watched):
     assert {m.step: m.value for m in breaches}[last.number] == len(last.breaches)
 
 
+def test_vcf_zarr_stores_are_told_apart_by_their_content(watched):
+    tracker, runs, folder = watched
+    stores = [converted(folder / f"good{i}.vcf.gz", folder / f"good{i}.vcz") for i in (1, 2)]
+    first, second, again = (watch_file(tracker, "calves", stores[i], WatchSettings(), runs).number for i in (0, 1, 0))
+    assert first == again != second
+
+
 def test_a_baseline_holds_no_genotypes_and_is_not_replaced_unasked(watched):
     tracker, runs, folder = watched
     (home,) = (runs / "watch").glob(f"*/{BASELINE}")
@@ -239,6 +247,7 @@ def test_the_verb_says_a_line_per_figure_and_its_exit_status_tells_a_breach(watc
 def test_what_the_user_can_mend_is_one_line(watched, capsys, monkeypatch, tmp_path):
     _, runs, folder = watched
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    watch(watched, "good0")
     before = table_of(watched)
     for content, line in (
         ("alpha = 2\n", "alpha: Input should be less than 1"),
