@@ -5,8 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
+from snpimpute.base.errors import InputError
 from snpimpute.dataset.masks import HIGH_LD
 from snpimpute.dataset.mechanisms import MECHANISMS
 from snpimpute.dataset.scenarios import DEFAULT_LEVELS
@@ -30,6 +40,21 @@ class Settings(BaseModel):
     """Base of all settings tables: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def first_fault(error: ValidationError, where: object, known: str) -> InputError:
+    """Return the first thing that is wrong with settings as an error of one line that names the key.
+
+    Args:
+        error: of the settings.
+        where: they stand, for the message.
+        known: which keys there are, for one that is not known.
+    """
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return InputError(f"{where}: unknown key {key!r}; {known}")
+    return InputError(f"{where}: {key}: {first['msg'].removeprefix('Value error, ')}")
 
 
 class SplitSettings(Settings):

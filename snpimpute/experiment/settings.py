@@ -14,7 +14,7 @@ from snpimpute import imputers
 from snpimpute.base.digests import digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.names import PLAIN, is_plain
-from snpimpute.dataset.settings import SIMULATED, DataSettings, Settings
+from snpimpute.dataset.settings import SIMULATED, DataSettings, Settings, first_fault
 from snpimpute.io.stream import stem
 
 LONGEST_NAME = 100  # letters, see base.names.PLAIN
@@ -158,11 +158,7 @@ def parse(table: dict[str, Any], where: str) -> ExperimentSettings:
     try:
         return ExperimentSettings.model_validate(table)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise InputError(f"{where}: unknown key {key!r}; see experiments/demo.toml for the known keys") from None
-        raise InputError(f"{where}: {key}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise first_fault(error, where, "see experiments/demo.toml for the known keys") from None
 
 
 def read(path: Path) -> ExperimentSettings:

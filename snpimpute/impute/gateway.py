@@ -124,13 +124,11 @@ class Gateway:
         watch: Watch | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.tracker, self.settings, self.runs, self.watch, self.clock = (
-            tracker,
-            settings,
-            runs,
-            watch or Watch(),
-            clock,
-        )
+        self.tracker = tracker
+        self.settings = settings
+        self.runs = runs
+        self.watch = watch or Watch()
+        self.clock = clock
         self._champion = self._load(settings.champion)
         self._challenger = None if settings.challenger is None else self._load(settings.challenger)
         self._looked = self.clock()

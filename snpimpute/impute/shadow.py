@@ -21,7 +21,7 @@ from snpimpute.impute.champions import RESAMPLES, fetch_model, find_model
 from snpimpute.impute.pieces import to_impute
 from snpimpute.impute.posed import calls_at, lay_out, owned_posterior, owned_sites
 from snpimpute.impute.steps import impute_windows
-from snpimpute.impute.windows import WindowedModel, owned_by, spread_windows
+from snpimpute.impute.windows import WindowedModel, spread_windows
 from snpimpute.io.spool import hide_in_spool, spooled
 from snpimpute.metrics.intervals import interval, resample, resampling_weights
 from snpimpute.metrics.scores import scores
@@ -171,8 +171,8 @@ def hidden_and_imputed(
             hide_in_spool(work / "target", at[sites])
             numbers = [
                 number
-                for number, window in enumerate(model.windows)
-                if np.isin(window.start + np.flatnonzero(owned_by(model.windows, number)), sites).any()
+                for number in range(len(model.windows))
+                if np.isin(owned_sites(model.windows, [number]), sites).any()
             ]
             watch.stage(f"impute {target.name} by {model.about['name']} ({model.about['imputer']})")
             pieces = to_impute(work, model.imputer_class, model.windows, at, len(truth))

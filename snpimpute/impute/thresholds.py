@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator
 
 from snpimpute.base.errors import InputError
-from snpimpute.dataset.settings import Settings
+from snpimpute.dataset.settings import Settings, first_fault
 from snpimpute.impute.drift import FIGURES
 
 
@@ -65,10 +65,6 @@ def read_thresholds(path: Path) -> WatchSettings:
     except OSError as error:
         raise InputError(f"cannot read the thresholds {path}: {error.strerror}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise InputError(f"{path}: unknown key {key!r}; known are alpha, tolerance and retrain") from None
-        raise InputError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise first_fault(error, path, "known are alpha, tolerance and retrain") from None
     except ValueError as error:
         raise InputError(f"{path} is not TOML: {error}") from None

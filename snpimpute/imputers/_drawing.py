@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from snpimpute.imputers._recursions import compiled, reached_to
+from snpimpute.imputers._recursions import compiled, kept_forward, reached_to
 
 
 @compiled
@@ -31,15 +31,9 @@ def draw_in_blocks(alleles, observed, likelihoods, error, switches, start, drawn
         alleles, observed, likelihoods, error, switches, start: see `_recursions.posterior`.
         drawn: float64 (n, n_observed, 2), uniform random numbers.
     """
-    n_observed, n_states = len(observed), alleles.shape[1]
-    size = max(1, int(np.sqrt(n_observed)))
-    n_blocks = -(-n_observed // size)
-    kept = np.empty((n_blocks, n_states, n_states), dtype=np.float32)  # what comes before each block
-    kept_sums, kept_totals = np.empty((n_blocks, n_states), dtype=np.float32), np.ones(n_blocks, dtype=np.float32)
-    block = np.empty((size, n_states, n_states), dtype=np.float32)
-    kept[0], kept_sums[0] = np.outer(start, start), start
-    for b in range(n_blocks):
-        reached_to(b, kept, kept_sums, kept_totals, block, alleles, observed, likelihoods, error, switches, start)
+    n_observed = len(observed)
+    kept, kept_sums, kept_totals, block = kept_forward(alleles, observed, likelihoods, error, switches, start)
+    n_blocks, size = len(kept), len(block)
     out = np.zeros((len(drawn), 2, n_observed), dtype=np.int64)
     for b in range(n_blocks - 1, -1, -1):
         if b < n_blocks - 1:

@@ -201,14 +201,8 @@ def posterior(alleles, observed, likelihoods, error, switches, place, switch_rat
     """
     n_sites, n_states = alleles.shape
     n_observed = len(observed)
-    size = max(1, int(np.sqrt(n_observed)))
-    n_blocks = -(-n_observed // size)
-    kept = np.empty((n_blocks, n_states, n_states), dtype=np.float32)  # what comes before each block
-    kept_sums, kept_totals = np.empty((n_blocks, n_states), dtype=np.float32), np.ones(n_blocks, dtype=np.float32)
-    block = np.empty((size, n_states, n_states), dtype=np.float32)
-    kept[0], kept_sums[0] = np.outer(start, start), start
-    for b in range(n_blocks):
-        reached_to(b, kept, kept_sums, kept_totals, block, alleles, observed, likelihoods, error, switches, start)
+    kept, kept_sums, kept_totals, block = kept_forward(alleles, observed, likelihoods, error, switches, start)
+    n_blocks, size = len(kept), len(block)
     out = np.zeros((n_sites, 3), dtype=np.float32)
     backward = np.ones((n_states, n_states), dtype=np.float32)
     total = np.float32(n_states * n_states)
@@ -297,6 +291,28 @@ def reached_to(b, kept, kept_sums, kept_totals, block, alleles, observed, likeli
         before = now
     if b + 1 < len(kept):
         kept[b + 1], kept_sums[b + 1], kept_totals[b + 1] = before, sums, total
+
+
+@compiled
+def kept_forward(alleles, observed, likelihoods, error, switches, start):  # type: ignore[no-untyped-def]
+    """Go forward over all observed sites; return what is kept before each block of √n of them, and the last block.
+
+    Args:
+        alleles, observed, likelihoods, error, switches, start: see `posterior`.
+
+    Returns:
+        kept, kept_sums, kept_totals and block, as `reached_to` takes them.
+    """
+    n_observed, n_states = len(observed), alleles.shape[1]
+    size = max(1, int(np.sqrt(n_observed)))
+    n_blocks = -(-n_observed // size)
+    kept = np.empty((n_blocks, n_states, n_states), dtype=np.float32)  # what comes before each block
+    kept_sums, kept_totals = np.empty((n_blocks, n_states), dtype=np.float32), np.ones(n_blocks, dtype=np.float32)
+    block = np.empty((size, n_states, n_states), dtype=np.float32)
+    kept[0], kept_sums[0] = np.outer(start, start), start
+    for b in range(n_blocks):
+        reached_to(b, kept, kept_sums, kept_totals, block, alleles, observed, likelihoods, error, switches, start)
+    return kept, kept_sums, kept_totals, block
 
 
 @compiled
