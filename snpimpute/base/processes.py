@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
@@ -328,14 +330,35 @@ def start_program(
 ) -> tuple[subprocess.Popen[str], Guard]:
     """Start a program in a session of its own that does not outlive this process; return it with its guard.
 
+    The program waits at a pipe until its guard is there: this process may be killed between the two.
+
     Args:
         command: the program and its arguments.
-        cwd, env, stderr: see subprocess.Popen; standard output is a pipe.
+        cwd, env, stderr: see subprocess.Popen; standard output is a pipe, standard input empty.
+
+    Raises:
+        FileNotFoundError: there is no such program.
     """
-    process = subprocess.Popen(
-        command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True
-    )
-    return process, Guard(process.pid)
+    if shutil.which(command[0], path=(os.environ if env is None else env).get("PATH")) is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
+    gate, opener = os.pipe()
+    try:
+        process = subprocess.Popen(
+            ["sh", "-c", 'read -r _ || exit; exec "$@" < /dev/null', "sh", *command],
+            cwd=cwd,
+            env=env,
+            stdin=gate,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            start_new_session=True,
+        )
+        guard = Guard(process.pid)
+        os.write(opener, b"\n")
+    finally:
+        os.close(gate)
+        os.close(opener)
+    return process, guard
 
 
 def end_group(process: subprocess.Popen[Any], grace: float = GRACE) -> None:

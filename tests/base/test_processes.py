@@ -29,6 +29,14 @@ time.sleep(300)
 """
 
 
+KILLED_BEFORE_THE_GUARD = """
+import os, signal, sys
+from snpimpute.base import processes
+processes.Guard = lambda leader: os.kill(os.getpid(), signal.SIGKILL)
+processes.start_program(["sh", "-c", "echo began > {note}"], stderr=2)
+"""
+
+
 def hold_the_interpreter(note: str) -> None:
     """Call C that never returns and never lets another thread of Python run."""
     Path(note).write_text("holding")
@@ -98,6 +106,20 @@ def test_programs_end_with_a_worker_that_is_killed_itself(tmp_path: Path) -> Non
     seconds_until_dead(pids)
     assert "SIGKILL" in worker.last_words()
     end_workers([worker])
+
+
+def test_a_program_does_not_begin_before_its_guard_is_there(tmp_path: Path) -> None:
+    """This process may be killed between the two: nobody would end the program."""
+    code = KILLED_BEFORE_THE_GUARD.format(note=tmp_path / "note")
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, check=False)
+    assert ended.returncode == -9, ended.stderr  # and the program has ended too: standard error is closed
+    assert not (tmp_path / "note").exists()
+
+
+def test_a_program_that_is_not_there_is_told_at_its_start() -> None:
+    with pytest.raises(FileNotFoundError, match="no_such_program"):
+        run_program(["no_such_program"])
+    assert run_program(["cat"]).stdout == ""
 
 
 @pytest.mark.parametrize(
