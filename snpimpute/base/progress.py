@@ -80,7 +80,8 @@ class LineWatch(Watch):
         self._stage = ""
         self._at_most: float | None = None
         self._started = self._due = 0.0
-        self._done_before: float | None = None  # of the stage, when it was taken up
+        self._done_before: float | None = None  # of the stage, when its pieces began to be counted
+        self._counted_from = 0.0  # when that was
 
     def stage(self, text: str, at_most: float | None = None) -> None:
         self._stage, self._at_most, self._done_before = text, at_most, None
@@ -94,11 +95,12 @@ class LineWatch(Watch):
     def progress(self, done: float, total: float) -> None:
         now = self.clock()
         if self._done_before is None or done < self._done_before:
-            self._done_before = done
+            self._done_before, self._counted_from = done, now
         if done <= self._done_before or done >= total or now < self._due:
             return
         passed = now - self._started
-        left = passed / (done - self._done_before) * (total - done)
+        # what comes before the first piece, such as the fit before scenarios are imputed, is no measure of a piece
+        left = (now - self._counted_from) / (done - self._done_before) * (total - done)
         if self._at_most is not None:
             left = min(left, max(0.0, self._at_most - passed))
         if passed + left >= WORTH_SAYING:

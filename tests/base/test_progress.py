@@ -66,6 +66,16 @@ def test_pieces_that_were_there_before_do_not_make_it_look_fast(capsys, watch, h
     assert told(capsys)[-1] == "12:01:00 impute 100 windows: 91 of 100, about 9 min left"
 
 
+def test_what_comes_before_the_first_piece_does_not_make_the_others_look_slow(capsys, watch, hand):
+    watch.stage("read")
+    watch.stage("train a network, then impute 16 masks")
+    hand.at = 300
+    watch.progress(1, 16)
+    hand.at = 305
+    watch.progress(2, 16)
+    assert told(capsys)[-1] == "12:05:05 train a network, then impute 16 masks: 2 of 16, about 70 s left"
+
+
 def test_a_stage_with_a_time_limit_has_no_more_left_than_that(capsys, watch, hand):
     watch.stage("read")
     watch.stage("tune, 50 trials", 600.0)
