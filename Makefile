@@ -27,7 +27,7 @@ $(VENV)/.done: requirements.lock pyproject.toml
 system:
 	@sh scripts/system-packages.sh beagle minimac4 plink plink1.9 plink2 gemma bcftools tabix chromium
 
-demo: setup ## Five imputers on the simulated bulls, with a small budget: about ten minutes on 2 cores
+demo: setup ## Five imputers on the simulated bulls, with a small budget: about a quarter of an hour on 2 slow cores
 	$(BIN)/snpimpute experiment experiments/demo.toml
 
 test: setup lint ## Linters, types, import contracts, and the whole test suite
