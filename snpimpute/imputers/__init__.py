@@ -15,13 +15,14 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from snpimpute.base.digests import file_digest
 from snpimpute.base.errors import InputError
+from snpimpute.base.plugins import entry_points_of
 from snpimpute.base.sources import source_digest
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def _sources() -> dict[str, Path | EntryPoint]:
             if not NAME.fullmatch(path.stem):
                 raise InputError(f"{path}: an imputer's name has {NAME_RULE}: rename it")
             sources[path.stem] = path
-    for point in entry_points(group=ENTRY_POINTS):
+    for point in entry_points_of(ENTRY_POINTS):
         if point.name in sources:
             raise InputError(f"{point.value} and {sources[point.name]} are imputers of the same name: rename one")
         if point.name != point.module.rpartition(".")[2]:

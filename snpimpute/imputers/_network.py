@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from pydantic import Field
-from scipy.optimize import minimize
 
 from snpimpute.dataset.scenarios import at_hidden
 from snpimpute.dataset.training_masks import TrainingMask
@@ -182,6 +181,8 @@ def fit_calibration(log_posterior: np.ndarray, truth: np.ndarray) -> Calibration
         log_posterior: float (n, 3).
         truth: int (n,), genotypes 0, 1, 2.
     """
+    from scipy.optimize import minimize
+
     log_posterior = np.asarray(log_posterior, dtype=np.float64)
     onehot = np.eye(3)[truth]
 

@@ -34,7 +34,7 @@ class Told(Watch):
         self.lines.append(text)
 
 
-def wait_until(ready: Callable[[], object], seconds: float = 60.0) -> None:
+def wait_until(ready: Callable[[], object], seconds: float = 600.0) -> None:
     ends = time.monotonic() + seconds
     while not ready():
         assert time.monotonic() < ends, ready
@@ -136,7 +136,7 @@ def write_byte(home: Path, numbers: list[int]) -> None:
     notes = Path((home / "plan.txt").read_text())
     for number in numbers:
         write_text(notes / f"{number}-{os.getpid()}", str(parent_of_source()))
-        wait_until(lambda: (notes / "go").exists(), 100)
+        wait_until(lambda: (notes / "go").exists())
         held = (home / "data.bin").read_bytes()
         if home != notes.parent / "home":  # a copy
             assert sum(map(bool, held)) == len(numbers), "there is more than was asked for"

@@ -7,12 +7,12 @@ entry point of the group `snpimpute.predictors`, with the name of the module tha
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from snpimpute.base.errors import InputError
+from snpimpute.base.plugins import entry_points_of
 from snpimpute.base.sources import source_digest
 
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ def _sources() -> dict[str, str]:
     """Map each predictor to its module."""
     own = (path.stem for path in HERE.glob("*.py"))
     sources = {name: f"{__name__}.{name}" for name in own if not name.startswith("_") and name not in NO_PREDICTORS}
-    point: EntryPoint
-    for point in entry_points(group=ENTRY_POINTS):
+    for point in entry_points_of(ENTRY_POINTS):
         if point.name in sources:
             raise InputError(f"{point.value} and {sources[point.name]} are predictors of the same name: rename one")
         if point.name != point.module.rpartition(".")[2]:
