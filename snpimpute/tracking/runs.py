@@ -110,6 +110,27 @@ class RegisteredModel(TrainingRun):
 
 
 @dataclass(frozen=True)
+class RegisteredPredictor:
+    """A version of a trait's registered model.
+
+    Attributes:
+        name, version: in the registry.
+        place: URI of the model's files.
+        run_id: of the run that made it.
+        trait, predictor: their names.
+        metrics: of the run.
+    """
+
+    name: str
+    version: str
+    place: str
+    run_id: str
+    trait: str
+    predictor: str
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Move:
     """A move of an alias of a registered model, recorded when it happened.
 
