@@ -293,11 +293,13 @@ def serve_model(
 
 
 def _is_of_trait(tracker: Tracker, name: str) -> bool:
-    """Tell whether a name ends as those of traits' models do (see traits.champions), a version or an alias left aside."""
+    """Tell whether a name ends as those of traits' models do (see traits.champions), and is not that of a panel's model."""
     from snpimpute.traits.champions import SUFFIX
 
     own = name.partition("/")[0].partition("@")[0]
-    return any(model.name in (own, f"snpimpute-{own}") for model in tracker.predictor_models()) and own.endswith(SUFFIX)
+    return own.endswith(f"-{SUFFIX}") and all(
+        model.name != f"snpimpute-{own}-panel" for model in tracker.panel_models()
+    )
 
 
 def _lines(batch: Batch) -> list[str]:

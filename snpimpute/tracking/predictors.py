@@ -12,13 +12,12 @@ from snpimpute.tracking.connect import report_store_errors
 from snpimpute.tracking.curves import Point
 from snpimpute.tracking.models import PACKAGE, PREDICTOR, safe_name
 from snpimpute.tracking.registry import Registry
-from snpimpute.tracking.runs import CHAMPION, RegisteredPredictor
+from snpimpute.tracking.runs import CHAMPION, PREDICTOR_TAG, TRAIT_TAG, RegisteredPredictor
 
 if TYPE_CHECKING:
     from mlflow.models import Model
 
 SERVING = PACKAGE / "traits" / "serving.py"  # the script that MLflow runs to predict by a model
-TRAIT_TAG, PREDICTOR_TAG = "trait", "predictor"  # of runs and versions
 
 
 @dataclass(frozen=True, eq=False)

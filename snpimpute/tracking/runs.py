@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 KEY_TAG = "snpimpute.key"  # the tag by which a run is found again
 CHAMPION = "champion"
 PANEL_VARIANT = "panel"  # variant of the versions that `snpimpute fit` makes
+TRAIT_TAG, PREDICTOR_TAG = "trait", "predictor"  # of runs and versions of predictors of a trait
 MOVE_TAG = "snpimpute.move."  # followed by a number: tag of a registered model that records a move of an alias
 DECIDING_METRIC = "val_f1_macro"  # the metric that decides about aliases
 

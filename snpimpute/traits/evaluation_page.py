@@ -70,7 +70,7 @@ def verdict(found: Evaluation) -> str:
     if best == first:
         return f"{taken}: no other has a higher one."
     return (
-        f"{taken}: none is better than it by more than chance; {best} has the highest correlation, "
+        f"{taken}: no other is shown to be better; {best} has the highest correlation, "
         f"{number(found.score(best, DECIDING).value)}, not told apart from that of {first} ({_difference(found, best, first)})."
     )
 
@@ -87,7 +87,7 @@ def _page(found: Evaluation, figure: Figure) -> Page:
         title=f"Predictors of {s.trait} in {s.genotypes.name}",
         lead=verdict(found),
         notes=[],
-        findings=[*_findings(found), *(f"{capital(note)}." for note in found.notes)],
+        findings=[*_findings(found), *(f"{note}." for note in found.notes)],
         facts={
             "Samples": count(found.n_samples),
             "Sites": count(found.n_sites),
@@ -121,7 +121,7 @@ def _shown(score: Score, measure: str, sign: bool = False) -> Cell:
     """Return a cell of a score; squared errors are in the trait's units, and have four digits wherever these begin."""
     if measure != "mse":
         return Cell(signed(score) if sign else number(score.value), interval(score, signed=sign))
-    form = "+.4g" if sign else ".4g"
+    form = "+#.4g" if sign else "#.4g"
     value, low, high = (
         f"{x:{form}}".replace("-", "−") if known(x) else "–" for x in (score.value, score.low, score.high)
     )
@@ -194,7 +194,7 @@ def _figure(found: Evaluation) -> Figure:
 
 def _how(found: Evaluation, n_folds: int) -> Table:
     s = found.settings
-    repeats = f", drawn {s.repeats} times" if s.repeats > 1 else ""
+    repeats = f" ({s.folds}, drawn {s.repeats} times)" if s.repeats > 1 else ""
     modules = [load(name).__module__ for name in found.seconds]
     versions = versions_of(imported_packages(*modules))
     facts = {

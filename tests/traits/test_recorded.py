@@ -17,6 +17,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.progress import Watch
 from snpimpute.cli.app import app
 from snpimpute.io.write_vcf import write_vcf
+from snpimpute.tracking.reader import Store
 from snpimpute.tracking.writer import Tracker
 from snpimpute.traits import champions
 from snpimpute.traits.evaluate import EvaluationSettings
@@ -68,6 +69,7 @@ def test_versions_and_a_champion_by_paired_intervals(data: Path, tmp_path: Path,
     assert fit(data, tracker, tmp_path / "rough", settings_of(data, "rough")) == "snpimpute-milk-trait/1"
     assert fit(data, tracker, tmp_path / "good", settings_of(data)) == "snpimpute-milk-trait/2"
     assert tracker.aliases("snpimpute-milk-trait") == {"champion": "1"}
+    assert [model.versions for model in Store(tracker.uri).registered()] == [[]], "not among the imputers"
     runs = tracker.runs
     rows = json.loads(said("models", "compare", "milk-trait", "milk-trait/2", "--runs", runs, "--json"))
     (pcc,) = (row for row in rows if row["measure"] == "correlation")
