@@ -151,15 +151,15 @@ def create_artifacts(experiment: str, outcome: Outcome) -> None:
     """Create artifacts in the Prefect UI: a table per dataset, and the addresses of report and MLflow runs."""
     for name, table in outcome.tables.items():
         create_table_artifact(
-            key=_key("comparison", experiment, name),
+            key=artifact_key("comparison", experiment, name),
             table=json.loads(table.to_json(orient="records")),
             description=f"Comparison of imputers on {name}",
         )
     if outcome.rows:
-        create_markdown_artifact(key=_key("report", experiment), markdown=_markdown(experiment, outcome))
+        create_markdown_artifact(key=artifact_key("report", experiment), markdown=_markdown(experiment, outcome))
 
 
-def _key(*parts: str) -> str:
+def artifact_key(*parts: str) -> str:
     """Return a key for an artifact: lower-case letters, digits, hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
 

@@ -27,6 +27,9 @@ FLOWS = {
         "(panel, name, imputer='auto', runs='runs', typed_sites=None, samples=None, window=None, holdout=0.1, seed=1, "
         "cluster=None)"
     ),
+    "traits": (
+        "(genotypes, table, trait, predictors=None, covariates=None, scheme='random', folds=5, repeats=1, runs='runs', seed=1)"
+    ),
     "experiment": "(config, runs='runs', imputers=None, data=None, trials=None, budget=None, retune=False, cluster=None)",
 }
 
@@ -87,5 +90,6 @@ def test_flows_and_their_deployments_stay(name: str):
 
 def test_entry_points_of_the_project_stay():
     entries = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]
-    assert set(entries) == {"main", "prepare", "tune", "train", "evaluate", "compare", "consequence"}
+    assert set(entries) == {"main", "prepare", "tune", "train", "evaluate", "compare", "consequence", "traits"}
+    assert set(entries.pop("traits")["parameters"]) == {"genotypes", "traits", "trait", "runs"}
     assert all(set(entry["parameters"]) == {"config", "runs"} for entry in entries.values())

@@ -1,4 +1,4 @@
-"""Verbs on registered models of whole panels: list, compare, promote, rollback; baseline and watch; shadow and serve."""
+"""Verbs on registered models of whole panels and of traits: list, compare, promote, rollback; baseline and watch; shadow and serve."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from snpimpute.cli.options import AsJson, Force, ModelName, Runs, Samples, Threa
 
 if TYPE_CHECKING:
     from snpimpute.impute.watching import Batch
+    from snpimpute.tracking.writer import Tracker
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,34 +25,46 @@ BREACH = 3  # exit status
 
 @app.command("list")
 def list_models(runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
-    """List the registered models that snpimpute fit made.
+    """List the registered models that snpimpute fit and snpimpute traits fit made.
 
     Example:
 
       snpimpute models list
     """
     from snpimpute.impute.champions import model_table
+    from snpimpute.traits import champions as of_traits
 
-    table = model_table(open_store(runs))
+    tracker = open_store(runs)
+    tables = [table for table in (model_table(tracker), of_traits.model_table(tracker)) if len(table)]
     if as_json:
-        typer.echo(table.to_json(orient="records", indent=1))
+        typer.echo(
+            json.dumps([row for table in tables for row in json.loads(table.to_json(orient="records"))], indent=1)
+        )
+    elif tables:
+        typer.echo("\n\n".join(table.to_string(index=False, na_rep="–") for table in tables))
     else:
-        typer.echo(table.to_string(index=False) if len(table) else "no model is registered: snpimpute fit makes one")
+        typer.echo("no model is registered: snpimpute fit makes one, and of a trait snpimpute traits fit")
 
 
 @app.command("compare")
 def compare_models(first: ModelName, second: ModelName, runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
-    """Compare two models on the held-out samples that both were measured on.
+    """Compare two models on the held-out samples that both were measured on; of a trait, on the folds.
 
-    Example:
+    Examples:
 
       snpimpute models compare panel@champion panel/3
+
+      snpimpute models compare milk-trait milk-trait/2
     """
     from snpimpute.impute.champions import compare, fetch_model, find_model
+    from snpimpute.traits import champions as of_traits
 
     tracker = open_store(runs)
-    one, other = (fetch_model(tracker, find_model(tracker, name), runs) for name in (first, second))
-    table = compare(one, other)
+    if _is_of_trait(tracker, first):
+        table = of_traits.compare(tracker, first, second, runs)
+    else:
+        one, other = (fetch_model(tracker, find_model(tracker, name), runs) for name in (first, second))
+        table = compare(one, other)
     typer.echo(table.to_json(orient="records", indent=1) if as_json else table.round(4).to_string(index=False))
 
 
@@ -59,13 +72,17 @@ def compare_models(first: ModelName, second: ModelName, runs: Runs = Path("runs"
 def promote_model(name: ModelName, runs: Runs = Path("runs")) -> None:
     """Make a model the champion of its name, if the whole interval of the difference shows that it is better.
 
-    Example:
+    Examples:
 
       snpimpute models promote panel/3
+
+      snpimpute models promote milk-trait/2
     """
     from snpimpute.impute.champions import promote
+    from snpimpute.traits import champions as of_traits
 
-    typer.echo(promote(open_store(runs), name, runs))
+    tracker = open_store(runs)
+    typer.echo((of_traits.promote if _is_of_trait(tracker, name) else promote)(tracker, name, runs))
 
 
 @app.command("rollback")
@@ -77,8 +94,10 @@ def roll_back(name: ModelName, runs: Runs = Path("runs")) -> None:
       snpimpute models rollback panel
     """
     from snpimpute.impute.champions import rollback
+    from snpimpute.traits import champions as of_traits
 
-    typer.echo(rollback(open_store(runs), name))
+    tracker = open_store(runs)
+    typer.echo((of_traits.rollback if _is_of_trait(tracker, name) else rollback)(tracker, name))
 
 
 @app.command("baseline")
@@ -271,6 +290,16 @@ def serve_model(
 
     typer.echo(f"serving {name} on http://{host}:{port}/invocations; audit trail: {trail}")
     uvicorn.run(application(gateway), host=host, port=port, log_level="warning")
+
+
+def _is_of_trait(tracker: Tracker, name: str) -> bool:
+    """Tell whether a name ends as those of traits' models do (see traits.champions), and is not that of a panel's model."""
+    from snpimpute.traits.champions import SUFFIX
+
+    own = name.partition("/")[0].partition("@")[0]
+    return own.endswith(f"-{SUFFIX}") and all(
+        model.name != f"snpimpute-{own}-panel" for model in tracker.panel_models()
+    )
 
 
 def _lines(batch: Batch) -> list[str]:

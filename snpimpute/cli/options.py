@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -289,14 +290,14 @@ def tell(lines: Iterable[str], as_dict: Mapping[str, Any], as_json: bool) -> Non
 
 
 def has_store(runs: Path) -> bool:
-    """Return whether there is an MLflow store to write to: the environment names one, or the folder of runs has one."""
+    """Return whether to write to an MLflow store: the environment names one, the folder of runs has one, or `mlflow run` asks for it."""
     if not is_installed("mlflow"):
         return False
     from snpimpute.tracking.connect import tracking_uri
     from snpimpute.tracking.database import sqlite_file
 
     database = sqlite_file(tracking_uri(None, runs))
-    return database is None or database.exists()
+    return database is None or database.exists() or "MLFLOW_RUN_ID" in os.environ
 
 
 def model_folder(model: str | None, runs: Path) -> tuple[Path, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,7 +34,15 @@ Genotypes = Annotated[
 ]
 TraitColumn = Annotated[str, typer.Option(help="Column of the trait; 0/1 or 1/2 is a binary one.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
+Scheme = Annotated[
+    str,
+    typer.Option(help="random, family, group, environment or youngest (last); all but random by columns of the table."),
+]
 Model = Annotated[Path, typer.Argument(help="Folder that traits fit made.")]
+AnyModel = Annotated[
+    Path,
+    typer.Argument(help="Folder that traits fit made, or a registered model: TRAIT, TRAIT@ALIAS or TRAIT/VERSION."),
+]
 CovariateTable = Annotated[
     Path | None, typer.Option("--traits", help="Table of the covariates, if the predictor was fitted with any.")
 ]
@@ -51,23 +60,24 @@ def compare_predictors(
     covariates: Covariates = None,
     folds: Annotated[int, typer.Option(help="Number of folds.")] = 5,
     repeats: Annotated[int, typer.Option(min=1, help="Number of times that folds are drawn.")] = 1,
-    scheme: Annotated[
-        str,
-        typer.Option(
-            help="random, family, group, environment or youngest (last); all but random by columns of the table."
-        ),
-    ] = "random",
+    scheme: Scheme = "random",
     region: Region = None,
     sample_column: SampleColumn = None,
     seed: Seed = 1,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the table of all measures to this file (TSV).")
+        Path | None, typer.Option("--output", "-o", help="Write the table of all measures to this file (TSV), too.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder of the report (default: GENOTYPES.TRAIT.compare).")
+    ] = None,
+    runs: Runs = Path("runs"),
     force: Force = False,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare predictors of a trait by cross-validation, with paired differences to GBLUP and boosted trees.
+    """Compare predictors of a trait by cross-validation, with paired differences to GBLUP and boosted trees, in a report.
+
+    Where there is an MLflow store, the comparison becomes a run of it, with a run for each predictor.
 
     Examples:
 
@@ -75,12 +85,19 @@ def compare_predictors(
 
       snpimpute traits compare panel.bcf --traits t.tsv --trait y --predictor cnn --predictor rkhs --scheme family
     """
+    from snpimpute.base.extras import require_package
     from snpimpute.base.files import require_new, write_text
     from snpimpute.base.progress import watch
-    from snpimpute.traits.evaluate import EvaluationSettings, as_dict, evaluate_predictors, summary
+    from snpimpute.io.stream import stem
+    from snpimpute.report.text import slug_of
+    from snpimpute.traits.evaluate import EvaluationSettings, as_dict, summary
+    from snpimpute.traits.evaluation_page import FILES, as_tsv, verdict
+    from snpimpute.traits.recorded import compare_predictors as compared
 
+    require_package("matplotlib", "traits compare")
     if output is not None:
         require_new([output], force)
+    folder = report_folder(report or Path(f"{stem(genotypes)}.{slug_of(trait)}.compare"), FILES, force)
     settings = EvaluationSettings(
         genotypes,
         traits,
@@ -96,10 +113,13 @@ def compare_predictors(
         threads=threads or len(os.sched_getaffinity(0)),
     )
     with watch() as watching:
-        found = evaluate_predictors(settings, watching)
+        tracker = open_store(runs, watching) if has_store(runs) else None
+        found = compared(settings, folder, tracker, watching)
     if output is not None:
-        write_text(output, found.table.to_csv(sep="\t", index=False, float_format="%.6g", na_rep="NA"))
-    tell(summary(found), as_dict(found), as_json)
+        write_text(output, as_tsv(found))
+    page = folder / FILES[0]
+    lines = [*summary(found), verdict(found), f"report: {page}"]
+    tell(lines, as_dict(found) | {"recommended": found.recommended(), "report": str(page)}, as_json)
 
 
 @app.command("fit")
@@ -112,6 +132,11 @@ def fit_predictor(
     trials: Annotated[
         int, typer.Option(min=0, help="Search for parameters by so many trials, over all starts; 0 = the defaults.")
     ] = 0,
+    folds: Annotated[
+        int,
+        typer.Option(min=0, help="Number of folds by which a model that is registered is measured; 0 = it is not."),
+    ] = 5,
+    scheme: Scheme = "random",
     region: Region = None,
     sample_column: SampleColumn = None,
     seed: Seed = 1,
@@ -126,7 +151,7 @@ def fit_predictor(
     """Fit a predictor of a trait to all samples, into a folder; with --trials after a search for its parameters.
 
     Studies are kept in runs/traits: the same command goes on with an interrupted one. Where there is an MLflow store, the model
-    becomes a run of it.
+    is measured by cross-validation (with a search in each fold, if there is one) and becomes a version of the trait's registered model.
 
     Examples:
 
@@ -134,53 +159,34 @@ def fit_predictor(
 
       snpimpute traits fit panel.bcf --traits t.tsv --trait y --predictor lightgbm --trials 50
     """
-    from snpimpute.base.checksums import TABLE
-    from snpimpute.base.digests import file_digest
     from snpimpute.base.files import require_new, require_writable
     from snpimpute.base.progress import watch
     from snpimpute.io.stream import stem
-    from snpimpute.report.text import slug_of
-    from snpimpute.traits.learned import learn, read_training, save
+    from snpimpute.report.text import interval, number, slug_of
+    from snpimpute.traits.evaluate import DECIDING, EvaluationSettings
+    from snpimpute.traits.recorded import fit_predictor as fit
 
     folder = output or Path(f"{stem(genotypes)}.{slug_of(trait)}.{predictor}")
     require_writable(folder)
     require_new([folder], force)
+    settings = EvaluationSettings(
+        genotypes,
+        traits,
+        trait,
+        predictors=(predictor,),
+        covariates=columns_of(covariates),
+        scheme=scheme,
+        folds=folds or 5,
+        region=region,
+        sample_column=sample_column,
+        seed=seed,
+        threads=threads or len(os.sched_getaffinity(0)),
+    )
     with watch() as watching:
-        watching.stage("reading genotypes")
-        training = read_training(genotypes, traits, trait, columns_of(covariates), region, sample_column)
-        watching.stage("learning")
-        n_threads = threads or len(os.sched_getaffinity(0))
-        params: dict[str, Any] = {}
-        metrics: dict[str, float] = {}
-        if trials:
-            from snpimpute.traits.tuned import tune_predictor
-
-            watching.stage("searching for parameters")
-            study = tune_predictor(
-                predictor,
-                training.cohort,
-                runs / "traits",
-                trials,
-                seed=seed,
-                threads=n_threads,
-                on_progress=lambda percent, _: watching.progress(percent, 100),
-            )
-            params = study.params
-            metrics = {} if study.best is None or study.best.score is None else {"study_score": study.best.score}
-        watching.stage("learning")
-        learned = learn(training, predictor, params, seed=seed, threads=n_threads)
-        save(learned, folder)
-        if has_store(runs):
-            open_store(runs, watching).log_predictor(
-                trait=trait,
-                predictor=predictor,
-                key=file_digest(folder / TABLE),
-                params=learned.predictor.params.model_dump(mode="json"),
-                metrics=metrics,
-                model_folder=folder,
-            )
-    cohort = training.cohort
-    said = {
+        store = partial(open_store, runs, watching) if has_store(runs) else None
+        fitted = fit(settings, folder, runs, watching, trials=trials, measure=folds > 0, open_tracker=store)
+    cohort, learned, version = fitted.training.cohort, fitted.learned, fitted.registered
+    said: dict[str, Any] = {
         "model": str(folder),
         "predictor": predictor,
         "trait": trait,
@@ -188,16 +194,29 @@ def fit_predictor(
         "sites": len(learned.predictor.chosen),
         "parameters": learned.predictor.n_parameters(),
         "params": learned.predictor.params.model_dump(mode="json"),
-        **metrics,
-        "notes": list(training.notes),
+        "notes": list(fitted.training.notes),
     }
-    fitted = f"{predictor} of {trait}: {cohort.n_samples:,} samples, {len(learned.predictor.chosen):,} sites"
-    tell([*(f"note: {note}" for note in training.notes), fitted, f"model: {folder}"], said, as_json)
+    if fitted.study_score is not None:
+        said["study_score"] = fitted.study_score
+    lines = [f"note: {note}" for note in fitted.training.notes]
+    lines.append(f"{predictor} of {trait}: {cohort.n_samples:,} samples, {len(learned.predictor.chosen):,} sites")
+    if fitted.measured is not None:
+        score = fitted.measured.score(DECIDING)
+        said["correlation"] = score.value
+        lines.append(f"correlation {number(score.value)} ({interval(score)}) over {fitted.measured.n_folds} folds")
+    lines.append(f"model: {folder}")
+    if version is not None:
+        said["registered"] = f"{version.name}/{version.version}"
+        lines.append(f"registered: {version.name} version {version.version}")
+        if version.version != "1":
+            promote = f"snpimpute models promote {version.name.removeprefix('snpimpute-')}/{version.version}"
+            lines.append(f"to make it the champion, if it is better: {promote}")
+    tell(lines, said, as_json)
 
 
 @app.command("predict")
 def predict_trait(
-    model: Model,
+    model: AnyModel,
     genotypes: Genotypes,
     output: Annotated[Path, typer.Option("--output", "-o", help="Table of predictions (TSV).")],
     traits: CovariateTable = None,
@@ -205,13 +224,16 @@ def predict_trait(
     onnx: Annotated[
         Path | None, typer.Option(help="Predict by this file that traits export made of the model, with onnxruntime.")
     ] = None,
+    runs: Runs = Path("runs"),
     force: Force = False,
 ) -> None:
     """Predict the trait of a file's samples by a fitted model.
 
-    Example:
+    Examples:
 
       snpimpute traits predict milk calves.vcf.gz -o predicted.tsv
+
+      snpimpute traits predict milk@champion calves.vcf.gz -o predicted.tsv
     """
     from snpimpute.base.checksums import TABLE
     from snpimpute.base.digests import file_digest
@@ -219,11 +241,12 @@ def predict_trait(
     from snpimpute.traits.learned import predict, read_learned
 
     require_new([output], force)
-    learned, engine = read_learned(model), None
+    folder = model if model.is_dir() or not has_store(runs) else _registered(str(model), runs)
+    learned, engine = read_learned(folder), None
     if onnx is not None:
         from snpimpute.traits.onnx import predict_onnx
 
-        digest = file_digest(model / TABLE)
+        digest = file_digest(folder / TABLE)
         engine = lambda cohort: predict_onnx(learned.predictor, onnx, cohort, digest)  # noqa: E731
     table, notes = predict(learned, genotypes, traits, sample_column, engine)
     write_text(output, table.to_csv(sep="\t", index=False, float_format="%.6g"))
@@ -321,3 +344,13 @@ def explain_predictor(
         files = write_explanation(found, folder, top)
     written = [f"table: {files[0]}", f"beside it: {', '.join(file.name for file in files[1:])}"]
     tell([*summary(found), *written], as_dict(found, top), as_json)
+
+
+def _registered(name: str, runs: Path) -> Path:
+    """Return the folder that a registered model of a trait is fetched to."""
+    from snpimpute.base.progress import watch
+    from snpimpute.traits.champions import fetch_model, find_model
+
+    with watch() as watching:
+        tracker = open_store(runs, watching)
+        return fetch_model(tracker, find_model(tracker, name), runs)

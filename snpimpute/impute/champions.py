@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,8 +18,11 @@ from snpimpute.impute.windows import WindowedModel
 from snpimpute.metrics.intervals import interval, resample, resampling_weights
 from snpimpute.metrics.scores import scores
 from snpimpute.metrics.sums import N_SUMS
-from snpimpute.tracking.runs import CHAMPION, RegisteredModel
+from snpimpute.tracking.models import IMPUTER
+from snpimpute.tracking.runs import CHAMPION, PANEL_VARIANT, RegisteredModel, RegisteredPredictor
 from snpimpute.tracking.writer import Tracker
+
+M = TypeVar("M", RegisteredModel, RegisteredPredictor)
 
 RESAMPLES = 2000
 DECIDING_METRIC = "f1_macro"  # a challenger must be better in this metric on all sites
@@ -42,9 +47,24 @@ def find_model(tracker: Tracker, wanted: str | None) -> RegisteredModel:
         if len(champions) != 1:
             raise InputError(f"several models are registered: choose one with --model ({', '.join(champions)})")
         wanted = champions[0]
+    return find_among(tracker, models, wanted, PANEL_VARIANT)
+
+
+def find_among(tracker: Tracker, models: Sequence[M], wanted: str, suffix: str) -> M:
+    """Return the one of registered models that `NAME`, `NAME@ALIAS` or `NAME/VERSION` names; NAME alone means its champion.
+
+    Args:
+        tracker: of the store.
+        models: versions to choose from.
+        wanted: as the user named it; NAME may lack what all names in the registry begin and end with.
+        suffix: end of the names in the registry.
+
+    Raises:
+        InputError: there is no such name, alias or version (lists those there are).
+    """
     name, _, version = wanted.partition("/")
     name, _, alias = name.partition("@")
-    names = {f"snpimpute-{name}-panel", f"snpimpute-{name}", name}
+    names = {f"snpimpute-{name}-{suffix}", f"snpimpute-{name}", name}
     of_name = [model for model in models if model.name in names]
     if not of_name:
         there = ", ".join(dict.fromkeys(model.name for model in models))
@@ -62,14 +82,19 @@ def find_model(tracker: Tracker, wanted: str | None) -> RegisteredModel:
 
 def fetch_model(tracker: Tracker, model: RegisteredModel, runs: Path) -> WindowedModel:
     """Fetch a registered model's files to `runs/fetched`, unless they are there, and compare them with their checksums."""
+    return WindowedModel(fetched_folder(tracker, model, runs, IMPUTER))
+
+
+def fetched_folder(tracker: Tracker, model: RegisteredModel | RegisteredPredictor, runs: Path, artifact: str) -> Path:
+    """Return the folder below `runs/fetched` of an artifact of a registered model, fetched unless it is there; checksums are compared."""
     for name in (model.name, model.version, model.run_id):  # as the store has them, which others may write to
         require_plain(name, "the registered model")
     folder = runs / "fetched" / f"{model.name}-{model.version}-{model.run_id[:8]}"
     with made_alone(folder, tracker.watch):
         if not folder.exists():
-            tracker.fetch_model(model, folder)
+            tracker.fetch_model(model, folder, artifact)
     require_checksums(folder)
-    return WindowedModel(folder)
+    return folder
 
 
 def model_table(tracker: Tracker) -> pd.DataFrame:
@@ -173,15 +198,19 @@ def promote(tracker: Tracker, wanted: str, runs: Path) -> str:
 
 
 def rollback(tracker: Tracker, wanted: str) -> str:
-    """Give a registered model back the champion that it had before the last move.
+    """Give a registered model back the champion that it had before the last move; see `restore_champion`."""
+    return restore_champion(tracker, find_model(tracker, wanted).name)
+
+
+def restore_champion(tracker: Tracker, name: str) -> str:
+    """Move the champion of a name in the registry back to where it was before the last move.
 
     Returns:
         A line that reports the move.
 
     Raises:
-        InputError: no such model, or no earlier champion.
+        InputError: no earlier champion.
     """
-    name = find_model(tracker, wanted).name
     moves = tracker.moves(name)
     done = [move for move in moves if not move.why.startswith("rollback")]
     undone = len(moves) - len(done)

@@ -19,6 +19,7 @@ class Measure:
         of: values and predictions, float (n_samples,) each, to a number; NaN where it is not defined.
         better: 1 if more is better, -1 if less is, 0 if neither.
         binary_alone: whether it is of binary traits alone.
+        bounds: least and largest value that it can have; intervals end there.
     """
 
     label: str
@@ -26,6 +27,7 @@ class Measure:
     of: Callable[[np.ndarray, np.ndarray], float]
     better: int = 1
     binary_alone: bool = False
+    bounds: tuple[float, float] = (-np.inf, np.inf)
 
 
 def correlation(values: np.ndarray, predicted: np.ndarray) -> float:
@@ -67,11 +69,13 @@ def top_overlap(values: np.ndarray, predicted: np.ndarray) -> float:
 
 
 MEASURES = {
-    "pcc": Measure("correlation", "Pearson's correlation of prediction and trait", correlation),
-    "mse": Measure("MSE", "mean squared error (binary: Brier's score)", squared_error, -1),
+    "pcc": Measure("correlation", "Pearson's correlation of prediction and trait", correlation, bounds=(-1.0, 1.0)),
+    "mse": Measure("MSE", "mean squared error (binary: Brier's score)", squared_error, -1, bounds=(0.0, np.inf)),
     "slope": Measure("slope", "regression of the trait on its prediction: 1 = neither inflated nor shrunk", slope, 0),
-    "auc": Measure("AUC", "area under the ROC curve", area, 1, True),
-    "top": Measure("top 10%", "share of the best 10% that is among the best 10% by prediction", top_overlap),
+    "auc": Measure("AUC", "area under the ROC curve", area, 1, True, (0.0, 1.0)),
+    "top": Measure(
+        "top 10%", "share of the best 10% that is among the best 10% by prediction", top_overlap, bounds=(0.0, 1.0)
+    ),
 }
 
 
@@ -97,6 +101,13 @@ def fold_interval(values: np.ndarray, test_to_train: float, level: float = 0.95)
     error = values.std(ddof=1) * np.sqrt(1 / len(values) + test_to_train)
     half = float(t.ppf((1 + level) / 2, len(values) - 1) * error)
     return mean, mean - half, mean + half
+
+
+def measure_interval(measure: str, values: np.ndarray, test_to_train: float) -> tuple[float, float, float]:
+    """Return mean and interval of a measure of MEASURES over folds, as `fold_interval` does; it ends at the measure's bounds."""
+    value, low, high = fold_interval(values, test_to_train)
+    least, most = MEASURES[measure].bounds
+    return value, float(np.clip(low, least, most)), float(np.clip(high, least, most))
 
 
 def _varies(predicted: np.ndarray) -> bool:

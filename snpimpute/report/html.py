@@ -57,7 +57,8 @@ def as_plotly(panel: Panel) -> dict[str, Any]:
         data.append({"x": ends, "y": ends, "mode": "lines", "line": {"color": "#808080", "dash": "dot", "width": 1}})
         data[0] |= {"hoverinfo": "skip"}
     if panel.level is not None:
-        ends = [bound(point.x for line in panel.lines for point in line.points) for bound in (min, max)]
+        places = [x for line in panel.lines for x in panel.places(line)]
+        ends = [-0.5, len(panel.categories) - 0.5] if panel.categories else [min(places), max(places)]
         marked = {"color": "#808080", "dash": "dot", "width": 1}
         data.append({"x": ends, "y": [panel.level] * 2, "mode": "lines", "line": marked, "hoverinfo": "skip"})
     for line in panel.lines:

@@ -17,6 +17,10 @@ from snpimpute.tracking.runs import DECIDING_METRIC
 
 PACKAGE = Path(__file__).parents[1]
 CARD = "model-card.md"
+IMPUTER, PREDICTOR = (
+    "imputer",
+    "predictor",
+)  # artifact of a model that is the saved imputer, or the predictor of a trait
 SERVING = "snpimpute.impute.serving"  # the script that MLflow runs to serve a model; this package may not import it
 
 
@@ -93,7 +97,7 @@ def save_model_files(path: Path, description: Any, model_folder: Path, example: 
         path,
         mlflow_model=description,
         python_model=str(PACKAGE.parent / (SERVING.replace(".", "/") + ".py")),
-        artifacts={"imputer": str(model_folder)},
+        artifacts={IMPUTER: str(model_folder)},
         code_paths=[str(PACKAGE)],
         signature=ModelSignature(
             # of the input nothing is said, so that integers and data frames reach the model, which checks them itself

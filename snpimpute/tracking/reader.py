@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from snpimpute.base.errors import InputError
 from snpimpute.tracking.connect import open_client, require_store, store_error
 from snpimpute.tracking.database import sqlite_file, state_of
-from snpimpute.tracking.runs import DECIDING_METRIC, KEY_TAG, Move, TrainingRun, moves_in, training_run, utc
+from snpimpute.tracking.runs import DECIDING_METRIC, KEY_TAG, TRAIT_TAG, Move, TrainingRun, moves_in, training_run, utc
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -84,7 +84,7 @@ class Store:
         return [training_run(run) for run in self._search("/train", "attributes.status = 'FINISHED'") if _has_tags(run)]
 
     def registered(self) -> list[Registered]:
-        """Return the models that are registered under this package's names."""
+        """Return the models that are registered under this package's names; those of traits have no versions here."""
         found = self._all_pages(self.client.search_registered_models, filter_string="name LIKE 'snpimpute-%'")
         return [Registered(model.name, self._versions(model), moves_in(model.tags)) for model in found]
 
@@ -92,6 +92,8 @@ class Store:
         versions = []
         for version in self._all_pages(self.client.search_model_versions, filter_string=f"name = '{model.name}'"):
             tags = version.tags
+            if TRAIT_TAG in tags:  # it imputes nothing, and has no macro-F1
+                continue
             score = float(tags.get(DECIDING_METRIC, "nan"))
             versions.append(
                 Version(

@@ -7,25 +7,24 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import pandas as pd
 
 from snpimpute.base.errors import InputError
 from snpimpute.base.files import written_beside
 from snpimpute.tracking.connect import (
     report_store_errors,
 )
-from snpimpute.tracking.models import CARD, registered_name, save_model_files
+from snpimpute.tracking.models import CARD, IMPUTER, registered_name
 from snpimpute.tracking.runs import (
     CHAMPION,
     MOVE_TAG,
     PANEL_VARIANT,
     Move,
     RegisteredModel,
+    RegisteredPredictor,
     moves_in,
     reason_to_move,
     training_run,
@@ -35,10 +34,11 @@ from snpimpute.tracking.store import StoreWriter
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
+    from mlflow.models import Model
 
 
 class Registry(StoreWriter):
-    """Registry of trained imputers: versions of a dataset's model, and aliases that move between versions."""
+    """Registry of trained imputers and predictors: versions of a model, and aliases that move between versions."""
 
     @report_store_errors
     def registered_models(self, dataset: str) -> list[RegisteredModel]:
@@ -83,32 +83,39 @@ class Registry(StoreWriter):
         return [move for move in recorded if move.alias == CHAMPION]
 
     @report_store_errors
-    def fetch_model(self, model: RegisteredModel, folder: Path) -> None:
-        """Write the saved imputer of a registered model to `folder`, as `Imputer.save` wrote it."""
+    def fetch_model(self, model: RegisteredModel | RegisteredPredictor, folder: Path, artifact: str = IMPUTER) -> None:
+        """Write the saved imputer of a registered model, or what else is its artifact of that name, to `folder`, as it was saved."""
         from mlflow.artifacts import download_artifacts
         from mlflow.models import Model
 
         with tempfile.TemporaryDirectory() as there, written_beside(folder) as beside:
             got = Path(download_artifacts(model.place, dst_path=there, tracking_uri=self.uri))
-            saved = (got / Model.load(str(got)).flavors["python_function"]["artifacts"]["imputer"]["path"]).resolve()
+            saved = (got / Model.load(str(got)).flavors["python_function"]["artifacts"][artifact]["path"]).resolve()
             if not saved.is_relative_to(got.resolve()):
                 raise InputError(f"{model.place} names files outside itself: do not use this model")
             shutil.copytree(saved, beside, symlinks=True)  # a link stays one, and the table of checksums has none
 
     def _register(
-        self, dataset: str, run: Run, model_folder: Path, example: pd.DataFrame, tags: dict[str, str], card: str
+        self, name: str, run: Run, write: Callable[[Path, Model], None], tags: dict[str, str], card: str, kind: str
     ) -> ModelVersion:
-        """Log the model of a run with its card and register it, unless the run has a version already."""
+        """Log the model of a run with its card and register it, unless the run has a version already.
+
+        Args:
+            name: of the registered model.
+            run: that the model comes from.
+            write: writes an MLflow model to a path, from its description.
+            tags, card: of the version.
+            kind: of the model, as MLflow shows it.
+        """
         from mlflow.entities import LoggedModelOutput
         from mlflow.exceptions import MlflowException
         from mlflow.models import Model
 
-        name = registered_name(dataset)
         if there := self.client.search_model_versions(f"run_id = '{run.info.run_id}'"):
             return there[0]
         params = self.client.get_run(run.info.run_id).data.params
         logged = self.client.create_logged_model(
-            run.info.experiment_id, "model", run.info.run_id, tags=tags, params=params, model_type="imputer"
+            run.info.experiment_id, "model", run.info.run_id, tags=tags, params=params, model_type=kind
         )
         description = Model(
             artifact_path=logged.artifact_location,
@@ -117,7 +124,7 @@ class Registry(StoreWriter):
             model_id=logged.model_id,
         )
         with tempfile.TemporaryDirectory() as folder:
-            save_model_files(Path(folder) / "model", description, model_folder, example)
+            write(Path(folder) / "model", description)
             (Path(folder) / "model" / CARD).write_text(card)
             self.client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
         self.client.finalize_logged_model(logged.model_id, "READY")

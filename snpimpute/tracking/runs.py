@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 KEY_TAG = "snpimpute.key"  # the tag by which a run is found again
 CHAMPION = "champion"
 PANEL_VARIANT = "panel"  # variant of the versions that `snpimpute fit` makes
+TRAIT_TAG, PREDICTOR_TAG = "trait", "predictor"  # of runs and versions of predictors of a trait
 MOVE_TAG = "snpimpute.move."  # followed by a number: tag of a registered model that records a move of an alias
 DECIDING_METRIC = "val_f1_macro"  # the metric that decides about aliases
 
@@ -107,6 +108,27 @@ class RegisteredModel(TrainingRun):
     def label(self) -> str:
         """`imputer/variant` with the version."""
         return f"{self.imputer}/{self.variant} (version {self.version})"
+
+
+@dataclass(frozen=True)
+class RegisteredPredictor:
+    """A version of a trait's registered model.
+
+    Attributes:
+        name, version: in the registry.
+        place: URI of the model's files.
+        run_id: of the run that made it.
+        trait, predictor: their names.
+        metrics: of the run.
+    """
+
+    name: str
+    version: str
+    place: str
+    run_id: str
+    trait: str
+    predictor: str
+    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True)

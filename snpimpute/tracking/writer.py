@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,8 @@ from snpimpute.tracking.curves import (
     headline_points,
     robustness_figure,
 )
-from snpimpute.tracking.models import model_card, safe_name
-from snpimpute.tracking.registry import Registry
+from snpimpute.tracking.models import model_card, registered_name, safe_name, save_model_files
+from snpimpute.tracking.predictors import PredictorWriter
 from snpimpute.tracking.runs import (
     CHAMPION,
     DECIDING_METRIC,
@@ -48,7 +49,7 @@ STATUS = {
 }  # state of a trial → status of its run
 
 
-class Tracker(Registry):
+class Tracker(PredictorWriter):
     """Writer of the results of an experiment's steps to one MLflow store.
 
     Writing the same thing twice leaves one copy: runs are found again by a tag, so a resumed experiment goes on with its
@@ -193,7 +194,8 @@ class Tracker(Registry):
             trained.params,
             trained.metrics,
         )
-        version = self._register(trained.dataset, run, trained.model_folder, trained.example_target, version_tags, card)
+        write = partial(save_model_files, model_folder=trained.model_folder, example=trained.example_target)
+        version = self._register(registered_name(trained.dataset), run, write, version_tags, card, "imputer")
         with self._lock():
             self._promote(trained.imputer, version, version_tags)
             champion = self._tags_at_alias(version.name, CHAMPION)
@@ -264,34 +266,6 @@ class Tracker(Registry):
         if points and run.data.tags.get(CONCLUSIONS_TAG) != content:
             self._log(run, points=list(points), again=True)
             self.client.set_tag(run_id, CONCLUSIONS_TAG, content)
-
-    @report_store_errors
-    def log_predictor(
-        self,
-        *,
-        trait: str,
-        predictor: str,
-        key: str,
-        params: Mapping[str, Any],
-        metrics: Mapping[str, float],
-        model_folder: Path,
-    ) -> str:
-        """Write a predictor that was fitted to a trait as a run, and return the run's id; the same key finds the same run.
-
-        Args:
-            trait, predictor: their names.
-            key: identifies what was fitted, as the digest of the model's files.
-            params, metrics: of the run.
-            model_folder: folder of the model, kept as the artifact folder of that name.
-        """
-        tags = {"trait": trait, "predictor": predictor}
-        run = self._run(f"snpimpute/traits/{safe_name(trait)}", digest(["predictor", key]), predictor, tags)
-        if run.info.status == "FINISHED":
-            return run.info.run_id
-        self._log(run, params=params, points=[(name, value, 0) for name, value in metrics.items()])
-        self._log_artifacts(run.info.run_id, [model_folder])
-        self.client.set_terminated(run.info.run_id, "FINISHED")
-        return run.info.run_id
 
     @report_store_errors
     def log_batch(self, model: RegisteredModel, number: int, metrics: Mapping[str, float]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,17 @@ from snpimpute import __version__
 from snpimpute.base.errors import InputError
 from snpimpute.base.progress import Watch
 from snpimpute.base.words import numbered
-from snpimpute.metrics.prediction import MEASURES, fold_interval
-from snpimpute.report.text import Score, interval, number, signed
-from snpimpute.traits.cohorts import read_genotypes
+from snpimpute.metrics.prediction import MEASURES, fold_interval, measure_interval
+from snpimpute.report.text import Score, interval, known, number, signed
 from snpimpute.traits.folds import Fold, folds_of
-from snpimpute.traits.phenotypes import read_traits, trait_of
+from snpimpute.traits.learned import Training, read_training
+from snpimpute.traits.measured import Measured, digest_of
 from snpimpute.traits.predictors import load, names
 from snpimpute.traits.predictors.cohort import Cohort
 from snpimpute.traits.predictors.contract import Predictor
 
 OPPONENTS = ("gblup", "lightgbm")  # that every other predictor is compared with
+DECIDING = "pcc"  # the measure by which a predictor is better or worse
 COLUMNS = ("predictor", "measure", "versus", "value", "low", "high", "n")
 
 
@@ -58,6 +60,11 @@ class EvaluationSettings:
     seed: int = 1
     threads: int = 1
 
+    def __post_init__(self) -> None:
+        """Raise InputError of fewer than two folds, before anything is read."""
+        if self.folds < 2:
+            raise InputError(f"--folds {self.folds} is too few: at least 2 are needed")
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
@@ -71,6 +78,8 @@ class Evaluation:
         seconds: predictor → mean time of learning on a fold.
         parameters: predictor → number of fitted numbers of the last fold; None of those that keep their samples.
         notes: what was noticed.
+        measured: predictor → its measures by fold.
+        fields: of the genotype file, that were read.
     """
 
     settings: EvaluationSettings
@@ -81,6 +90,22 @@ class Evaluation:
     seconds: dict[str, float]
     parameters: dict[str, int | None]
     notes: tuple[str, ...]
+    measured: Mapping[str, Measured] = field(default_factory=dict)
+    fields: str = ""
+
+    def __str__(self) -> str:
+        """Return what was found, in lines, as a log has it."""
+        return "\n".join(summary(self))
+
+    def ranked(self) -> list[str]:
+        """Return the predictors, the highest correlation first."""
+        found = {name: self.score(name, DECIDING).value for name in self.seconds}
+        return sorted(found, key=lambda name: -found[name] if known(found[name]) else np.inf)
+
+    def recommended(self) -> str:
+        """Return the predictor with the highest correlation of those that are better than the first of OPPONENTS, or that one."""
+        first = OPPONENTS[0]
+        return next((name for name in self.ranked() if self.verdict(name, first) == "better"), first)
 
     def score(self, predictor: str, measure: str, versus: str = "") -> Score:
         """Return one result with its interval."""
@@ -92,7 +117,7 @@ class Evaluation:
         """Return "better" or "worse" by correlation where the interval leaves out zero, else "not told apart"."""
         if predictor == versus:
             return ""
-        difference = self.score(predictor, "pcc", versus)
+        difference = self.score(predictor, DECIDING, versus)
         if difference.low > 0:
             return "better"
         return "worse" if difference.high < 0 else "not told apart"
@@ -102,26 +127,13 @@ def evaluate_predictors(settings: EvaluationSettings, watch: Watch) -> Evaluatio
     """Compare predictors on the same folds. All that looks at the trait or at frequencies is done within a fold's samples.
 
     Raises:
-        InputError: a file cannot be read, see `cohorts.read_genotypes` and `phenotypes.trait_of`; an unknown predictor or
-            scheme; fewer than two folds.
+        InputError: a file cannot be read, see `learned.read_training`; an unknown predictor or scheme.
     """
-    if settings.folds < 2:
-        raise InputError(f"--folds {settings.folds} is too few: at least 2 are needed")
     classes = _classes(settings.predictors)
     watch.stage("reading genotypes")
-    genotypes = read_genotypes(settings.genotypes, settings.region)
-    table = read_traits(settings.traits, settings.sample_column)
-    trait = trait_of(
-        table,
-        settings.trait,
-        genotypes.samples,
-        covariates=settings.covariates,
-        source=settings.traits.name,
-        genotypes=genotypes.name,
-    )
-    rows = table.set_index("sample", drop=False).loc[trait.samples].reset_index(drop=True)
-    folds = folds_of(rows, settings.scheme, settings.folds, settings.repeats, settings.seed)
-    cohort = genotypes.with_trait(trait)
+    training = training_of(settings)
+    folds = folds_in(training, settings)
+    cohort = training.cohort
     measured, seconds, parameters = over_folds(classes, cohort, folds, settings, watch)
     return Evaluation(
         settings,
@@ -131,8 +143,30 @@ def evaluate_predictors(settings: EvaluationSettings, watch: Watch) -> Evaluatio
         table_of(measured, test_to_train(folds)),
         seconds,
         parameters,
-        (*genotypes.notes, *trait.notes),
+        training.notes,
+        {name: measured_of(name, measured, training, folds, settings.scheme) for name in classes},
+        training.fields,
     )
+
+
+def training_of(settings: EvaluationSettings) -> Training:
+    """Read the samples that the settings name; InputError as `learned.read_training` has it."""
+    s = settings
+    return read_training(s.genotypes, s.traits, s.trait, s.covariates, s.region, s.sample_column)
+
+
+def folds_in(training: Training, settings: EvaluationSettings) -> list[Fold]:
+    """Return the folds of samples; InputError as `folds.folds_of` has it."""
+    return folds_of(training.rows, settings.scheme, settings.folds, settings.repeats, settings.seed)
+
+
+def measured_of(
+    name: str, measured: Mapping[tuple[str, str], np.ndarray], training: Training, folds: list[Fold], scheme: str
+) -> Measured:
+    """Return the measures of one predictor, of those that `over_folds` gives, with what they were measured on."""
+    on = digest_of(training.rows["sample"].tolist(), training.cohort.values, folds)
+    values = {measure: each for (of, measure), each in measured.items() if of == name}
+    return Measured(on, scheme, test_to_train(folds), values)
 
 
 def plain_predictors() -> list[str]:
@@ -155,6 +189,7 @@ def over_folds(
     folds: list[Fold],
     settings: EvaluationSettings,
     watch: Watch,
+    searched: Callable[[str, Cohort], dict[str, Any]] | None = None,
 ) -> tuple[dict[tuple[str, str], np.ndarray], dict[str, float], dict[str, int | None]]:
     """Return measures, (predictor, measure) → float (n_folds,), and of each predictor seconds per fold and number of parameters.
 
@@ -164,6 +199,7 @@ def over_folds(
         folds: of the samples.
         settings: parameters, seed and threads.
         watch: receives the progress.
+        searched: gives a predictor's parameters from the samples of a fold that are learned from; None = those of the settings.
     """
     params = dict(settings.params)
     wanted = [name for name, measure in MEASURES.items() if cohort.binary or not measure.binary_alone]
@@ -175,9 +211,11 @@ def over_folds(
         spent = 0.0
         for k, fold in enumerate(folds):
             watch.progress(at * len(folds) + k, len(classes) * len(folds))
-            predictor = cls(cls.parse_params(params.get(name, {})), seed=settings.seed, threads=settings.threads)
+            panel = cohort.take_samples(fold.train)
+            chosen = params.get(name, {}) if searched is None else searched(name, panel)
+            predictor = cls(cls.parse_params(chosen), seed=settings.seed, threads=settings.threads)
             start = time.monotonic()
-            predictor.fit(cohort.take_samples(fold.train))
+            predictor.fit(panel)
             spent += time.monotonic() - start
             predicted = predictor.predict(cohort.take_samples(fold.test).without_trait()).astype(np.float64)
             for measure in wanted:
@@ -200,7 +238,7 @@ def table_of(measured: dict[tuple[str, str], np.ndarray], share: float) -> pd.Da
     """
     rows = []
     for (name, measure), values in measured.items():
-        rows.append((name, measure, "", *fold_interval(values, share), int(np.isfinite(values).sum())))
+        rows.append((name, measure, "", *measure_interval(measure, values, share), int(np.isfinite(values).sum())))
         for other in OPPONENTS:
             if other != name and MEASURES[measure].better:
                 difference = values - measured[other, measure]
@@ -217,7 +255,7 @@ def summary(found: Evaluation) -> list[str]:
         f"{s.trait}: {numbered(found.n_samples, 'sample')}, {numbered(found.n_sites, 'site')}, "
         f"{numbered(int(found.table.n.max()), 'fold')} ({scheme}); correlation with its 95% interval over folds"
     ]
-    order = sorted(found.seconds, key=lambda name: -found.score(name, "pcc").value)
+    order = found.ranked()
     width = max(map(len, order))
     for name in order:
         said = [

@@ -18,6 +18,7 @@ from snpimpute.base.files import written_beside
 from snpimpute.base.words import numbered
 from snpimpute.io.filters import shortened
 from snpimpute.traits.cohorts import read_genotypes
+from snpimpute.traits.measured import Measured, write_measured
 from snpimpute.traits.phenotypes import Coding, coded, coding_of, read_traits, trait_of
 from snpimpute.traits.predictors import load
 from snpimpute.traits.predictors.cohort import Cohort
@@ -36,12 +37,16 @@ class Training:
         trait: name of the trait.
         coding: of its covariates.
         notes: what was noticed.
+        rows: of the trait table, as strings, a row per sample of the cohort; column `sample` and all others.
+        fields: of the genotype file, that were read, as "GP" or "DS, GT".
     """
 
     cohort: Cohort
     trait: str
     coding: Coding
     notes: tuple[str, ...]
+    rows: pd.DataFrame
+    fields: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +76,9 @@ def read_training(
     read = read_genotypes(genotypes, region)
     table = read_traits(traits, sample_column)
     known = trait_of(table, trait, read.samples, covariates=covariates, source=traits.name, genotypes=read.name)
-    coding = coding_of(table.set_index("sample").loc[known.samples], covariates)
-    return Training(read.with_trait(known), trait, coding, (*read.notes, *known.notes))
+    rows = table.set_index("sample", drop=False).loc[known.samples].reset_index(drop=True)
+    notes = (*read.notes, *known.notes)
+    return Training(read.with_trait(known), trait, coding_of(rows, covariates), notes, rows, read.fields)
 
 
 def learn(training: Training, name: str, params: dict[str, Any], *, seed: int = 1, threads: int = 1) -> Learned:
@@ -82,8 +88,8 @@ def learn(training: Training, name: str, params: dict[str, Any], *, seed: int = 
     return Learned(predictor.fit(training.cohort), training.trait, training.coding)
 
 
-def save(learned: Learned, folder: Path) -> None:
-    """Write a learned predictor into a folder that is complete or absent."""
+def save(learned: Learned, folder: Path, measured: Measured | None = None) -> None:
+    """Write a learned predictor, and what it reached by fold if it was measured, into a folder that is complete or absent."""
     with written_beside(folder) as beside:
         learned.predictor.save(beside / PREDICTOR)
         about = {
@@ -93,6 +99,8 @@ def save(learned: Learned, folder: Path) -> None:
             "snpimpute": __version__,
         }
         (beside / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
+        if measured is not None:
+            write_measured(beside, measured)
         write_checksums(beside)
 
 

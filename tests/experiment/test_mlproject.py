@@ -157,8 +157,12 @@ def test_a_default_store_elsewhere_is_nobodys_choice(project: Path, tmp_path: Pa
 
 def test_entry_points_are_verbs_with_their_options() -> None:
     entry_points = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]
-    assert set(entry_points) == {"main", "prepare", "tune", "train", "evaluate", "compare", "consequence"}
+    assert set(entry_points) == {"main", "prepare", "tune", "train", "evaluate", "compare", "consequence", "traits"}
     verbs = get_command(cli.app).commands  # type: ignore[attr-defined]
+    of_traits = entry_points.pop("traits")
+    options = {option for p in verbs["traits"].commands["compare"].params for option in p.opts}
+    assert of_traits["command"].startswith("python -m snpimpute traits compare {genotypes} ")
+    assert set(re.findall(r"--\S+", of_traits["command"])) <= options
     for name, entry_point in entry_points.items():
         program, verb, *rest = entry_point["command"].split(" ", 4)[2:]
         assert (program, verb) == ("snpimpute", "experiment" if name == "main" else name)

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+import pandas as pd
 import psutil
 import pytest
 import requests
@@ -135,7 +137,7 @@ def prefect(tmp_path_factory) -> Iterator[Prefect]:
         assert "127.0.0.1:4200/api" in server.command("config", "view")
         server.command("config", "set", f"PREFECT_API_URL={address}")
         server.command("work-pool", "create", "local", "--type", "process")
-        assert server.command("deploy", "--all").count("successfully created") == 7
+        assert server.command("deploy", "--all").count("successfully created") == 8
         yield Prefect(address, environment, start("worker", "start", "--pool", "local"))
     finally:
         for process in reversed(started):
@@ -292,6 +294,26 @@ def test_a_breach_of_a_watched_model_starts_the_deployment_that_retrains_it(pref
     )
     assert prefect.tasks(run) == {"retrain calves": "COMPLETED"}
     assert sorted(model.version for model in tracker.panel_models()) == ["1", "2"]
+
+
+@pytest.mark.panels
+def test_the_deployment_of_traits_compares_and_registers_what_it_recommends(prefect, tmp_path):
+    runs, calves = tmp_path / "runs", small_panel(60, n_sites=40, missing=0.0)
+    write_vcf(tmp_path / "panel.vcf.gz", calves)
+    values = 2.0 * calves.calls[:, 5] + np.random.default_rng(1).normal(0, 0.5, 60)
+    table = pd.DataFrame({"sample": calves.names, "milk": values})
+    table.to_csv(tmp_path / "traits.tsv", sep="\t", index=False)
+    given = {"genotypes": tmp_path / "panel.vcf.gz", "table": tmp_path / "traits.tsv", "trait": "milk", "folds": 3}
+    run = prefect.start("traits/local", **given, predictors='["ridge"]', runs=runs)
+    state = prefect.ended(run)
+    assert state["type"] == "COMPLETED", prefect.log(run)
+    taken = re.match(r"Take (\w+) for milk \(correlation 0\.", state["message"])[1]
+    assert f"registered: snpimpute-milk-trait version 1 ({taken}); not promoted: " in state["message"]
+    assert (runs / "reports" / "traits-milk" / "predictors.html").is_file()
+    assert prefect.tasks(run) == dict.fromkeys(["compare milk", f"fit {taken} to milk"], "COMPLETED")
+    assert {artifact["key"] for artifact in prefect.ask("artifacts", run)} == {"predictors-milk"}
+    failed = prefect.ended(prefect.start("traits/local", **{**given, "trait": "wool"}, runs=runs))
+    assert failed["type"] == "FAILED" and "traits.tsv has no column 'wool'" in failed["message"]
 
 
 def computing(worker: psutil.Process) -> list[psutil.Process]:

@@ -16,8 +16,10 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.progress import Watch
 from snpimpute.cli.app import app
 from snpimpute.io.write_vcf import write_vcf
-from snpimpute.traits.evaluate import EvaluationSettings, evaluate_predictors, summary
+from snpimpute.traits.evaluate import Evaluation, EvaluationSettings, evaluate_predictors, summary, table_of
+from snpimpute.traits.evaluation_page import FILES, verdict, write_evaluation
 from snpimpute.traits.learned import read_learned
+from tests.report.test_report import Tables, browser  # noqa: F401
 from tests.traits.data import ld_calls, matrix_of, write_traits
 
 PANELS = os.environ.get("SNPIMPUTE_PANELS")
@@ -81,14 +83,70 @@ def test_one_fold_and_unknown_predictors_are_refused(data):
 
 
 def test_compare_by_the_command_line(data, tmp_path):
+    """The page, its files and what is printed say the same; no figure is without its interval, and nothing is overwritten."""
     common = ["traits", "compare", data / "panel.vcf.gz", "--traits", data / "traits.tsv", "--folds", 2, "--threads", 1]
-    done = run(*common, "--trait", "y", "--predictor", "ridge", "--json", "-o", tmp_path / "table.tsv")
+    common += ["--report", tmp_path / "report", "--runs", tmp_path / "runs"]
+    done = run(*common, "--trait", "case", "--predictor", "ridge", "--json", "-o", tmp_path / "table.tsv")
     assert done.exit_code == 0, done.output
     said = json.loads(done.stdout)
     table = pd.read_csv(tmp_path / "table.tsv", sep="\t")
     assert len(table) == len(said["scores"]) and said["verdicts"]["ridge"]["gblup"]
-    refused = run(*common, "--trait", "y", "-o", tmp_path / "table.tsv")
+    folder = tmp_path / "report"
+    assert {path.name for path in folder.iterdir()} == set(FILES) and said["report"] == str(folder / FILES[0])
+    assert (folder / FILES[1]).read_text() == (tmp_path / "table.tsv").read_text()
+    text = (folder / FILES[0]).read_text(encoding="utf-8")
+    assert f"<p>Take {said['recommended']} for case (correlation " in text
+    tables = Tables(text)
+    measures = tables.table("Measures, mean over folds (95% intervals)")
+    auc = table[(table.predictor == "ridge") & (table.measure == "auc") & table.versus.isna()].iloc[0]
+    assert measures["ridge"]["AUC"] == (f"{auc.value:.3f}", f"{auc.low:.3f} to {auc.high:.3f}")
+    assert list(measures["gblup"])[1:] == ["Correlation", "MSE", "Slope", "AUC", "Top 10%"]
+    assert tables.table("Run")["Folds"]["Value"][0] == "2 folds, random, seed 1"
+    plots = json.loads(text.split('id="plots">')[1].split("</script>")[0])
+    zero, to_gblup, _ = plots["forest-1"]["data"]
+    assert zero["y"] == [0.0, 0.0] and zero["x"] == [-0.5, 2.5] and to_gblup["meta"] == "difference to gblup"
+    apart = table[(table.measure == "pcc") & (table.versus == "gblup")].set_index("predictor").value
+    assert to_gblup["y"] == pytest.approx(apart.sort_values(ascending=False).tolist(), abs=1e-5)
+    refused = run(*common, "--trait", "case", "-o", tmp_path / "table.tsv")
     assert isinstance(refused.exception, InputError) and "is not overwritten" in str(refused.exception)
+
+
+def evaluation_of(**reached: tuple[float, float]) -> Evaluation:
+    """An evaluation of predictors that differ by fold as told: name → mean and slope over five folds."""
+    measured = {(name, "pcc"): mean + spread * np.linspace(-1, 1, 5) for name, (mean, spread) in reached.items()}
+    settings = EvaluationSettings(Path("g.vcf.gz"), Path("t.tsv"), "y")
+    nothing: dict = dict.fromkeys(reached, 0.0)
+    return Evaluation(settings, 100, 10, False, table_of(measured, 0.25), nothing, nothing, ())
+
+
+def test_the_sentence_on_top_says_better_only_where_the_interval_leaves_out_zero():
+    clear = verdict(evaluation_of(gblup=(0.4, 0.01), lightgbm=(0.52, 0.2), rkhs=(0.5, 0.01)))
+    assert clear.startswith("Take rkhs for y") and "better than gblup (+0.100, +0.100 to +0.100)" in clear
+    assert "not told apart from lightgbm (−0.020, " in clear
+    tied = verdict(evaluation_of(gblup=(0.4, 0.01), lightgbm=(0.3, 0.01), rkhs=(0.45, 0.2)))
+    assert tied.startswith("Take gblup for y") and "rkhs has the highest correlation, 0.450, not told apart" in tied
+    first = verdict(evaluation_of(gblup=(0.4, 0.01), lightgbm=(0.3, 0.01)))
+    assert first.startswith("Take gblup for y") and first.endswith("no other has a higher one.")
+
+
+@pytest.mark.panels
+@pytest.mark.parametrize("width", [390, 1200])
+def test_a_browser_opens_the_report_offline(browser, data, tmp_path, width):  # noqa: F811
+    page_path = tmp_path / FILES[0]
+    write_evaluation(evaluate_predictors(settings_of(data, trait="case"), Watch()), tmp_path)
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    complaints: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(page_path.as_uri())
+    for figure in ("forest-0", "forest-1"):
+        page.locator(f"#{figure}").scroll_into_view_if_needed()
+        page.locator(f"#{figure} .ytitle").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert not complaints and requests == [page_path.as_uri()]
+    page.close()
 
 
 def test_fitted_saved_and_predicted(data, tmp_path):
