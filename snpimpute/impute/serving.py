@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 KEEP_LOADED = 64  # number of windows of a panel's model whose imputers stay in memory
 MOST_CALLS = 2_000_000  # in an answer: samples times sites; more would take longer than MLflow's server waits
+DECIMALS = (
+    7  # of numbers in an answer, as float32 knows no more: with all of double's digits an answer is twice as long
+)
 SERVER = "mlflow.pyfunc.scoring_server"
 
 
@@ -58,7 +61,7 @@ class ServedImputer(PythonModel):
             require_checksums(folder)
             self.imputer = class_in(folder, trust=True).load(folder)
             self.imputer.sites = plain_strings(self.imputer.sites)
-        self.sites = self.imputer.sites[["contig", "pos", "id", "ref", "alt"]]
+        self.sites = self.imputer.sites
         self.column = {name: i for i, name in enumerate(site_keys(self.sites))}
         every_other = list(self.column)[::2]
         self.imputed(np.zeros((1, len(every_other))), every_other)
@@ -92,7 +95,10 @@ class ServedImputer(PythonModel):
             imputed = self.imputed(*read_request(body, content_type))
         except InputError as error:
             return 400, {"error_code": "INVALID_PARAMETER_VALUE", "message": str(error)}
-        return 200, {"predictions": {name: values.tolist() for name, values in imputed.items()}}
+        rounded = {
+            name: values.round(DECIMALS) if values.dtype.kind == "f" else values for name, values in imputed.items()
+        }
+        return 200, {"predictions": {name: values.tolist() for name, values in rounded.items()}}
 
     def imputed(self, matrix: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
         """Impute a matrix of calls; InputError if it is not one of the model's sites."""
