@@ -23,6 +23,7 @@ from snpimpute.cli.options import (
     ImputersFrom,
     MinCallRate,
     OnCluster,
+    OnEngine,
     Region,
     Runs,
     Samples,
@@ -271,6 +272,7 @@ def impute(
         str, typer.Option(help="Imputer to use with --no-panel: simpute, ld_knn or beagle (phased jointly).")
     ] = "simpute",
     imputers_from: ImputersFrom = None,
+    on_engine: OnEngine = None,
     trust: Trust = False,
     use: Use = None,
     phased: Annotated[bool, typer.Option("--phased", help="Write every call phased (0|1).")] = False,
@@ -318,11 +320,17 @@ def impute(
     from snpimpute import imputers
     from snpimpute.base.progress import watch
     from snpimpute.impute.asked import ImputeSettings
+    from snpimpute.impute.export import exported_model, require_engine
     from snpimpute.impute.run import impute_file
     from snpimpute.io.store import fetched, sent, url_of
 
     if model is not None and no_panel:
         raise InputError("--model and --no-panel exclude each other")
+    if on_engine is not None and no_panel:
+        raise InputError(
+            f"--engine {on_engine} imputes by a model that was exported, and --no-panel by none: leave out one"
+        )
+    require_engine(on_engine, "--engine")
     require_likelihoods(use)
     if draws and url_of(output):
         raise InputError(
@@ -330,6 +338,8 @@ def impute(
         )
     imputers.look_in(imputers_from or [])
     folder, version = (None, "") if no_panel else model_folder(model, runs)
+    if folder is not None and on_engine is not None:
+        folder = exported_model(folder, model or folder.name)
     settings = ImputeSettings(
         target=fetched(target, runs),
         output=None if output == "-" else Path(output),

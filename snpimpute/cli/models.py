@@ -1,4 +1,4 @@
-"""Verbs on registered models of whole panels and of traits: list, compare, promote, rollback; baseline and watch; shadow and serve."""
+"""Verbs on registered models of whole panels and of traits: list, compare, promote, rollback; baseline, watch, export, shadow, serve."""
 
 from __future__ import annotations
 
@@ -10,7 +10,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from snpimpute.base.errors import InputError
-from snpimpute.cli.options import AsJson, Force, ModelName, Runs, Samples, Threads, here, open_store, share_of
+from snpimpute.base.words import numbered
+from snpimpute.cli.options import (
+    AsJson,
+    Force,
+    ModelName,
+    OnEngine,
+    Runs,
+    Samples,
+    Threads,
+    here,
+    model_folder,
+    open_store,
+    share_of,
+    tell,
+)
 
 if TYPE_CHECKING:
     from snpimpute.impute.watching import Batch
@@ -18,7 +32,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Registered models of whole panels: list, compare, promote, roll back, watch for drift, serve.",
+    help="Registered models of whole panels: list, compare, promote, roll back, watch for drift, export, serve.",
 )
 BREACH = 3  # exit status
 
@@ -245,6 +259,42 @@ def shadow_model(
     typer.echo(f"{found.why()}\n{found.challenger} is {verdict}{'; it is the champion now' if promote else ''}")
 
 
+@app.command("export")
+def export_networks(
+    name: Annotated[str, typer.Argument(help="NAME, NAME@ALIAS or NAME/VERSION, or a model's folder.")],
+    to: Annotated[str, typer.Option(help="Format: onnx.")] = "onnx",
+    force: Force = False,
+    runs: Runs = Path("runs"),
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Export a model's networks, to impute and serve without the framework that they learned in.
+
+    The exported model lies beside the model's folder, with .onnx at its end. It is written only if it gives each of its networks'
+    own probabilities, to a 100,000th.
+
+    Example:
+
+      snpimpute models export panel@champion --to onnx
+    """
+    from snpimpute.base.progress import watch
+    from snpimpute.impute.export import export_model, require_engine
+
+    require_engine(to, "--to")
+    folder, _ = model_folder(name, runs)
+    with watch() as watching:
+        found = export_model(folder, runs, watching, threads or len(os.sched_getaffinity(0)), force)
+    said = {"model": str(found.folder), "windows": found.windows, "bytes": found.size}
+    tell(
+        [
+            f"{found.folder}: {numbered(found.windows, 'network')}, {found.size / 1e6:.1f} MB, probabilities at most "
+            f"{found.largest_difference:.1g} beside the model's"
+        ],
+        {**said, "largest_difference": found.largest_difference},
+        as_json,
+    )
+
+
 @app.command("serve")
 def serve_model(
     name: ModelName,
@@ -263,6 +313,7 @@ def serve_model(
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen at.")] = 5001,
+    on_engine: OnEngine = None,
     runs: Runs = Path("runs"),
 ) -> None:
     """Serve a champion, and a challenger beside it, over HTTP; each answer names its version, and is in the audit trail.
@@ -272,18 +323,23 @@ def serve_model(
       snpimpute models serve panel@champion --challenger panel/2
 
       snpimpute models serve panel@champion --challenger panel/2 --split 90:10
+
+      snpimpute models serve panel@champion --engine onnx
     """
     from snpimpute.base.extras import require_package
     from snpimpute.base.files import require_writable
     from snpimpute.base.progress import watch
+    from snpimpute.impute.export import require_engine
     from snpimpute.impute.gateway import Gateway, ServeSettings, application, share_of_split
 
+    require_engine(on_engine, "--engine")
     require_package("fastapi", "models serve")
     if split is not None and challenger is None:
         raise InputError("--split goes with --challenger: it divides the requests between two models")
     trail = audit or runs / "audit.jsonl"
     require_writable(trail.parent)
-    settings = ServeSettings(name, trail, challenger, 0.0 if split is None else share_of_split(split))
+    share = 0.0 if split is None else share_of_split(split)
+    settings = ServeSettings(name, trail, challenger, share, on_engine=on_engine)
     with watch() as watching:
         gateway = Gateway(open_store(runs, watching), settings, runs, watching)
     import uvicorn

@@ -121,6 +121,13 @@ Timeout = Annotated[
         metavar="TIME",
     ),
 ]
+OnEngine = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        help="onnx: impute by the networks that snpimpute models export wrote, without their framework.",
+    ),
+]
 Trust = Annotated[
     bool,
     typer.Option("--trust", help="Run the commands of the program's description that a model from elsewhere brings."),

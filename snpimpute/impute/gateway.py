@@ -20,6 +20,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.progress import Watch
 from snpimpute.genotypes.matrix import MISSING
 from snpimpute.impute.champions import fetch_model, find_model
+from snpimpute.impute.export import exported_model
 from snpimpute.impute.request import read_request
 from snpimpute.impute.windows import WindowedModel
 from snpimpute.tracking.runs import RegisteredModel
@@ -45,6 +46,7 @@ class ServeSettings:
         audit: file that a line is appended to for each request.
         hide: share of a request's typed sites that is hidden from both models in the shadow.
         seed: seed of what is hidden.
+        on_engine: engine of exported networks that imputes, see export.ENGINES; None = what the models learned in.
     """
 
     champion: str
@@ -53,6 +55,7 @@ class ServeSettings:
     share: float = 0.0
     hide: float = 0.1
     seed: int = 1
+    on_engine: str | None = None
 
 
 def share_of_split(split: str) -> float:
@@ -71,12 +74,24 @@ def share_of_split(split: str) -> float:
 class Served:
     """A registered model in memory, which answers one request at a time."""
 
-    def __init__(self, tracker: Tracker, registered: RegisteredModel, runs: Path) -> None:
-        """Fetch and load a model; InputError if a file of it was changed, or it would run commands that are not trusted."""
+    def __init__(self, tracker: Tracker, registered: RegisteredModel, runs: Path, exported: bool = False) -> None:
+        """Fetch and load a model.
+
+        Args:
+            tracker: the MLflow store that has it.
+            registered: the model.
+            runs: folder of all results.
+            exported: whether its export imputes in its place.
+
+        Raises:
+            InputError: a file of it was changed, it would run commands that are not trusted, or is not exported.
+        """
         from snpimpute.impute.serving import ServedImputer
 
         self.registered = registered
         folder = fetch_model(tracker, registered, runs).folder
+        if exported:
+            folder = exported_model(folder, f"{registered.name}/{registered.version}")
         WindowedModel.verified(folder)
         self._lock = threading.Lock()
         self._imputer = ServedImputer()
@@ -86,8 +101,8 @@ class Served:
     def answer(self, body: bytes, content_type: str | None) -> tuple[int, dict[str, Any]]:
         """Return status and answer; it names the model and its version."""
         with self._lock:
-            status, text = self._imputer.answer(body, content_type)
-        return status, {**json.loads(text), "model": self.registered.name, "version": self.registered.version}
+            status, told = self._imputer.answer(body, content_type)
+        return status, {**told, "model": self.registered.name, "version": self.registered.version}
 
     def right(self, calls: np.ndarray, sites: list[str], hidden: np.ndarray) -> int:
         """Return how many of the hidden calls the model gets right; InputError if it lacks a site.
@@ -135,7 +150,10 @@ class Gateway:
         self._looking = threading.Lock()
 
     def _load(self, wanted: str) -> Served:
-        return Served(self.tracker, find_model(self.tracker, wanted), self.runs)
+        return self._served(find_model(self.tracker, wanted))
+
+    def _served(self, found: RegisteredModel) -> Served:
+        return Served(self.tracker, found, self.runs, exported=self.settings.on_engine is not None)
 
     def champion(self) -> Served:
         """Return the champion; one that was promoted or rolled back since is loaded in its place within some seconds."""
@@ -145,15 +163,15 @@ class Gateway:
                 try:
                     found = find_model(self.tracker, self.settings.champion)
                     if found.run_id != self._champion.registered.run_id:
-                        self._champion = Served(self.tracker, found, self.runs)
+                        self._champion = self._served(found)
                 except InputError as error:
                     self.watch.warn(f"the champion stays as it is: {error}")
         return self._champion
 
-    def answer(self, body: bytes, content_type: str | None, user: str, address: str) -> tuple[int, dict[str, Any]]:
+    def answer(self, body: bytes, content_type: str | None, user: str, address: str) -> tuple[int, str]:
         """Answer a request by the version that the split gives it, and append a line to the audit trail.
 
-        The split is by the digest of the request: the same request goes to the same version.
+        The answer is a status and JSON. The split is by the digest of the request: the same request goes to the same version.
         """
         began = time.monotonic()
         asked = hashlib.sha256(body).hexdigest()
@@ -161,6 +179,7 @@ class Gateway:
         to_challenger = self._challenger is not None and int(asked[:12], 16) / 16**12 < self.settings.share
         chosen = self._challenger if self._challenger is not None and to_challenger else champion
         status, told = chosen.answer(body, content_type)
+        text = json.dumps(told)
         line = {
             "when": _now(),
             "user": user,
@@ -170,11 +189,11 @@ class Gateway:
             "status": status,
             "samples": len(told["predictions"]["call"]) if status == 200 else 0,
             "input": asked,
-            "output": hashlib.sha256(json.dumps(told).encode()).hexdigest(),
+            "output": hashlib.sha256(text.encode()).hexdigest(),
             "milliseconds": round(1000 * (time.monotonic() - began), 1),
         }
         self._append(line)
-        return status, told
+        return status, text
 
     def shadow(self, body: bytes, content_type: str | None) -> None:
         """Let both models impute a request that was answered, with typed sites hidden, and append what each gets right.
@@ -221,17 +240,17 @@ def application(gateway: Gateway) -> Starlette:
     from starlette.background import BackgroundTask
     from starlette.concurrency import run_in_threadpool
     from starlette.requests import Request
-    from starlette.responses import JSONResponse
+    from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
 
-    async def invocations(request: Request) -> JSONResponse:
+    async def invocations(request: Request) -> Response:
         body = await request.body()
         address = request.client.host if request.client else ""
         user = request.headers.get(USER_HEADER, "")
         kind = request.headers.get("content-type")
-        status, told = await run_in_threadpool(gateway.answer, body, kind, user, address)
+        status, text = await run_in_threadpool(gateway.answer, body, kind, user, address)
         after = BackgroundTask(gateway.shadow, body, kind) if status == 200 else None
-        return JSONResponse(told, status, background=after)
+        return Response(text, status, media_type="application/json", background=after)
 
     async def ping(request: Request) -> JSONResponse:
         champion = await run_in_threadpool(gateway.champion)

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 KEEP_LOADED = 64  # number of windows of a panel's model whose imputers stay in memory
 MOST_CALLS = 2_000_000  # in an answer: samples times sites; more would take longer than MLflow's server waits
+DECIMALS = (
+    7  # of numbers in an answer, as float32 knows no more: with all of double's digits an answer is twice as long
+)
 SERVER = "mlflow.pyfunc.scoring_server"
 
 
@@ -47,7 +50,7 @@ class ServedImputer(PythonModel):
         """
         from snpimpute.base.checksums import require_checksums
         from snpimpute.genotypes.matrix import site_keys
-        from snpimpute.impute.windows import ABOUT, WindowedModel
+        from snpimpute.impute.windows import ABOUT, WindowedModel, plain_strings
         from snpimpute.imputers import class_in
 
         folder = Path(context.artifacts["imputer"])
@@ -57,7 +60,8 @@ class ServedImputer(PythonModel):
         else:
             require_checksums(folder)
             self.imputer = class_in(folder, trust=True).load(folder)
-        self.sites = self.imputer.sites[["contig", "pos", "id", "ref", "alt"]]
+            self.imputer.sites = plain_strings(self.imputer.sites)
+        self.sites = self.imputer.sites
         self.column = {name: i for i, name in enumerate(site_keys(self.sites))}
         every_other = list(self.column)[::2]
         self.imputed(np.zeros((1, len(every_other))), every_other)
@@ -82,16 +86,19 @@ class ServedImputer(PythonModel):
         except InputError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
 
-    def answer(self, body: bytes, content_type: str | None) -> tuple[int, str]:
-        """Return status and JSON that a server answers to a request: 200, or 400 with one line that says what is wrong."""
+    def answer(self, body: bytes, content_type: str | None) -> tuple[int, dict[str, Any]]:
+        """Return status and content (JSON-able) of the answer to a request: 200, or 400 with one line that says what is wrong."""
         from snpimpute.base.errors import InputError
         from snpimpute.impute.request import read_request
 
         try:
             imputed = self.imputed(*read_request(body, content_type))
         except InputError as error:
-            return 400, json.dumps({"error_code": "INVALID_PARAMETER_VALUE", "message": str(error)})
-        return 200, json.dumps({"predictions": {name: values.tolist() for name, values in imputed.items()}})
+            return 400, {"error_code": "INVALID_PARAMETER_VALUE", "message": str(error)}
+        rounded = {
+            name: values.round(DECIMALS) if values.dtype.kind == "f" else values for name, values in imputed.items()
+        }
+        return 200, {"predictions": {name: values.tolist() for name, values in rounded.items()}}
 
     def imputed(self, matrix: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
         """Impute a matrix of calls; InputError if it is not one of the model's sites."""
@@ -154,8 +161,8 @@ def _answer_in_one_line() -> None:
         answer = getattr(model.unwrap_python_model(), "answer", None)
         if answer is None:
             return of_mlflow(data, content_type, model, input_schema)
-        status, text = answer(data, content_type)
-        return server.InvocationsResponse(response=text, status=status, mimetype="application/json")
+        status, told = answer(data, content_type)
+        return server.InvocationsResponse(response=json.dumps(told), status=status, mimetype="application/json")
 
     invocations.of_mlflow = of_mlflow  # type: ignore[attr-defined]
     server.invocations = invocations

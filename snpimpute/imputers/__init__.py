@@ -37,6 +37,7 @@ NAME_RULE = "small letters, digits and underscores only"
 # This file loads imputers by name. `decided_by` is the key of each of them, so that modules which import this file do
 # not depend on all imputers.
 DISCOVERY = frozenset({__name__})
+EXPORTED = "_exported"  # name, in a saved imputer, of a network that was exported
 OF_THE_USER = "SNPIMPUTE_IMPUTERS"
 OF_THE_SETTINGS = (
     "SNPIMPUTE_IMPUTERS_OF_SETTINGS"  # an environment variable, so that the steps' processes look there too
@@ -119,6 +120,10 @@ def class_in(folder: Path, trust: bool = False) -> type[Imputer]:
         text = description.read_text() if description.exists() else None
     except (OSError, LookupError, TypeError, ValueError):
         raise InputError(f"{folder} holds no saved imputer: fit it again, or fetch it anew") from None
+    if name == EXPORTED:
+        from snpimpute.imputers._exported import Exported
+
+        return Exported
     if not (isinstance(name, str) and NAME.fullmatch(name)):
         raise InputError(f"{folder} holds an imputer named {name!r}: a name has {NAME_RULE}")
     if text is None:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +10,8 @@ import numpy as np
 
 from snpimpute import __version__
 from snpimpute.base.errors import InputError
-from snpimpute.base.extras import require_package
 from snpimpute.base.files import written_beside
+from snpimpute.base.onnx import opened, require_exporter, write_network
 from snpimpute.traits.learned import Learned
 from snpimpute.traits.predictors._torch import TorchPredictor
 from snpimpute.traits.predictors.cohort import Cohort
@@ -27,7 +23,6 @@ if TYPE_CHECKING:
 
 PARITY = 1e-5  # largest difference to the network's own prediction that an export may have, of the trait's spread
 BATCH = 256  # samples at a time
-OPSET = 20
 
 
 def export_onnx(learned: Learned, file: Path, digest: str) -> float:
@@ -56,39 +51,23 @@ def export_onnx(learned: Learned, file: Path, digest: str) -> float:
         raise InputError(
             f"{predictor.name} is no network: only networks in PyTorch are exported (cnn, mlp, transformer, …)"
         )
-    for package in ("onnx", "onnxruntime", "onnxscript"):
-        require_package(package, "traits export")
+    require_exporter("traits export")
     import torch
 
     cohort = made_up(predictor)
-    some = tuple(torch.from_numpy(part[:2]) for part in _inputs(cohort, predictor.chosen))
-    samples = torch.export.Dim("samples")
-    with warnings.catch_warnings(), _without_log("torch.onnx"):
-        warnings.simplefilter("ignore")  # of what the exporter itself uses
-        exported = torch.onnx.export(
-            with_encoding(predictor),
-            some,
-            dynamo=True,
-            input_names=["genotypes", "covariates"],
-            output_names=["trait"],
-            dynamic_shapes=({0: samples}, {0: samples}),
-            opset_version=OPSET,
-            verbose=False,
-        )
-    assert exported is not None
+    genotypes, covariates = (torch.from_numpy(part[:2]) for part in _inputs(cohort, predictor.chosen))
     sites = predictor.sites.iloc[predictor.chosen][["contig", "pos", "ref", "alt"]]
-    exported.model.metadata_props.update(
-        {
-            "trait": learned.trait,
-            "predictor": predictor.name,
-            "covariates": json.dumps(list(learned.coding)),
-            "model": digest,
-            "sites": json.dumps(sites.astype(str).to_numpy().tolist()),
-            "snpimpute": __version__,
-        }
-    )
+    about = {
+        "trait": learned.trait,
+        "predictor": predictor.name,
+        "covariates": json.dumps(list(learned.coding)),
+        "model": digest,
+        "sites": json.dumps(sites.astype(str).to_numpy().tolist()),
+        "snpimpute": __version__,
+    }
     with written_beside(file) as beside:
-        exported.save(str(beside))
+        inputs = {"genotypes": genotypes, "covariates": covariates}
+        write_network(with_encoding(predictor), inputs, ["trait"], about, beside)
         apart = float(np.abs(predict_onnx(predictor, beside, cohort, digest) - predictor.predict(cohort)).max())
         apart /= 1.0 if predictor.binary else float(predictor._scale)
         if not apart <= PARITY:
@@ -108,18 +87,7 @@ def predict_onnx(predictor: Predictor, file: Path, cohort: Cohort, digest: str) 
     Raises:
         InputError: the file cannot be read as a network, or is another model's.
     """
-    require_package("onnxruntime", "--onnx")
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    try:
-        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # it has a class for each status
-        why = str(error).partition("\n")[0]
-        raise InputError(
-            f"{file} cannot be read as an exported network: {why}; make it by snpimpute traits export"
-        ) from None
+    session = opened(file, "--onnx", "make it by snpimpute traits export")
     if session.get_modelmeta().custom_metadata_map.get("model") != digest:
         raise InputError(f"{file} is not exported from this model: make it by snpimpute traits export")
     wanted = {given.name for given in session.get_inputs()}  # a network without covariates does not ask for them
@@ -182,18 +150,6 @@ def with_encoding(predictor: TorchPredictor) -> torch.nn.Module:
             return torch.sigmoid(score) if predictor.binary else score
 
     return Whole().eval()
-
-
-@contextmanager
-def _without_log(name: str) -> Iterator[None]:
-    """Keep a library's warnings out of what the command prints."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _inputs(cohort: Cohort, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,11 +19,13 @@ from scipy.stats import wilcoxon
 from snpimpute.base.errors import InputError
 from snpimpute.base.processes import end_group
 from snpimpute.genotypes.matrix import GenotypeMatrix
+from snpimpute.impute.champions import fetch_model, find_model
 from snpimpute.impute.fit import FitSettings, fit
 from snpimpute.impute.gateway import SECONDS_BETWEEN_LOOKS, Gateway, ServeSettings, paired, share_of_split
 from snpimpute.imputers.testing import small_panel
 from snpimpute.io.write_vcf import write_vcf
 from snpimpute.tracking.writer import Tracker
+from tests.impute.tables import export_tables
 
 ROOT = Path(__file__).parents[2]
 KIND = "application/json"
@@ -64,11 +66,12 @@ def test_a_split_divides_the_requests_and_the_trail_tells_who_got_what(registere
     gateway = Gateway(tracker, ServeSettings("calves/1", audit, "calves/2", share_of_split("70:30")), runs)
     answers = []
     for number in range(60):
-        status, told = gateway.answer(body_of(calves, number), KIND, f"user{number % 3}", "10.0.0.7")
+        status, text = gateway.answer(body_of(calves, number), KIND, f"user{number % 3}", "10.0.0.7")
+        told = json.loads(text)
         assert status == 200 and told["model"] == "snpimpute-calves-panel"
         answers.append(told)
         assert (
-            gateway.answer(body_of(calves, number), KIND, "again", "")[1] == told
+            gateway.answer(body_of(calves, number), KIND, "again", "")[1] == text
         )  # the same request, the same version
         gateway.shadow(body_of(calves, number), KIND)  # nothing: the challenger answers
     versions = [told["version"] for told in answers]
@@ -86,7 +89,8 @@ def test_a_split_divides_the_requests_and_the_trail_tells_who_got_what(registere
     kinds = {type(value) for line in lines for value in line.values()}
     assert kinds == {str, int, float}  # digests and numbers, no lists of calls
     assert audit.stat().st_mode & 0o077 == 0
-    status, told = gateway.answer(b"{", KIND, "", "")
+    status, text = gateway.answer(b"{", KIND, "", "")
+    told = json.loads(text)
     assert status == 400 and told["version"] in "12" and "the body is not JSON" in told["message"]
     assert trail(audit)[-1]["status"] == 400
 
@@ -99,7 +103,7 @@ def test_in_the_shadow_both_models_impute_and_the_champion_answers(registered, c
         audit.touch()
         paired(audit)
     for number in range(30):
-        assert gateway.answer(body_of(calves, number), KIND, "", "")[1]["version"] == "1"
+        assert json.loads(gateway.answer(body_of(calves, number), KIND, "", "")[1])["version"] == "1"
         gateway.shadow(body_of(calves, number), KIND)
     found = paired(audit)
     shadows = [line["shadow"] for line in trail(audit) if "shadow" in line]
@@ -114,7 +118,7 @@ def test_a_champion_that_is_rolled_back_is_served_without_a_restart(registered, 
     tracker, runs = registered
     now = [0.0]
     gateway = Gateway(tracker, ServeSettings("calves", tmp_path / "audit.jsonl"), runs, clock=lambda: now[0])
-    ask = lambda: gateway.answer(body_of(calves, 0), KIND, "", "")[1]["version"]  # noqa: E731
+    ask = lambda: json.loads(gateway.answer(body_of(calves, 0), KIND, "", "")[1])["version"]  # noqa: E731
     assert ask() == "1"
     tracker.move_champion("snpimpute-calves-panel", "2", "a test")
     try:
@@ -125,6 +129,20 @@ def test_a_champion_that_is_rolled_back_is_served_without_a_restart(registered, 
         tracker.move_champion("snpimpute-calves-panel", "1", "rollback of a test")
     now[0] += SECONDS_BETWEEN_LOOKS
     assert ask() == "1"
+
+
+def test_it_answers_by_the_exported_networks_if_told_to(registered, calves, tmp_path):
+    pytest.importorskip("onnxruntime")
+    tracker, runs = registered
+    settings = ServeSettings("calves/1", tmp_path / "audit.jsonl", on_engine="onnx")
+    with pytest.raises(InputError, match="snpimpute models export snpimpute-calves-panel/1"):
+        Gateway(tracker, settings, runs)
+    folder = fetch_model(tracker, find_model(tracker, "calves/1"), runs).folder
+    (table,) = export_tables(folder, tmp_path)
+    status, text = Gateway(tracker, settings, runs).answer(body_of(calves, 0), KIND, "", "")
+    assert status == 200 and json.loads(text)["version"] == "1"
+    found = np.array(json.loads(text)["predictions"]["posterior"])
+    np.testing.assert_allclose(found[0, ::2], table[0, ::2], atol=1e-6)  # the missing sites
 
 
 @pytest.mark.parametrize("split", ["90", "90:ten", "-1:2", "0:0", "1:2:3", "nan:1"])
