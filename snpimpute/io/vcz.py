@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import product
@@ -16,9 +17,9 @@ import pandas as pd
 from snpimpute.base.digests import digest, file_digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.extras import require_package
-from snpimpute.io.filters import Region, chosen_rows, parse_regions, require_contig
+from snpimpute.io.filters import NoRecords, Region, chosen_rows, parse_regions, require_contig
 from snpimpute.io.marks import ImputedMarks
-from snpimpute.io.records import Accept, Stream, in_order
+from snpimpute.io.records import Accept, Stream, ends_in_order, in_order
 from snpimpute.io.vcf import decoded_records
 from snpimpute.io.vcz_records import Block, header_of
 
@@ -33,6 +34,7 @@ NEEDED = {
     "contig_id": 1,
     "sample_id": 1,
 }  # array → number of dimensions
+WHOLE = ("variant_contig", "variant_position")  # arrays of sites that are read whole
 UNFINISHED = "wip"  # folder within a store that bio2zarr has not written to its end
 BLOSC_HEADER = struct.Struct("<12xI")  # of a chunk: at its end the number of bytes of all of it
 METADATA = (".zgroup", "zarr.json")  # of the root, in Zarr's formats 2 and 3
@@ -80,6 +82,7 @@ def vcz_stream(
     blocks = store.blocks(store.spans(region), None if samples is None else rows)
     records = (variant for block in blocks for variant in block)
     notes: set[str] = set()
+    marks = ImputedMarks(header) if observed else None
     found = decoded_records(
         records,
         None if samples is None else np.argsort(np.argsort(rows)),
@@ -91,16 +94,33 @@ def vcz_stream(
         notes,
         {},
         likelihoods,
-        ImputedMarks(header) if observed else None,
+        marks,
     )
     table = pd.DataFrame({"sample": [names[row] for row in rows]})
-    return Stream(path.name, path, table, store.contig_lengths(), header, in_order(found, path.name), notes)
+    in_place = in_order(found, path.name)
+    return Stream(path.name, path, table, store.contig_lengths(), header, in_place, notes, marks=marks)
 
 
 def vcz_contigs(path: Path) -> list[str]:
     """Return the contigs that a store has sites of, in its order."""
     store = _Store.opened(path)
     return [store.contigs[number] for number in dict.fromkeys(store.contig_numbers.tolist())]
+
+
+def vcz_ends(path: Path) -> dict[str, int] | None:
+    """Return the last position of each contig, in a store's order; None where its sites are not in order."""
+    store = _Store.opened(path)
+    return ends_in_order([store.contigs[number] for number in store.contig_numbers.tolist()], store.positions)
+
+
+def vcz_files(path: Path, regions: Sequence[str]) -> list[str]:
+    """Return the names of a store's files that reading some regions comes to; a region without records has no chunk."""
+    store = _Store.opened(path)
+    spans: list[tuple[int, int]] = []
+    for region in regions:
+        with suppress(NoRecords):
+            spans += store.spans(region)
+    return [file.relative_to(path).as_posix() for file in store.files(spans, WHOLE)]
 
 
 def vcz_digest(path: Path, region: str | None = None) -> str:
@@ -110,18 +130,8 @@ def vcz_digest(path: Path, region: str | None = None) -> str:
         InputError: the folder holds no store, or not the region.
     """
     store = _Store.opened(path)
-    spans = store.spans(region)
-    sizes = {name: array.chunks[0] for name, array in store.root.arrays() if name.startswith(OF_SITES)}
-    contents = []
-    for file in sorted(each for each in path.rglob("*") if each.is_file()):
-        array, *rest = file.relative_to(path).parts
-        number = _number_of_chunk(rest) if array in sizes else None
-        if number is not None:
-            first, last = number * sizes[array], (number + 1) * sizes[array]
-            if not any(start < last and first < end for start, end in spans):
-                continue
-        contents.append([file.relative_to(path).as_posix(), file_digest(file)])
-    return digest(contents)
+    files = store.files(store.spans(region))
+    return digest([[file.relative_to(path).as_posix(), file_digest(file)] for file in files])
 
 
 def _number_of_chunk(parts: Sequence[str]) -> int | None:
@@ -267,9 +277,29 @@ class _Store:
         within = self.contig_numbers == self.contigs.index(part.contig)
         within &= (self.positions >= part.start) & (self.positions <= part.end)
         if not within.any():
-            raise InputError(f"{self.path.name} has no records in {part.contig}:{part.start}-{part.end}")
+            raise NoRecords(f"{self.path.name} has no records in {part.contig}:{part.start}-{part.end}")
         borders = np.flatnonzero(np.diff(np.concatenate([[False], within, [False]]).astype(np.int8)))
         return [(int(start), int(end)) for start, end in borders.reshape(-1, 2)]
+
+    def files(self, spans: Sequence[tuple[int, int]], beside: Sequence[str] = ()) -> list[Path]:
+        """Return the store's files, sorted, without the chunks of sites that are in none of the stretches.
+
+        Args:
+            spans: see `spans`.
+            beside: arrays of which all chunks are wanted.
+        """
+        arrays = self.root.arrays()
+        sizes = {name: array.chunks[0] for name, array in arrays if name.startswith(OF_SITES) and name not in beside}
+        found = []
+        for file in sorted(each for each in self.path.rglob("*") if each.is_file()):
+            array, *rest = file.relative_to(self.path).parts
+            number = _number_of_chunk(rest) if array in sizes else None
+            if number is not None:
+                first, last = number * sizes[array], (number + 1) * sizes[array]
+                if not any(start < last and first < end for start, end in spans):
+                    continue
+            found.append(file)
+        return found
 
     def blocks(self, spans: Sequence[tuple[int, int]], rows: np.ndarray | None) -> Iterator[Block]:
         """Yield the wanted sites, each block within one chunk of the calls.
