@@ -24,6 +24,7 @@ from snpimpute.io.vcf import decoded_records
 from snpimpute.io.vcz_records import Block, header_of
 
 SUFFIX = ".vcz"
+Stretch = tuple[int, int]  # numbers of the first site and of the first one behind the last
 OF_SITES = ("variant_", "call_")  # beginnings of the names of arrays with a value, or calls, per site
 # Calls that are in memory at a time; of a chunk with more sites its parts are decoded one after another.
 CALLS_AT_A_TIME = 8_000_000
@@ -60,6 +61,7 @@ def vcz_stream(
     lines: bool = False,
     likelihoods: str | None = None,
     observed: bool = False,
+    rows: Sequence[Stretch] | None = None,
 ) -> Stream:
     """Open a VCF Zarr store as a stream.
 
@@ -71,22 +73,23 @@ def vcz_stream(
         path: the store's folder.
         region, samples, accept, dosages, lines, likelihoods, observed: see `stream.streamed`. Lines are made up: INFO and
             FORMAT are in alphabetical order, GT first, and numbers have six digits.
+        rows: stretches of sites to read in place of `region`.
 
     Raises:
         InputError: see `stream.streamed`.
     """
     store = _Store.opened(path)
     names = store.texts("sample_id")
-    rows = chosen_rows(names, samples, path.name)
+    columns = chosen_rows(names, samples, path.name)
     header = header_of(store.root, store.whole, names)
-    blocks = store.blocks(store.spans(region), None if samples is None else rows)
+    blocks = store.blocks(store.spans(region) if rows is None else rows, None if samples is None else columns)
     records = (variant for block in blocks for variant in block)
     notes: set[str] = set()
     marks = ImputedMarks(header) if observed else None
     found = decoded_records(
         records,
-        None if samples is None else np.argsort(np.argsort(rows)),
-        len(rows),
+        None if samples is None else np.argsort(np.argsort(columns)),
+        len(columns),
         accept,
         dosages,
         lines,
@@ -96,7 +99,7 @@ def vcz_stream(
         likelihoods,
         marks,
     )
-    table = pd.DataFrame({"sample": [names[row] for row in rows]})
+    table = pd.DataFrame({"sample": [names[row] for row in columns]})
     in_place = in_order(found, path.name)
     return Stream(path.name, path, table, store.contig_lengths(), header, in_place, notes, marks=marks)
 
@@ -121,6 +124,29 @@ def vcz_files(path: Path, regions: Sequence[str]) -> list[str]:
         with suppress(NoRecords):
             spans += store.spans(region)
     return [file.relative_to(path).as_posix() for file in store.files(spans, WHOLE)]
+
+
+def vcz_files_of(path: Path, rows: Sequence[Stretch]) -> list[str]:
+    """Return the names of a store's files that reading some stretches of sites comes to."""
+    return [file.relative_to(path).as_posix() for file in _Store.opened(path).files(rows, WHOLE)]
+
+
+def vcz_stretches(path: Path, region: str | None, n_sites: int) -> list[Stretch]:
+    """Cut a store, or regions of it, into stretches of some `n_sites` sites, of whole chunks; sites of one position stay together."""
+    store = _Store.opened(path)
+    size = store.root["call_genotype" if "call_genotype" in store.root else "variant_position"].chunks[0]
+    step = size * -(-n_sites // size)
+    same = np.flatnonzero((np.diff(store.positions) == 0) & (np.diff(store.contig_numbers) == 0)) + 1
+    together = frozenset(same.tolist())  # sites at the position of the one before
+    found = []
+    for start, end in store.spans(region):
+        while start < end:
+            stop = min(end, (start // step + 1) * step)
+            while stop < end and stop in together:
+                stop += 1
+            found.append((start, stop))
+            start = stop
+    return found
 
 
 def vcz_digest(path: Path, region: str | None = None) -> str:

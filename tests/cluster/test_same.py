@@ -103,11 +103,11 @@ def test_a_check_and_a_comparison_are_the_same(three: Engine, tmp_path: Path) ->
     imputed = indexed(some_file(tmp_path / "imputed.vcf", 2, names), "bcf")
     with opened("local:1", None, tmp_path, Told()) as one:
         found = [compare_files(truth, imputed, engine=engine) for engine in (HERE, one, three)]
-        sites = [PanelSites.of_file(truth, engine=engine) for engine in (HERE, one, three)]
-        checks = [check_target(imputed, sites[0], engine=engine) for engine in (HERE, one, three)]
-    for results in (found, sites, checks):
-        same(results[0], results[1])
-        same(results[0], results[2])
+    same(found[0], found[1])
+    same(found[0], found[2])
+    sites = [PanelSites.of_file(truth, engine=engine) for engine in (HERE, three)]
+    same(*sites)
+    same(*(check_target(imputed, sites[0], engine=engine) for engine in (HERE, three)))
     assert not (tmp_path / "exchange").exists()
 
 

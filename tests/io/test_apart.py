@@ -61,7 +61,7 @@ def copied(path: Path, regions: list[str], to: Path) -> tuple[Path, int]:
     return to / path.name, n
 
 
-@pytest.mark.parametrize("name", ["csi", "tbi", "bcf", "bed"])
+@pytest.mark.parametrize("name", ["csi", "bcf", "bed", pytest.param("tbi", marks=pytest.mark.panels)])
 def test_a_copy_of_the_parts_gives_the_same_records(files: dict[str, Path], name: str, tmp_path: Path) -> None:
     path = files[name]
     ends = contig_ends(path)
