@@ -112,6 +112,7 @@ class Pieces:
         files: files that the pieces find by their own path.
         able: raises InputError where what they need is missing, see Engine.
         most: most pieces per process.
+        kept: whether what is done outlasts a failure.
     """
 
     is_done: Callable[[int], bool]
@@ -120,6 +121,7 @@ class Pieces:
     most: int
     files: tuple[Path, ...] = ()
     able: Able | None = None
+    kept: bool = True
 
 
 def in_shares(
@@ -175,5 +177,6 @@ def in_shares(
     try:
         side_by_side([partial(do, share) for share in shares], engine.under_way(workers))
     except StepFailed as error:
-        raise InputError(f"{function.__name__.replace('_', ' ')} failed: {error}; what is done is kept") from None
+        kept = "; what is done is kept" if pieces.kept else ""
+        raise InputError(f"{function.__name__.replace('_', ' ')} failed: {error}{kept}") from None
     watch.progress(len(numbers), len(numbers))

@@ -35,6 +35,7 @@ from snpimpute.cli.options import (
     Wait,
     call_rate_of,
     engine_for,
+    engine_of_pass,
     here,
     model_folder,
     open_store,
@@ -57,6 +58,9 @@ def check(
     samples: SampleTable = None,
     use: Use = None,
     force: Force = False,
+    cluster: OnCluster = None,
+    exchange: ByExchange = None,
+    timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a target against a panel before imputation: build, contigs, alleles, strands, calls, frequencies, parents.
@@ -69,7 +73,10 @@ def check(
       snpimpute check mine.vcf.gz --panel panel.vcf.gz
 
       snpimpute check mine.vcf.gz --panel panel.bcf --samples bulls.tsv -o checked
+
+      snpimpute check mine.vcf.gz --panel panel.bcf --cluster tcp://login:8786
     """
+    from snpimpute.base.progress import watch
     from snpimpute.impute.check import check_target
     from snpimpute.impute.matching import PanelSites
     from snpimpute.io.samples import read_samples
@@ -79,7 +86,9 @@ def check(
     require_likelihoods(use)
     folder = report_folder(output or Path(f"{stem(target)}.check"), FILES, force)
     table = None if samples is None else read_samples(samples)
-    found = check_target(target, PanelSites.of_file(panel), samples=table, use=use)
+    with watch() as watching, engine_of_pass(cluster, exchange, timeout, watching) as engine:
+        sites = PanelSites.of_file(panel, watch=watching, engine=engine)
+        found = check_target(target, sites, samples=table, use=use, watch=watching, engine=engine)
     page = write_check(found, folder)
     if as_json:
         typer.echo(json.dumps(as_dict(found) | {"page": str(page)}, indent=1))
@@ -107,6 +116,9 @@ def concordance(
         Path | None, typer.Option("--output", "-o", help="Write concordance.html and tables to this folder.")
     ] = None,
     force: Force = False,
+    cluster: OnCluster = None,
+    exchange: ByExchange = None,
+    timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare an imputed file with the truth, by sample, site, allele frequency and group, and test its DR2.
@@ -118,6 +130,7 @@ def concordance(
       snpimpute concordance truth.vcf.gz imputed.vcf.gz --json
     """
     from snpimpute.base.files import require_report_folder, require_writable
+    from snpimpute.base.progress import watch
     from snpimpute.impute.concordance import compare_files
     from snpimpute.io.samples import read_samples
     from snpimpute.report.concordance import FILES, as_dict, bins_as_text, summary, write_concordance
@@ -126,7 +139,8 @@ def concordance(
         require_writable(output)
         require_report_folder(output, FILES, force)
     table = None if samples is None else read_samples(samples)
-    found = compare_files(truth, imputed, typed=typed, samples=table)
+    with watch() as watching, engine_of_pass(cluster, exchange, timeout, watching) as engine:
+        found = compare_files(truth, imputed, typed=typed, samples=table, watch=watching, engine=engine)
     page = None if output is None else write_concordance(found, output)
     if as_json:
         typer.echo(json.dumps(as_dict(found) | {"page": page and str(page)}, indent=1))

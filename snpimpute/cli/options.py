@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -262,6 +262,20 @@ def engine_for(
     from snpimpute.experiment.settings import seconds_of
 
     return opened(cluster, exchange, runs, watch, SECONDS if timeout is None else seconds_of(timeout))
+
+
+@contextmanager
+def engine_of_pass(cluster: str | None, exchange: str | None, timeout: str | None, watch: Watch) -> Iterator[Engine]:
+    """Give the engine that the options ask for, to a verb that keeps nothing: `runs` holds the exchange, and goes with it.
+
+    Args:
+        cluster, exchange, timeout, watch: see `engine_for`.
+    """
+    runs = Path("runs")
+    with engine_for(cluster, exchange, timeout, runs, watch) as engine:
+        yield engine
+    with suppress(OSError):  # there is no such folder, or it is in use
+        runs.rmdir()
 
 
 def here(path: Path | None, runs: Path) -> Path | None:

@@ -61,6 +61,10 @@ class Trios:
         self._counts += [compared, conflict, CONFLICTS[sire, unknown, child], CONFLICTS[unknown, dam, child]]
         return int(compared.sum()), int(conflict.sum())
 
+    def join(self, others: Trios) -> None:
+        """Add the counts at other sites, of the same samples."""
+        self._counts += others._counts
+
     def table(self) -> pd.DataFrame:
         """Return the counts of each child, summed over sites.
 

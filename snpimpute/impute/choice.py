@@ -120,7 +120,7 @@ def choose(
     kept = home / "choice.json"
     with made_alone(home, watch):
         if not kept.exists():
-            panel, genetic_map = read_panel(each[0], home / "panel", watch)
+            panel, genetic_map = read_panel(each[0], home / "panel", watch, engine)
             choice = _tried(settings, home, panel, genetic_map, watch, engine)
             write_text(kept, json.dumps(asdict(choice), indent=1) + "\n")
         found = json.loads(kept.read_text())
@@ -184,7 +184,7 @@ def _tried(
     numbers = list(range(len(TRIED)))
     pieces = Pieces(
         is_done=lambda n: _trial_file(home, n).exists(),
-        reads=lambda _: panel_parts([stretch], panel.n_samples),
+        reads=lambda _: panel_parts(home, [stretch], panel.n_samples),
         makes=lambda n: [_trial_file(Path(), n).as_posix()],
         most=1,
         files=() if settings.genetic_map is None else (settings.genetic_map.absolute(),),

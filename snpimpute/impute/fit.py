@@ -43,7 +43,7 @@ from snpimpute.impute.steps import (
 )
 from snpimpute.impute.windows import ABOUT, Window, WindowedModel, spread_windows
 from snpimpute.imputers.contract import Imputer, Report
-from snpimpute.io.spool import spooled_records
+from snpimpute.io.spool import alt_frequencies, spooled_records
 from snpimpute.metrics.intervals import interval, resample, resampling_weights
 from snpimpute.metrics.registry import METRICS
 from snpimpute.metrics.scores import SITE_COUNTS, scores
@@ -118,7 +118,7 @@ def _fit(
     engine: Engine,
 ) -> None:
     started = time.monotonic()
-    panel, genetic_map = read_panel(settings, home / "panel", watch)
+    panel, genetic_map = read_panel(settings, home / "panel", watch, engine)
     windows = cut_windows(settings.window_size(), settings.overlap, panel.sites, genetic_map)
     held = held_out(settings, panel)
     pilots = spread_windows(len(windows), settings.pilots) if held.any() else []
@@ -163,7 +163,6 @@ def _fit(
     everywhere = list(range(len(windows)))
     to_fit = pieces.to_fit(home, cls, plan["params"], windows, panel.n_samples)
     in_shares(fit_windows, home, everywhere, to_fit, settings.threads, watch, engine)
-    frequency = np.concatenate([_alt_frequency(panel, at) for at in range(0, panel.n_sites, 1000)])
     about = {
         "name": settings.name,
         "imputer": settings.imputer,
@@ -179,7 +178,7 @@ def _fit(
     table = _scores(home, pilots, panel, held, settings)
     write_text(home / "measured.csv", table.to_csv(index=False))
     sites = spooled_records(home / "panel")
-    sites.loc[sites["varies"], "alt_frequency"] = frequency
+    sites.loc[sites["varies"], "alt_frequency"] = alt_frequencies(home / "panel")
     write_model(home / "model", about, sites, windows)
     write_text(
         home / "fit.json",
@@ -262,10 +261,6 @@ def _tune(
 
 def _evaluate_trial(home: Path, numbers: list[int], params: dict[str, Any], report: Report) -> TrialOutcome:
     return TrialOutcome(score_in_windows(home, numbers, params, report), {})
-
-
-def _alt_frequency(panel: GenotypeMatrix, at: int) -> np.ndarray:
-    return panel.take_sites(slice(at, at + 1000)).alt_frequency()
 
 
 # ---------------------------------------------------------------------- scores of the measured windows

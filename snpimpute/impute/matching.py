@@ -6,15 +6,19 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from snpimpute.base.digests import digest
 from snpimpute.base.errors import InputError
+from snpimpute.base.processes import HERE, Engine
+from snpimpute.base.progress import Watch
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS, GenotypeMatrix
+from snpimpute.impute.cells import cell_of, count_cells, counted, cut
 from snpimpute.io.builds import plain_contig
-from snpimpute.io.records import HAPLOID, UNSTATED, Record, is_allele, split
+from snpimpute.io.records import HAPLOID, UNSTATED, Record, Stream, is_allele, split
 from snpimpute.io.stream import streamed
 
 # Kinds of match between a record of the target and the panel. Only the calls of the first two can be used.
@@ -77,48 +81,101 @@ class PanelSites:
             raise ValueError(f"alt_frequency must be ({len(self.sites)},), got {self.alt_frequency.shape}")
 
     @classmethod
-    def of_file(cls, path: Path) -> PanelSites:
+    def of_file(cls, path: Path, *, watch: Watch | None = None, engine: Engine = HERE) -> PanelSites:
         """Read the sites of a VCF, BCF or PLINK file, one for each ALT; of those with the same alleles the first that varies, else the first.
+
+        Args:
+            path: the file.
+            watch: receives the progress on an engine.
+            engine: where the records are read, cell by cell; HERE = in one pass of this process.
 
         Raises:
             InputError: the file cannot be read (see io.stream.streamed), or has no such site.
         """
-        rows: list[tuple[str, int, str, str, str]] = []
-        frequency = array("d")
-        place = ("", 0)
-        here: dict[tuple[str, ...], int] = {}  # rows at this place, by REF and ALT
-        numbers, haploid = array("q"), array("b")
+        watch = watch or Watch()
+        cells = [] if engine is HERE else cut([path], watch)
+        found = _SitesRead()
         with streamed(path) as (panel,):
-            for number, record in ((n, part) for n, whole in enumerate(panel.records) for part in split(whole)):
-                if not is_site(record) or not record.alts or record.alts[0] in UNSTATED:
-                    continue
-                calls = record.calls
-                known = calls != MISSING
-                n = int(known.sum())
-                share = float(calls[known].sum(dtype=np.int64)) / (2 * n) if n else np.nan
-                row = (record.contig, record.pos, record.id, record.ref, record.alts[0])
-                if (record.contig, record.pos) != place:
-                    place, here = (record.contig, record.pos), {}
-                before = here.setdefault(row[3:], len(rows))
-                if before == len(rows):
-                    rows.append(row)
-                    frequency.append(share)
-                    numbers.append(number)
-                    haploid.append(bool((record.kinds == HAPLOID).any()))
-                elif 0 < share < 1 and not 0 < frequency[before] < 1:
-                    rows[before], frequency[before], numbers[before] = row, share, number
-        if not rows:
+            for record in [] if cells else panel.records:
+                found.add(record)
+        if cells:
+            watch.stage(f"read the sites of {panel.name}")
+            for part in counted(read_sites, [panel], cells, {}, watch, engine):
+                found.join(part)
+        if not found.rows:
             raise InputError(f"{panel.name} has no site with an ALT: a panel needs some")
-        sites = pd.DataFrame(rows, columns=list(SITE_COLUMNS)).astype({"pos": np.int64})
+        sites = pd.DataFrame(found.rows, columns=list(SITE_COLUMNS)).astype({"pos": np.int64})
         return cls(
-            sites, np.array(frequency), panel.name, panel.contig_lengths, np.array(numbers, dtype=np.int64),
-            np.array(haploid, dtype=bool), frozenset(name_digests(panel.names)),
+            sites, np.array(found.frequency), panel.name, panel.contig_lengths, np.array(found.records, dtype=np.int64),
+            np.array(found.haploid, dtype=bool), frozenset(name_digests(panel.names)),
         )  # fmt: skip
 
     @classmethod
     def of_matrix(cls, matrix: GenotypeMatrix, name: str = "the panel") -> PanelSites:
         """Return the sites of a matrix with their frequencies."""
         return cls(matrix.sites, matrix.alt_frequency(), name)
+
+
+def read_sites(home: Path, numbers: list[int]) -> None:
+    """Read the sites of a panel in some cells, see `cells.counted`."""
+    count_cells(home, numbers, _sites_by_cell)
+
+
+def _sites_by_cell(streams: tuple[Stream, ...], _paths: Sequence[Path], _plan: dict[str, Any]) -> dict[int, _SitesRead]:
+    found: dict[int, _SitesRead] = {}
+    for record in streams[0].records:
+        found.setdefault(cell_of(record.pos), _SitesRead()).add(record)
+    return found
+
+
+class _SitesRead:
+    """Sites of a panel, collected over its records.
+
+    Attributes:
+        rows: contig, pos, id, ref and alt of each.
+        frequency: of the alternate allele, NaN without calls.
+        records: number of its record.
+        haploid: whether a sample has a haploid call there.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, int, str, str, str]] = []
+        self.frequency, self.records, self.haploid = array("d"), array("q"), array("b")
+        self._n_records = 0
+        self._place = ("", 0)
+        self._here: dict[tuple[str, ...], int] = {}  # rows at this place, by REF and ALT
+
+    def add(self, record: Record) -> None:
+        """Add the sites of a record."""
+        for part in split(record):
+            if is_site(part) and part.alts and part.alts[0] not in UNSTATED:
+                self._add(part)
+        self._n_records += 1
+
+    def _add(self, record: Record) -> None:
+        calls = record.calls
+        known = calls != MISSING
+        n = int(known.sum())
+        share = float(calls[known].sum(dtype=np.int64)) / (2 * n) if n else np.nan
+        row = (record.contig, record.pos, record.id, record.ref, record.alts[0])
+        if (record.contig, record.pos) != self._place:
+            self._place, self._here = (record.contig, record.pos), {}
+        before = self._here.setdefault(row[3:], len(self.rows))
+        if before == len(self.rows):
+            self.rows.append(row)
+            self.frequency.append(share)
+            self.records.append(self._n_records)
+            self.haploid.append(bool((record.kinds == HAPLOID).any()))
+        elif 0 < share < 1 and not 0 < self.frequency[before] < 1:
+            self.rows[before], self.frequency[before], self.records[before] = row, share, self._n_records
+
+    def join(self, later: _SitesRead) -> None:
+        """Add the sites of records that follow those added here, at other positions."""
+        self.rows += later.rows
+        self.frequency += later.frequency
+        self.records.extend(self._n_records + number for number in later.records)
+        self.haploid += later.haploid
+        self._n_records += later._n_records
 
 
 def name_digests(names: Sequence[str]) -> list[str]:

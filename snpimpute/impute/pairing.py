@@ -38,9 +38,14 @@ def contig_ranks(paths: Sequence[Path]) -> dict[str, int]:
     for path in paths:
         with streamed(path):  # raises the file's own errors before its contigs are compared
             pass
+    return ranks_of([(path.name, contigs_in_order(path)) for path in paths])
+
+
+def ranks_of(files: Sequence[tuple[str, Sequence[str]]]) -> dict[str, int]:
+    """Return what `contig_ranks` does, of the files' names and their contigs in order."""
     merged: list[str] = []
-    for path in paths:
-        own = [plain_contig(contig) for contig in contigs_in_order(path)]
+    for name, contigs in files:
+        own = [plain_contig(contig) for contig in contigs]
         before = 0
         for contig in own:
             if contig in merged:
@@ -51,7 +56,7 @@ def contig_ranks(paths: Sequence[Path]) -> dict[str, int]:
         places = [merged.index(contig) for contig in own]
         if places != sorted(set(places)):
             raise InputError(
-                f"the contigs of {path.name} come in another order than those of {paths[0].name}: write both in one order, "
+                f"the contigs of {name} come in another order than those of {files[0][0]}: write both in one order, "
                 f"contig by contig (bcftools view -r CONTIG,CONTIG,… of an indexed file keeps the order asked for)"
             )
     return {contig: i for i, contig in enumerate(merged)}
@@ -59,13 +64,13 @@ def contig_ranks(paths: Sequence[Path]) -> dict[str, int]:
 
 def merge_by_position(
     streams: Sequence[Stream], rank: Mapping[str, int]
-) -> Iterator[list[dict[Alleles, list[Record]]]]:
-    """Yield, for each position that any file has, the records of every file at this position, by alleles."""
+) -> Iterator[tuple[Place, list[dict[Alleles, list[Record]]]]]:
+    """Yield each position that any file has, with the records of every file there, by alleles."""
     iterators = [_by_position(stream, rank) for stream in streams]
     heads = [next(iterator, None) for iterator in iterators]
     while any(head is not None for head in heads):
         here = min(head[0] for head in heads if head is not None)
-        yield [head[1] if head is not None and head[0] == here else {} for head in heads]
+        yield here, [head[1] if head is not None and head[0] == here else {} for head in heads]
         for i, head in enumerate(heads):
             if head is not None and head[0] == here:
                 heads[i] = next(iterators[i], None)

@@ -15,6 +15,7 @@ from snpimpute import imputers
 from snpimpute.base.digests import digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.names import require_plain
+from snpimpute.base.processes import HERE, Engine
 from snpimpute.base.progress import Watch
 from snpimpute.base.sources import source_digest
 from snpimpute.dataset.site_lists import read_typed_sites
@@ -22,12 +23,14 @@ from snpimpute.dataset.splits import split_samples
 from snpimpute.genotypes.matrix import SITE_COLUMNS, GenotypeMatrix
 from snpimpute.impute.check import check_target
 from snpimpute.impute.matching import PanelSites
+from snpimpute.impute.scan import scan_panel
 from snpimpute.impute.windows import Window, cut_by_map, cut_by_sites
 from snpimpute.io.filters import SiteFilter
 from snpimpute.io.maps import GeneticMap
 from snpimpute.io.samples import attach_samples, left_out_of, read_samples
 from snpimpute.io.spool import spool_genotypes
 from snpimpute.io.stream import GENOTYPE_SUFFIXES, contents_of
+from snpimpute.io.vcz import is_vcz
 
 PILOTS = 6  # default number of windows that are measured
 
@@ -106,8 +109,12 @@ class FitSettings:
         return digest([settings, contents, code, imputers.decided_by(imputers.load(self.imputer))])
 
 
-def read_panel(settings: FitSettings, folder: Path, watch: Watch) -> tuple[GenotypeMatrix, GeneticMap | None]:
+def read_panel(
+    settings: FitSettings, folder: Path, watch: Watch, engine: Engine = HERE
+) -> tuple[GenotypeMatrix, GeneticMap | None]:
     """Read the panel into a folder, unless it is there, and the genetic map; return both.
+
+    Of a VCF Zarr store only the sites come into the folder: they are found on the engine, by stretches, and windows are read from the store.
 
     Raises:
         InputError: a file cannot be read, or a map lacks one of the panel's contigs.
@@ -118,7 +125,10 @@ def read_panel(settings: FitSettings, folder: Path, watch: Watch) -> tuple[Genot
     if not folder.exists():
         watch.stage(f"read {settings.panel.name}")
     wanted = SiteFilter(min_call_rate=settings.min_call_rate)
-    panel = spool_genotypes(settings.panel, folder, region=settings.region, site_filter=wanted)
+    if is_vcz(settings.panel):
+        panel = scan_panel(settings.panel, folder, settings.region, wanted, settings.threads, watch, engine)
+    else:
+        panel = spool_genotypes(settings.panel, folder, region=settings.region, site_filter=wanted)
     for each in maps:
         each.require_contigs(panel.sites.contig)
     if settings.samples is not None:

@@ -25,6 +25,7 @@ class Switches:
         self._same = np.full(
             len(truth_rows), -1, dtype=np.int8
         )  # order of alleles at the last call compared, -1 = none
+        self._first = self._same.copy()  # that at the first one of the first contig
         self.pairs = np.zeros(len(truth_rows), dtype=np.int64)
         self.switches = np.zeros(len(truth_rows), dtype=np.int64)
 
@@ -50,6 +51,20 @@ class Switches:
         self.pairs += follows
         self.switches += follows & (same != self._same)
         self._same[compared] = same[compared]
+        begin = compared & (self._first < 0)
+        self._first[begin] = same[begin]
+
+    def join(self, later: Switches) -> None:
+        """Add the counts of sites that follow those added here, all of one contig."""
+        if not later._place[0]:
+            return
+        if later._place[0] != self._place[0]:
+            self._same[:] = -1
+        follows = (self._same >= 0) & (later._first >= 0)
+        self.pairs += later.pairs + follows
+        self.switches += later.switches + (follows & (self._same != later._first))
+        self._same = np.where(later._same >= 0, later._same, self._same)
+        self._place = later._place
 
     def rates(self) -> np.ndarray:
         """Return the switch error rate of each sample, float64 (n_samples,), NaN without pairs."""

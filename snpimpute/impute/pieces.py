@@ -34,7 +34,7 @@ def to_fit(home: Path, cls: type[Imputer], params: dict[str, Any], windows: Sequ
     """Return the pieces of `fit_windows`: each saves the imputer of its window."""
     return Pieces(
         is_done=lambda number: WindowedModel.place(home / "model", number).exists(),
-        reads=lambda numbers: panel_parts([windows[number] for number in numbers], n_samples),
+        reads=lambda numbers: panel_parts(home, [windows[number] for number in numbers], n_samples),
         makes=lambda number: [WindowedModel.place(_HERE / "model", number).as_posix()],
         most=WINDOWS_FITTED,
         files=cls.files_in(params),
@@ -48,7 +48,7 @@ def to_measure(
     """Return the pieces of `measure_windows`: each saves the sums of scores of its window."""
     return Pieces(
         is_done=lambda number: measured_file(home, number).exists(),
-        reads=lambda numbers: panel_parts([windows[number] for number in numbers], n_samples),
+        reads=lambda numbers: panel_parts(home, [windows[number] for number in numbers], n_samples),
         makes=lambda number: [measured_file(_HERE, number).with_suffix(s).as_posix() for s in (".json", ".npz")],
         most=WINDOWS_FITTED,
         files=cls.files_in(params),
@@ -60,13 +60,13 @@ def for_trials(
     home: Path, cls: type[Imputer], params: dict[str, Any], windows: Sequence[Window], n_samples: int
 ) -> Folder:
     """Return the folder of a fit as the trials of its study read it, which score these windows."""
-    return Folder(home, tuple(panel_parts(windows, n_samples)), files=cls.files_in(params))
+    return Folder(home, tuple(panel_parts(home, windows, n_samples)), files=cls.files_in(params))
 
 
-def panel_parts(windows: Sequence[Window], n_samples: int) -> list[Part]:
+def panel_parts(home: Path, windows: Sequence[Window], n_samples: int) -> list[Part]:
     """Return what fits of some windows read in the folder of a fit."""
     stretches = [(window.start, window.stop) for window in windows]
-    return [Part("plan.json"), Part("typed.npy"), *parts_of("panel", n_samples, stretches)]
+    return [Part("plan.json"), Part("typed.npy"), *parts_of(home, "panel", n_samples, stretches)]
 
 
 def to_impute(
@@ -96,7 +96,7 @@ def to_impute(
     def reads(numbers: list[int]) -> list[Part]:
         rows = [varying[windows[number].sites] for number in numbers]
         stretches = [(int(of_window[0]), int(of_window[-1]) + 1) for of_window in rows]
-        parts = [Part("plan.json"), Part(f"target/{VARYING_FILE}"), *parts_of("target", n_samples, stretches)]
+        parts = [Part("plan.json"), Part(f"target/{VARYING_FILE}"), *parts_of(work, "target", n_samples, stretches)]
         parts += [likelihoods_part("target", n_samples, *stretch) for stretch in stretches]
         parts += [Part(f"{MODEL_LINK}/{name}") for name in (ABOUT, SITES_FILE)]
         return parts + [Part(WindowedModel.place(_HERE / MODEL_LINK, number).as_posix()) for number in numbers]

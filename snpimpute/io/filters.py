@@ -33,6 +33,14 @@ class SiteFilter:
     pass_only: bool = True
 
 
+class NoRecords(InputError):
+    """Refusal of a region in which a file has no record."""
+
+
+class NoGenotypes(InputError):
+    """Refusal of records none of which has a call."""
+
+
 class Region(NamedTuple):
     """Part of one contig; positions are 1-based, both ends included."""
 

@@ -48,7 +48,8 @@ class HaploidCalls:
     _first: dict[str, dict[int, int]] = field(
         default_factory=dict
     )  # contig → sample → position of its first haploid call
-    _goes_on: bool = False
+    _begins: bool | None = None  # whether the first record has a haploid call; None without records
+    _goes_on: bool = False  # whether the last one has
 
     def add(self, record: Record) -> None:
         """Count the calls of a record."""
@@ -67,6 +68,23 @@ class HaploidCalls:
             else:
                 self.runs.append(HaploidRun(contig, pos, pos, 1, haploid.copy()))
         self._goes_on = bool(there)
+        self._begins = self._goes_on if self._begins is None else self._begins
+
+    def join(self, later: HaploidCalls) -> None:
+        """Add the counts of records that follow those counted here."""
+        if later._begins is None:
+            return
+        for contig, counts in later._counts.items():
+            self._counts[contig] = self._counts[contig] + counts if contig in self._counts else counts
+        for contig, first in later._first.items():
+            self._first[contig] = first | self._first.get(contig, {})
+        runs = list(later.runs)
+        if self._goes_on and later._begins and self.runs[-1].contig == runs[0].contig:
+            run, more = self.runs[-1], runs.pop(0)
+            run.last, run.n_sites, run.samples = more.last, run.n_sites + more.n_sites, run.samples | more.samples
+        self.runs += runs
+        self._begins = later._begins if self._begins is None else self._begins
+        self._goes_on = later._goes_on
 
     def odd(self, names: Sequence[str]) -> str:
         """Return what is wrong with a haploid call of a sample that is diploid on that contig, in words; empty if nothing is.

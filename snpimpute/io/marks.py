@@ -20,14 +20,18 @@ MAKER = re.compile(r'##source="?((?:beagle|minimac|impute)[\w.]*)', re.IGNORECAS
 
 
 class ImputedMarks:
-    """Marks by which a header tells imputed calls, and what they said of the records looked at so far."""
+    """Marks by which a header tells imputed calls, and what they said of the records looked at so far.
+
+    Attributes:
+        n: number of calls that were marked.
+    """
 
     def __init__(self, header: str) -> None:
         self._calls = OF_CALLS.search(header) is not None
         self._sites = sorted({found[1] for found in OF_SITES.finditer(header)})
         made_by = MAKER.search(header)
         self._maker = made_by[1] if made_by else ""
-        self._n = 0
+        self.n = 0
 
     def clear(self, record: Any, alleles: np.ndarray, kinds: np.ndarray) -> None:
         """Make the calls that a record of htslib marks as imputed missing, in place.
@@ -45,14 +49,14 @@ class ImputedMarks:
             imputed[:] = np.asarray(told).reshape(len(kinds), -1)[:, 0] == 1
         imputed &= kinds != NO_CALL
         alleles[imputed], kinds[imputed] = MISSING, NO_CALL
-        self._n += int(imputed.sum())
+        self.n += int(imputed.sum())
 
     def notes(self) -> set[str]:
         """Return what a user should know of these calls, once all records were looked at."""
         found = set()
-        if self._n:
+        if self.n:
             keys = ", ".join([*(["IC"] if self._calls else []), *self._sites])
-            found.add(f"marked as imputed in the target ({keys}), taken as missing: {numbered(self._n, 'call')}")
+            found.add(f"marked as imputed in the target ({keys}), taken as missing: {numbered(self.n, 'call')}")
         if self._maker and not self._calls:
             found.add(
                 f"the target's header says that {self._maker} made it: calls that it filled in at typed sites cannot be told "

@@ -64,10 +64,9 @@ def read_matrix(
             (see `haploid.HaploidCalls.odd`), or there are too many sites or too few samples.
     """
     path = Path(path)
-    collector = _SiteCollector(path.name, site_filter, max_sites, spool)
+    collector = SiteCollector(path.name, site_filter, max_sites, spool)
     with streamed(path, region=region, samples=samples, accept=collector.accepts) as (stream,):
-        if len(stream.samples) < min_samples:
-            raise InputError(f"{path.name} gives {len(stream.samples)} sample: at least {min_samples} are needed")
+        require_enough_samples(stream, min_samples)
         return collector.collect(stream)
 
 
@@ -101,6 +100,12 @@ def read_genotypes(
     )
     require_enough_sites(matrix, left_out, Path(path).name)
     return matrix, left_out
+
+
+def require_enough_samples(stream: Stream, least: int = MIN_SAMPLES) -> None:
+    """Raise InputError if a file has fewer samples."""
+    if len(stream.samples) < least:
+        raise InputError(f"{stream.name} gives {len(stream.samples)} sample: at least {least} are needed")
 
 
 def require_enough_sites(matrix: GenotypeMatrix, left_out: pd.DataFrame, source: str) -> None:
@@ -138,7 +143,7 @@ class _Row(NamedTuple):
     haploid: bool
 
 
-class _SiteCollector:
+class SiteCollector:
     """Collects the sites that pass while a file is read, and ends the reading when there are too many.
 
     A record is counted under the first reason that holds, in the order of REASONS. Of records with the same alleles at the
@@ -168,6 +173,7 @@ class _SiteCollector:
         self._here: dict[tuple[str, str], _Row] = {}  # the sites used at this place, by REF and ALT
         self._rows: list[_Row] = []
         self._sites: list[Site] = []
+        self._records: list[int] = []  # their records' numbers
         self._calls: list[np.ndarray] = []
         self._haplotypes: list[np.ndarray] | None = []
         self._haploid = HaploidCalls()
@@ -201,6 +207,11 @@ class _SiteCollector:
 
     def collect(self, stream: Stream) -> tuple[GenotypeMatrix, pd.DataFrame]:
         """Read a stream to its end; return the matrix of the kept sites, and the counts of left-out records."""
+        self.read(stream)
+        return self.finish(stream)
+
+    def read(self, stream: Stream) -> None:
+        """Add the records of a stream."""
         self.n_samples = len(stream.samples)
         size = max(1, CALLS_PER_BLOCK // self.n_samples)
         block: list[Record] = []
@@ -213,6 +224,9 @@ class _SiteCollector:
                 block = []
         if block:
             self._add_block(block)
+
+    def finish(self, stream: Stream) -> tuple[GenotypeMatrix, pd.DataFrame]:
+        """Return the matrix of the kept sites, and the counts of left-out records; `stream` names its source and samples."""
         if odd := self._haploid.odd(stream.names):
             raise InputError(f"{stream.name}: {odd}")
         return self._finish(stream.samples)
@@ -228,16 +242,10 @@ class _SiteCollector:
             numbers += [self._number] * len(named)
         records = parts
         sites = [Site(record.contig, record.pos, record.id, record.ref, record.alts[0]) for record in records]
-        alleles = np.stack([record.alleles for record in records], axis=1)
-        kinds = np.stack([record.kinds for record in records], axis=1)
-        calls = np.stack([record.calls for record in records], axis=1)
-        haploid = kinds == HAPLOID
-        alleles[haploid, 1] = alleles[haploid, 0]
-        in_sets = np.array([record.phase_sets for record in records])
-        phased = ((kinds == PHASED) & ~in_sets) | haploid
-        self._in_sets |= bool((kinds == PHASED).any() and in_sets.any())
-        haplotypes = np.where(phased[:, :, None], alleles, np.int8(MISSING)) if phased.any() else None
-        self._add_passing(sites, numbers, calls, haplotypes, haploid.any(axis=0))
+        calls, haplotypes, haploid = calls_of(records)
+        sets = (record for record in records if record.phase_sets)
+        self._in_sets |= any(bool((record.kinds == PHASED).any()) for record in sets)
+        self._add_passing(sites, numbers, calls, haplotypes, haploid)
 
     def _add_passing(
         self,
@@ -273,6 +281,7 @@ class _SiteCollector:
             row = _Row(sites[number], bool(kept[number]), frequency, records[number], bool(haploid[number]))
             kept[number] &= self._is_first(row)
         self._sites += [site for site, keep in zip(sites, kept, strict=True) if keep]
+        self._records += [number for number, keep in zip(records, kept, strict=True) if keep]
         self._store(self._calls, CALLS_FILE, calls[:, kept])
         if haplotypes is None or (haplotypes[:, kept] < 0).any():
             self._haplotypes = None
@@ -344,6 +353,24 @@ class _SiteCollector:
             columns = [*SITE_COLUMNS, "alt_frequency", "varies", "record", "haploid"]
             pd.DataFrame(rows, columns=columns).to_csv(self._spool / RECORDS_FILE, sep="\t", index=False)
         return GenotypeMatrix(calls, samples, sites, haplotypes), table
+
+
+def calls_of(records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Return calls, haplotypes and haploid sites of records of one ALT each, as `SiteCollector` takes them.
+
+    Returns:
+        int8 (n_samples, n), -1 = missing; int8 (n_samples, n, 2), alleles 0/1, below 0 where a call is missing or not phased,
+        None if no call is phased; bool (n,), whether a sample has a haploid call.
+    """
+    alleles = np.stack([record.alleles for record in records], axis=1)
+    kinds = np.stack([record.kinds for record in records], axis=1)
+    calls = np.stack([record.calls for record in records], axis=1)
+    haploid = kinds == HAPLOID
+    alleles[haploid, 1] = alleles[haploid, 0]
+    in_sets = np.array([record.phase_sets for record in records])
+    phased = ((kinds == PHASED) & ~in_sets) | haploid
+    haplotypes = np.where(phased[:, :, None], alleles, np.int8(MISSING)) if phased.any() else None
+    return calls, haplotypes, haploid.any(axis=0)
 
 
 def _require_no_polyploid(record: Record, stream: Stream) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
-from snpimpute.io.filters import CALLS_PER_BLOCK, chosen_rows, parse_regions, require_contig
+from snpimpute.io.filters import CALLS_PER_BLOCK, NoRecords, chosen_rows, parse_regions, require_contig
 from snpimpute.io.records import NO_CALL, UNPHASED, Accept, Record, Stream, in_order, require_position, spelled_allele
 
 BED_MISSING = -127
@@ -80,7 +80,7 @@ def _in_region(bim: pd.DataFrame, region: str, source: str) -> pd.DataFrame:
         require_contig(part, contigs, source)
         within = (bim.contig == part.contig) & bim.pos.between(part.start, part.end)
         if not within.any():
-            raise InputError(f"{source} has no records in {part.contig}:{part.start}-{part.end}")
+            raise NoRecords(f"{source} has no records in {part.contig}:{part.start}-{part.end}")
         wanted |= within.to_numpy()
     return bim[wanted]
 

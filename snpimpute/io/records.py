@@ -6,13 +6,16 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING
+
+if TYPE_CHECKING:
+    from snpimpute.io.marks import ImputedMarks
 
 LAST_POSITION = 2**31 - 1
 # Kinds of calls: the codes in Record.kinds.
@@ -105,6 +108,7 @@ class Stream:
         records: in order of position, the records of a contig together.
         notes: what the reader noticed and a user should know; complete when all records are read.
         fam: of PLINK files the columns of the .fam or .psam as they stand there (plink.FAM_COLUMNS); None of others.
+        marks: by which imputed calls are told, and how many were; None where they are not told.
     """
 
     name: str
@@ -115,6 +119,7 @@ class Stream:
     records: Iterator[Record]
     notes: set[str] = field(default_factory=set)
     fam: pd.DataFrame | None = None
+    marks: ImputedMarks | None = None
 
     @property
     def names(self) -> list[str]:
@@ -202,3 +207,19 @@ def in_order(records: Iterator[Record], source: str) -> Iterator[Record]:
             )
         pos = record.pos
         yield record
+
+
+def ends_in_order(contigs: Sequence[str], positions: np.ndarray) -> dict[str, int] | None:
+    """Return the last position of each contig, in order; None where sites are not in order of position, contig by contig.
+
+    Args:
+        contigs: contig of each site.
+        positions: int (n_sites,).
+    """
+    ends: dict[str, int] = {}
+    steps = np.diff(pd.factorize(np.asarray(contigs, dtype=object))[0])
+    if (steps < 0).any() or (np.diff(positions)[steps == 0] < 0).any():
+        return None
+    for row in np.flatnonzero(np.append(steps != 0, bool(len(contigs)))).tolist():
+        ends[contigs[row]] = int(positions[row])
+    return ends

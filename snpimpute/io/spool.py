@@ -9,13 +9,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from snpimpute.base.files import written_beside
+from snpimpute.base.files import save_array, written_beside
 from snpimpute.base.folders import Part
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
-from snpimpute.io.filters import SiteFilter
-from snpimpute.io.matrix import CALLS_FILE, HAPLOTYPES_FILE, RECORDS_FILE, read_genotypes
+from snpimpute.io.filters import NoGenotypes, SiteFilter
+from snpimpute.io.in_place import (
+    FREQUENCY_FILE,
+    ROWS_FILE,
+    SiteScan,
+    StoredPanel,
+    link_store,
+    not_read,
+    parts_in_place,
+    store_in,
+)
+from snpimpute.io.matrix import CALLS_FILE, HAPLOTYPES_FILE, RECORDS_FILE, read_genotypes, require_enough_sites
+from snpimpute.io.records import Stream
 
-SITES_FILE, SAMPLES_FILE = "sites.tsv", "samples.tsv"
+SITES_FILE, SAMPLES_FILE, LEFT_OUT_FILE = "sites.tsv", "samples.tsv", "left_out.tsv"
+SITES_AT_A_TIME = 1000
 
 
 def spool_genotypes(
@@ -40,7 +52,7 @@ def spool_genotypes(
             )
             if matrix.haplotypes is None:
                 (beside / HAPLOTYPES_FILE).unlink(missing_ok=True)
-            left_out.to_csv(beside / "left_out.tsv", sep="\t", index=False)
+            left_out.to_csv(beside / LEFT_OUT_FILE, sep="\t", index=False)
             _write_tables(beside, matrix.samples, matrix.sites)
     return spooled(folder)
 
@@ -97,6 +109,10 @@ def spooled(folder: Path) -> GenotypeMatrix:
     types = {"contig": str, "id": str, "ref": str, "alt": str}
     sites = pd.read_csv(folder / SITES_FILE, sep="\t", dtype=types, keep_default_na=False)
     shape = (len(sites), len(samples))
+    if (store := store_in(folder)) is not None:
+        phased = not_read((*shape[::-1], 2)) if (folder / HAPLOTYPES_FILE).exists() else None
+        rows = np.load(folder / ROWS_FILE, allow_pickle=False)
+        return StoredPanel(not_read(shape[::-1]), samples, sites, phased, store=store, rows=rows)
     calls = np.memmap(folder / CALLS_FILE, dtype=np.int8, mode="r", shape=shape)
     haplotypes = None
     if (folder / HAPLOTYPES_FILE).exists():
@@ -116,15 +132,52 @@ def hide_in_spool(folder: Path, sites: np.ndarray) -> None:
     calls.flush()
 
 
-def parts_of(name: str, n_samples: int, stretches: Iterable[tuple[int, int]]) -> list[Part]:
+def write_in_place(folder: Path, store: Path, scan: SiteScan, source: Stream) -> None:
+    """Make a spool of sites whose calls stay in their store.
+
+    Args:
+        folder: an existing folder, in which the scan leaves its table.
+        store: the store.
+        scan: sites of the whole store, or of its region.
+        source: stream that names source and samples.
+
+    Raises:
+        InputError: there is no call, too few sites, or a haploid call that cannot be.
+    """
+    if scan.lacking:
+        raise NoGenotypes(scan.lacking)
+    matrix, left_out = scan.finish(source)
+    require_enough_sites(matrix, left_out, source.name)
+    left_out.to_csv(folder / LEFT_OUT_FILE, sep="\t", index=False)
+    _write_tables(folder, matrix.samples, matrix.sites)
+    save_array(folder / ROWS_FILE, scan.rows)
+    save_array(folder / FREQUENCY_FILE, np.concatenate(scan.frequencies))
+    if matrix.haplotypes is not None:
+        (folder / HAPLOTYPES_FILE).touch()  # that there are some, which are in the store
+    link_store(folder, store)
+
+
+def alt_frequencies(folder: Path) -> np.ndarray:
+    """Return the frequency of ALT at each site of a spool, float64 (n_sites,)."""
+    if store_in(folder) is not None:
+        return np.load(folder / FREQUENCY_FILE, allow_pickle=False)
+    matrix = spooled(folder)
+    parts = [matrix.take_sites(slice(at, at + SITES_AT_A_TIME)) for at in range(0, matrix.n_sites, SITES_AT_A_TIME)]
+    return np.concatenate([part.alt_frequency() for part in parts])
+
+
+def parts_of(home: Path, name: str, n_samples: int, stretches: Iterable[tuple[int, int]]) -> list[Part]:
     """Return the parts of a spool that hold some of its sites, with its tables, which are whole.
 
     Args:
-        name: the spool's folder, within the folder whose parts they are.
+        home: the folder whose parts they are.
+        name: the spool's folder in it.
         n_samples: its number of samples.
         stretches: numbers of the first site, and of the first after the last, of each stretch.
     """
     parts = [Part(f"{name}/{table}") for table in (SAMPLES_FILE, SITES_FILE)]
+    if store_in(home / name) is not None:
+        return [*parts, Part(f"{name}/{HAPLOTYPES_FILE}"), *parts_in_place(name, home / name, list(stretches))]
     for start, stop in stretches:
         parts += [
             Part(f"{name}/{file}", start * n_samples * size, stop * n_samples * size)

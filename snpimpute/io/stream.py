@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from snpimpute.base.digests import file_digest
 from snpimpute.base.errors import InputError
+from snpimpute.io.filters import NoRecords
 from snpimpute.io.pgen import pgen_contigs, pgen_stream
 from snpimpute.io.plink import BIM_COLUMNS, plink_stream, plink_table
-from snpimpute.io.records import Accept, Stream
+from snpimpute.io.records import Accept, Record, Stream
 from snpimpute.io.vcf import VCF_SUFFIXES, htslib_messages, open_vcf, require_whole, vcf_records, vcf_stream
 from snpimpute.io.vcz import SUFFIX, is_vcz, vcz_contigs, vcz_digest, vcz_stream
 
@@ -29,6 +31,7 @@ def streamed(
     lines: bool = False,
     likelihoods: str | None = None,
     observed: bool = False,
+    at: Sequence[str | None] | None = None,
 ) -> Iterator[tuple[Stream, ...]]:
     """Open genotype files (VCF, BCF, VCF Zarr, PLINK 1 by its .bed, or PLINK 2 by its .pgen) to read side by side, record by record.
 
@@ -43,6 +46,7 @@ def streamed(
         likelihoods: FORMAT field (PL, GL or GP) to read in place of GT; a VCF, BCF or VCF Zarr has them. None = GT.
         observed: whether calls that a VCF, BCF or VCF Zarr marks as imputed (`marks.ImputedMarks`) are missing;
             `Stream.notes` count them.
+        at: for each file a region, in place of `region`, where it may have no records; None where it has none for sure.
 
     Raises:
         InputError: on opening, a file is missing, broken, of another kind, lacks what is asked of it, or names no
@@ -52,7 +56,7 @@ def streamed(
         warnings.filterwarnings("ignore", message="no intervals found")  # an InputError says the same
         messages = opened.enter_context(htslib_messages())
 
-        def open_stream(path: Path) -> Stream:
+        def open_stream(path: Path, region: str | None) -> Stream:
             options: dict[str, Any] = {"region": region, "samples": samples, "accept": accept, "lines": lines}
             if path.name.lower().endswith(VCF_SUFFIXES):
                 return vcf_stream(
@@ -71,7 +75,23 @@ def streamed(
                 ".bim and .fam) or .pgen (PLINK 2, with .pvar and .psam)"
             )
 
-        yield tuple(open_stream(Path(path)) for path in paths)
+        def open_part(path: Path, part: str | None) -> Stream:
+            if part is not None:
+                with suppress(NoRecords):
+                    stream = open_stream(path, part)
+                    return replace(stream, records=_some(stream.records))
+            return replace(open_stream(path, None), records=iter(()))
+
+        if at is None:
+            yield tuple(open_stream(Path(path), region) for path in paths)
+        else:
+            yield tuple(open_part(Path(path), part) for path, part in zip(paths, at, strict=True))
+
+
+def _some(records: Iterator[Record]) -> Iterator[Record]:
+    """Pass on the records of a region, of which there may be none."""
+    with suppress(NoRecords):
+        yield from records
 
 
 def files_of(path: Path) -> list[Path]:

@@ -19,7 +19,7 @@ import pandas as pd
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import MISSING
 from snpimpute.io.bgzf import has_end_block, is_bgzipped
-from snpimpute.io.filters import Region, chosen_rows, parse_regions, require_contig
+from snpimpute.io.filters import NoGenotypes, NoRecords, Region, chosen_rows, parse_regions, require_contig
 from snpimpute.io.likelihoods import likeliest_calls, likelihoods_of
 from snpimpute.io.marks import ImputedMarks
 from snpimpute.io.records import (
@@ -93,6 +93,7 @@ def vcf_stream(
     notes: set[str] = set()
     lengths = re.findall(r"##contig=<ID=([^,>]+),(?:[^>\n]*,)?length=(\d+)", header)
     found = chain.from_iterable(vcf_records(vcf, path, part, messages) for part in (where or (None,)))
+    marks = ImputedMarks(header) if observed else None
     records = decoded_records(
         found,
         None if samples is None else rows,
@@ -104,11 +105,11 @@ def vcf_stream(
         notes,
         renamed,
         likelihoods,
-        ImputedMarks(header) if observed else None,
+        marks,
     )
     by_contig = {contig: int(n) for contig, n in lengths}
     table = pd.DataFrame({"sample": names})
-    return Stream(path.name, path, table, by_contig, header, in_order(records, path.name), notes)
+    return Stream(path.name, path, table, by_contig, header, in_order(records, path.name), notes, marks=marks)
 
 
 def decoded_records(
@@ -194,7 +195,7 @@ def decoded_records(
     if marks is not None:
         notes |= marks.notes()
     if any_record and not any_calls:
-        raise InputError(f"{source} has no genotypes: its records have no {use or 'GT'}")
+        raise NoGenotypes(f"{source} has no genotypes: its records have no {use or 'GT'}")
 
 
 def _quality(record: Any) -> tuple[float, str, tuple[float, ...]]:
@@ -375,7 +376,7 @@ def vcf_records(vcf: Any, path: Path, region: Region | None, messages: Messages)
             yield record
     if not found:
         what = "records" if region is None else f"records in {region.contig}:{region.start}-{region.end}"
-        raise InputError(f"{path.name} has no {what}")
+        raise (InputError if region is None else NoRecords)(f"{path.name} has no {what}")
 
 
 def _broken(path: Path, vcf: Any, said: str) -> InputError:

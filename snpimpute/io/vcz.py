@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import product
@@ -16,13 +17,14 @@ import pandas as pd
 from snpimpute.base.digests import digest, file_digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.extras import require_package
-from snpimpute.io.filters import Region, chosen_rows, parse_regions, require_contig
+from snpimpute.io.filters import NoRecords, Region, chosen_rows, parse_regions, require_contig
 from snpimpute.io.marks import ImputedMarks
-from snpimpute.io.records import Accept, Stream, in_order
+from snpimpute.io.records import Accept, Stream, ends_in_order, in_order
 from snpimpute.io.vcf import decoded_records
 from snpimpute.io.vcz_records import Block, header_of
 
 SUFFIX = ".vcz"
+Stretch = tuple[int, int]  # numbers of the first site and of the first one behind the last
 OF_SITES = ("variant_", "call_")  # beginnings of the names of arrays with a value, or calls, per site
 # Calls that are in memory at a time; of a chunk with more sites its parts are decoded one after another.
 CALLS_AT_A_TIME = 8_000_000
@@ -33,6 +35,7 @@ NEEDED = {
     "contig_id": 1,
     "sample_id": 1,
 }  # array → number of dimensions
+WHOLE = ("variant_contig", "variant_position")  # arrays of sites that are read whole
 UNFINISHED = "wip"  # folder within a store that bio2zarr has not written to its end
 BLOSC_HEADER = struct.Struct("<12xI")  # of a chunk: at its end the number of bytes of all of it
 METADATA = (".zgroup", "zarr.json")  # of the root, in Zarr's formats 2 and 3
@@ -58,6 +61,7 @@ def vcz_stream(
     lines: bool = False,
     likelihoods: str | None = None,
     observed: bool = False,
+    rows: Sequence[Stretch] | None = None,
 ) -> Stream:
     """Open a VCF Zarr store as a stream.
 
@@ -69,21 +73,23 @@ def vcz_stream(
         path: the store's folder.
         region, samples, accept, dosages, lines, likelihoods, observed: see `stream.streamed`. Lines are made up: INFO and
             FORMAT are in alphabetical order, GT first, and numbers have six digits.
+        rows: stretches of sites to read in place of `region`.
 
     Raises:
         InputError: see `stream.streamed`.
     """
     store = _Store.opened(path)
     names = store.texts("sample_id")
-    rows = chosen_rows(names, samples, path.name)
+    columns = chosen_rows(names, samples, path.name)
     header = header_of(store.root, store.whole, names)
-    blocks = store.blocks(store.spans(region), None if samples is None else rows)
+    blocks = store.blocks(store.spans(region) if rows is None else rows, None if samples is None else columns)
     records = (variant for block in blocks for variant in block)
     notes: set[str] = set()
+    marks = ImputedMarks(header) if observed else None
     found = decoded_records(
         records,
-        None if samples is None else np.argsort(np.argsort(rows)),
-        len(rows),
+        None if samples is None else np.argsort(np.argsort(columns)),
+        len(columns),
         accept,
         dosages,
         lines,
@@ -91,16 +97,56 @@ def vcz_stream(
         notes,
         {},
         likelihoods,
-        ImputedMarks(header) if observed else None,
+        marks,
     )
-    table = pd.DataFrame({"sample": [names[row] for row in rows]})
-    return Stream(path.name, path, table, store.contig_lengths(), header, in_order(found, path.name), notes)
+    table = pd.DataFrame({"sample": [names[row] for row in columns]})
+    in_place = in_order(found, path.name)
+    return Stream(path.name, path, table, store.contig_lengths(), header, in_place, notes, marks=marks)
 
 
 def vcz_contigs(path: Path) -> list[str]:
     """Return the contigs that a store has sites of, in its order."""
     store = _Store.opened(path)
     return [store.contigs[number] for number in dict.fromkeys(store.contig_numbers.tolist())]
+
+
+def vcz_ends(path: Path) -> dict[str, int] | None:
+    """Return the last position of each contig, in a store's order; None where its sites are not in order."""
+    store = _Store.opened(path)
+    return ends_in_order([store.contigs[number] for number in store.contig_numbers.tolist()], store.positions)
+
+
+def vcz_files(path: Path, regions: Sequence[str]) -> list[str]:
+    """Return the names of a store's files that reading some regions comes to; a region without records has no chunk."""
+    store = _Store.opened(path)
+    spans: list[tuple[int, int]] = []
+    for region in regions:
+        with suppress(NoRecords):
+            spans += store.spans(region)
+    return [file.relative_to(path).as_posix() for file in store.files(spans, WHOLE)]
+
+
+def vcz_files_of(path: Path, rows: Sequence[Stretch]) -> list[str]:
+    """Return the names of a store's files that reading some stretches of sites comes to."""
+    return [file.relative_to(path).as_posix() for file in _Store.opened(path).files(rows, WHOLE)]
+
+
+def vcz_stretches(path: Path, region: str | None, n_sites: int) -> list[Stretch]:
+    """Cut a store, or regions of it, into stretches of some `n_sites` sites, of whole chunks; sites of one position stay together."""
+    store = _Store.opened(path)
+    size = store.root["call_genotype" if "call_genotype" in store.root else "variant_position"].chunks[0]
+    step = size * -(-n_sites // size)
+    same = np.flatnonzero((np.diff(store.positions) == 0) & (np.diff(store.contig_numbers) == 0)) + 1
+    together = frozenset(same.tolist())  # sites at the position of the one before
+    found = []
+    for start, end in store.spans(region):
+        while start < end:
+            stop = min(end, (start // step + 1) * step)
+            while stop < end and stop in together:
+                stop += 1
+            found.append((start, stop))
+            start = stop
+    return found
 
 
 def vcz_digest(path: Path, region: str | None = None) -> str:
@@ -110,18 +156,8 @@ def vcz_digest(path: Path, region: str | None = None) -> str:
         InputError: the folder holds no store, or not the region.
     """
     store = _Store.opened(path)
-    spans = store.spans(region)
-    sizes = {name: array.chunks[0] for name, array in store.root.arrays() if name.startswith(OF_SITES)}
-    contents = []
-    for file in sorted(each for each in path.rglob("*") if each.is_file()):
-        array, *rest = file.relative_to(path).parts
-        number = _number_of_chunk(rest) if array in sizes else None
-        if number is not None:
-            first, last = number * sizes[array], (number + 1) * sizes[array]
-            if not any(start < last and first < end for start, end in spans):
-                continue
-        contents.append([file.relative_to(path).as_posix(), file_digest(file)])
-    return digest(contents)
+    files = store.files(store.spans(region))
+    return digest([[file.relative_to(path).as_posix(), file_digest(file)] for file in files])
 
 
 def _number_of_chunk(parts: Sequence[str]) -> int | None:
@@ -267,9 +303,29 @@ class _Store:
         within = self.contig_numbers == self.contigs.index(part.contig)
         within &= (self.positions >= part.start) & (self.positions <= part.end)
         if not within.any():
-            raise InputError(f"{self.path.name} has no records in {part.contig}:{part.start}-{part.end}")
+            raise NoRecords(f"{self.path.name} has no records in {part.contig}:{part.start}-{part.end}")
         borders = np.flatnonzero(np.diff(np.concatenate([[False], within, [False]]).astype(np.int8)))
         return [(int(start), int(end)) for start, end in borders.reshape(-1, 2)]
+
+    def files(self, spans: Sequence[tuple[int, int]], beside: Sequence[str] = ()) -> list[Path]:
+        """Return the store's files, sorted, without the chunks of sites that are in none of the stretches.
+
+        Args:
+            spans: see `spans`.
+            beside: arrays of which all chunks are wanted.
+        """
+        arrays = self.root.arrays()
+        sizes = {name: array.chunks[0] for name, array in arrays if name.startswith(OF_SITES) and name not in beside}
+        found = []
+        for file in sorted(each for each in self.path.rglob("*") if each.is_file()):
+            array, *rest = file.relative_to(self.path).parts
+            number = _number_of_chunk(rest) if array in sizes else None
+            if number is not None:
+                first, last = number * sizes[array], (number + 1) * sizes[array]
+                if not any(start < last and first < end for start, end in spans):
+                    continue
+            found.append(file)
+        return found
 
     def blocks(self, spans: Sequence[tuple[int, int]], rows: np.ndarray | None) -> Iterator[Block]:
         """Yield the wanted sites, each block within one chunk of the calls.

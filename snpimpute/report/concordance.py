@@ -12,7 +12,8 @@ import pandas as pd
 
 from snpimpute import __version__
 from snpimpute.base.files import write_text
-from snpimpute.impute.concordance import BESIDE, GOOD_R2, OF_GROUP, OF_SAMPLE, Concordance
+from snpimpute.impute.compared import BESIDE
+from snpimpute.impute.concordance import GOOD_R2, OF_GROUP, OF_SAMPLE, Concordance
 from snpimpute.metrics.registry import METRICS
 from snpimpute.report.html import page_as_html
 from snpimpute.report.text import capital, count, known, number

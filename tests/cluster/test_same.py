@@ -27,8 +27,11 @@ from snpimpute.cluster.connect import opened
 from snpimpute.experiment import pipeline
 from snpimpute.experiment.score import read_scores
 from snpimpute.experiment.settings import ExperimentSettings, changed
+from snpimpute.impute.check import check_target
 from snpimpute.impute.choice import AUTO, TRIED, choose
+from snpimpute.impute.concordance import compare_files
 from snpimpute.impute.fit import fit
+from snpimpute.impute.matching import PanelSites
 from snpimpute.impute.panel import FitSettings
 from snpimpute.impute.pieces import to_fit
 from snpimpute.impute.run import ImputeSettings, impute_file
@@ -42,6 +45,7 @@ from snpimpute.io.write_vcf import write_vcf
 from snpimpute.tuning.study import Evaluate, StudyResult, StudySettings, run_study
 from tests.cli.test_app import said
 from tests.cluster.workers import ROOT, Told, scheduler, wait_until, worker
+from tests.impute.test_cells import indexed, same, some_file
 from tests.tuning import objectives
 
 N_SITES = 90
@@ -90,6 +94,21 @@ def test_windows_are_the_same_with_no_cluster_with_one_worker_and_with_three(
     here = made_by(HERE, files, tmp_path / "here", settings)
     assert of_one == here == made_by(three, files, tmp_path / "three", replace(settings, threads=1))
     assert len(here[1]) == N_SITES + 1 and here[0].count("windows/") >= 8
+
+
+def test_a_check_and_a_comparison_are_the_same(three: Engine, tmp_path: Path) -> None:
+    """Workers get the bytes of their cells alone: what they read there is what stands in the whole files."""
+    names = [f"s{i}" for i in range(6)]
+    truth = indexed(some_file(tmp_path / "truth.vcf", 1, names))
+    imputed = indexed(some_file(tmp_path / "imputed.vcf", 2, names), "bcf")
+    with opened("local:1", None, tmp_path, Told()) as one:
+        found = [compare_files(truth, imputed, engine=engine) for engine in (HERE, one, three)]
+    same(found[0], found[1])
+    same(found[0], found[2])
+    sites = [PanelSites.of_file(truth, engine=engine) for engine in (HERE, three)]
+    same(*sites)
+    same(*(check_target(imputed, sites[0], engine=engine) for engine in (HERE, three)))
+    assert not (tmp_path / "exchange").exists()
 
 
 @pytest.mark.panels

@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 
 from snpimpute.base.errors import InputError
+from snpimpute.base.progress import Watch
 from snpimpute.experiment.pipeline import prepare
 from snpimpute.experiment.settings import ExperimentSettings
 from snpimpute.experiment.workspace import Workspace
@@ -22,11 +25,13 @@ from snpimpute.impute.check import check_target
 from snpimpute.impute.concordance import compare_files
 from snpimpute.impute.fit import FitSettings, fit
 from snpimpute.impute.matching import PanelSites
+from snpimpute.impute.panel import read_panel
 from snpimpute.impute.run import ImputeSettings, impute_file
 from snpimpute.io import vcz
 from snpimpute.io.matrix import read_matrix
 from snpimpute.io.output import vcf_output
 from snpimpute.io.records import Record, Stream
+from snpimpute.io.spool import alt_frequencies
 from snpimpute.io.stream import contents_of, contigs_in_order, streamed
 from tests.io.test_vcf import vcf_text, write
 
@@ -484,3 +489,102 @@ def test_a_hundred_thousand_haplotypes_at_a_million_sites(tmp_path: Path) -> Non
     """140 GB of calls and phase."""
     peak, whole = fit_of_a_region(tmp_path, 50_000, 1_000_000, (1_000, 10_000))
     assert whole > 140_000 and peak < 900
+
+
+def some_panel(tmp_path: Path) -> tuple[Path, Path]:
+    """A VCF and its store: phased, with sites that repeat others, records of several ALTs, and sites that do not vary."""
+    rng = np.random.default_rng(2)
+    lines = []
+    for contig in ("1", "2"):
+        for j in range(60):
+            several = j % 7 == 3
+            calls = [f"{a}|{b}" for a, b in rng.integers(0, 3 if several else 2, (12, 2))]
+            if j % 11 == 5:
+                calls = ["0|0"] * 12  # does not vary
+            for _ in range(2 if j % 9 == 4 else 1):
+                lines.append(
+                    f"{contig}\t{100 * j + 1}\t.\tA\t{'C,G' if several else 'C'}\t.\tPASS\t.\tGT\t"
+                    + "\t".join(calls)
+                    + "\n"
+                )
+    path = tmp_path / "panel.vcf.gz"
+    write(path, vcf_text(lines, [f"s{i}" for i in range(12)]))
+    return path, converted(path, tmp_path / "panel.vcz")
+
+
+@pytest.mark.parametrize("kind", ["of every kind", pytest.param("phased", marks=pytest.mark.panels)])
+def test_a_store_that_is_used_in_place_is_as_its_vcf_read_whole(
+    source: Path, store: Path, tmp_path: Path, kind: str
+) -> None:
+    """Scanned in several stretches, at whose borders sites repeat each other."""
+    panels = some_panel(tmp_path) if kind == "phased" else (source, store)
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("snpimpute.impute.scan.SITES", 5)
+        for panel in panels:
+            folder = tmp_path / panel.suffix / "panel"
+            settings = FitSettings(panel, "p", "mode", threads=1, min_call_rate=0.1)
+            matrix, _ = read_panel(settings, folder, Watch())
+            found.append((matrix, folder))
+    (of_vcf, there), (of_store, here) = found
+    assert of_store.site_keys() == of_vcf.site_keys() and of_store.names == of_vcf.names
+    for table in ("sites.tsv", "samples.tsv", "records.tsv", "left_out.tsv"):
+        assert (here / table).read_bytes() == (there / table).read_bytes(), table
+    assert not (here / "calls.i8").exists() and not (here.parent / "scan").exists()
+    np.testing.assert_array_equal(alt_frequencies(here), alt_frequencies(there))
+    for part in (slice(0, of_vcf.n_sites), slice(3, of_vcf.n_sites - 2), slice(4, 5)):
+        one, other = of_vcf.take_sites(part), of_store.take_sites(part)
+        np.testing.assert_array_equal(other.calls, one.calls)
+        assert (kind == "phased") == (one.haplotypes is not None) == (other.haplotypes is not None)
+        if one.haplotypes is not None:
+            np.testing.assert_array_equal(other.haplotypes, one.haplotypes)
+        assert other.calls.flags.f_contiguous == one.calls.flags.f_contiguous
+    with pytest.raises(TypeError, match="take sites first"):
+        of_store.take_samples(slice(3))
+
+
+@pytest.mark.panels  # a quarter of a minute
+def test_a_fit_of_a_whole_store_is_that_of_its_vcf(tmp_path: Path) -> None:
+    found = []
+    for panel in some_panel(tmp_path):
+        fitted = fit(FitSettings(panel, "p", "ld_knn", window="20", pilots=2, threads=2), tmp_path / panel.suffix)
+        named = ("model.json", "SHA256SUMS")  # which have the panel's name and digest
+        files = [each for each in fitted.folder.rglob("*") if each.is_file() and each.name not in named]
+        found.append({each.relative_to(fitted.folder).as_posix(): each.read_bytes() for each in files})
+        assert not (fitted.folder.parent / "panel").exists()
+    assert found[0] == found[1] and len(found[0]) > 10
+
+
+def fit_of_a_whole_store(tmp_path: Path, n_samples: int, n_sites: int, chunk: tuple[int, int]) -> tuple[int, int, int]:
+    """Peak memory of the largest process of a fit of a sparse store, most bytes that its runs took, and the store's size decoded, in MB.
+
+    Every tenth chunk of sites varies.
+    """
+    store = tmp_path / "sparse.vcz"
+    sparse_store(store, n_samples, n_sites, chunk, range(0, n_sites // chunk[0], 10))
+    runs, most, ended = tmp_path / "runs", [0], threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.2):
+            sizes = []
+            for each in runs.rglob("*"):
+                with suppress(OSError):
+                    sizes.append(each.lstat().st_blocks * 512)
+            most[0] = max(most[0], sum(sizes))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    options = ["--imputer", "mode", "--holdout", "0%", "--window", "1000", "--threads", "1", "--runs", runs]
+    try:
+        peak, _ = peak_of("fit", store, *options)
+    finally:
+        ended.set()
+        watching.join()
+    return peak, most[0] // 2**20, n_samples * n_sites * 3 // 2**20
+
+
+@pytest.mark.panels
+def test_a_whole_panel_is_read_by_stretches_and_windows(tmp_path: Path) -> None:
+    """8,000 haplotypes at 100,000 sites: 1.1 GB of calls and phase, of which no process holds a third, and the disk nothing."""
+    peak, disk, whole = fit_of_a_whole_store(tmp_path, 4_000, 100_000, (1_000, 2_000))
+    assert whole > 1_100 and peak < 450 and disk < 100

@@ -1,0 +1,92 @@
+"""Bytes that reading a stretch of a file comes to: a copy that has nothing else gives the same records."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from snpimpute.base.errors import InputError
+from snpimpute.genotypes.matrix import GenotypeMatrix
+from snpimpute.io.apart import contig_ends, parts_at
+from snpimpute.io.plink import write_bed
+from snpimpute.io.stream import streamed
+from snpimpute.io.write_vcf import write_vcf
+
+N_SAMPLES, N_SITES = 400, 700  # of each contig: some blocks of a bgzipped file
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("files")
+    rng = np.random.default_rng(1)
+    rows = [(c, 1 + 7_001 * i, f"{c}_{i}", "A", "C") for c in ("2", "10") for i in range(N_SITES)]
+    sites = pd.DataFrame(rows, columns=["contig", "pos", "id", "ref", "alt"])
+    calls = rng.integers(-1, 3, (N_SAMPLES, len(sites))).astype(np.int8)
+    matrix = GenotypeMatrix(calls, pd.DataFrame({"sample": [f"s{i}" for i in range(N_SAMPLES)]}), sites)
+    made = {
+        name: folder / name / f"file.{kind}"
+        for name, kind in (("csi", "vcf.gz"), ("tbi", "vcf.gz"), ("bcf", "bcf"), ("bed", "bed"))
+    }
+    for name, path in made.items():
+        path.parent.mkdir()
+        if name == "bed":
+            write_bed(path, matrix)
+        elif name == "bcf":
+            subprocess.run(["bcftools", "view", "-Ob", "-o", path, made["csi"]], check=True)
+        else:
+            write_vcf(path, matrix)
+        if name != "bed":
+            subprocess.run(["bcftools", "index", "-f", "-t" if name == "tbi" else "-c", path], check=True)
+    return made
+
+
+def copied(path: Path, regions: list[str], to: Path) -> tuple[Path, int]:
+    """A copy with the parts of some regions alone, the rest of a file being zeros, and the bytes of the parts."""
+    to.mkdir()
+    n = 0
+    for part in parts_at(path, regions):
+        source, made = path.parent / part.name, to / part.name
+        stop = source.stat().st_size if part.stop is None else part.stop
+        with source.open("rb") as whole, made.open("r+b" if made.exists() else "wb") as out:
+            out.truncate(source.stat().st_size)
+            whole.seek(part.start)
+            out.seek(part.start)
+            written = out.write(whole.read(stop - part.start))
+            n += written if part.name == path.name else 0
+    return to / path.name, n
+
+
+@pytest.mark.parametrize("name", ["csi", "bcf", "bed", pytest.param("tbi", marks=pytest.mark.panels)])
+def test_a_copy_of_the_parts_gives_the_same_records(files: dict[str, Path], name: str, tmp_path: Path) -> None:
+    path = files[name]
+    ends = contig_ends(path)
+    assert (
+        not isinstance(ends, str)
+        and list(ends) == ["2", "10"]
+        and all(end >= 7_001 * (N_SITES - 1) for end in ends.values())
+    )
+    for number, region in enumerate(("2:1-100000", "10:2000000-2500000", "10:4000000-9000000")):
+        copy, n = copied(path, [region], tmp_path / str(number))
+        assert n < (0.6 if name == "bed" else 0.9) * path.stat().st_size
+        with streamed(path, copy, region=region) as (whole, part):
+            for one, other in zip(whole.records, part.records, strict=True):
+                assert (one.pos, one.id) == (other.pos, other.id)
+                np.testing.assert_array_equal(one.alleles, other.alleles)
+
+
+def test_what_is_in_the_way_is_named(files: dict[str, Path], tmp_path: Path) -> None:
+    copy = tmp_path / "file.vcf.gz"
+    copy.write_bytes(files["csi"].read_bytes())
+    assert contig_ends(copy) == "file.vcf.gz has no index"
+    index = tmp_path / "file.vcf.gz.csi"
+    index.write_bytes(b"no index")
+    assert contig_ends(copy) == "the index of file.vcf.gz is broken"
+    os.utime(index, (1, 1))
+    assert contig_ends(copy) == "the index of file.vcf.gz is older than the file"
+    with pytest.raises(InputError, match=r"cannot read .*none"):
+        contig_ends(tmp_path / "none.bcf")
