@@ -9,6 +9,7 @@ from typing import Any
 from snpimpute.report.tree import Figure, Line, Panel, Style, diagonal_ends
 
 INCHES_PER_LETTER, INCHES_PER_ENTRY = 0.09, 0.7  # widths in the legend
+DOTS_PER_INCH = 130
 MAX_COLUMNS = 3  # most panels in one row; more panels are set in rows of two
 
 
@@ -16,6 +17,7 @@ def draw_png(figure: Figure, path: Path) -> None:
     """Draw a figure on white, with its panels side by side and the legend below, as a PNG file."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.ticker import LogLocator, NullFormatter
 
     panels = figure.panels
@@ -24,7 +26,8 @@ def draw_png(figure: Figure, path: Path) -> None:
     n_rows = math.ceil(len(panels) / columns)
     widths = [max(5.0, _inches_per_category(panel) * len(panel.categories)) for panel in panels[:columns]]
     size = (9.0, 5.4) if stacked else (max(sum(widths), 6.5), 1.4 + 4.0 * n_rows)
-    canvas = Canvas(figsize=size, layout="constrained")
+    layout = ConstrainedLayoutEngine()
+    canvas = Canvas(figsize=size, dpi=DOTS_PER_INCH, layout=layout)
     FigureCanvasAgg(canvas)
     if stacked:
         axes = list(canvas.subplots(2, 1, sharex=True, height_ratios=[2, 1]))
@@ -75,7 +78,9 @@ def draw_png(figure: Figure, path: Path) -> None:
         ncols=min(max(1, int(size[0] / entry)), len(handles)),
         frameon=False,
     )
-    canvas.savefig(path, format="png", dpi=130)
+    layout.execute(canvas)
+    canvas.set_layout_engine("none")  # else the figure is drawn once for the layout and once again for the file
+    canvas.savefig(path, format="png", dpi=DOTS_PER_INCH)
 
 
 def _inches_per_category(panel: Panel) -> float:
