@@ -31,7 +31,7 @@ from tests.impute.test_concordance import soft_file
 from tests.traits.data import ld_calls, matrix_of, write_traits
 
 N, P = 300, 120
-MODEL = TraitModel(n_traits=40, variance=0.15, seed=3)
+MODEL = TraitModel(n_traits=24, variance=0.15, seed=3)
 
 
 @pytest.fixture(scope="module")

@@ -132,8 +132,8 @@ def test_consequence_has_a_row_for_each_way_that_differs_in_fine_mapping_alone(f
     settings = ConsequenceSettings(
         folder / "truth.vcf.gz",
         (folder / "imputed.vcf", folder / "turned.vcf"),
-        model=TraitModel(n_traits=20, variance=0.08, seed=3),
-        finemapped=6,
+        model=TraitModel(n_traits=8, variance=0.08, seed=3),
+        finemapped=4,
         filters=(0.0,),
         ways=tuple(WAYS),
     )

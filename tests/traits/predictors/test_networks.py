@@ -32,8 +32,9 @@ class TestCnnTransformer(PredictorContract):
     Predictor = CnnTransformer
     quick = {
         **SMALL,
-        "epochs": 40,
-        "patience": 40,
+        "epochs": 15,
+        "patience": 15,
+        "learning_rate": 1e-2,
         "window": 1,
         "pool": 1,
         "width": 16,
@@ -44,7 +45,16 @@ class TestCnnTransformer(PredictorContract):
 
 class TestTransformer(PredictorContract):
     Predictor = Transformer
-    quick = {**SMALL, "patch": 2, "width": 16, "layers": 1, "feed_forward": 32}
+    quick = {
+        **SMALL,
+        "epochs": 12,
+        "patience": 12,
+        "learning_rate": 6e-3,
+        "patch": 2,
+        "width": 16,
+        "layers": 1,
+        "feed_forward": 32,
+    }
 
 
 class TestLdGnn(PredictorContract):
