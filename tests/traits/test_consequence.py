@@ -65,7 +65,7 @@ def found(folder: Path) -> Consequence:
         ("same", "turned", "good", "poor"),
         typed=folder / "typed.vcf.gz",
         model=MODEL,
-        finemapped=6,
+        finemapped=3,
     )
     return compare_conclusions(settings, Watch())
 
