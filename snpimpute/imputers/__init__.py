@@ -120,10 +120,8 @@ def class_in(folder: Path, trust: bool = False) -> type[Imputer]:
         text = description.read_text() if description.exists() else None
     except (OSError, LookupError, TypeError, ValueError):
         raise InputError(f"{folder} holds no saved imputer: fit it again, or fetch it anew") from None
-    if name == EXPORTED:
-        from snpimpute.imputers._exported import Exported
-
-        return Exported
+    if name == EXPORTED:  # loaded by name, as all are: else every model would be said to need ONNX Runtime
+        return _class_of(importlib.import_module(f"{__name__}.{EXPORTED}"), EXPORTED)
     if not (isinstance(name, str) and NAME.fullmatch(name)):
         raise InputError(f"{folder} holds an imputer named {name!r}: a name has {NAME_RULE}")
     if text is None:
