@@ -353,7 +353,7 @@ def impute(
     imputers.look_in(imputers_from or [])
     folder, version = (None, "") if no_panel else model_folder(model, runs)
     if folder is not None and on_engine is not None:
-        folder = exported_model(folder, model or folder.name)
+        folder = exported_model(folder, model or str(folder))
     settings = ImputeSettings(
         target=fetched(target, runs),
         output=None if output == "-" else Path(output),

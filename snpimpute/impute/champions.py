@@ -18,7 +18,7 @@ from snpimpute.impute.windows import WindowedModel
 from snpimpute.metrics.intervals import interval, resample, resampling_weights
 from snpimpute.metrics.scores import scores
 from snpimpute.metrics.sums import N_SUMS
-from snpimpute.tracking.models import IMPUTER
+from snpimpute.tracking.models import IMPUTER, safe_name
 from snpimpute.tracking.runs import CHAMPION, PANEL_VARIANT, RegisteredModel, RegisteredPredictor
 from snpimpute.tracking.writer import Tracker
 
@@ -64,11 +64,12 @@ def find_among(tracker: Tracker, models: Sequence[M], wanted: str, suffix: str) 
     """
     name, _, version = wanted.partition("/")
     name, _, alias = name.partition("@")
-    names = {f"snpimpute-{name}-{suffix}", f"snpimpute-{name}", name}
-    of_name = [model for model in models if model.name in names]
-    if not of_name:
-        there = ", ".join(dict.fromkeys(model.name for model in models))
-        raise InputError(f"no model {name!r} is registered; there are {there}")
+    names = (name, f"snpimpute-{safe_name(name)}-{suffix}", f"snpimpute-{name}")
+    there = list(dict.fromkeys(model.name for model in models))
+    found = next((one for one in names if one in there), None)  # one name: "x" and "x-trait" may both be there
+    if found is None:
+        raise InputError(f"no model {name or wanted!r} is registered; there are {', '.join(there)}")
+    of_name = [model for model in models if model.name == found]
     if not version:
         aliases = tracker.aliases(of_name[0].name)
         if (alias or CHAMPION) not in aliases:

@@ -55,6 +55,8 @@ class ExportedModel:
 
 def exported_folder(folder: Path) -> Path:
     """Return the folder of a model's export, which is beside the model's own."""
+    if folder.name in ("", ".."):  # the working directory, or one above it
+        folder = folder.resolve()
     return folder.with_name(f"{folder.name}.onnx")
 
 
@@ -62,16 +64,22 @@ def exported_model(folder: Path, name: str) -> Path:
     """Return the folder of a model's export, as `exported_folder`, if it is there and is of this model.
 
     Args:
-        folder: the model's folder.
+        folder: the model's folder; that of an exported model is returned as it is.
         name: of the model, as the user would name it, for the message.
 
     Raises:
-        InputError: the model was not exported, or the export beside it is another model's.
+        InputError: the model was not exported, or the export beside it is another model's or not complete.
     """
+    if (folder / ABOUT).exists() and SOURCE in WindowedModel(folder).about:
+        return folder
     there = exported_folder(folder)
     if not (there / ABOUT).exists():
         raise InputError(f"model {name} is not exported, so that ONNX Runtime cannot impute with it: {VERB} {name}")
-    if WindowedModel(there).about.get(SOURCE) != _identity(folder):
+    try:
+        source = WindowedModel(there).about.get(SOURCE)
+    except InputError:
+        raise InputError(f"{there} is no complete export: {VERB} {name} --force") from None
+    if source != _identity(folder):
         raise InputError(f"{there} is the export of another model: {VERB} {name} --force")
     return there
 

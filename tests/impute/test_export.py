@@ -70,7 +70,7 @@ def test_an_exported_network_imputes_any_number_of_samples(exported, calves):
         model.imputer(1).fit(calves)
 
 
-def test_what_cannot_be_exported_or_is_not_is_refused_in_one_line(fitted, exported, calves, tmp_path):
+def test_what_cannot_be_exported_or_is_not_is_refused_in_one_line(fitted, exported, calves, tmp_path, monkeypatch):
     with pytest.raises(
         InputError, match="imputer mode has no network to export: those of bert, cae, dense, dense_emb can be exported"
     ):
@@ -86,6 +86,14 @@ def test_what_cannot_be_exported_or_is_not_is_refused_in_one_line(fitted, export
     exported_folder(other).symlink_to(exported[0])
     with pytest.raises(InputError, match="is the export of another model: snpimpute models export calves --force"):
         exported_model(other, "calves")
+    exported_folder(other).unlink()
+    exported_folder(other).mkdir()
+    (exported_folder(other) / "model.json").write_text("{}")
+    with pytest.raises(InputError, match="is no complete export: snpimpute models export calves --force"):
+        exported_model(other, "calves")
+    assert exported_model(exported[0], "calves") == exported[0]
+    monkeypatch.chdir(other / "windows")
+    assert exported_folder(Path("..")) == exported_folder(other)
     write_table(tmp_path / "table.onnx", np.full((4, 7, 3), 1 / 3, np.float32))
     imputer = WindowedModel(fitted).imputer(0)
     with pytest.raises(InputError, match="is not a network of 40 sites: export it again"):

@@ -20,7 +20,7 @@ import pytest
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.impute import champions
-from snpimpute.impute.champions import compare, fetch_model, find_model, model_table, promote, rollback
+from snpimpute.impute.champions import compare, fetch_model, find_among, find_model, model_table, promote, rollback
 from snpimpute.impute.fit import FitSettings, fit
 from snpimpute.impute.windows import WindowedModel, owned_by
 from snpimpute.imputers.softmax_regression import SoftmaxRegression
@@ -28,6 +28,8 @@ from snpimpute.imputers.testing import small_panel
 from snpimpute.io.filters import SiteFilter, apply_filter
 from snpimpute.io.write_vcf import write_vcf
 from snpimpute.metrics.scores import f1_macro
+from snpimpute.tracking.predictors import trait_model_name
+from snpimpute.tracking.runs import RegisteredPredictor
 from snpimpute.tracking.writer import Tracker
 from snpimpute.tuning.parameters import read_params
 from tests.cli.test_app import refused
@@ -177,6 +179,21 @@ def test_what_is_not_registered_is_said(store):
     }.items():
         with pytest.raises(InputError, match=said):
             find_model(tracker, wanted)
+
+
+def test_a_name_that_ends_as_names_in_the_registry_do_is_one_model(store):
+    tracker = store[1]
+    names = ("milk", "milk-trait", "fat yield")
+    models = [
+        RegisteredPredictor(trait_model_name(name), "7", "", str(i), name, "ridge", {}) for i, name in enumerate(names)
+    ]
+    for wanted, trait in {
+        "milk": "milk",
+        "milk-trait": "milk-trait",
+        "snpimpute-milk-trait": "milk",
+        "fat yield": "fat yield",
+    }.items():
+        assert find_among(tracker, models, f"{wanted}/7", "trait").trait == trait
 
 
 def test_models_measured_otherwise_are_not_compared(store, panel, tmp_path):

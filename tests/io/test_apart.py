@@ -86,6 +86,16 @@ def test_what_is_in_the_way_is_named(files: dict[str, Path], tmp_path: Path) -> 
     index = tmp_path / "file.vcf.gz.csi"
     index.write_bytes(b"no index")
     assert contig_ends(copy) == "the index of file.vcf.gz is broken"
+    index.write_bytes(Path(f"{files['csi']}.csi").read_bytes())
+    assert isinstance(contig_ends(copy), dict)
+    whole, why = (
+        copy.read_bytes(),
+        "the index of file.vcf.gz does not end where the file does, as that of another version of it",
+    )
+    for other in (whole[:-28] + whole[len(whole) // 2 :], whole[: len(whole) // 2] + whole[-28:]):  # longer, and cut
+        copy.write_bytes(other)
+        os.utime(index)
+        assert contig_ends(copy) == why
     os.utime(index, (1, 1))
     assert contig_ends(copy) == "the index of file.vcf.gz is older than the file"
     with pytest.raises(InputError, match=r"cannot read .*none"):
