@@ -29,7 +29,7 @@ SCHEMES = {
 }
 WITHIN = (
     "choice of sites by MAF, LD and association, genotype frequencies for missing calls, encoding and scaling, heritability and "
-    "penalties, networks' validation samples: all from the samples that a fold learns from. Words of covariates are coded over all samples."
+    "penalties, principal components, networks' validation samples: all from the samples that a fold learns from. Words of covariates are coded over all samples."
 )
 
 
@@ -195,12 +195,13 @@ def _figure(found: Evaluation) -> Figure:
 def _how(found: Evaluation, n_folds: int) -> Table:
     s = found.settings
     repeats = f" ({s.folds}, drawn {s.repeats} times)" if s.repeats > 1 else ""
+    components = [numbered(s.components, "principal component")] if s.components else []
     modules = [load(name).__module__ for name in found.seconds]
     versions = versions_of(imported_packages(*modules))
     facts = {
         "Genotypes": f"{s.genotypes.name} ({found.fields})" + (f", region {s.region}" if s.region else ""),
         "Trait table": f"{s.traits.name}, column {s.trait}",
-        "Covariates": ", ".join(s.covariates) or "none",
+        "Covariates": ", ".join([*s.covariates, *components]) or "none",
         "Folds": f"{numbered(n_folds, 'fold')}{repeats}, {SCHEMES[s.scheme]}, seed {s.seed}",
         "Within the folds": WITHIN,
         "Threads": str(s.threads),
@@ -212,11 +213,10 @@ def _how(found: Evaluation, n_folds: int) -> Table:
 
 
 def _predictors(found: Evaluation) -> Table:
-    params = dict(found.settings.params)
     rows = []
     for name in found.ranked():
         cls = load(name)
-        given = cls.parse_params(params.get(name, {})).model_dump(mode="json")
+        given = cls.parse_params(found.settings.params_of(name)).model_dump(mode="json")
         size = found.parameters[name]
         said = ", ".join(f"{key}={value}" for key, value in given.items())
         rows.append(
