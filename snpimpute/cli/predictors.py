@@ -61,7 +61,9 @@ def compare_predictors(
     trait: TraitColumn,
     predictor: Annotated[
         list[str] | None,
-        typer.Option(help="Predictor, or all; may be given several times (all but the networks if not given)."),
+        typer.Option(
+            help="Predictor, or all; may be given several times (all but the networks and bslmm if not given)."
+        ),
     ] = None,
     covariates: Covariates = None,
     pcs: Components = 0,

@@ -139,7 +139,7 @@ def evaluate_predictors(settings: EvaluationSettings, watch: Watch) -> Evaluatio
     Raises:
         InputError: a file cannot be read, see `learned.read_training`; an unknown predictor or scheme.
     """
-    classes = _classes(settings.predictors)
+    classes, missing = _classes(settings.predictors)
     watch.stage("reading genotypes")
     training = training_of(settings)
     folds = folds_in(training, settings)
@@ -153,7 +153,7 @@ def evaluate_predictors(settings: EvaluationSettings, watch: Watch) -> Evaluatio
         table_of(measured, test_to_train(folds)),
         seconds,
         parameters,
-        training.notes,
+        (*training.notes, *missing),
         {name: measured_of(name, measured, training, folds, settings.scheme) for name in classes},
         training.fields,
     )
@@ -180,17 +180,24 @@ def measured_of(
 
 
 def plain_predictors() -> list[str]:
-    """Return the names of the predictors that learn without epochs: all but the networks."""
-    return [name for name in names() if not load(name).learns_in_epochs]
+    """Return the names of the predictors that learn without epochs and programs: all but networks and Markov chains."""
+    return [name for name in names() if not load(name).learns_in_epochs and load(name).program is None]
 
 
-def _classes(wanted: tuple[str, ...]) -> dict[str, type[Predictor]]:
-    """Return the predictors by name, OPPONENTS first; "all" means every one there is."""
+def _classes(wanted: tuple[str, ...]) -> tuple[dict[str, type[Predictor]], list[str]]:
+    """Return the predictors by name, OPPONENTS first, and notes; "all" means every one whose program is there."""
     chosen = names() if "all" in wanted else list(wanted) or plain_predictors()
     classes = {name: load(name) for name in dict.fromkeys((*OPPONENTS, *chosen))}
-    for cls in classes.values():
+    missing: dict[str, str] = {}
+    for name, cls in classes.items():
         cls()  # says what is not installed before anything is read
-    return classes
+        try:
+            cls.require_program()
+        except InputError as error:
+            if name in wanted:
+                raise
+            missing[name] = f"{name} left out: {error}"
+    return {name: cls for name, cls in classes.items() if name not in missing}, list(missing.values())
 
 
 def over_folds(

@@ -16,6 +16,7 @@ from snpimpute.report.html import page_as_html
 from snpimpute.report.text import Score, capital, count, duration, interval, known, listed, number, signed
 from snpimpute.report.tree import COLOURS, Block, Cell, Figure, Line, Page, Panel, Point, Section, Style, Table, Text
 from snpimpute.traits.evaluate import DECIDING, OPPONENTS, Evaluation, as_dict
+from snpimpute.traits.exchange import tool_version
 from snpimpute.traits.predictors import load
 
 FILES = ("predictors.html", "predictors.tsv", "predictors.json", "predictors.png")
@@ -198,6 +199,7 @@ def _how(found: Evaluation, n_folds: int) -> Table:
     components = [numbered(s.components, "principal component")] if s.components else []
     modules = [load(name).__module__ for name in found.seconds]
     versions = versions_of(imported_packages(*modules))
+    programs = {program for name in found.seconds if (program := load(name).program) is not None}
     facts = {
         "Genotypes": f"{s.genotypes.name} ({found.fields})" + (f", region {s.region}" if s.region else ""),
         "Trait table": f"{s.traits.name}, column {s.trait}",
@@ -206,7 +208,11 @@ def _how(found: Evaluation, n_folds: int) -> Table:
         "Within the folds": WITHIN,
         "Threads": str(s.threads),
         "Versions": ", ".join(
-            [f"Python {platform.python_version()}", *(f"{name} {version}" for name, version in versions.items())]
+            [
+                f"Python {platform.python_version()}",
+                *(f"{name} {version}" for name, version in versions.items()),
+                *map(tool_version, programs),
+            ]
         ),
     }
     return Table("Run", ["", "Value"], [[Cell(name), Cell(fact, kind="prose")] for name, fact in facts.items()])

@@ -118,6 +118,7 @@ def fit_predictor(
         InputError: see `learned.read_training`, `folds.folds_of`, `Predictor.fit` and `tuned.tune_predictor`.
     """
     (name,) = settings.predictors
+    load(name).require_program()
     watch.stage("reading genotypes")
     training = training_of(settings)
     folds = folds_in(training, settings) if measure and open_tracker is not None else []
