@@ -40,7 +40,7 @@ def traits(
         genotypes: path of the genotypes, imputed or not, or of a table of markers.
         table: path of the table of traits and covariates.
         trait: its column.
-        predictors: names of the predictors; none = all but the networks.
+        predictors: names of the predictors; none = all but the networks and bslmm.
         covariates: columns of covariates; none = none.
         scheme: of the folds: random, family, group, environment or youngest.
         folds: number of folds.

@@ -34,6 +34,12 @@ Genotypes = Annotated[
 ]
 TraitColumn = Annotated[str, typer.Option(help="Column of the trait; 0/1 or 1/2 is a binary one.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
+Components = Annotated[
+    int,
+    typer.Option(
+        min=0, help="Number of principal components of the genotypes to add, found in the samples learned from."
+    ),
+]
 Scheme = Annotated[
     str,
     typer.Option(help="random, family, group, environment or youngest (last); all but random by columns of the table."),
@@ -55,9 +61,12 @@ def compare_predictors(
     trait: TraitColumn,
     predictor: Annotated[
         list[str] | None,
-        typer.Option(help="Predictor, or all; may be given several times (all but the networks if not given)."),
+        typer.Option(
+            help="Predictor, or all; may be given several times (all but the networks and bslmm if not given)."
+        ),
     ] = None,
     covariates: Covariates = None,
+    pcs: Components = 0,
     folds: Annotated[int, typer.Option(help="Number of folds.")] = 5,
     repeats: Annotated[int, typer.Option(min=1, help="Number of times that folds are drawn.")] = 1,
     scheme: Scheme = "random",
@@ -104,6 +113,7 @@ def compare_predictors(
         trait,
         predictors=tuple(predictor or ()),
         covariates=columns_of(covariates),
+        components=pcs,
         scheme=scheme,
         folds=folds,
         repeats=repeats,
@@ -129,6 +139,7 @@ def fit_predictor(
     trait: TraitColumn,
     predictor: Annotated[str, typer.Option(help="Predictor.")] = "gblup",
     covariates: Covariates = None,
+    pcs: Components = 0,
     trials: Annotated[
         int, typer.Option(min=0, help="Search for parameters by so many trials, over all starts; 0 = the defaults.")
     ] = 0,
@@ -175,6 +186,7 @@ def fit_predictor(
         trait,
         predictors=(predictor,),
         covariates=columns_of(covariates),
+        components=pcs,
         scheme=scheme,
         folds=folds or 5,
         region=region,

@@ -40,6 +40,7 @@ class EvaluationSettings:
         predictors: names; those that learn without epochs if empty. OPPONENTS are always among them.
         params: predictor → parameters that are not its defaults.
         covariates: columns of the table.
+        components: number of principal components of the genotypes that are covariates, too, found within each fold.
         scheme, folds, repeats: see `folds.folds_of`.
         region: sites used; None = all.
         sample_column: column of the table with the samples' names.
@@ -52,6 +53,7 @@ class EvaluationSettings:
     predictors: tuple[str, ...] = ()
     params: tuple[tuple[str, dict[str, Any]], ...] = ()
     covariates: tuple[str, ...] = ()
+    components: int = 0
     scheme: str = "random"
     folds: int = 5
     repeats: int = 1
@@ -64,6 +66,14 @@ class EvaluationSettings:
         """Raise InputError of fewer than two folds, before anything is read."""
         if self.folds < 2:
             raise InputError(f"--folds {self.folds} is too few: at least 2 are needed")
+
+    def params_of(self, name: str) -> dict[str, Any]:
+        """Return the parameters of a predictor that are not its defaults."""
+        return {**dict(self.params).get(name, {}), **self.common()}
+
+    def common(self) -> dict[str, Any]:
+        """Return the parameters that all predictors have, and no search changes."""
+        return {"components": self.components} if self.components else {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +139,7 @@ def evaluate_predictors(settings: EvaluationSettings, watch: Watch) -> Evaluatio
     Raises:
         InputError: a file cannot be read, see `learned.read_training`; an unknown predictor or scheme.
     """
-    classes = _classes(settings.predictors)
+    classes, missing = _classes(settings.predictors)
     watch.stage("reading genotypes")
     training = training_of(settings)
     folds = folds_in(training, settings)
@@ -143,7 +153,7 @@ def evaluate_predictors(settings: EvaluationSettings, watch: Watch) -> Evaluatio
         table_of(measured, test_to_train(folds)),
         seconds,
         parameters,
-        training.notes,
+        (*training.notes, *missing),
         {name: measured_of(name, measured, training, folds, settings.scheme) for name in classes},
         training.fields,
     )
@@ -170,17 +180,24 @@ def measured_of(
 
 
 def plain_predictors() -> list[str]:
-    """Return the names of the predictors that learn without epochs: all but the networks."""
-    return [name for name in names() if not load(name).learns_in_epochs]
+    """Return the names of the predictors that learn without epochs and programs: all but networks and Markov chains."""
+    return [name for name in names() if not load(name).learns_in_epochs and load(name).program is None]
 
 
-def _classes(wanted: tuple[str, ...]) -> dict[str, type[Predictor]]:
-    """Return the predictors by name, OPPONENTS first; "all" means every one there is."""
+def _classes(wanted: tuple[str, ...]) -> tuple[dict[str, type[Predictor]], list[str]]:
+    """Return the predictors by name, OPPONENTS first, and notes; "all" means every one whose program is there."""
     chosen = names() if "all" in wanted else list(wanted) or plain_predictors()
     classes = {name: load(name) for name in dict.fromkeys((*OPPONENTS, *chosen))}
-    for cls in classes.values():
+    missing: dict[str, str] = {}
+    for name, cls in classes.items():
         cls()  # says what is not installed before anything is read
-    return classes
+        try:
+            cls.require_program()
+        except InputError as error:
+            if name in wanted:
+                raise
+            missing[name] = f"{name} left out: {error}"
+    return {name: cls for name, cls in classes.items() if name not in missing}, list(missing.values())
 
 
 def over_folds(
@@ -201,7 +218,6 @@ def over_folds(
         watch: receives the progress.
         searched: gives a predictor's parameters from the samples of a fold that are learned from; None = those of the settings.
     """
-    params = dict(settings.params)
     wanted = [name for name, measure in MEASURES.items() if cohort.binary or not measure.binary_alone]
     measured = {(name, measure): np.full(len(folds), np.nan) for name in classes for measure in wanted}
     seconds: dict[str, float] = {}
@@ -212,7 +228,7 @@ def over_folds(
         for k, fold in enumerate(folds):
             watch.progress(at * len(folds) + k, len(classes) * len(folds))
             panel = cohort.take_samples(fold.train)
-            chosen = params.get(name, {}) if searched is None else searched(name, panel)
+            chosen = settings.params_of(name) if searched is None else searched(name, panel)
             predictor = cls(cls.parse_params(chosen), seed=settings.seed, threads=settings.threads)
             start = time.monotonic()
             predictor.fit(panel)

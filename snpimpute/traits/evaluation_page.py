@@ -16,6 +16,7 @@ from snpimpute.report.html import page_as_html
 from snpimpute.report.text import Score, capital, count, duration, interval, known, listed, number, signed
 from snpimpute.report.tree import COLOURS, Block, Cell, Figure, Line, Page, Panel, Point, Section, Style, Table, Text
 from snpimpute.traits.evaluate import DECIDING, OPPONENTS, Evaluation, as_dict
+from snpimpute.traits.exchange import tool_version
 from snpimpute.traits.predictors import load
 
 FILES = ("predictors.html", "predictors.tsv", "predictors.json", "predictors.png")
@@ -29,7 +30,7 @@ SCHEMES = {
 }
 WITHIN = (
     "choice of sites by MAF, LD and association, genotype frequencies for missing calls, encoding and scaling, heritability and "
-    "penalties, networks' validation samples: all from the samples that a fold learns from. Words of covariates are coded over all samples."
+    "penalties, principal components, networks' validation samples: all from the samples that a fold learns from. Words of covariates are coded over all samples."
 )
 
 
@@ -195,28 +196,33 @@ def _figure(found: Evaluation) -> Figure:
 def _how(found: Evaluation, n_folds: int) -> Table:
     s = found.settings
     repeats = f" ({s.folds}, drawn {s.repeats} times)" if s.repeats > 1 else ""
+    components = [numbered(s.components, "principal component")] if s.components else []
     modules = [load(name).__module__ for name in found.seconds]
     versions = versions_of(imported_packages(*modules))
+    programs = {program for name in found.seconds if (program := load(name).program) is not None}
     facts = {
         "Genotypes": f"{s.genotypes.name} ({found.fields})" + (f", region {s.region}" if s.region else ""),
         "Trait table": f"{s.traits.name}, column {s.trait}",
-        "Covariates": ", ".join(s.covariates) or "none",
+        "Covariates": ", ".join([*s.covariates, *components]) or "none",
         "Folds": f"{numbered(n_folds, 'fold')}{repeats}, {SCHEMES[s.scheme]}, seed {s.seed}",
         "Within the folds": WITHIN,
         "Threads": str(s.threads),
         "Versions": ", ".join(
-            [f"Python {platform.python_version()}", *(f"{name} {version}" for name, version in versions.items())]
+            [
+                f"Python {platform.python_version()}",
+                *(f"{name} {version}" for name, version in versions.items()),
+                *map(tool_version, programs),
+            ]
         ),
     }
     return Table("Run", ["", "Value"], [[Cell(name), Cell(fact, kind="prose")] for name, fact in facts.items()])
 
 
 def _predictors(found: Evaluation) -> Table:
-    params = dict(found.settings.params)
     rows = []
     for name in found.ranked():
         cls = load(name)
-        given = cls.parse_params(params.get(name, {})).model_dump(mode="json")
+        given = cls.parse_params(found.settings.params_of(name)).model_dump(mode="json")
         size = found.parameters[name]
         said = ", ".join(f"{key}={value}" for key, value in given.items())
         rows.append(

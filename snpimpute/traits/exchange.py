@@ -6,15 +6,20 @@ the human X, and what they do not know they leave out of LD and blocks. What the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from snpimpute.base.alone import work_folder
 from snpimpute.base.errors import InputError
 from snpimpute.base.programs import program, run_program
-from snpimpute.traits.dosages import Dosages
+
+if TYPE_CHECKING:
+    from snpimpute.traits.dosages import Dosages
 
 MOST_CONTIGS = 95  # autosomes that plink2 and PLINK 1.9 can have
 STEPS = 16_384  # of a dosage, per ALT: what plink2 holds
@@ -76,16 +81,25 @@ def run_plink2(arguments: Sequence[str], folder: Path, threads: int = 1) -> None
     run_tool("plink2", [*arguments, *common], folder)
 
 
-def run_tool(name: str, arguments: Sequence[str], folder: Path) -> str:
-    """Run a program of NEEDED_BY in a folder and return what it printed; InputError in one line if it is missing or fails."""
+def run_tool(name: str, arguments: Sequence[str], folder: Path, env: Mapping[str, str] | None = None) -> str:
+    """Run a program of NEEDED_BY in a folder and return what it printed; InputError in one line if it is missing or fails.
+
+    Variables of `env` are added to the environment.
+    """
     path = program(name, *NEEDED_BY[name])
-    done = run_program([path, *arguments], cwd=folder)
+    done = run_program([path, *arguments], cwd=folder, env=None if env is None else {**os.environ, **env})
     said = done.stdout + done.stderr
     if done.returncode != 0:
         lines = [line.strip() for line in said.splitlines() if line.strip()]
         at = next((i for i, line in enumerate(lines) if line.lower().startswith("error")), max(len(lines) - 1, 0))
         raise InputError(f"{name} failed: {' '.join(lines[at : at + 3])[:300] or 'it gave no message'}")
     return said
+
+
+def tool_version(name: str) -> str:
+    """Return the first line that a program of NEEDED_BY prints without arguments, its version; InputError if it is missing."""
+    with work_folder("version") as folder:
+        return next(iter(run_tool(name, [], folder).strip().splitlines()), name)
 
 
 def site_numbers(names: Sequence[str]) -> np.ndarray:

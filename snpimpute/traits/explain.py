@@ -96,6 +96,9 @@ def explain(
         shown, score = ENSEMBLE, ensemble(found)
     else:
         (shown, score), *_ = found.items()
+    if predictor.components is not None:
+        n = numbered(predictor.params.components, "principal component")
+        notes = (*notes, f"{n} among the covariates held as they are: what sites move through them is left out")
     table = _table(predictor.sites, expected_alleles(cohort.posterior))
     for column, values in {"importance_score": _scaled(score), **found}.items():
         everywhere = np.zeros(len(table))

@@ -44,12 +44,16 @@ def export_onnx(learned: Learned, file: Path, digest: str) -> float:
         The largest difference between both, in standard deviations of the trait (of a binary one as it is).
 
     Raises:
-        InputError: the predictor is no network; the predictions differ by more than PARITY.
+        InputError: the predictor is no network, or has components among its covariates; the predictions differ by more than PARITY.
     """
     predictor = learned.predictor
     if not isinstance(predictor, TorchPredictor):
         raise InputError(
             f"{predictor.name} is no network: only networks in PyTorch are exported (cnn, mlp, transformer, …)"
+        )
+    if predictor.components is not None:  # they are of other sites than those that the network takes
+        raise InputError(
+            "a network with principal components among its covariates is not exported: fit it without --pcs"
         )
     require_exporter("traits export")
     import torch

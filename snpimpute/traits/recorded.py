@@ -54,7 +54,6 @@ def compare_predictors(settings: EvaluationSettings, folder: Path, tracker: Trac
     watch.stage("writing")
     write_evaluation(found, folder)
     if tracker is not None:
-        params = dict(settings.params)
         tracker.log_evaluation(
             trait=settings.trait,
             key=digest([found.measured[OPPONENTS[0]].on, *map(str, vars(settings).values())]),
@@ -62,7 +61,7 @@ def compare_predictors(settings: EvaluationSettings, folder: Path, tracker: Trac
             tags=_tags(settings),
             predictors={
                 name: (
-                    load(name).parse_params(params.get(name, {})).model_dump(mode="json"),
+                    load(name).parse_params(settings.params_of(name)).model_dump(mode="json"),
                     [*_points(found.measured[name]), *_differences(found, name)],
                 )
                 for name in found.seconds
@@ -119,10 +118,11 @@ def fit_predictor(
         InputError: see `learned.read_training`, `folds.folds_of`, `Predictor.fit` and `tuned.tune_predictor`.
     """
     (name,) = settings.predictors
+    load(name).require_program()
     watch.stage("reading genotypes")
     training = training_of(settings)
     folds = folds_in(training, settings) if measure and open_tracker is not None else []
-    params: dict[str, Any] = dict(settings.params).get(name, {})
+    params: dict[str, Any] = settings.params_of(name)
     score: float | None = None
 
     def searched(_: str, cohort: Cohort) -> dict[str, Any]:
@@ -136,6 +136,7 @@ def fit_predictor(
             cohort,
             runs / "traits",
             trials,
+            fixed=settings.common(),
             seed=settings.seed,
             threads=settings.threads,
             on_progress=lambda percent, _: watch.progress(percent, 100),
@@ -213,6 +214,7 @@ def _tags(settings: EvaluationSettings) -> dict[str, str]:
         "genotypes": settings.genotypes.name,
         "traits": settings.traits.name,
         "covariates": ", ".join(settings.covariates),
+        "components": str(settings.components),
         "scheme": settings.scheme,
         "seed": str(settings.seed),
         "snpimpute": __version__,
@@ -247,6 +249,7 @@ def _card(settings: EvaluationSettings, fitted: Fitted) -> str:
         "predictor": f"{cls.name}: {cls.description}",
         "trait": learned.trait,
         "covariates": ", ".join(settings.covariates) or "none",
+        "principal components": str(settings.components),
         "learned from": f"{fitted.training.cohort.n_samples:,} samples of {settings.genotypes.name}",
         "sites": f"{len(learned.predictor.chosen):,}",
     }

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from snpimpute.base.words import numbered
-from snpimpute.traits.dosages import Dosages
+
+if TYPE_CHECKING:
+    from snpimpute.traits.dosages import Dosages
 
 LEAST_MAF = 0.01  # of the sites that tell relationship
 PARTS = 10  # stretches of a single contig, each tested with the relationship of the others

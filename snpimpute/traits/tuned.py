@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ def tune_predictor(
     folder: Path,
     n_trials: int,
     *,
+    fixed: Mapping[str, Any] | None = None,
     seed: int = 1,
     threads: int = 1,
     on_trial: Callable[[TrialRecord], None] | None = None,
@@ -48,6 +49,7 @@ def tune_predictor(
         cohort: samples with their trait; those of a test must not be among them.
         folder: of the study and its data, kept; a study is named by what decides it, so that other data never resume it.
         n_trials: number of trials, over all starts.
+        fixed: parameters that are not searched.
         seed, threads: of the sampler, the folds and the predictor.
         on_trial, on_progress: see `run_study`.
 
@@ -58,7 +60,8 @@ def tune_predictor(
     cls = load(name)
     content = [hashlib.sha256(np.ascontiguousarray(getattr(cohort, part)).tobytes()).hexdigest() for part in ARRAYS]
     sites = cohort.sites.to_csv(index=False)
-    key = digest([name, decided_by(cls), seed, threads, cohort.binary, sites, *content])[:16]
+    given = dict(fixed or {})
+    key = digest([name, given, decided_by(cls), seed, threads, cohort.binary, sites, *content])[:16]
     data = folder / f"{name}-{key}"
     if not data.is_dir():
         with written_beside(data) as beside:
@@ -77,8 +80,8 @@ def tune_predictor(
     )
     return run_study(
         f"{name}-{key}",
-        suggest=functools.partial(_suggest, name),
-        first=cls.Params().model_dump(mode="json"),
+        suggest=functools.partial(_suggest, name, given),
+        first=cls.parse_params(given).model_dump(mode="json"),
         evaluate=functools.partial(evaluate_trial, name, data, cohort.binary, seed, threads),
         settings=settings,
         on_trial=on_trial,
@@ -106,6 +109,6 @@ def evaluate_trial(
     return TrialOutcome(float(np.mean(scores)), {"folds": scores})
 
 
-def _suggest(name: str, trial: Any) -> dict[str, Any]:
-    """Return the parameters (JSON-able) that a trial suggests."""
-    return load(name).search_space(trial).model_dump(mode="json")
+def _suggest(name: str, fixed: dict[str, Any], trial: Any) -> dict[str, Any]:
+    """Return the parameters (JSON-able) that a trial suggests, with those that are fixed."""
+    return {**load(name).search_space(trial).model_dump(mode="json"), **fixed}

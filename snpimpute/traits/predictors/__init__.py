@@ -46,8 +46,13 @@ def load(name: str) -> type[Predictor]:
 
 
 def decided_by(cls: type[Predictor]) -> list[Any]:
-    """Return the key of the code behind a predictor's results (JSON-able): its source with all imports, and libraries."""
-    return [source_digest(cls.__module__, without=DISCOVERY)]
+    """Return the key of the code behind a predictor's results (JSON-able): its source with all imports, and its program."""
+    source = source_digest(cls.__module__, without=DISCOVERY)
+    if cls.program is None:
+        return [source]
+    from snpimpute.traits.exchange import tool_version
+
+    return [source, tool_version(cls.program)]
 
 
 def _sources() -> dict[str, str]:

@@ -141,7 +141,7 @@ class TorchPredictor(Predictor):
         self._center, self._scale = about["center"], about["scale"]
         self._covariates = (np.array(about["covariates"][0]), np.array(about["covariates"][1]))
         self._set_state(about)
-        self._model = with_covariates(self.network(len(self.chosen), about["n_values"]), self.n_covariates)
+        self._model = with_covariates(self.network(len(self.chosen), about["n_values"]), len(self._covariates[0]))
         load_model(self._model, str(folder / "model.safetensors"))
         self._model.eval()
 
@@ -175,7 +175,7 @@ class TorchPredictor(Predictor):
 
     def _build(self, x: np.ndarray, panel: Cohort) -> None:
         self._learn_structure(x, panel)
-        self._model = with_covariates(self.network(x.shape[1], x.shape[2]), self.n_covariates)
+        self._model = with_covariates(self.network(x.shape[1], x.shape[2]), panel.covariates.shape[1])
 
     def _inputs(self, x: np.ndarray, cohort: Cohort) -> tuple[torch.Tensor, torch.Tensor]:
         import torch

@@ -20,6 +20,7 @@ from snpimpute.base.files import save_array
 from snpimpute.genotypes.matrix import require_same_sites
 from snpimpute.genotypes.site_table import read_sites, write_sites
 from snpimpute.imputers.contract import Params, Report, Trial, parsed
+from snpimpute.traits.predictors._components import FittedComponents
 from snpimpute.traits.predictors.cohort import Cohort
 from snpimpute.traits.predictors.encodings import Encoding, FittedEncoding
 from snpimpute.traits.predictors.selection import chosen_sites
@@ -35,12 +36,14 @@ class PredictorParams(Params):
         min_maf: least MAF of a site among the samples that are learned from.
         max_r2: LD pruning: sites whose r² with an earlier one nearby is above are left out; None = all stay.
         n_best: number of sites chosen by association with the trait; None = all. Chosen within the samples that are learned from.
+        components: number of principal components of the genotypes that are covariates, too; found within the same samples.
     """
 
     encoding: Encoding = "standardised"
     min_maf: float = Field(0.01, ge=0, le=0.5)
     max_r2: float | None = Field(None, gt=0, le=1)
     n_best: int | None = Field(None, ge=1)
+    components: int = Field(0, ge=0)
 
 
 class Predictor(ABC):
@@ -50,7 +53,7 @@ class Predictor(ABC):
     defines `Params`, `search_space` and the methods that begin with an underscore. It imports no framework at module top.
 
     Everything that looks at the trait or at frequencies is done within `fit`, on the samples that it is given: choice of
-    sites, encoding, scaling.
+    sites, encoding, scaling, principal components.
 
     Args:
         params: an instance of the class's Params; None = the defaults.
@@ -61,6 +64,7 @@ class Predictor(ABC):
     name: ClassVar[str]
     description: ClassVar[str]
     framework: ClassVar[str | None] = None  # "torch", "lightgbm" or None
+    program: ClassVar[str | None] = None  # that it runs to learn, see exchange.NEEDED_BY; predicting needs none
     learns_in_epochs: ClassVar[bool] = False  # if so, it uses validation to stop
     Params: ClassVar[type[PredictorParams]] = PredictorParams
 
@@ -68,7 +72,8 @@ class Predictor(ABC):
     sites: pd.DataFrame
     chosen: np.ndarray  # int (n_chosen,), numbers of the sites that are learned from
     encoding: FittedEncoding
-    n_covariates: int
+    components: FittedComponents | None  # None = there are none among the covariates
+    n_covariates: int  # without components
     binary: bool
 
     def __init__(self, params: Any = None, *, seed: int = 1, threads: int = 1) -> None:
@@ -101,7 +106,7 @@ class Predictor(ABC):
 
         Args:
             x: float32 (n_samples, n_chosen, n_values), encoded genotypes.
-            panel: the same samples, with the chosen sites.
+            panel: the same samples, with the chosen sites, and with components among their covariates.
             validation: the same of samples to stop by; None = learn as long as the parameters say.
             report: see `imputers.contract.Report`.
         """
@@ -133,6 +138,11 @@ class Predictor(ABC):
         """
         return parsed(cls.Params, table, f"predictor {cls.name}")
 
+    @classmethod
+    def require_program(cls) -> None:
+        """Raise InputError, which says how to get it, if the program that a predictor learns by is missing; most need none."""
+        return
+
     def fit(self, panel: Cohort, validation: Cohort | None = None, report: Report | None = None) -> Self:
         """Learn the trait from a panel's samples.
 
@@ -142,8 +152,9 @@ class Predictor(ABC):
             report: called as report(step, score); it may raise to end the trial.
 
         Raises:
-            InputError: fewer samples than LEAST_SAMPLES, or a trait that does not vary.
+            InputError: fewer samples than LEAST_SAMPLES, or a trait that does not vary; a program is missing.
         """
+        self.require_program()
         if panel.n_samples < LEAST_SAMPLES or np.ptp(panel.values) == 0:
             raise InputError(
                 f"predictor {self.name} cannot learn from {panel.n_samples} samples of which the trait "
@@ -152,9 +163,10 @@ class Predictor(ABC):
         p = self.params
         self.sites, self.binary, self.n_covariates = panel.sites, panel.binary, panel.covariates.shape[1]
         self.chosen = chosen_sites(panel, p.min_maf, p.max_r2, p.n_best)
-        here = panel.take_sites(self.chosen)
+        self.components = FittedComponents.of(panel, p.components) if p.components else None
+        here = self.inputs_of(panel)
         self.encoding = FittedEncoding.of(p.encoding, here.posterior)
-        there = None if validation is None else validation.take_sites(self.chosen)
+        there = None if validation is None else self.inputs_of(validation)
         beside = None if there is None else (self.encoding.encode(there.posterior), there)
         self._fit(self.encoding.encode(here.posterior), here, beside, report)
         return self
@@ -171,9 +183,13 @@ class Predictor(ABC):
                 f"predictor {self.name} was fitted with {self.n_covariates} covariates, the target has "
                 f"{target.covariates.shape[1]}: give the same"
             )
-        here = target.take_sites(self.chosen)
+        here = self.inputs_of(target)
         predicted = np.asarray(self._predict(self.encoding.encode(here.posterior), here), dtype=np.float32)
         return np.clip(predicted, 0, 1) if self.binary else predicted
+
+    def inputs_of(self, cohort: Cohort) -> Cohort:
+        """Return samples at the chosen sites, with components, if there are any, after their covariates."""
+        return (cohort if self.components is None else self.components.beside(cohort)).take_sites(self.chosen)
 
     def save(self, folder: Path) -> None:
         """Write the fitted predictor and a table of checksums into a new folder, without pickle."""
@@ -193,6 +209,8 @@ class Predictor(ABC):
         save_array(Path(folder) / "chosen.npy", self.chosen)
         for part in ("frequencies", "center", "scale"):
             save_array(Path(folder) / f"{part}.npy", getattr(self.encoding, part))
+        if self.components is not None:
+            self.components.save(Path(folder) / "components")
         self._save(state)
         write_checksums(Path(folder))
 
@@ -218,6 +236,8 @@ class Predictor(ABC):
             }
             predictor.chosen = arrays.pop("chosen")
             predictor.encoding = FittedEncoding(predictor.params.encoding, **arrays)
+            within = folder / "components"
+            predictor.components = FittedComponents.load(within) if predictor.params.components else None
             predictor._load(folder / "state")
         except (LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
             why = str(error).partition("\n")[0] or type(error).__name__

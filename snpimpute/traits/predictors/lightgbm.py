@@ -85,7 +85,7 @@ class Lightgbm(Predictor):
 
     def contributions(self, target: Cohort) -> np.ndarray:
         """Return exact SHAP values (Lundberg et al. 2020), float64 (n_samples, n_chosen), summed over a site's values."""
-        here = target.take_sites(self.chosen)
+        here = self.inputs_of(target)
         x = self.encoding.encode(here.posterior)
         values = np.asarray(self._model.predict(_inputs(x, here), pred_contrib=True, num_threads=self.threads))
         return values[:, : x.shape[1] * x.shape[2]].reshape(x.shape).sum(axis=2)
