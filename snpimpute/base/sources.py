@@ -21,11 +21,13 @@ NUMERICAL = frozenset(
         "numba",
         "numpy",
         "pandas",
+        "pysusie",
         "scipy",
         "sklearn",
         "tensorflow",
         "torch",
         "transformers",
+        "tstrait",
     }
 )
 

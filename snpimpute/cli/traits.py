@@ -236,7 +236,7 @@ def consequence(
         ),
     ] = None,
     region: Region = None,
-    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 1,
     runs: Runs = Path("runs"),
     imputer: Imputers = None,
     output: Annotated[
@@ -261,9 +261,10 @@ def consequence(
       snpimpute consequence experiments/demo.toml
     """
     from snpimpute.base.extras import require_package
+    from snpimpute.base.files import require_writable
     from snpimpute.base.progress import watch
     from snpimpute.io.stream import stem
-    from snpimpute.traits.consequence import ConsequenceSettings, compare_conclusions
+    from snpimpute.traits.consequence import ConsequenceSettings, compare_conclusions, parts_of
     from snpimpute.traits.consequence_page import FILES, as_dict, summary, write_consequence
     from snpimpute.traits.simulated import TraitModel
 
@@ -275,7 +276,12 @@ def consequence(
         return
     if not imputed:
         raise InputError(f"name the imputed files to compare with {truth}, or give an experiment (.toml)")
+    if traits is None and (trait or covariates or sample_column):
+        raise InputError(
+            "--trait, --covariates and --sample-column name columns of a table of real traits: give --traits, too"
+        )
     folder = report_folder(output or Path(f"{stem(truth)}.consequence"), FILES, force)
+    require_writable(runs)
     settings = ConsequenceSettings(
         truth,
         tuple(imputed),
@@ -290,8 +296,8 @@ def consequence(
         ways=tuple(way or ()),
         sample_column=sample_column,
     )
-    with watch() as watching:
-        found = compare_conclusions(settings, watching)
+    with watch() as watching, parts_of(settings, runs, watching) as parts:
+        found = compare_conclusions(settings, watching, parts.keep)
         watching.stage("writing")
         page = write_consequence(found, folder)
     files = [f"page: {page}", f"beside it: {', '.join(FILES[1:])}"]

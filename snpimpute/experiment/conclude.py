@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from snpimpute.base.alone import made_alone
 from snpimpute.base.digests import digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.files import write_text
+from snpimpute.base.progress import Watch
 from snpimpute.base.provenance import git_revision
 from snpimpute.base.sources import source_digest
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
@@ -27,6 +29,7 @@ from snpimpute.scoring.posteriors import Posteriors, load_posteriors
 from snpimpute.traits.aligned import File
 from snpimpute.traits.consequence import conclusions
 from snpimpute.traits.dosages import Dosages
+from snpimpute.traits.parts import Keep, Parts
 from snpimpute.traits.simulated import TraitModel, simulated_traits
 
 N_TRAITS = 200
@@ -64,21 +67,32 @@ def conclude(settings: ExperimentSettings, folder: Path, homes: list[Path], work
     with made_alone(kept, work.watch):
         if not kept.exists():
             work.watch.stage(f"consequence on {dataset.name}")
-            results = [load_posteriors(home / "posteriors.npz") for home in homes]
-            parts = []
-            scenarios = _chosen(dataset)
-            for number, scenario in enumerate(scenarios, start=1):
-                try:
-                    parts.append(_of_scenario(dataset, scenario, results, settings.seed))
-                except InputError as error:
-                    work.watch.warn(f"{dataset.name} at {scenario.level:g}% missing: {error}")
-                work.watch.progress(number, len(scenarios))
-            if not parts:
-                raise InputError(f"{dataset.name}: at no level are there hidden sites that may be causal")
-            write_text(kept, pd.concat(parts, ignore_index=True).to_csv(index=False))
+            with Parts(kept.with_suffix(".parts"), work.watch) as parts:
+                table = _of_dataset(dataset, homes, settings.seed, parts, work.watch)
+                write_text(kept, table.to_csv(index=False))
             origin = {"dataset_digest": dataset.digest, "models": [home.name for home in homes]}
             write_text(kept.with_suffix(".json"), json.dumps(origin | {"revision": git_revision()}, indent=1) + "\n")
     return kept
+
+
+def _of_dataset(dataset: PreparedDataset, homes: Sequence[Path], seed: int, parts: Parts, watch: Watch) -> pd.DataFrame:
+    """Return the conclusions at all levels; InputError if there is none that they can be drawn at."""
+    results = [load_posteriors(home / "posteriors.npz") for home in homes]
+    tables = []
+    scenarios = _chosen(dataset)
+    for number, scenario in enumerate(scenarios):
+
+        def told(done: float, total: float, number: int = number) -> None:
+            watch.progress(number + done / total, len(scenarios))
+
+        try:
+            tables.append(_of_scenario(dataset, scenario, results, seed, partial(parts.keep, scenario.key), told))
+        except InputError as error:
+            watch.warn(f"{dataset.name} at {scenario.level:g}% missing: {error}")
+        told(1, 1)
+    if not tables:
+        raise InputError(f"{dataset.name}: at no level are there hidden sites that may be causal")
+    return pd.concat(tables, ignore_index=True)
 
 
 def _chosen(dataset: PreparedDataset) -> list[Scenario]:
@@ -92,7 +106,12 @@ def _chosen(dataset: PreparedDataset) -> list[Scenario]:
 
 
 def _of_scenario(
-    dataset: PreparedDataset, scenario: Scenario, results: Sequence[Posteriors], seed: int
+    dataset: PreparedDataset,
+    scenario: Scenario,
+    results: Sequence[Posteriors],
+    seed: int,
+    keep: Keep,
+    progress: Callable[[float, float], None],
 ) -> pd.DataFrame:
     """Return the conclusions under one mask, with the column `level`."""
     calls, hidden = dataset.test.calls, scenario.hidden
@@ -112,7 +131,7 @@ def _of_scenario(
     if not scenario.by_call:
         files.append(File.of(TYPED, truth, np.flatnonzero(~hidden)))
     finemapped = N_FINEMAPPED if scenario.key == dataset.headline else 0
-    table = conclusions(truth, files, traits, lambda done, total: None, finemapped, seed=seed)
+    table = conclusions(truth, files, traits, progress, finemapped, seed=seed, keep=keep)
     return table.assign(level=scenario.level)
 
 

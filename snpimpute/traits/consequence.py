@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from snpimpute import imputers
+from snpimpute.base.digests import digest, file_digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.progress import Watch
+from snpimpute.base.sources import source_digest
 from snpimpute.base.words import numbered
 from snpimpute.impute.concordance import holds_genotypes
+from snpimpute.impute.draws import draws_folder
 from snpimpute.io.builds import plain_contig
 from snpimpute.io.site_names import SiteList
+from snpimpute.io.stream import contents_of
 from snpimpute.metrics.conclusions import ALL, FINE_MAPPING, MEASURES, TRUTH, TYPED
 from snpimpute.metrics.maf import maf_subsets
 from snpimpute.traits.aligned import File, aligned
 from snpimpute.traits.breeding import breeding_values
 from snpimpute.traits.dosages import Dosages, read_dosages
+from snpimpute.traits.drawn import draw_files
 from snpimpute.traits.measures import (
     Estimate,
     PerTrait,
@@ -28,6 +35,7 @@ from snpimpute.traits.measures import (
     prediction_measures,
     trait_weights,
 )
+from snpimpute.traits.parts import Keep, Parts, unkept
 from snpimpute.traits.phenotypes import read_traits, trait_of
 from snpimpute.traits.scan import chi2_of, left_out_chi2, sample_blocks
 from snpimpute.traits.simulated import TraitModel, Traits, simulated_traits
@@ -35,6 +43,7 @@ from snpimpute.traits.ways import WAYS, Window, require_ways
 
 FILTERS = (0.0, 0.3, 0.5, 0.8)  # least DR2 of the sites that are used; 0 = all
 WINDOW = 500  # sites to either side of the lead that are fine-mapped
+TRAITS_OF_A_PART = 10  # that are fine-mapped one after the other and kept together
 COLUMNS = ("file", "filter", "subset", "measure", "versus", "value", "low", "high", "n")
 
 
@@ -111,12 +120,26 @@ class Consequence:
         return found.iloc[0]
 
 
-def compare_conclusions(settings: ConsequenceSettings, watch: Watch) -> Consequence:
+def parts_of(settings: ConsequenceSettings, runs: Path, watch: Watch) -> Parts:
+    """Return the parts that are kept of a comparison, by what the files hold, the settings and the code, in a folder of runs."""
+    genotypes = [path for path in (settings.truth, *settings.imputed, settings.typed) if path is not None]
+    if any(WAYS[way].draws for way in settings.ways if way in WAYS):
+        folders = map(draws_folder, settings.imputed)
+        genotypes += [file for folder in folders if folder.is_dir() for file in draw_files(folder)]
+    contents = [contents_of(path, settings.region) for path in genotypes]
+    traits = settings.traits
+    contents.append([file_digest(traits)] if traits is not None and traits.is_file() else [])
+    code = source_digest("snpimpute.traits.consequence", without=imputers.DISCOVERY)
+    return Parts(runs / "consequence" / digest([contents, asdict(settings), code])[:16], watch)
+
+
+def compare_conclusions(settings: ConsequenceSettings, watch: Watch, keep: Keep = unkept) -> Consequence:
     """Compare what imputed files and true genotypes say of traits.
 
     Args:
         settings: what is compared.
         watch: receives the stages.
+        keep: keeps the parts of the comparison.
 
     Raises:
         InputError: a file cannot be read (see `dosages.read_dosages`); files share no sample or no site; see also
@@ -134,7 +157,15 @@ def compare_conclusions(settings: ConsequenceSettings, watch: Watch) -> Conseque
     if typed is not None:
         files.append(File.of(TYPED, truth, np.flatnonzero(typed)))
     table = conclusions(
-        truth, files, traits, watch.progress, settings.finemapped, settings.filters, settings.model.seed, settings.ways
+        truth,
+        files,
+        traits,
+        watch.progress,
+        settings.finemapped,
+        settings.filters,
+        settings.model.seed,
+        settings.ways,
+        keep,
     )
     labels = list(dict.fromkeys(table.file))
     return Consequence(
@@ -159,6 +190,7 @@ def conclusions(
     filters: Sequence[float] = (0.0,),
     seed: int = 1,
     ways: Sequence[str] = (),
+    keep: Keep = unkept,
 ) -> pd.DataFrame:
     """Return what true genotypes and files say of traits; see Consequence.table.
 
@@ -170,22 +202,27 @@ def conclusions(
         finemapped, filters: see ConsequenceSettings; files without DR2 are not filtered.
         seed: of resamples, blocks of samples, and the half that breeding values are trained on.
         ways: see ConsequenceSettings; a file that has not what a way needs has no row of it.
+        keep: keeps the parts, whose names tell files by their labels.
     """
     true = File.of(TRUTH, truth, np.arange(truth.n_sites))
-    comparison = _Comparison(truth, true, traits, finemapped, seed)
-    jobs = [(true, 0.0)]
+    comparison = _Comparison(truth, true, traits, finemapped, seed, keep)
+    jobs: list[tuple[File, float, str | None]] = [(true, 0.0, None)]
     for file in files:
-        jobs += [(file, least) for least in (filters if np.isfinite(file.quality).any() else (0.0,))]
-    done, n_jobs = 0, len(jobs) + len(ways) * len(files)
-    for file, least in jobs:
-        comparison.add(file.filtered(least), least)
-        done += 1
-        progress(done, n_jobs)
-        for way in ways if file is not true and not least else ():
-            comparison.add_way(file, way)
-            done += 1
-            progress(done, n_jobs)
+        for least in filters if np.isfinite(file.quality).any() else (0.0,):
+            jobs.append((file, least, None))
+            jobs += [(file, least, way) for way in ways if not least]
+    for done, (file, least, way) in enumerate(jobs):
+        told = partial(_progress_of, progress, done, len(jobs))
+        if way is None:
+            comparison.add(file.filtered(least), least, told)
+        else:
+            comparison.add_way(file, way, told)
+        told(1.0)
     return comparison.table()
+
+
+def _progress_of(progress: Callable[[float, float], None], done: int, n_jobs: int, share: float) -> None:
+    progress(done + share, n_jobs)
 
 
 # ---------------------------------------------------------------------- files and traits
@@ -247,8 +284,8 @@ def _traits(
 class _Comparison:
     """Measures of files with a filter each, and the table of their means and differences."""
 
-    def __init__(self, truth: Dosages, true: File, traits: Traits, finemapped: int, seed: int) -> None:
-        self._finemapped, self._seed = finemapped, seed
+    def __init__(self, truth: Dosages, true: File, traits: Traits, finemapped: int, seed: int, keep: Keep) -> None:
+        self._finemapped, self._seed, self._keep = finemapped, seed, keep
         self._values = traits.values - traits.values.mean(axis=0)
         self._blocks = sample_blocks(truth.n_samples, seed)
         self._train = np.random.default_rng(seed + 1).permutation(truth.n_samples) % 2 == 0
@@ -265,7 +302,7 @@ class _Comparison:
         scaled = np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)
         self._r2 = np.stack([(scaled[:, sites].T @ scaled) ** 2 for sites in self._causal])
         self._subsets = self._by_maf(truth)
-        self._by_truth: np.ndarray | None = None
+        self._by_truth = self._predicted(true)
         self._results: dict[tuple[str, float], tuple[PerTrait, list[PerTrait]]] = {}
         self._sites: dict[tuple[str, float], int] = {}  # number of sites that pass, of each of these
 
@@ -283,8 +320,8 @@ class _Comparison:
             subsets |= {name: chosen for name, chosen in bins.items() if chosen.sum() >= 10}
         return subsets
 
-    def add(self, file: File, least: float) -> None:
-        """Measure a file whose sites are those that pass the filter."""
+    def add(self, file: File, least: float, told: Callable[[float], None]) -> None:
+        """Measure a file whose sites are those that pass the filter; `told` receives the share that is done."""
         if not len(file.at):
             return
         same = next((job for job in self._results if job[0] == file.label and self._sites[job] == len(file.at)), None)
@@ -292,8 +329,23 @@ class _Comparison:
         if same is not None:  # the filter takes nothing away that another does not
             self._results[file.label, least] = self._results[same]
             return
-        n = len(self._values)
         chi2 = chi2_of(file.dosages, self._values)
+        measured, *without = self._keep(file.label, least, make=lambda: self._scanned(file, chi2))
+        measured |= self._fine_mapped(file, chi2, (file.label, least), None, told)
+        self._results[file.label, least] = (measured, without)
+
+    def add_way(self, file: File, way: str, told: Callable[[float], None]) -> None:
+        """Fine-map a file that was added in another way; the row's other measures are the file's."""
+        if not WAYS[way].fits(file) or (file.label, 0.0) not in self._results:
+            return
+        measured, without = self._results[file.label, 0.0]
+        chi2 = chi2_of(file.dosages, self._values)
+        mapped = self._fine_mapped(file, chi2, (file.label, 0.0), way, told)
+        self._results[f"{file.label}, {way}", 0.0] = (measured | mapped, without)
+
+    def _scanned(self, file: File, chi2: np.ndarray) -> list[PerTrait]:
+        """Return the measures of association and prediction, then those of association without each block of samples."""
+        n = len(self._values)
         measured = association_measures(chi2, file.at, self._causal, self._true_chi2, self._r2, n)
         without = [
             association_measures(part, file.at, self._causal, of_truth, self._r2, n - int((self._blocks == k).sum()))
@@ -301,24 +353,29 @@ class _Comparison:
                 zip(left_out_chi2(file.dosages, self._values, self._blocks), self._true_left_out, strict=True)
             )
         ]
-        measured |= self._fine_mapped(file, chi2)
-        measured |= self._predicted(file)
-        self._results[file.label, least] = (measured, without)
+        wanted = self._wanted[~self._train]
+        return [measured | prediction_measures(self._predicted(file), self._by_truth, wanted), *without]
 
-    def add_way(self, file: File, way: str) -> None:
-        """Fine-map a file that was added in another way; the row's other measures are the file's."""
-        if not WAYS[way].fits(file) or (file.label, 0.0) not in self._results:
-            return
-        measured, without = self._results[file.label, 0.0]
-        mapped = self._fine_mapped(file, chi2_of(file.dosages, self._values), way)
-        self._results[f"{file.label}, {way}", 0.0] = (measured | mapped, without)
-
-    def _fine_mapped(self, file: File, chi2: np.ndarray, way: str | None = None) -> PerTrait:
+    def _fine_mapped(
+        self, file: File, chi2: np.ndarray, name: tuple[str, float], way: str | None, told: Callable[[float], None]
+    ) -> PerTrait:
+        """Return the measures of FINE_MAPPING; NaN of the traits that are not fine-mapped."""
         n_traits = chi2.shape[1]
         n = min(self._finemapped, n_traits)
         found = {key: (np.full(n_traits, np.nan), np.full(n_traits, np.nan)) for key in FINE_MAPPING}
+        for first in range(0, n, TRAITS_OF_A_PART):
+            traits = range(first, min(first + TRAITS_OF_A_PART, n))
+            make = partial(self._fine_mapped_part, file, chi2, traits, way)
+            (part,) = self._keep(*name, way, traits.start, traits.stop, make=make)
+            for key, (top, bottom) in part.items():
+                found[key][0][traits], found[key][1][traits] = top, bottom
+            told(traits.stop / n)
+        return found
+
+    def _fine_mapped_part(self, file: File, chi2: np.ndarray, traits: range, way: str | None) -> list[PerTrait]:
+        found = {key: (np.empty(len(traits)), np.empty(len(traits))) for key in FINE_MAPPING}
         window: Window | None = None
-        for t in range(n):
+        for i, t in enumerate(traits):
             lead = int(chi2[:, t].argmax())
             first, last = max(lead - WINDOW, 0), min(lead + WINDOW + 1, len(file.at))
             if window is None or (window.first, window.last) != (first, last):
@@ -334,17 +391,15 @@ class _Comparison:
                 "sets": (len(sets), 1),
             }
             for key, (top, bottom) in sums.items():
-                found[key][0][t], found[key][1][t] = top, bottom
-        return found
+                found[key][0][i], found[key][1][i] = top, bottom
+        return [found]
 
-    def _predicted(self, file: File) -> PerTrait:
+    def _predicted(self, file: File) -> np.ndarray:
+        """Return the breeding values of the samples that are not trained on, float64 (n_samples, n_traits)."""
         spread = np.sqrt((file.dosages**2).mean(axis=0))
         scaled = file.dosages / spread
         relationship = scaled @ scaled.T / len(file.at)
-        predicted = breeding_values(relationship, self._values, self._train)
-        if self._by_truth is None:  # true genotypes come first
-            self._by_truth = predicted
-        return prediction_measures(predicted, self._by_truth, self._wanted[~self._train])
+        return breeding_values(relationship, self._values, self._train)
 
     def table(self) -> pd.DataFrame:
         """Return all results; see Consequence.table."""

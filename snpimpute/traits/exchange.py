@@ -26,8 +26,8 @@ STEPS = 16_384  # of a dosage, per ALT: what plink2 holds
 MEMORY_MB = 2048  # by default plink2 takes half of the machine's memory
 HARD_CALLS = "0.49999"  # farthest from a whole number that a dosage is to be a call, for LD and blocks
 NEEDED_BY = {  # what needs a program, and how to get it
-    "plink2": ("association", "Debian: apt-get install plink2"),
-    "plink1.9": ("a search for haplotype blocks", "Debian: apt-get install plink1.9"),
+    "plink2": ("testing or fine-mapping sites", "Debian: apt-get install plink2"),
+    "plink1.9": ("a search for clumps and haplotype blocks", "Debian: apt-get install plink1.9"),
     "gemma": ("the mixed model", "Debian: apt-get install gemma"),
 }
 

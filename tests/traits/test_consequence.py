@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from threadpoolctl import threadpool_limits
 from typer.testing import CliRunner
 
 from snpimpute.base.errors import InputError
@@ -15,12 +20,14 @@ from snpimpute.base.progress import Watch
 from snpimpute.cli.app import app
 from snpimpute.io.write_vcf import write_vcf
 from snpimpute.metrics.conclusions import MEASURES, TRUTH, TYPED
+from snpimpute.traits import consequence, parts
 from snpimpute.traits.breeding import HERITABILITIES, breeding_values
 from snpimpute.traits.consequence import (
     FILTERS,
     Consequence,
     ConsequenceSettings,
     compare_conclusions,
+    parts_of,
 )
 from snpimpute.traits.consequence_page import FILES, write_consequence
 from snpimpute.traits.dosages import read_dosages
@@ -222,6 +229,65 @@ def test_page_table_and_json_say_the_same(found, tmp_path: Path):
     assert "Which DR2 threshold costs least" in text and "forest" in text
 
 
+def small_comparison(folder: Path) -> ConsequenceSettings:
+    model = TraitModel(n_traits=12, variance=0.15, seed=3)
+    return ConsequenceSettings(
+        folder / "truth.vcf.gz", (folder / "good.vcf",), model=model, finemapped=2, filters=(0.0, 0.5), ways=("dr2",)
+    )
+
+
+def compare_until_killed(folder: Path, runs: Path, n_parts: int) -> None:
+    """End this process by SIGKILL once n_parts parts of the small comparison are kept, as the next one is written."""
+    saved = parts._save
+
+    def save_or_die(path: Path, part: list) -> None:
+        if len(list(path.parent.glob("*.npz"))) == n_parts:
+            signal.raise_signal(signal.SIGKILL)
+        saved(path, part)
+
+    parts._save = save_or_die
+    consequence.TRAITS_OF_A_PART = 1
+    settings = small_comparison(folder)
+    with threadpool_limits(1), parts_of(settings, runs, Watch()) as kept:
+        compare_conclusions(settings, Watch(), kept.keep)
+
+
+def test_a_killed_comparison_goes_on_where_it_was(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    killed = f"from tests.traits.test_consequence import *; compare_until_killed(Path({str(folder)!r}), Path({str(tmp_path)!r}), 4)"
+    done = subprocess.run(
+        [sys.executable, "-c", killed], cwd=Path(__file__).parents[2], capture_output=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    (home,) = (path for path in (tmp_path / "consequence").iterdir() if path.is_dir())
+    before = {path.name for path in home.glob("*.npz")}
+    made: list[str] = []
+    saved = parts._save
+    monkeypatch.setattr(parts, "_save", lambda path, part: (made.append(path.name), saved(path, part)))
+    monkeypatch.setattr(consequence, "TRAITS_OF_A_PART", 1)
+    settings = small_comparison(folder)
+    with threadpool_limits(1), parts_of(settings, tmp_path, Watch()) as kept:
+        found = compare_conclusions(settings, Watch(), kept.keep)
+        assert home.is_dir()
+        at_once = compare_conclusions(settings, Watch())
+    # of the truth, the file and its filter each a scan and two parts that are fine-mapped, and two in the other way
+    assert len(before) == 4 and len(made) == 11 - 4 and not before & set(made)
+    pd.testing.assert_frame_equal(found.table, at_once.table, check_exact=True)
+    assert not list((tmp_path / "consequence").iterdir())  # neither parts nor lock
+
+
+def test_other_files_settings_or_traits_take_nothing_up(folder: Path, tmp_path: Path):
+    settings = small_comparison(folder)
+    copy = tmp_path / "traits.tsv"
+    copy.write_text((folder / "traits.tsv").read_text())
+    real = replace(settings, traits=copy)
+    homes = [
+        parts_of(s, tmp_path, Watch())._folder for s in (settings, settings, replace(settings, finemapped=3), real)
+    ]
+    copy.write_text(copy.read_text().replace("s7\t", "s7\t1"))
+    homes.append(parts_of(real, tmp_path, Watch())._folder)
+    assert homes[0] == homes[1] and len(set(homes)) == 4
+
+
 REFUSED = {
     "have no sample in common": ["others.vcf.gz"],
     "truth.vcf.gz and elsewhere.vcf.gz have no site in common: contig, position and both alleles must agree": [
@@ -233,6 +299,7 @@ REFUSED = {
     "traits.tsv has no column 'height'": ["good.vcf", "--traits", "traits.tsv", "--trait", "height"],
     "name the imputed files to compare with": [],
     "1 imputed file and 2 labels: give one each": ["good.vcf", "--label", "a", "--label", "b"],
+    "--trait, --covariates and --sample-column name columns of a table of real traits": ["good.vcf", "--trait", "milk"],
 }
 
 
@@ -244,9 +311,10 @@ def test_bad_input_is_one_line(folder: Path, tmp_path: Path, said: str):
     write_vcf(folder / "others.vcf.gz", replace(matrix, samples=strangers))
     words = [str(folder / word) if "." in word and not word.startswith("0") else word for word in REFUSED[said]]
     command = ["consequence", str(folder / "truth.vcf.gz"), *words, "-o", str(tmp_path / "out")]
+    command += ["--runs", str(tmp_path / "runs")]
     done = CliRunner().invoke(app, command)
     assert isinstance(done.exception, InputError) and said in str(done.exception)
-    assert "\n" not in str(done.exception) and not (tmp_path / "out").exists()
+    assert "\n" not in str(done.exception) and not any(tmp_path.iterdir())
 
 
 def test_the_command_says_what_changed(folder: Path, tmp_path: Path):
@@ -260,6 +328,7 @@ def test_the_command_says_what_changed(folder: Path, tmp_path: Path):
         "15%",
     ]
     command += ["--finemapped", "1", "--typed", str(folder / "typed.vcf.gz"), "-o", str(tmp_path / "out")]
+    command += ["--runs", str(tmp_path / "runs")]
     done = CliRunner().invoke(app, command, catch_exceptions=False)
     assert "20 simulated traits (1 causal of 120 sites, 15.0% of the variance, seed 1) in 300 samples" in done.stdout
     assert "least costly DR2 threshold of good: association:" in done.stdout and "\ntyped alone: " in done.stdout

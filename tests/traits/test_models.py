@@ -174,7 +174,10 @@ def test_p_values_below_what_a_float_holds():
 
 def test_a_missing_program_is_named(dosages, monkeypatch):
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(InputError, match=r"plink2 is missing: association needs it \(Debian: apt-get install plink2\)"):
+    with pytest.raises(
+        InputError,
+        match=r"plink2 is missing: testing or fine-mapping sites needs it \(Debian: apt-get install plink2\)",
+    ):
         regression(dosages, with_covariates(dosages, False))
 
 
