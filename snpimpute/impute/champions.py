@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -100,20 +100,36 @@ def fetched_folder(tracker: Tracker, model: RegisteredModel | RegisteredPredicto
 
 def model_table(tracker: Tracker) -> pd.DataFrame:
     """Return a row per version: name, version, imputer, aliases, samples, windows, macro-F1 on the held-out samples."""
+    figures = {"samples": ("samples_fit", 0), "windows": ("windows", 0), "f1_macro": ("val_f1_macro", np.nan)}
+    return version_table(tracker, tracker.panel_models(), "imputer", figures)
+
+
+def version_table(
+    tracker: Tracker, models: Sequence[M], maker: str, figures: Mapping[str, tuple[str, float]]
+) -> pd.DataFrame:
+    """Return a row per version of registered models.
+
+    Args:
+        tracker: of the store.
+        models: the versions.
+        maker: attribute of a version that tells what learned it.
+        figures: for each further column the metric that it shows, and its value where there is none; counts have a 0 there.
+
+    Returns:
+        Columns name, version, `maker`, aliases, and those of `figures`.
+    """
     rows = []
-    for model in tracker.panel_models():
+    for model in models:
         at = [alias for alias, version in tracker.aliases(model.name).items() if version == model.version]
-        rows.append(
-            {
-                "name": model.name,
-                "version": model.version,
-                "imputer": model.imputer,
-                "aliases": ", ".join(sorted(at)),
-                "samples": int(model.metrics.get("samples_fit", 0)),
-                "windows": int(model.metrics.get("windows", 0)),
-                "f1_macro": model.metrics.get("val_f1_macro", np.nan),
-            }
-        )
+        row = {
+            "name": model.name,
+            "version": model.version,
+            maker: getattr(model, maker),
+            "aliases": ", ".join(sorted(at)),
+        }
+        for column, (metric, otherwise) in figures.items():
+            row[column] = type(otherwise)(model.metrics.get(metric, otherwise))
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -176,26 +192,57 @@ def promote(tracker: Tracker, wanted: str, runs: Path) -> str:
     Raises:
         InputError: the model is the champion, cannot be compared, or is not better (gives the difference).
     """
-    challenger = find_model(tracker, wanted)
-    present = tracker.aliases(challenger.name).get(CHAMPION)
-    if present == challenger.version:
-        raise InputError(f"{challenger.name} version {present} is the champion already")
-    why = "no champion before"
-    if present is not None:
-        champion = find_model(tracker, f"{challenger.name}/{present}")
+
+    def judged(challenger: RegisteredModel, champion: RegisteredModel) -> tuple[str, bool]:
         table = compare(fetch_model(tracker, champion, runs), fetch_model(tracker, challenger, runs))
         decisive = table[(table.subset == "all") & (table.metric == DECIDING_METRIC)]
         differences = "; ".join(
             f"{row.pattern}: {row.difference:+.4f} ({row.low:+.4f} to {row.high:+.4f})" for row in decisive.itertuples()
         )
-        if not (decisive["low"] > 0).all():
+        return f"macro-F1 {differences}", bool((decisive["low"] > 0).all())
+
+    return move_if_better(
+        tracker, find_model(tracker, wanted), lambda name: find_model(tracker, name), "imputer", judged
+    )
+
+
+def move_if_better(
+    tracker: Tracker,
+    challenger: M,
+    find: Callable[[str], M],
+    maker: str,
+    judged: Callable[[M, M], tuple[str, bool]],
+) -> str:
+    """Make a registered model the champion of its name if there is none, or if it is better than the present one.
+
+    Args:
+        tracker: of the store.
+        challenger: the model.
+        find: returns the version that `NAME/VERSION` names.
+        maker: attribute of a version that tells what learned it.
+        judged: of challenger and champion, the difference in words, and whether the challenger is better.
+
+    Returns:
+        A line that reports the move.
+
+    Raises:
+        InputError: the model is the champion already, or is not better (gives the difference).
+    """
+    present = tracker.aliases(challenger.name).get(CHAMPION)
+    if present == challenger.version:
+        raise InputError(f"{challenger.name} version {present} is the champion already")
+    made_by, why = getattr(challenger, maker), "no champion before"
+    if present is not None:
+        champion = find(f"{challenger.name}/{present}")
+        difference, is_better = judged(challenger, champion)
+        if not is_better:
             raise InputError(
-                f"{challenger.name} version {challenger.version} ({challenger.imputer}) is not better than the champion, "
-                f"version {present} ({champion.imputer}): macro-F1 {differences}"
+                f"{challenger.name} version {challenger.version} ({made_by}) is not better than the champion, "
+                f"version {present} ({getattr(champion, maker)}): {difference}"
             )
-        why = f"macro-F1 {differences} against version {present}"
+        why = f"{difference} against version {present}"
     tracker.move_champion(challenger.name, challenger.version, why)
-    return f"{challenger.name}: champion is version {challenger.version} ({challenger.imputer}), {why}"
+    return f"{challenger.name}: champion is version {challenger.version} ({made_by}), {why}"
 
 
 def rollback(tracker: Tracker, wanted: str) -> str:

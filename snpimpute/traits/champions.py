@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from snpimpute.base.errors import InputError
-from snpimpute.impute.champions import fetched_folder, find_among, restore_champion
+from snpimpute.impute.champions import fetched_folder, find_among, move_if_better, restore_champion, version_table
 from snpimpute.metrics.prediction import MEASURES
 from snpimpute.report.text import interval, signed
 from snpimpute.tracking.models import PREDICTOR
-from snpimpute.tracking.runs import CHAMPION, RegisteredPredictor
+from snpimpute.tracking.runs import RegisteredPredictor
 from snpimpute.tracking.writer import Tracker
 from snpimpute.traits.evaluate import DECIDING
 from snpimpute.traits.measured import Measured, read_measured
@@ -41,21 +41,8 @@ def fetch_model(tracker: Tracker, model: RegisteredPredictor, runs: Path) -> Pat
 
 def model_table(tracker: Tracker) -> pd.DataFrame:
     """Return a row per version: name, version, predictor, aliases, samples, folds that it was measured on, correlation over them."""
-    rows = []
-    for model in tracker.predictor_models():
-        at = [alias for alias, version in tracker.aliases(model.name).items() if version == model.version]
-        rows.append(
-            {
-                "name": model.name,
-                "version": model.version,
-                "predictor": model.predictor,
-                "aliases": ", ".join(sorted(at)),
-                "samples": int(model.metrics.get("samples", 0)),
-                "folds": int(model.metrics.get("folds", 0)),
-                "correlation": model.metrics.get(DECIDING, np.nan),
-            }
-        )
-    return pd.DataFrame(rows)
+    figures = {"samples": ("samples", 0), "folds": ("folds", 0), "correlation": (DECIDING, np.nan)}
+    return version_table(tracker, tracker.predictor_models(), "predictor", figures)
 
 
 def compare(tracker: Tracker, first: str, second: str, runs: Path) -> pd.DataFrame:
@@ -87,23 +74,14 @@ def promote(tracker: Tracker, wanted: str, runs: Path) -> str:
     Raises:
         InputError: the model is the champion, cannot be compared, or is not better (gives the difference).
     """
-    challenger = find_model(tracker, wanted)
-    present = tracker.aliases(challenger.name).get(CHAMPION)
-    if present == challenger.version:
-        raise InputError(f"{challenger.name} version {present} is the champion already")
-    why = "no champion before"
-    if present is not None:
-        champion = find_model(tracker, f"{challenger.name}/{present}")
+
+    def judged(challenger: RegisteredPredictor, champion: RegisteredPredictor) -> tuple[str, bool]:
         apart = _measured(tracker, challenger, runs).minus(_measured(tracker, champion, runs), DECIDING)
-        difference = f"{MEASURES[DECIDING].label} {signed(apart)} ({interval(apart, signed=True)})"
-        if not apart.low > 0:
-            raise InputError(
-                f"{challenger.name} version {challenger.version} ({challenger.predictor}) is not better than the champion, "
-                f"version {present} ({champion.predictor}): {difference}"
-            )
-        why = f"{difference} against version {present}"
-    tracker.move_champion(challenger.name, challenger.version, why)
-    return f"{challenger.name}: champion is version {challenger.version} ({challenger.predictor}), {why}"
+        return f"{MEASURES[DECIDING].label} {signed(apart)} ({interval(apart, signed=True)})", apart.low > 0
+
+    return move_if_better(
+        tracker, find_model(tracker, wanted), lambda name: find_model(tracker, name), "predictor", judged
+    )
 
 
 def rollback(tracker: Tracker, wanted: str) -> str:

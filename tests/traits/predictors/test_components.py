@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from snpimpute.traits.predictors.selection import expected_alleles
 from snpimpute.traits.predictors.testing import small_cohort
 from snpimpute.traits.tuned import _suggest, tune_predictor
 from tests.traits.data import ld_calls, matrix_of, write_traits
-from tests.traits.predictors.test_leaks import within_folds
+from tests.traits.predictors.test_leaks import over_permutations, within_folds
 
 
 def two_groups(n_samples: int = 120, n_sites: int = 200) -> Cohort:
@@ -89,26 +90,20 @@ def test_a_saved_predictor_projects_each_sample_by_itself(name: str, tmp_path: P
 
 
 def test_noise_is_not_predicted_by_them() -> None:
-    rng = np.random.default_rng(5)
-    cohort = replace(small_cohort(90, 60), covariates=np.empty((90, 0)))
-    found = []
-    for _ in range(10):
-        permuted = replace(cohort, values=rng.permutation(cohort.values))
-        found.append(within_folds(Gblup, {"n_best": 10, "components": 5}, permuted, rng.permutation(90)))
+    found = over_permutations(60, 10, partial(within_folds, Gblup, {"n_best": 10, "components": 5}))
     assert abs(np.mean(found)) < 2 * np.std(found, ddof=1) / np.sqrt(len(found))
 
 
 def test_components_of_sites_chosen_with_the_whole_trait_are_caught() -> None:
     """The control: components of sites that were chosen before the split, by all values, do predict noise."""
-    rng = np.random.default_rng(5)
-    cohort = replace(small_cohort(90, 400), covariates=np.empty((90, 0)))
-    found = []
-    for _ in range(10):
-        permuted = replace(cohort, values=rng.permutation(cohort.values))
+
+    def leak(permuted: Cohort, order: np.ndarray) -> float:
         chosen = Gblup(Gblup.parse_params({"n_best": 20})).fit(permuted).chosen
         leaked = FittedComponents.of(permuted.take_sites(chosen), 5).beside(permuted.take_sites(chosen))
         one_site = replace(permuted.take_sites([0]), covariates=leaked.covariates)
-        found.append(within_folds(Gblup, {}, one_site, rng.permutation(90)))
+        return within_folds(Gblup, {}, one_site, order)
+
+    found = over_permutations(400, 10, leak)
     assert np.mean(found) > 0.15 and np.mean(found) > 4 * np.std(found, ddof=1) / np.sqrt(len(found))
 
 

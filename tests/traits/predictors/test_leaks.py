@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,30 +46,32 @@ def within_folds(cls: type[Predictor], params: dict[str, Any], cohort: Cohort, o
     return float(np.mean(found))
 
 
+def over_permutations(n_sites: int, times: int, score: Callable[[Cohort, np.ndarray], float]) -> list[float]:
+    """What `score` makes of 90 samples whose trait was permuted, and of an order of them, each time anew."""
+    rng = np.random.default_rng(5)
+    cohort = replace(small_cohort(90, n_sites), covariates=np.empty((90, 0)))
+    return [score(replace(cohort, values=rng.permutation(cohort.values)), rng.permutation(90)) for _ in range(times)]
+
+
 @pytest.mark.parametrize("name", sorted(QUICK))
 def test_noise_is_not_predicted(name: str) -> None:
     """Sites are chosen by association within the folds; a permuted trait is not predicted."""
     params, permutations = QUICK[name]
     if (tool := load(name).program) is not None and shutil.which(tool) is None:
         pytest.skip(f"{tool} is not installed")
-    rng = np.random.default_rng(5)
-    cohort = replace(small_cohort(90, 60), covariates=np.empty((90, 0)))
-    found = []
-    for _ in range(permutations):
-        permuted = replace(cohort, values=rng.permutation(cohort.values))
-        found.append(within_folds(load(name), {**params, "n_best": 10}, permuted, rng.permutation(90)))
+    chosen_within = partial(within_folds, load(name), {**params, "n_best": 10})
+    found = over_permutations(60, permutations, chosen_within)
     assert abs(np.mean(found)) < 2 * np.std(found, ddof=1) / np.sqrt(len(found))
 
 
 def test_sites_chosen_with_the_whole_trait_are_caught() -> None:
     """The control: the same selection, made before the split with all values, does predict noise."""
-    rng = np.random.default_rng(5)
-    cohort = replace(small_cohort(90, 400), covariates=np.empty((90, 0)))
-    found = []
-    for _ in range(20):
-        permuted = replace(cohort, values=rng.permutation(cohort.values))
+
+    def leak(permuted: Cohort, order: np.ndarray) -> float:
         leaked = permuted.take_sites(Gblup(Gblup.parse_params({"n_best": 20})).fit(permuted).chosen)
-        found.append(within_folds(Gblup, {}, leaked, rng.permutation(90)))
+        return within_folds(Gblup, {}, leaked, order)
+
+    found = over_permutations(400, 20, leak)
     assert np.mean(found) > 0.15 and np.mean(found) > 4 * np.std(found, ddof=1) / np.sqrt(len(found))
 
 
