@@ -93,7 +93,7 @@ def test_a_worker_that_is_killed_has_its_pieces_done_elsewhere(address: str, hom
     watch = Told()
     with engine_of(address, tmp_path, watch, n=2) as (engine, workers):
         running = Running(home, [0, 1, 2, 3], engine, watch)
-        wait_until(lambda: sum(path.read_text() != "" for path in (tmp_path / "notes").iterdir()) == 2)
+        wait_until(lambda: len(list((tmp_path / "notes").iterdir())) == 2)
         begun = {path: int(path.read_text()) for path in (tmp_path / "notes").iterdir()}
         assert set(begun.values()) == {process.pid for process in workers}
         lost = next(path for path, pid in begun.items() if pid == workers[0].pid)

@@ -135,7 +135,7 @@ def write_byte(home: Path, numbers: list[int]) -> None:
     """Write the byte of each number, once there is a note `go`; leave a note with the numbers of process and worker."""
     notes = Path((home / "plan.txt").read_text())
     for number in numbers:
-        write_text(notes / f"{number}-{os.getpid()}", str(parent_of_source()))
+        leave_note(notes, number, str(parent_of_source()))
         wait_until(lambda: (notes / "go").exists())
         held = (home / "data.bin").read_bytes()
         if home != notes.parent / "home":  # a copy
@@ -143,6 +143,13 @@ def write_byte(home: Path, numbers: list[int]) -> None:
         write_text(made(home, number), str(held[number]))
         print(f"wrote {number}")
         say_progress(1, 1)
+
+
+def leave_note(notes: Path, number: int, text: str) -> None:
+    """Leave a note that a number was begun by this process; whoever lists the folder never sees an unfinished one."""
+    beside = notes.parent / f"note-{os.getpid()}"
+    beside.write_text(text)
+    beside.rename(notes / f"{number}-{os.getpid()}")
 
 
 def parent_of_source() -> int:
@@ -157,7 +164,7 @@ def be_killed(home: Path, numbers: list[int]) -> None:
     notes = Path((home / "plan.txt").read_text())
     for number in numbers:
         if not ((notes / "once").exists() and list(notes.glob(f"{number}-*"))):
-            write_text(notes / f"{number}-{os.getpid()}", "")
+            leave_note(notes, number, "")
             os.kill(os.getpid(), signal.SIGKILL)
         write_text(made(home, number), "alive")
 
