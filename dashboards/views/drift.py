@@ -12,13 +12,14 @@ from snpimpute.report.text import capital, known, number
 from snpimpute.report.tree import COLOURS, Line, Panel, Point, Style
 
 CODE = "snpimpute models watch NAME target.vcf.gz"
+SERVER = "snpimpute models serve NAME"
 OBSERVED, EXPECTED = "batches", "expected"
 
 
 def main() -> None:
     tables = reading.watched()
     if not tables:
-        st.info(f"No batch of a model was judged yet: `{CODE}`, and load this page again.")
+        st.info(f"No batch of a model was judged yet: `{CODE}`, or requests to `{SERVER}`; then load this page again.")
         return
     names = {figure.name: figure for figure in FIGURES}
     columns = st.columns(2)

@@ -283,8 +283,11 @@ def impute(
         bool, typer.Option("--no-panel", help="Impute from the target alone, without a model.")
     ] = False,
     imputer: Annotated[
-        str, typer.Option(help="Imputer to use with --no-panel: simpute, ld_knn or beagle (phased jointly).")
-    ] = "simpute",
+        str | None,
+        typer.Option(
+            help="Imputer to use with --no-panel: simpute (if not given), ld_knn or beagle (phased jointly).",
+        ),
+    ] = None,
     imputers_from: ImputersFrom = None,
     on_engine: OnEngine = None,
     trust: Trust = False,
@@ -340,6 +343,11 @@ def impute(
 
     if model is not None and no_panel:
         raise InputError("--model and --no-panel exclude each other")
+    if imputer is not None and not no_panel:
+        raise InputError(
+            f"--imputer {imputer} goes with --no-panel; here a model imputes, by the imputer that it was fitted with "
+            f"(snpimpute fit PANEL --imputer {imputer} fits another)"
+        )
     if on_engine is not None and no_panel:
         raise InputError(
             f"--engine {on_engine} imputes by a model that was exported, and --no-panel by none: leave out one"
@@ -365,7 +373,7 @@ def impute(
         draws=draws or 0,
         hide=0.0 if hide is None else share_of(hide, "--hide"),
         seed=seed,
-        imputer=imputer,
+        imputer=imputer or ImputeSettings.imputer,
         params={"mode": "joint"} if imputer == "beagle" else {},
         keep_fields=keep_fields,
         threads=threads or len(os.sched_getaffinity(0)),

@@ -74,7 +74,7 @@ def compare_models(first: ModelName, second: ModelName, runs: Runs = Path("runs"
     from snpimpute.traits import champions as of_traits
 
     tracker = open_store(runs)
-    if _is_of_trait(tracker, first):
+    if is_of_trait(tracker, first):
         table = of_traits.compare(tracker, first, second, runs)
     else:
         one, other = (fetch_model(tracker, find_model(tracker, name), runs) for name in (first, second))
@@ -83,20 +83,37 @@ def compare_models(first: ModelName, second: ModelName, runs: Runs = Path("runs"
 
 
 @app.command("promote")
-def promote_model(name: ModelName, runs: Runs = Path("runs")) -> None:
+def promote_model(
+    name: ModelName,
+    by_shadow: Annotated[
+        bool, typer.Option("--by-shadow", help="Judge by the requests that a server imputed by both models.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote it even if it is not shown to be better; the record says so.")
+    ] = False,
+    runs: Runs = Path("runs"),
+) -> None:
     """Make a model the champion of its name, if the whole interval of the difference shows that it is better.
 
     Examples:
 
       snpimpute models promote panel/3
 
+      snpimpute models promote panel/3 --by-shadow
+
       snpimpute models promote milk-trait/2
     """
     from snpimpute.impute.champions import promote
+    from snpimpute.impute.paired import promote_by_requests
     from snpimpute.traits import champions as of_traits
 
     tracker = open_store(runs)
-    typer.echo((of_traits.promote if _is_of_trait(tracker, name) else promote)(tracker, name, runs))
+    if not is_of_trait(tracker, name):
+        typer.echo((promote_by_requests if by_shadow else promote)(tracker, name, runs, force))
+        return
+    if by_shadow:
+        raise InputError(f"{name} predicts a trait, and imputes no requests in the shadow: leave out --by-shadow")
+    typer.echo(of_traits.promote(tracker, name, runs, force))
 
 
 @app.command("rollback")
@@ -111,7 +128,7 @@ def roll_back(name: ModelName, runs: Runs = Path("runs")) -> None:
     from snpimpute.traits import champions as of_traits
 
     tracker = open_store(runs)
-    typer.echo((of_traits.rollback if _is_of_trait(tracker, name) else rollback)(tracker, name))
+    typer.echo((of_traits.rollback if is_of_trait(tracker, name) else rollback)(tracker, name))
 
 
 @app.command("baseline")
@@ -222,7 +239,10 @@ def watch_model(
 def shadow_model(
     champion: ModelName,
     challenger: ModelName,
-    targets: Annotated[list[Path], typer.Argument(help="Genotypes: .vcf.gz, .bcf, or PLINK's .bed or .pgen.")],
+    targets: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Genotypes: .vcf.gz, .bcf, or PLINK's .bed or .pgen; none: a server's requests."),
+    ] = None,
     promote: Annotated[
         bool, typer.Option("--promote", help="Make the challenger the champion of its name, if it is better.")
     ] = False,
@@ -233,30 +253,35 @@ def shadow_model(
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let two models impute the same files, and compare them at typed calls hidden on purpose, sample by sample.
+    """Compare two models that imputed the same files, or a server's requests, at typed calls hidden on purpose, by sample.
 
     Examples:
+
+      snpimpute models shadow panel@champion panel/2
 
       snpimpute models shadow panel@champion panel/2 monday.vcf.gz tuesday.vcf.gz
 
       snpimpute models shadow panel@champion panel/2 monday.vcf.gz --promote
     """
     from snpimpute.base.progress import watch
+    from snpimpute.impute.paired import shadow_of_requests
     from snpimpute.impute.shadow import ShadowSettings, shadow
     from snpimpute.io.store import fetched
 
     settings = ShadowSettings(share_of(hide, "--hide"), measure, seed, threads or len(os.sched_getaffinity(0)))
-    files = [fetched(target, runs) for target in targets]
+    files = [fetched(target, runs) for target in targets or ()]
     with watch() as watching:
         tracker = open_store(runs, watching)
-        found = shadow(tracker, champion, challenger, files, settings, runs, promote, watching)
+        if files:
+            found = shadow(tracker, champion, challenger, files, settings, runs, promote, watching)
+        else:
+            found = shadow_of_requests(tracker, champion, challenger, runs, seed, promote)
     if as_json:
-        typer.echo(json.dumps({**vars(found), "better": found.better, "promoted": promote}, indent=1))
+        typer.echo(json.dumps({**found.told(), "promoted": promote}, indent=1))
         return
     for name, f1, right in zip((found.champion, found.challenger), found.f1_macro, found.concordance, strict=True):
         typer.echo(f"{name}: macro-F1 {f1:.4f}, {right:.2%} of the hidden calls right")
-    verdict = "better" if found.better else "not better: the interval holds 0, or is below it"
-    typer.echo(f"{found.why()}\n{found.challenger} is {verdict}{'; it is the champion now' if promote else ''}")
+    typer.echo(f"{found.why()}\n{found.challenger} is {found.verdict}{'; it is the champion now' if promote else ''}")
 
 
 @app.command("export")
@@ -314,9 +339,22 @@ def serve_model(
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen at.")] = 5001,
     on_engine: OnEngine = None,
+    batch: Annotated[
+        int,
+        typer.Option(min=0, help="Samples of requests that make a batch to be tested for drift; 0 tests none."),
+    ] = 50,
+    settings: Annotated[
+        Path | None, typer.Option(help="Thresholds of drift (TOML); the defaults if not given.")
+    ] = None,
+    retrain: Annotated[
+        str | None,
+        typer.Option(help="Prefect deployment that a breach starts, as retrain/local.", metavar="DEPLOYMENT"),
+    ] = None,
     runs: Runs = Path("runs"),
 ) -> None:
     """Serve a champion, and a challenger beside it, over HTTP; each answer names its version, and is in the audit trail.
+
+    Requests are gathered into batches and tested for drift, as by snpimpute models watch, if the model has a baseline.
 
     Examples:
 
@@ -331,6 +369,8 @@ def serve_model(
     from snpimpute.base.progress import watch
     from snpimpute.impute.export import require_engine
     from snpimpute.impute.gateway import Gateway, ServeSettings, application, share_of_split
+    from snpimpute.impute.gathering import GatherSettings
+    from snpimpute.impute.thresholds import WatchSettings, read_thresholds
 
     require_engine(on_engine, "--engine")
     require_package("fastapi", "models serve")
@@ -339,23 +379,30 @@ def serve_model(
     trail = audit or runs / "audit.jsonl"
     require_writable(trail.parent)
     share = 0.0 if split is None else share_of_split(split)
-    settings = ServeSettings(name, trail, challenger, share, on_engine=on_engine)
+    thresholds = WatchSettings() if settings is None else read_thresholds(settings)
+    gather = GatherSettings(batch, thresholds, retrain)
+    served = ServeSettings(name, trail, challenger, share, on_engine=on_engine, gather=gather)
     with watch() as watching:
-        gateway = Gateway(open_store(runs, watching), settings, runs, watching)
+        gateway = Gateway(open_store(runs, watching), served, runs, watching)
     import uvicorn
 
     typer.echo(f"serving {name} on http://{host}:{port}/invocations; audit trail: {trail}")
+    typer.echo(gateway.drift_in_words())
+    gateway.gatherer.start()
     uvicorn.run(application(gateway), host=host, port=port, log_level="warning")
 
 
-def _is_of_trait(tracker: Tracker, name: str) -> bool:
-    """Tell whether a name ends as those of traits' models do (see traits.champions), and is not that of a panel's model."""
+def is_of_trait(tracker: Tracker, name: str) -> bool:
+    """Tell whether a name is of a trait's model, by the trait or as the registry has it; where both are there, a panel's model goes first."""
+    from snpimpute.impute.champions import named_among
+    from snpimpute.tracking.runs import PANEL_VARIANT
     from snpimpute.traits.champions import SUFFIX
 
     own = name.partition("/")[0].partition("@")[0]
-    return own.endswith(f"-{SUFFIX}") and all(
-        model.name != f"snpimpute-{own}-panel" for model in tracker.panel_models()
-    )
+    if named_among([model.name for model in tracker.panel_models()], own, PANEL_VARIANT):
+        return False
+    of_traits = [model.name for model in tracker.predictor_models()]
+    return named_among(of_traits, own, SUFFIX) is not None or own.endswith(f"-{SUFFIX}")
 
 
 def _lines(batch: Batch) -> list[str]:

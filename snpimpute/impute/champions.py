@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -64,9 +64,8 @@ def find_among(tracker: Tracker, models: Sequence[M], wanted: str, suffix: str) 
     """
     name, _, version = wanted.partition("/")
     name, _, alias = name.partition("@")
-    names = (name, f"snpimpute-{safe_name(name)}-{suffix}", f"snpimpute-{name}")
     there = list(dict.fromkeys(model.name for model in models))
-    found = next((one for one in names if one in there), None)  # one name: "x" and "x-trait" may both be there
+    found = named_among(there, name, suffix)
     if found is None:
         raise InputError(f"no model {name or wanted!r} is registered; there are {', '.join(there)}")
     of_name = [model for model in models if model.name == found]
@@ -79,6 +78,12 @@ def find_among(tracker: Tracker, models: Sequence[M], wanted: str, suffix: str) 
         if model.version == version:
             return model
     raise InputError(f"{of_name[0].name} has no version {version}; it has {', '.join(m.version for m in of_name)}")
+
+
+def named_among(there: Collection[str], name: str, suffix: str) -> str | None:
+    """Return the name in the registry that a user's name means, see `find_among`; None if it means none of them."""
+    names = (name, f"snpimpute-{safe_name(name)}-{suffix}", f"snpimpute-{name}")
+    return next((one for one in names if one in there), None)  # one name: "x" and "x-trait" may both be there
 
 
 def fetch_model(tracker: Tracker, model: RegisteredModel, runs: Path) -> WindowedModel:
@@ -180,8 +185,8 @@ def _how_measured_otherwise(first: WindowedModel, second: WindowedModel) -> str:
     return ", ".join(said for what, said in words.items() if one.get(what) != other.get(what))
 
 
-def promote(tracker: Tracker, wanted: str, runs: Path) -> str:
-    """Make a registered model the champion of its name if it is better than the present one.
+def promote(tracker: Tracker, wanted: str, runs: Path, force: bool = False) -> str:
+    """Make a registered model the champion of its name if it is better than the present one, or if that is forced.
 
     It is better if the interval of the difference in macro-F1 at the hidden calls of the held-out samples is above 0 for
     every measured pattern.
@@ -202,7 +207,7 @@ def promote(tracker: Tracker, wanted: str, runs: Path) -> str:
         return f"macro-F1 {differences}", bool((decisive["low"] > 0).all())
 
     return move_if_better(
-        tracker, find_model(tracker, wanted), lambda name: find_model(tracker, name), "imputer", judged
+        tracker, find_model(tracker, wanted), lambda name: find_model(tracker, name), "imputer", judged, force
     )
 
 
@@ -212,6 +217,7 @@ def move_if_better(
     find: Callable[[str], M],
     maker: str,
     judged: Callable[[M, M], tuple[str, bool]],
+    force: bool = False,
 ) -> str:
     """Make a registered model the champion of its name if there is none, or if it is better than the present one.
 
@@ -221,12 +227,13 @@ def move_if_better(
         find: returns the version that `NAME/VERSION` names.
         maker: attribute of a version that tells what learned it.
         judged: of challenger and champion, the difference in words, and whether the challenger is better.
+        force: move the champion even if the challenger is not better or cannot be compared; the record of the move says so.
 
     Returns:
         A line that reports the move.
 
     Raises:
-        InputError: the model is the champion already, or is not better (gives the difference).
+        InputError: the model is the champion already, or, unless forced, is not better (gives the difference) or cannot be compared.
     """
     present = tracker.aliases(challenger.name).get(CHAMPION)
     if present == challenger.version:
@@ -234,13 +241,18 @@ def move_if_better(
     made_by, why = getattr(challenger, maker), "no champion before"
     if present is not None:
         champion = find(f"{challenger.name}/{present}")
-        difference, is_better = judged(challenger, champion)
-        if not is_better:
+        try:
+            difference, is_better = judged(challenger, champion)
+        except InputError as error:
+            if not force:
+                raise
+            difference, is_better = f"not compared ({error})", False
+        if not is_better and not force:
             raise InputError(
                 f"{challenger.name} version {challenger.version} ({made_by}) is not better than the champion, "
-                f"version {present} ({getattr(champion, maker)}): {difference}"
+                f"version {present} ({getattr(champion, maker)}): {difference}; --force promotes it all the same"
             )
-        why = f"{difference} against version {present}"
+        why = f"{'' if is_better else 'forced: '}{difference} against version {present}"
     tracker.move_champion(challenger.name, challenger.version, why)
     return f"{challenger.name}: champion is version {challenger.version} ({made_by}), {why}"
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from snpimpute.base.alone import made_alone
-from snpimpute.base.checksums import TABLE, write_checksums
+from snpimpute.base.checksums import MEND, TABLE, write_checksums
 from snpimpute.base.digests import digest, file_digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.files import require_writable, save_array, write_text, written_beside
@@ -82,6 +82,36 @@ def exported_model(folder: Path, name: str) -> Path:
     if source != _identity(folder):
         raise InputError(f"{there} is the export of another model: {VERB} {name} --force")
     return there
+
+
+def verified_model(folder: Path, trust: bool = False) -> WindowedModel:
+    """Open a model that is as it was fitted or exported; see `WindowedModel.verified`.
+
+    Raises:
+        InputError: as there; of an export the line says how to mend that.
+    """
+    try:
+        return WindowedModel.verified(folder, trust=trust)
+    except InputError as error:
+        if not _looks_exported(folder):
+            raise
+        mend = f"export it again ({VERB} NAME --force)"
+        raise InputError(str(error).replace(MEND, mend).replace("model was fitted", "model was exported")) from None
+
+
+def engine_of(model: WindowedModel) -> str:
+    """Return what imputes with a model: onnx, by its exported networks, or own, as it was fitted."""
+    return ENGINES[0] if SOURCE in model.about else "own"
+
+
+def _looks_exported(folder: Path) -> bool:
+    """Tell whether a folder is of an export, perhaps a damaged one."""
+    if folder.name == exported_folder(folder.with_suffix("")).name:
+        return True
+    try:
+        return f'"{SOURCE}"' in (folder / ABOUT).read_text()
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def require_engine(engine: str | None, option: str) -> None:

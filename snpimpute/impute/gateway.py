@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,9 +19,11 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.progress import Watch
 from snpimpute.genotypes.matrix import MISSING
 from snpimpute.impute.champions import fetch_model, find_model
-from snpimpute.impute.export import exported_model
+from snpimpute.impute.export import engine_of, exported_model, verified_model
+from snpimpute.impute.gathering import Gatherer, GatherSettings
+from snpimpute.impute.paired import append_line, keep_pair, paired, pairs_file
 from snpimpute.impute.request import read_request
-from snpimpute.impute.windows import WindowedModel
+from snpimpute.impute.shadow import Shadowed
 from snpimpute.tracking.runs import RegisteredModel
 from snpimpute.tracking.writer import Tracker
 
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 SECONDS_BETWEEN_LOOKS = 10.0  # at the registry, for a champion that was promoted or rolled back
-FEWEST_TYPED = 20  # typed calls of a request, below which none is hidden
-PAIR = ("champion", "challenger")
+FEWEST_TYPED = 20  # sites of a request, below which none is hidden
 USER_HEADER = "X-User"  # who asks, as a proxy that knows the users sets it
 
 
@@ -47,6 +47,7 @@ class ServeSettings:
         hide: share of a request's typed sites that is hidden from both models in the shadow.
         seed: seed of what is hidden.
         on_engine: engine of exported networks that imputes, see export.ENGINES; None = what the models learned in.
+        gather: how the drift of requests is judged.
     """
 
     champion: str
@@ -56,6 +57,7 @@ class ServeSettings:
     hide: float = 0.1
     seed: int = 1
     on_engine: str | None = None
+    gather: GatherSettings = field(default_factory=GatherSettings)
 
 
 def share_of_split(split: str) -> float:
@@ -72,7 +74,13 @@ def share_of_split(split: str) -> float:
 
 
 class Served:
-    """A registered model in memory, which answers one request at a time."""
+    """A registered model in memory, which answers one request at a time.
+
+    Attributes:
+        registered: the model.
+        folder: of what imputes: the model's files, or its export.
+        engine: see `export.engine_of`.
+    """
 
     def __init__(self, tracker: Tracker, registered: RegisteredModel, runs: Path, exported: bool = False) -> None:
         """Fetch and load a model.
@@ -92,7 +100,8 @@ class Served:
         folder = fetch_model(tracker, registered, runs).folder
         if exported:
             folder = exported_model(folder, f"{registered.name}/{registered.version}")
-        WindowedModel.verified(folder)
+        self.folder = folder
+        self.engine = engine_of(verified_model(folder))
         self._lock = threading.Lock()
         self._imputer = ServedImputer()
         context: Any = SimpleNamespace(artifacts={"imputer": str(folder)})
@@ -104,20 +113,28 @@ class Served:
             status, told = self._imputer.answer(body, content_type)
         return status, {**told, "model": self.registered.name, "version": self.registered.version}
 
-    def right(self, calls: np.ndarray, sites: list[str], hidden: np.ndarray) -> int:
-        """Return how many of the hidden calls the model gets right; InputError if it lacks a site.
+    def columns_of(self, sites: list[str]) -> np.ndarray:
+        """Return int64 (n_columns,): the numbers of columns' sites among the model's, -1 where it has no such site."""
+        return np.array([self._imputer.column.get(name, -1) for name in sites], dtype=np.int64)
+
+    def posterior_at(self, calls: np.ndarray, sites: list[str], hidden: np.ndarray) -> np.ndarray:
+        """Return float64 (n_samples, n_hidden, 3): the posterior at columns that are hidden, from the others.
 
         Args:
             calls: int8 (n_samples, n_columns), -1 = missing.
-            sites: names of the columns.
-            hidden: bool (n_samples, n_columns).
+            sites: names of the columns; those that the model lacks are left out.
+            hidden: int64, numbers of columns that it has.
+
+        Raises:
+            InputError: too many calls for an answer.
         """
-        shown = np.where(hidden, np.nan, calls)
+        columns = self.columns_of(sites)
+        known = np.flatnonzero(columns >= 0)
+        shown = calls.astype(float)
+        shown[:, hidden] = np.nan
         with self._lock:
-            imputed = self._imputer.imputed(shown, sites)
-        place = {name: i for i, name in enumerate(imputed["site"])}
-        found = imputed["call"][:, [place[name] for name in sites]]
-        return int(((found == calls) & hidden & (calls != MISSING)).sum())
+            imputed = self._imputer.imputed(shown[:, known], [sites[i] for i in known])
+        return imputed["posterior"][:, columns[hidden]]
 
 
 class Gateway:
@@ -144,6 +161,7 @@ class Gateway:
         self.runs = runs
         self.watch = watch or Watch()
         self.clock = clock
+        self.gatherer = Gatherer(tracker, settings.gather, runs, self.watch)
         self._champion = self._load(settings.champion)
         self._challenger = None if settings.challenger is None else self._load(settings.challenger)
         self._looked = self.clock()
@@ -153,7 +171,9 @@ class Gateway:
         return self._served(find_model(self.tracker, wanted))
 
     def _served(self, found: RegisteredModel) -> Served:
-        return Served(self.tracker, found, self.runs, exported=self.settings.on_engine is not None)
+        served = Served(self.tracker, found, self.runs, exported=self.settings.on_engine is not None)
+        self.gatherer.follow(found, served.folder)
+        return served
 
     def champion(self) -> Served:
         """Return the champion; one that was promoted or rolled back since is loaded in its place within some seconds."""
@@ -175,9 +195,7 @@ class Gateway:
         """
         began = time.monotonic()
         asked = hashlib.sha256(body).hexdigest()
-        champion = self.champion()
-        to_challenger = self._challenger is not None and int(asked[:12], 16) / 16**12 < self.settings.share
-        chosen = self._challenger if self._challenger is not None and to_challenger else champion
+        chosen = self._chosen(asked)
         status, told = chosen.answer(body, content_type)
         text = json.dumps(told)
         line = {
@@ -186,48 +204,83 @@ class Gateway:
             "address": address,
             "model": told["model"],
             "version": told["version"],
+            "engine": chosen.engine,
             "status": status,
             "samples": len(told["predictions"]["call"]) if status == 200 else 0,
             "input": asked,
             "output": hashlib.sha256(text.encode()).hexdigest(),
             "milliseconds": round(1000 * (time.monotonic() - began), 1),
         }
-        self._append(line)
+        append_line(self.settings.audit, json.dumps(line))
         return status, text
 
-    def shadow(self, body: bytes, content_type: str | None) -> None:
-        """Let both models impute a request that was answered, with typed sites hidden, and append what each gets right.
+    def _chosen(self, asked: str) -> Served:
+        """Return the model that answers the request of this digest."""
+        champion = self.champion()
+        to_challenger = self._challenger is not None and int(asked[:12], 16) / 16**12 < self.settings.share
+        return self._challenger if self._challenger is not None and to_challenger else champion
 
-        Only where there is a challenger that answers no request.
-        """
-        if self._challenger is None or self.settings.share > 0:
-            return
-        models = self._champion, self._challenger
+    def afterwards(self, body: bytes, content_type: str | None) -> None:
+        """Do with a request that was answered what the answer need not wait for: gather its samples, and impute it in the shadow."""
+        asked = hashlib.sha256(body).hexdigest()
         matrix, sites = read_request(body, content_type)
         calls = np.where(np.isnan(matrix), MISSING, matrix).astype(np.int8)
-        typed = np.flatnonzero((calls != MISSING).any(axis=0))
+        try:
+            answered = self._chosen(asked)
+            columns = answered.columns_of(sites)
+            if (columns >= 0).all():  # else the champion has changed since the answer
+                self.gatherer.keep(answered.registered, calls, columns, asked)
+            self._shadow(asked, calls, sites)
+        except InputError as error:
+            self.watch.warn(f"a request was answered, and not kept for drift or shadow: {error}")
+
+    def _shadow(self, asked: str, calls: np.ndarray, sites: list[str]) -> None:
+        """Let both models impute a request with typed sites hidden, and keep what each makes of them.
+
+        Only where there is a challenger that answers no request, and is not the champion by now.
+        """
+        champion, challenger = self._champion, self._challenger
+        if challenger is None or self.settings.share > 0 or champion.registered.run_id == challenger.registered.run_id:
+            return
+        models = champion, challenger
+        shared = np.all([model.columns_of(sites) >= 0 for model in models], axis=0)
+        typed = np.flatnonzero((calls != MISSING).any(axis=0) & shared)
         if len(typed) < FEWEST_TYPED:
             return
         n = round(self.settings.hide * len(typed))
-        chosen = np.random.default_rng(self.settings.seed).choice(typed, n, replace=False)
-        hidden = np.broadcast_to(np.isin(np.arange(calls.shape[1]), chosen), calls.shape)
-        try:
-            right = [model.right(calls, sites, hidden) for model in models]
-        except InputError as error:
-            self.watch.warn(f"a request was not imputed in the shadow: {error}")
-            return
-        told: dict[str, Any] = dict(zip(PAIR, (model.registered.version for model in models), strict=True))
-        told |= {"hidden": int((hidden & (calls != MISSING)).sum()), "right_champion": right[0]}
-        asked = hashlib.sha256(body).hexdigest()
-        self._append({"when": _now(), "input": asked, "shadow": {**told, "right_challenger": right[1]}})
+        hidden = np.sort(np.random.default_rng(self.settings.seed).choice(typed, n, replace=False))
+        posteriors = [model.posterior_at(calls, sites, hidden) for model in models]
+        file = pairs_file(self.runs, champion.registered, challenger.registered)
+        keep_pair(file, asked, calls[:, hidden], posteriors)
 
-    def _append(self, line: dict[str, Any]) -> None:
-        """Append a line to the audit trail, whole, whoever else appends to it."""
-        descriptor = os.open(self.settings.audit, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(descriptor, (json.dumps(line) + "\n").encode())
-        finally:
-            os.close(descriptor)
+    def paired(self) -> Shadowed:
+        """Compare champion and challenger by the requests that both imputed; InputError if there are none."""
+        if self._challenger is None:
+            raise InputError("there is no challenger: snpimpute models serve NAME --challenger NAME/VERSION")
+        return paired(self.runs, self.champion().registered, self._challenger.registered)
+
+    def drift(self) -> dict[str, Any]:
+        """Return what is known of the drift of champion and challenger, see `Gatherer.told`."""
+        served = [self.champion()] + ([] if self._challenger is None else [self._challenger])
+        models = {
+            model.registered.run_id: model.registered for model in served
+        }  # a challenger may be the champion by now
+        return {"models": [self.gatherer.told(model) for model in models.values()]}
+
+    def drift_in_words(self) -> str:
+        """Return a line that tells whose drift is judged, and of whom it is not, and why."""
+        found = self.drift()["models"]
+        samples = self.settings.gather.samples
+        judged = [f"{told['model']} version {told['version']}" for told in found if told["judged"]]
+        others = [f"{told['model']} version {told['version']}" for told in found if not told["judged"]]
+        if not samples:
+            return "drift: not judged (--batch 0)"
+        lines = [f"in batches of {samples} samples, of {' and '.join(judged)}"] if judged else []
+        if others:
+            lines.append(
+                f"not judged of {' and '.join(others)}, without a baseline (snpimpute models baseline NAME PANEL)"
+            )
+        return f"drift: {'; '.join(lines)}"
 
 
 def _now() -> str:
@@ -235,7 +288,7 @@ def _now() -> str:
 
 
 def application(gateway: Gateway) -> Starlette:
-    """Return the web application: `POST /invocations`; `GET /ping` names the champion, `GET /shadow` compares the models."""
+    """Return the web application: `POST /invocations`; `GET` `/ping` names the champion, `/shadow` compares the models, `/drift` tells of drift."""
     from starlette.applications import Starlette
     from starlette.background import BackgroundTask
     from starlette.concurrency import run_in_threadpool
@@ -249,7 +302,7 @@ def application(gateway: Gateway) -> Starlette:
         user = request.headers.get(USER_HEADER, "")
         kind = request.headers.get("content-type")
         status, text = await run_in_threadpool(gateway.answer, body, kind, user, address)
-        after = BackgroundTask(gateway.shadow, body, kind) if status == 200 else None
+        after = BackgroundTask(gateway.afterwards, body, kind) if status == 200 else None
         return Response(text, status, media_type="application/json", background=after)
 
     async def ping(request: Request) -> JSONResponse:
@@ -258,42 +311,13 @@ def application(gateway: Gateway) -> Starlette:
 
     async def shadow(request: Request) -> JSONResponse:
         try:
-            return JSONResponse(await run_in_threadpool(paired, gateway.settings.audit))
+            found = await run_in_threadpool(gateway.paired)
         except InputError as error:
             return JSONResponse({"message": str(error)}, 404)
+        return JSONResponse(found.told())
 
-    routes = [Route("/invocations", invocations, methods=["POST"]), Route("/ping", ping), Route("/shadow", shadow)]
-    return Starlette(routes=routes)
+    async def drift(request: Request) -> JSONResponse:
+        return JSONResponse(await run_in_threadpool(gateway.drift))
 
-
-def paired(audit: Path) -> dict[str, Any]:
-    """Return what an audit trail says of the last champion and challenger in it: requests, hidden calls, right ones, p-value.
-
-    Raises:
-        InputError: the file cannot be read, or no request was answered in the shadow.
-    """
-    from scipy.stats import wilcoxon
-
-    try:
-        lines = [json.loads(line) for line in audit.read_text().splitlines()]
-    except OSError as error:
-        raise InputError(f"cannot read the audit trail {audit}: {error.strerror}") from None
-    except ValueError as error:
-        raise InputError(f"{audit} is no audit trail: {error}") from None
-    found = [line["shadow"] for line in lines if line.get("shadow", {}).get("hidden")]
-    if not found:
-        raise InputError(f"{audit}: no request was imputed in the shadow (models serve NAME --challenger NAME/VERSION)")
-    pair = {key: found[-1][key] for key in PAIR}
-    found = [one for one in found if all(one[key] == version for key, version in pair.items())]
-    hidden, first, second = (
-        np.array([one[key] for one in found], dtype=float) for key in ("hidden", "right_champion", "right_challenger")
-    )
-    apart = (second - first) / hidden
-    return {
-        **pair,
-        "requests": len(found),
-        "hidden": int(hidden.sum()),
-        "right_champion": float(first.sum() / hidden.sum()),
-        "right_challenger": float(second.sum() / hidden.sum()),
-        "p": float(wilcoxon(apart).pvalue) if apart.any() else 1.0,
-    }
+    told = [Route("/ping", ping), Route("/shadow", shadow), Route("/drift", drift)]
+    return Starlette(routes=[Route("/invocations", invocations, methods=["POST"]), *told])

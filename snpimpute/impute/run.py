@@ -27,6 +27,7 @@ from snpimpute.genotypes.matrix import MISSING
 from snpimpute.impute.asked import ImputeSettings, joint_draws, require_handled, require_no_panel, require_output
 from snpimpute.impute.check import check_target
 from snpimpute.impute.draws import draw_name, drawn_genotypes, drawn_windows, draws_folder
+from snpimpute.impute.export import engine_of, verified_model
 from snpimpute.impute.findings import TargetCheck
 from snpimpute.impute.hidden import hidden_file, hidden_lines, hidden_quality, sample_rows
 from snpimpute.impute.layout import lay_out_target
@@ -141,7 +142,7 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
     watch = watch or Watch()
     require_writable(runs)
     require_output(settings)
-    model = None if settings.model is None else WindowedModel.verified(settings.model, trust=settings.trust)
+    model = None if settings.model is None else verified_model(settings.model, settings.trust)
     require_handled(settings, model)
     if model is None:
         require_no_panel(settings)
@@ -292,6 +293,7 @@ def _write(
         "command": settings.command,
         "version": __version__,
         "model": settings.imputer if model is None else f"{model.about['name']}{version} ({model.about['imputer']})",
+        "engine": "" if model is None else engine_of(model),
         "data_digest": "" if model is None else model.about["panel_digest"],
     }
     n_holes = n_passed = n_left_out = 0

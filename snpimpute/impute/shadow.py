@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,11 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.processes import HERE, Engine
 from snpimpute.base.progress import Watch
 from snpimpute.base.steps import in_shares
+from snpimpute.base.words import numbered
 from snpimpute.genotypes.matrix import GENOTYPES, MISSING, GenotypeMatrix, site_keys
 from snpimpute.impute.baseline import FEWEST_HIDDEN
 from snpimpute.impute.champions import RESAMPLES, fetch_model, find_model
+from snpimpute.impute.drift import FEWEST_SAMPLES
 from snpimpute.impute.pieces import to_impute
 from snpimpute.impute.posed import calls_at, lay_out, owned_posterior, owned_sites
 from snpimpute.impute.steps import impute_windows
@@ -26,8 +29,10 @@ from snpimpute.io.spool import hide_in_spool, spooled
 from snpimpute.metrics.intervals import interval, resample, resampling_weights
 from snpimpute.metrics.scores import scores
 from snpimpute.metrics.sums import site_sums
-from snpimpute.tracking.runs import CHAMPION
+from snpimpute.tracking.runs import CHAMPION, RegisteredModel
 from snpimpute.tracking.writer import Tracker
+
+MOST_UNITS = 2000  # that are drawn for an interval
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ class Shadowed:
         concordance: share of right calls of each.
         difference, low, high: of the challenger's macro-F1, less the champion's, with its 95% bootstrap interval over samples.
         p: of Wilcoxon's signed ranks, two-sided, of the share that each sample has right by the one and by the other.
+        n_requests: number of a server's requests that the samples came with; 0 = they came in files.
     """
 
     champion: str
@@ -74,17 +80,36 @@ class Shadowed:
     low: float
     high: float
     p: float
+    n_requests: int = 0
 
     @property
     def better(self) -> bool:
-        """Whether the whole interval shows that the challenger is better."""
-        return self.low > 0
+        """Whether the whole interval shows that the challenger is better, and the samples are enough for an interval."""
+        return self.n_samples >= FEWEST_SAMPLES and self.low > 0
+
+    @property
+    def verdict(self) -> str:
+        """What the comparison says of the challenger."""
+        if self.n_samples < FEWEST_SAMPLES:
+            return f"not shown to be better: fewer than {FEWEST_SAMPLES} samples"
+        return "better" if self.better else "not better: the interval holds 0, or is below it"
+
+    def told(self) -> dict[str, Any]:
+        """Return all of it, JSON-able; None for what cannot be told."""
+        said = {key: None if value != value else value for key, value in vars(self).items()}
+        return {**said, "better": self.better, "verdict": self.verdict}
 
     def why(self) -> str:
+        """Return the result in a few words, with the champion."""
+        return f"{self.how()} against {self.champion}"
+
+    def how(self) -> str:
         """Return the result in a few words."""
+        of_requests = f" in {numbered(self.n_requests, 'request')}" if self.n_requests else ""
+        few = f" ({FEWEST_SAMPLES} samples are needed to tell)" if self.n_samples < FEWEST_SAMPLES else ""
         return (
             f"macro-F1 {self.difference:+.4f} ({self.low:+.4f} to {self.high:+.4f}) at {self.n_calls} hidden typed calls of "
-            f"{self.n_samples} samples against {self.champion}, Wilcoxon p {self.p:.2g}"
+            f"{numbered(self.n_samples, 'sample')}{of_requests}, Wilcoxon p {self.p:.2g}{few}"
         )
 
 
@@ -117,8 +142,7 @@ def shadow(
     """
     watch = watch or Watch()
     registered = [find_model(tracker, name) for name in (champion, challenger)]
-    if registered[0].run_id == registered[1].run_id:
-        raise InputError(f"{champion} and {challenger} are the same version: there is nothing to compare")
+    require_two(*registered)
     models = [fetch_model(tracker, each, runs) for each in registered]
     sums: list[list[np.ndarray]] = [[], []]
     for target in targets:
@@ -128,12 +152,26 @@ def shadow(
     names = [f"{each.name} version {each.version}" for each in registered]
     found = compared(names, [np.concatenate(of_model) for of_model in sums], settings.seed)
     if move:
-        if not found.better:
-            raise InputError(f"{names[1]} is not better: {found.why()}")
-        if tracker.aliases(registered[1].name).get(CHAMPION) == registered[1].version:
-            raise InputError(f"{names[1]} is the champion already")
-        tracker.move_champion(registered[1].name, registered[1].version, f"shadow: {found.why()}")
+        promote_shadowed(tracker, registered[1], found)
     return found
+
+
+def require_two(champion: RegisteredModel, challenger: RegisteredModel) -> None:
+    """Raise InputError if champion and challenger are one version."""
+    if champion.run_id == challenger.run_id:
+        raise InputError(
+            f"{champion.name}/{champion.version} and {challenger.name}/{challenger.version} are the same version: there is "
+            "nothing to compare"
+        )
+
+
+def promote_shadowed(tracker: Tracker, challenger: RegisteredModel, found: Shadowed) -> None:
+    """Make a challenger the champion of its name; InputError if it is not better, or is the champion already."""
+    if not found.better:
+        raise InputError(f"{found.challenger} is {found.verdict.partition(':')[0]}: {found.why()}")
+    if tracker.aliases(challenger.name).get(CHAMPION) == challenger.version:
+        raise InputError(f"{found.challenger} is the champion already")
+    tracker.move_champion(challenger.name, challenger.version, f"shadow: {found.why()}")
 
 
 def hidden_and_imputed(
@@ -187,17 +225,25 @@ def _typed(spool: GenotypeMatrix, rows: np.ndarray) -> np.ndarray:
     return (calls_at(spool, rows) != MISSING).any(axis=0)
 
 
-def compared(names: Sequence[str], sums: Sequence[np.ndarray], seed: int) -> Shadowed:
-    """Compare two models by sums of scores, float64 (n_samples, N_SUMS) each, of the same calls."""
+def compared(names: Sequence[str], sums: Sequence[np.ndarray], seed: int, n_requests: int = 0) -> Shadowed:
+    """Compare two models by sums of scores of the same calls.
+
+    Args:
+        names: of champion and challenger.
+        sums: of each, float64 (n_samples, N_SUMS). Of more samples than MOST_UNITS some are drawn together, so that the
+            memory for the intervals does not grow with the number of requests.
+        seed: of the intervals.
+        n_requests: see Shadowed.
+    """
     from scipy.stats import wilcoxon
 
     n = len(sums[0])
-    weights = resampling_weights(np.arange(n), 1, RESAMPLES, seed)
+    weights = resampling_weights(np.arange(min(n, MOST_UNITS)), 1, RESAMPLES, seed)
     points = [scores(of_model.sum(axis=0)) for of_model in sums]
-    drawn = [scores(resample(of_model[:, None], weights)) for of_model in sums]
+    drawn = [scores(resample(_by_unit(of_model)[:, None], weights)) for of_model in sums]
     low, high = interval(drawn[1]["f1_macro"] - drawn[0]["f1_macro"])
     right = [scores(of_model)["f1_micro"] for of_model in sums]
-    apart = right[1] - right[0]
+    apart = (right[1] - right[0]).round(9)  # 8/12 - 6/12 and 10/12 - 8/12 are ties
     apart = apart[np.isfinite(apart)]
     f1 = float(points[0]["f1_macro"]), float(points[1]["f1_macro"])
     return Shadowed(
@@ -211,4 +257,12 @@ def compared(names: Sequence[str], sums: Sequence[np.ndarray], seed: int) -> Sha
         low=low,
         high=high,
         p=float(wilcoxon(apart).pvalue) if apart.any() else 1.0,
+        n_requests=n_requests,
     )
+
+
+def _by_unit(sums: np.ndarray) -> np.ndarray:
+    """Return the sums of what is drawn as one, float64 (at most MOST_UNITS, N_SUMS): samples a multiple of it apart are added up."""
+    together = np.zeros((min(len(sums), MOST_UNITS), sums.shape[1]))
+    np.add.at(together, np.arange(len(sums)) % MOST_UNITS, sums)
+    return together

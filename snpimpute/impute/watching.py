@@ -111,11 +111,26 @@ def watch_file(
     Raises:
         InputError: no baseline, too few samples, or the file cannot be imputed with the model.
     """
-    watch = watch or Watch()
     registered = find_model(tracker, wanted)
+    model = fetch_model(tracker, registered, runs)
+    return watch_batch(tracker, registered, model, target, settings, runs, threads, watch, engine)
+
+
+def watch_batch(
+    tracker: Tracker,
+    registered: RegisteredModel,
+    model: WindowedModel,
+    target: Path,
+    settings: WatchSettings,
+    runs: Path,
+    threads: int = 1,
+    watch: Watch | None = None,
+    engine: Engine = HERE,
+) -> Batch:
+    """Judge a batch as `watch_file` does, by a model that is at hand: the registered one, or its export."""
+    watch = watch or Watch()
     home = watch_home(runs, registered)
     baseline = Baseline.load(home / BASELINE)
-    model = fetch_model(tracker, registered, runs)
     samples, shift = batch_samples(model, baseline, target, threads, watch, engine)
     figures = judge(samples, shift, baseline.reference, baseline.missing, settings.alpha, settings.tolerances())
     batch = _keep(home / BATCHES, target, len(samples), figures, watch)
@@ -171,6 +186,11 @@ def read_batches(path: Path) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame(columns=list(COLUMNS))
     return pd.read_csv(path, sep="\t", dtype={"file": str, "digest": str})
+
+
+def breaches_in(table: pd.DataFrame, batch: int) -> list[str]:
+    """Return the names of the figures that are beyond their thresholds in a batch of a table of batches."""
+    return table.loc[(table["batch"] == batch) & table["breach"].astype(bool), "figure"].tolist()
 
 
 def watched_models(runs: Path) -> dict[str, Path]:

@@ -65,8 +65,8 @@ def compare(tracker: Tracker, first: str, second: str, runs: Path) -> pd.DataFra
     return pd.DataFrame(rows, columns=["measure", "first", "second", "difference", "low", "high"])
 
 
-def promote(tracker: Tracker, wanted: str, runs: Path) -> str:
-    """Make a registered model the champion of its trait if it is better: the interval of the difference in correlation is above 0.
+def promote(tracker: Tracker, wanted: str, runs: Path, force: bool = False) -> str:
+    """Make a registered model the champion of its trait if the interval of the difference in correlation is above 0, or if that is forced.
 
     Returns:
         A line that reports the move.
@@ -80,7 +80,7 @@ def promote(tracker: Tracker, wanted: str, runs: Path) -> str:
         return f"{MEASURES[DECIDING].label} {signed(apart)} ({interval(apart, signed=True)})", apart.low > 0
 
     return move_if_better(
-        tracker, find_model(tracker, wanted), lambda name: find_model(tracker, name), "predictor", judged
+        tracker, find_model(tracker, wanted), lambda name: find_model(tracker, name), "predictor", judged, force
     )
 
 

@@ -13,9 +13,12 @@ from statsmodels.stats.multitest import multipletests
 
 from benchmarks import drift as benchmark
 from snpimpute.base.errors import InputError
+from snpimpute.base.progress import Watch
 from snpimpute.dataset.simulate import SimulationSettings
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
+from snpimpute.impute import gathering
 from snpimpute.impute.baseline import Baseline, BaselineSettings
+from snpimpute.impute.champions import fetch_model, find_model
 from snpimpute.impute.drift import (
     ACCURACY,
     DISTANCE,
@@ -32,10 +35,13 @@ from snpimpute.impute.drift import (
     sample_figures,
 )
 from snpimpute.impute.fit import FitSettings, fit
+from snpimpute.impute.gateway import Gateway, ServeSettings
+from snpimpute.impute.gathering import Gatherer, GatherSettings
 from snpimpute.impute.thresholds import WatchSettings, read_thresholds
-from snpimpute.impute.watching import BASELINE, BATCHES, keep_baseline, read_batches, watch_file
+from snpimpute.impute.watching import BASELINE, BATCHES, Batch, keep_baseline, read_batches, watch_file
 from snpimpute.imputers.testing import small_panel
 from snpimpute.io.filters import SiteFilter, apply_filter
+from snpimpute.io.matrix import read_matrix
 from snpimpute.io.write_vcf import write_vcf
 from snpimpute.tracking.writer import Tracker
 from tests.cli.test_app import said
@@ -289,3 +295,112 @@ def test_alarms_and_power_on_simulated_bulls(tmp_path, monkeypatch):
     assert alarms.loc["none", "size"] == 100 and alarms.loc["none", "sum"] <= 5
     assert (alarms.loc[["another breed", "another array"], "sum"] == 20).all()
     assert alarms.loc["5% wrong calls", "sum"] >= 16
+
+
+# ---------------------------------------------------------------------- requests of a server
+
+
+def requests_of(path, n: int) -> list[bytes]:
+    """Bodies of requests with the samples of a file, `n` each."""
+    matrix, _ = read_matrix(path)
+    rows = [matrix.calls[at : at + n].tolist() for at in range(0, matrix.n_samples, n)]
+    return [json.dumps({"inputs": part, "params": {"sites": matrix.site_keys()}}).encode() for part in rows]
+
+
+def test_a_server_judges_its_requests_as_files_are_and_a_restart_loses_none(watched, tmp_path, monkeypatch, capsys):
+    tracker, runs, folder = watched
+    expected, before = watch(watched, "breed").figures, table_of(watched)
+    started = []
+    monkeypatch.setattr(gathering, "start_deployment", lambda *given: started.append(given) or "a-run")
+    gather = GatherSettings(N_BATCH, deployment="retrain/local")
+    settings = ServeSettings("calves", tmp_path / "audit.jsonl", gather=gather)
+    first, second, third = requests_of(folder / "breed.vcf.gz", 10)
+    gateway = Gateway(tracker, settings, runs)
+    for body in (first, second, second):
+        assert gateway.answer(body, "application/json", "", "")[0] == 200
+        gateway.afterwards(body, "application/json")
+    gateway.gatherer.judge_waiting()
+    pd.testing.assert_frame_equal(
+        table_of(watched), before
+    )  # 20 samples: none is counted twice, and the batch is not full
+    gateway = Gateway(tracker, settings, runs)  # as after kill -9
+    (told,) = gateway.drift()["models"]
+    assert (told["judged"], told["gathered"], told["waiting"], told["samples"]) == (True, 20, 0, 30)
+    gateway.afterwards(third, "application/json")
+    gateway = Gateway(tracker, settings, runs)  # killed before the batch was judged
+    (told,) = gateway.drift()["models"]
+    assert (told["gathered"], told["waiting"], told["batches"]) == (0, 1, before["batch"].nunique())
+    (home,) = (runs / "watch").iterdir()
+    (full,) = home.glob("requests-*")
+    assert full.stat().st_mode & 0o077 == 0
+    gateway.gatherer.judge_waiting()
+    table = table_of(watched)
+    own = table[table["batch"] == table["batch"].max()].reset_index(drop=True)
+    assert own["file"][0].startswith("requests-") and not list(home.glob("requests-*"))
+    pd.testing.assert_frame_equal(own[expected.columns.tolist()], expected, check_dtype=False)
+    (told,) = gateway.drift()["models"]
+    assert told["last"]["breaches"] == expected.loc[expected["breach"], "figure"].tolist() and told["waiting"] == 0
+    assert len(told["last"]["figures"]) == len(FIGURES) and json.dumps(told, allow_nan=False)
+    (experiment,) = tracker.client.search_experiments(filter_string="name = 'snpimpute/calves-panel/watch'")
+    (run,) = tracker.client.search_runs([experiment.experiment_id])
+    kept = tracker.client.get_metric_history(run.info.run_id, "watch_breaches")
+    assert {m.step: m.value for m in kept}[own["batch"][0]] == len(told["last"]["breaches"])
+    err = capsys.readouterr().err
+    assert "drift: snpimpute-calves-panel version 1, batch" in err and f"{ACCURACY} 0." in err
+    in_a_row = before.loc[before["batch"] == before["batch"].max(), "breach"].any()
+    assert started == ([] if in_a_row else [("retrain/local", {})])
+
+
+def test_the_first_breach_of_several_in_a_row_starts_the_deployment(watched, tmp_path, monkeypatch, capsys):
+    tracker, runs, _ = watched
+    figures = watch(watched, "good1").figures
+    home = tmp_path / "watch" / next((runs / "watch").iterdir()).name
+    shutil.copytree(next((runs / "watch").glob(f"*/{BASELINE}")), home / BASELINE)
+    beyond = [False, True, True, False, True]
+    asked, started = iter([InputError("Prefect does not answer"), "one", "two"]), []
+
+    def judged(_tracker, _model, _imputer, target, *_):
+        number = len(started_at) + 1
+        started_at.append(len(started))
+        rows = figures.assign(breach=figures["figure"].eq(ACCURACY) & beyond[number - 1])
+        table = pd.concat([read_batches(home / BATCHES), rows.assign(batch=number, when="now", file=target.name)])
+        table.to_csv(home / BATCHES, sep="\t", index=False)
+        return Batch(number, target.name, 10, rows)
+
+    def start(deployment, parameters):
+        started.append((deployment, parameters))
+        if isinstance(answer := next(asked), InputError):
+            raise answer
+        return answer
+
+    started_at = []
+    monkeypatch.setattr(gathering, "watch_batch", judged)
+    monkeypatch.setattr(gathering, "start_deployment", start)
+    thresholds = WatchSettings(retrain={"deployment": "retrain/local", "parameters": {"name": "calves"}})
+    gatherer = Gatherer(tracker, GatherSettings(10, thresholds), tmp_path, Watch())
+    model = find_model(tracker, "calves")
+    gatherer.follow(model, fetch_model(tracker, model, runs).folder)
+    for number in range(5):
+        gatherer.keep(model, np.zeros((10, 3), np.int8), np.arange(3), f"digest{number}")
+        gatherer.judge_waiting()
+    assert started_at == [0, 0, 1, 2, 2] and len(started) == 3  # a start that failed is tried at the next breach
+    assert set(map(str, started)) == {"('retrain/local', {'name': 'calves'})"}
+    err = capsys.readouterr().err
+    assert "Prefect does not answer; the next breach starts it again" in err and "started retrain/local: run two" in err
+
+
+def test_a_batch_that_cannot_be_judged_is_kept(watched, tmp_path, capsys):
+    tracker, runs, _ = watched
+    model = find_model(tracker, "calves")
+    gatherer = Gatherer(tracker, GatherSettings(10), runs, Watch())
+    gatherer.follow(model, tmp_path / "gone")
+    gatherer.keep(model, np.zeros((10, 3), np.int8), np.arange(3), "a")
+    gatherer.judge_waiting()
+    gatherer.judge_waiting()
+    (full,) = runs.glob("watch/*/requests-*")
+    line = f"drift: {full} was not judged, and is tried again when the server starts again"
+    assert capsys.readouterr().err.count(line) == 1
+    shutil.rmtree(full)
+    for samples in (1, 9):
+        with pytest.raises(InputError, match="10 samples make a batch that can be judged; 0 judges none"):
+            GatherSettings(samples)

@@ -106,10 +106,29 @@ def test_what_cannot_be_exported_or_is_not_is_refused_in_one_line(fitted, export
         (["models", "export", str(fitted), "--to", "pickle"], "--to 'pickle' is not known: give onnx"),
         (["models", "serve", "calves", "--engine", "tensorrt"], "--engine 'tensorrt' is not known: give onnx"),
         (["impute", str(tmp_path / "target.vcf.gz"), "-o", str(tmp_path / "x.vcf.gz"), "--no-panel", "--engine", "onnx"], "leave out one"),
+        (["impute", str(tmp_path / "target.vcf.gz"), "-o", str(tmp_path / "x.vcf.gz"), "--engine", "onnx", "--imputer", "dense"],
+         "--imputer dense goes with --no-panel; here a model imputes"),
     ):  # fmt: skip
         done = CliRunner().invoke(app, words)
         assert isinstance(done.exception, InputError) and told in str(done.exception), done.exception
     assert not (tmp_path / "x.vcf.gz").exists()
+
+
+def test_the_header_tells_the_engine_and_a_damaged_export_is_to_be_exported_again(exported, calves, tmp_path):
+    write_vcf(tmp_path / "target.vcf.gz", calves.take_samples(slice(80, 120)).take_sites(slice(0, None, 3)))
+    words = ["impute", str(tmp_path / "target.vcf.gz"), "--runs", str(tmp_path / "runs"), "-o", str(tmp_path / "x.vcf")]
+    done = CliRunner().invoke(app, [*words, "--model", str(exported[0])], catch_exceptions=False)
+    assert done.exit_code == 0 and "##snpimpute_engine=onnx\n" in (tmp_path / "x.vcf").read_text()
+    damaged = tmp_path / "damaged.onnx"
+    for file, change in (("sites.tsv", b""), ("model.json", b"{}"), ("windows/00001/state/network.onnx", None)):
+        shutil.copytree(exported[0], damaged, dirs_exist_ok=True)
+        (damaged / file).unlink()
+        if change is not None:
+            (damaged / file).write_bytes(change)
+        done = CliRunner().invoke(app, [*words, "--force", "--model", str(damaged)])
+        assert isinstance(done.exception, InputError), done.output
+        told = str(done.exception)
+        assert told.endswith("export it again (snpimpute models export NAME --force)") and "fit" not in told, told
 
 
 def test_made_up_samples_have_the_panels_frequencies(calves):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -21,10 +22,12 @@ from snpimpute.base.processes import end_group
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.impute.champions import fetch_model, find_model
 from snpimpute.impute.fit import FitSettings, fit
-from snpimpute.impute.gateway import SECONDS_BETWEEN_LOOKS, Gateway, ServeSettings, paired, share_of_split
+from snpimpute.impute.gateway import SECONDS_BETWEEN_LOOKS, Gateway, ServeSettings, share_of_split
+from snpimpute.impute.paired import pairs_file, read_pairs
 from snpimpute.imputers.testing import small_panel
 from snpimpute.io.write_vcf import write_vcf
 from snpimpute.tracking.writer import Tracker
+from tests.cli.test_app import said
 from tests.impute.tables import export_tables
 
 ROOT = Path(__file__).parents[2]
@@ -73,12 +76,13 @@ def test_a_split_divides_the_requests_and_the_trail_tells_who_got_what(registere
         assert (
             gateway.answer(body_of(calves, number), KIND, "again", "")[1] == text
         )  # the same request, the same version
-        gateway.shadow(body_of(calves, number), KIND)  # nothing: the challenger answers
+        gateway.afterwards(body_of(calves, number), KIND)  # nothing: the challenger answers, and there is no baseline
     versions = [told["version"] for told in answers]
     assert 8 <= versions.count("2") <= 28  # 18 expected, three standard deviations of 3.5
     assert answers[0]["predictions"]["posterior"] != answers[versions.index("2")]["predictions"]["posterior"]
     lines = trail(audit)
-    assert len(lines) == 120 and all("shadow" not in line for line in lines)
+    assert len(lines) == 120 and {line["engine"] for line in lines} == {"own"}
+    assert not (runs / "watch").exists()
     asked = [line for line in lines if line["user"] != "again"]
     assert [line["version"] for line in asked] == versions
     assert asked[4]["input"] == hashlib.sha256(body_of(calves, 4)).hexdigest()
@@ -95,23 +99,53 @@ def test_a_split_divides_the_requests_and_the_trail_tells_who_got_what(registere
     assert trail(audit)[-1]["status"] == 400
 
 
-def test_in_the_shadow_both_models_impute_and_the_champion_answers(registered, calves, tmp_path):
+def test_in_the_shadow_both_models_impute_and_what_they_make_of_it_promotes(
+    registered, calves, tmp_path, capsys, monkeypatch
+):
     tracker, runs = registered
     audit = tmp_path / "audit.jsonl"
     gateway = Gateway(tracker, ServeSettings("calves/1", audit, "calves/2", hide=0.3), runs)
-    with pytest.raises(InputError, match="no request was imputed in the shadow"):
-        audit.touch()
-        paired(audit)
-    for number in range(30):
+    models = [find_model(tracker, f"calves/{version}") for version in (1, 2)]
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    by_shadow = ("models", "promote", "calves/2", "--by-shadow", "--runs", runs)
+    status, _, err = said(capsys, monkeypatch, *by_shadow)
+    assert status == 2 and "no request was imputed by snpimpute-calves-panel version 1 and" in err
+    for number in range(9):
         assert json.loads(gateway.answer(body_of(calves, number), KIND, "", "")[1])["version"] == "1"
-        gateway.shadow(body_of(calves, number), KIND)
-    found = paired(audit)
-    shadows = [line["shadow"] for line in trail(audit) if "shadow" in line]
-    assert len(shadows) == found["requests"] == 30 and found["hidden"] == 30 * 12
-    apart = [(one["right_challenger"] - one["right_champion"]) / one["hidden"] for one in shadows]
+        gateway.afterwards(body_of(calves, number), KIND)
+    status, _, err = said(capsys, monkeypatch, *by_shadow)
+    assert status == 2 and "9 samples in 9 requests" in err and "10 samples are needed to tell" in err
+    gateway = Gateway(tracker, ServeSettings("calves/1", audit, "calves/2", hide=0.3), runs)  # a restart
+    for number in (*range(9, 30), 29):  # the last one twice
+        gateway.afterwards(body_of(calves, number), KIND)
+    file = pairs_file(runs, *models)
+    assert file.stat().st_mode & 0o077 == 0 and len(trail(audit)) == 9
+    with file.open("a") as end:
+        end.write('{"when": "a server was killed he')
+    n_requests, sums = read_pairs(file)
+    hard = [of_model[:, :9].reshape(-1, 3, 3) for of_model in sums]
+    assert n_requests == 30 and all((of_model.sum(axis=(1, 2)) == 12).all() for of_model in hard)
+    apart = np.trace(hard[1] - hard[0], axis1=1, axis2=2) / 12  # whole numbers first: ties are ties
+    status, out, _ = said(
+        capsys, monkeypatch, "models", "shadow", "calves/1", "calves/2", "--runs", runs, "--threads", 1, "--json"
+    )
+    found = json.loads(out)
+    assert status == 0 and json.loads(json.dumps({**gateway.paired().told(), "promoted": False})) == found
     assert found["p"] == pytest.approx(wilcoxon(apart).pvalue) and found["p"] < 0.05
-    assert found["right_challenger"] - found["right_champion"] == pytest.approx(np.mean(apart))
-    assert np.mean(apart) > 0.05 and (found["champion"], found["challenger"]) == ("1", "2")
+    assert found["concordance"][1] - found["concordance"][0] == pytest.approx(np.mean(apart)) and np.mean(apart) > 0.05
+    assert (found["n_samples"], found["n_requests"], found["n_calls"], found["better"]) == (30, 30, 360, True)
+    assert 0 < found["low"] < found["difference"] == pytest.approx(found["f1_macro"][1] - found["f1_macro"][0])
+
+    status, out, _ = said(capsys, monkeypatch, *by_shadow)
+    assert status == 0 and "champion is version 2 (softmax_regression), shadow: macro-F1 +0." in out
+    back = ("models", "promote", "calves/1", "--by-shadow", "--runs", runs)
+    status, _, err = said(capsys, monkeypatch, *back)
+    assert status == 2 and "is not better than the champion, version 2" in err and "--force promotes it" in err
+    assert tracker.aliases(models[0].name)["champion"] == "2"
+    status, out, _ = said(capsys, monkeypatch, *back, "--force")
+    assert status == 0 and tracker.aliases(models[0].name)["champion"] == "1"
+    assert tracker.moves(models[0].name)[-1].why.startswith("forced: shadow: macro-F1 -0.")
+    shutil.rmtree(runs / "watch")  # other tests use the same store
 
 
 def test_a_champion_that_is_rolled_back_is_served_without_a_restart(registered, calves, tmp_path):
@@ -141,6 +175,7 @@ def test_it_answers_by_the_exported_networks_if_told_to(registered, calves, tmp_
     (table,) = export_tables(folder, tmp_path)
     status, text = Gateway(tracker, settings, runs).answer(body_of(calves, 0), KIND, "", "")
     assert status == 200 and json.loads(text)["version"] == "1"
+    assert trail(tmp_path / "audit.jsonl")[-1]["engine"] == "onnx"
     found = np.array(json.loads(text)["predictions"]["posterior"])
     np.testing.assert_allclose(found[0, ::2], table[0, ::2], atol=1e-6)  # the missing sites
 
@@ -188,12 +223,15 @@ def test_the_verb_serves_over_http(registered, calves, tmp_path):
             headers = {"Content-Type": KIND, "X-User": "vet"}
             told = requests.post(f"{address}/invocations", data=body_of(calves, number), headers=headers, timeout=60)
             assert told.status_code == 200 and told.json()["version"] == "1", told.text
-        while (found := requests.get(f"{address}/shadow", timeout=60)).status_code == 404 or found.json()[
-            "requests"
-        ] < 2:
+        while (found := requests.get(f"{address}/shadow", timeout=60)).status_code == 404 or (
+            found.json()["n_requests"] < 2
+        ):
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        assert found.json()["hidden"] == 2 * 4
+        assert found.json()["n_calls"] == 2 * 4 and "fewer than 10 samples" in found.json()["verdict"]
+        (champion, challenger) = requests.get(f"{address}/drift", timeout=60).json()["models"]
+        assert champion["version"] == "1" and not champion["judged"] and challenger["last"] is None
+        assert "drift: not judged of snpimpute-calves-panel version 1 and" in (tmp_path / "serve.log").read_text()
         assert [line["user"] for line in trail(tmp_path / "audit.jsonl") if "user" in line] == ["vet", "vet"]
         wrong = requests.post(f"{address}/invocations", data=b"{", headers={"Content-Type": KIND}, timeout=60)
         assert wrong.status_code == 400 and wrong.json()["version"] == "1"

@@ -159,7 +159,11 @@ def test_phase_stays_and_other_records_are_untouched(imputed, target):
 
 def test_the_header_tells_what_was_done(imputed, model):
     head = gzip.decompress(imputed[1].read_bytes()).decode().split("#CHROM")[0]
-    assert f"data_digest={WindowedModel(model).about['panel_digest']}" in head and "calves (softmax_regression)" in head
+    assert (
+        f"data_digest={WindowedModel(model).about['panel_digest']}" in head
+        and "##snpimpute_engine=own\n" in head
+        and "calves (softmax_regression)" in head
+    )
 
 
 def test_the_header_tells_the_version_of_a_registered_model(target, model, tmp_path):

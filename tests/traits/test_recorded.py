@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,9 @@ from typer.testing import CliRunner
 from snpimpute.base.errors import InputError
 from snpimpute.base.progress import Watch
 from snpimpute.cli.app import app
+from snpimpute.cli.models import is_of_trait
 from snpimpute.io.write_vcf import write_vcf
+from snpimpute.tracking.predictors import trait_model_name
 from snpimpute.tracking.reader import Store
 from snpimpute.tracking.writer import Tracker
 from snpimpute.traits import champions
@@ -74,7 +77,7 @@ def test_versions_and_a_champion_by_paired_intervals(data: Path, tmp_path: Path,
     rows = json.loads(said("models", "compare", "milk-trait", "milk-trait/2", "--runs", runs, "--json"))
     (pcc,) = (row for row in rows if row["measure"] == "correlation")
     assert pcc["low"] > 0 and pcc["difference"] == pytest.approx(pcc["second"] - pcc["first"])
-    assert "champion is version 2 (gblup), correlation +0." in said("models", "promote", "milk-trait/2", "--runs", runs)
+    assert "champion is version 2 (gblup), correlation +0." in said("models", "promote", "milk/2", "--runs", runs)
     with pytest.raises(InputError, match=r"is not better than the champion, version 2 \(gblup\): correlation −0\."):
         champions.promote(tracker, "milk/1", runs)
     assert (
@@ -89,6 +92,19 @@ def test_versions_and_a_champion_by_paired_intervals(data: Path, tmp_path: Path,
     said("traits", "predict", "milk/2", *common, tmp_path / "registered.tsv", "--runs", runs)
     said("traits", "predict", tmp_path / "good", *common, tmp_path / "folder.tsv")
     assert (tmp_path / "registered.tsv").read_text() == (tmp_path / "folder.tsv").read_text()
+
+
+def test_a_trait_is_named_as_its_user_knows_it():
+    store = SimpleNamespace(
+        panel_models=lambda: [SimpleNamespace(name=name) for name in ("snpimpute-bulls-panel", "snpimpute-lean-trait-panel")],
+        predictor_models=lambda: [SimpleNamespace(name=trait_model_name(trait)) for trait in ("fat yield", "bulls", "lean")],
+    )  # fmt: skip
+    of_trait = {name: is_of_trait(store, name) for name in (
+        "fat yield/1", "fat yield@champion", "bulls", "bulls-trait/2", "snpimpute-lean-trait", "lean", "lean-trait", "no", "no-trait",
+    )}  # fmt: skip
+    assert [name for name, found in of_trait.items() if found] == [
+        "fat yield/1", "fat yield@champion", "bulls-trait/2", "snpimpute-lean-trait", "lean", "no-trait",
+    ]  # fmt: skip
 
 
 @pytest.mark.panels
