@@ -6,7 +6,7 @@ import functools
 import json
 import os
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +16,7 @@ import typer
 from snpimpute.base.errors import InputError
 from snpimpute.base.extras import is_installed
 from snpimpute.cli.options import (
+    RUNS,
     AsJson,
     BudgetTime,
     ByExchange,
@@ -39,7 +40,6 @@ from snpimpute.cli.options import (
     here,
     model_folder,
     open_store,
-    report_folder,
     require_likelihoods,
     share_of,
 )
@@ -80,25 +80,29 @@ def check(
     from snpimpute.impute.check import check_target
     from snpimpute.impute.matching import PanelSites
     from snpimpute.io.samples import read_samples
+    from snpimpute.io.store import fetched, sent_report, url_of
     from snpimpute.io.stream import stem
     from snpimpute.report.check import FILES, as_dict, verdict, write_check
 
     require_likelihoods(use)
-    folder = report_folder(output or Path(f"{stem(target)}.check"), FILES, force)
-    table = None if samples is None else read_samples(samples)
-    with watch() as watching, engine_of_pass(cluster, exchange, timeout, watching) as engine:
-        sites = PanelSites.of_file(panel, watch=watching, engine=engine)
-        found = check_target(target, sites, samples=table, use=use, watch=watching, engine=engine)
-    page = write_check(found, folder)
+    folder = output or Path(f"{stem(target)}.check")
+    with sent_report(folder, FILES, force) as written:
+        table = None if samples is None else read_samples(fetched(samples, RUNS))
+        read = [fetched(path, RUNS) for path in (panel, target)]
+        with watch() as watching, engine_of_pass(cluster, exchange, timeout, watching) as engine:
+            sites = PanelSites.of_file(read[0], watch=watching, engine=engine)
+            found = check_target(read[1], sites, samples=table, use=use, watch=watching, engine=engine)
+        page = folder / write_check(found, written).name
+    shown, left_out = (url_of(path) or str(path) for path in (page, page.with_name("excluded.tsv")))
     if as_json:
-        typer.echo(json.dumps(as_dict(found) | {"page": str(page)}, indent=1))
+        typer.echo(json.dumps(as_dict(found) | {"page": shown}, indent=1))
     else:
         typer.echo(verdict(found))
         for line in found.problems:
             typer.echo(f"problem: {line}")
         for line in found.warnings:
             typer.echo(f"note: {line}")
-        typer.echo(f"page: {page}\nsites left out: {page.with_name('excluded.tsv')}")
+        typer.echo(f"page: {shown}\nsites left out: {left_out}")
     if found.problems:
         raise typer.Exit(1)
 
@@ -129,21 +133,24 @@ def concordance(
 
       snpimpute concordance truth.vcf.gz imputed.vcf.gz --json
     """
-    from snpimpute.base.files import require_report_folder, require_writable
     from snpimpute.base.progress import watch
     from snpimpute.impute.concordance import compare_files
     from snpimpute.io.samples import read_samples
+    from snpimpute.io.store import fetched, sent_report, url_of
     from snpimpute.report.concordance import FILES, as_dict, bins_as_text, summary, write_concordance
 
-    if output is not None:
-        require_writable(output)
-        require_report_folder(output, FILES, force)
-    table = None if samples is None else read_samples(samples)
-    with watch() as watching, engine_of_pass(cluster, exchange, timeout, watching) as engine:
-        found = compare_files(truth, imputed, typed=typed, samples=table, watch=watching, engine=engine)
-    page = None if output is None else write_concordance(found, output)
+    page = None
+    with nullcontext() if output is None else sent_report(output, FILES, force) as written:
+        table = None if samples is None else read_samples(fetched(samples, RUNS))
+        read = [fetched(path, RUNS) for path in (truth, imputed)]
+        known = here(typed, RUNS)
+        with watch() as watching, engine_of_pass(cluster, exchange, timeout, watching) as engine:
+            found = compare_files(*read, typed=known, samples=table, watch=watching, engine=engine)
+        if output is not None and written is not None:
+            path = output / write_concordance(found, written).name
+            page = url_of(path) or str(path)
     if as_json:
-        typer.echo(json.dumps(as_dict(found) | {"page": page and str(page)}, indent=1))
+        typer.echo(json.dumps(as_dict(found) | {"page": page}, indent=1))
         return
     for line in summary(found):
         typer.echo(line)

@@ -137,6 +137,7 @@ Use = Annotated[
     typer.Option(help="Take genotype likelihoods, PL, GL or GP, in place of GT: for low-coverage sequencing."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there already.")]
+RUNS = Path("runs")  # of verbs that have no option --runs: what is exchanged, or fetched from an object store
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 ModelName = Annotated[str, typer.Argument(help="NAME, NAME@ALIAS or NAME/VERSION; NAME alone means its champion.")]
 
@@ -266,16 +267,15 @@ def engine_for(
 
 @contextmanager
 def engine_of_pass(cluster: str | None, exchange: str | None, timeout: str | None, watch: Watch) -> Iterator[Engine]:
-    """Give the engine that the options ask for, to a verb that keeps nothing: `runs` holds the exchange, and goes with it.
+    """Give the engine that the options ask for, to a verb that keeps nothing: RUNS holds the exchange, and goes with it.
 
     Args:
         cluster, exchange, timeout, watch: see `engine_for`.
     """
-    runs = Path("runs")
-    with engine_for(cluster, exchange, timeout, runs, watch) as engine:
+    with engine_for(cluster, exchange, timeout, RUNS, watch) as engine:
         yield engine
     with suppress(OSError):  # there is no such folder, or it is in use
-        runs.rmdir()
+        RUNS.rmdir()
 
 
 def here(path: Path | None, runs: Path) -> Path | None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from snpimpute.base.digests import file_digest
 from snpimpute.base.errors import InputError, WorkEnds
-from snpimpute.base.extras import require_package
 from snpimpute.base.files import no_room
+from snpimpute.base.stores import file_system, reason_of
 
 CACHE_BYTES = 10_000_000_000  # that a worker keeps; beyond it what was not used for longest goes
 
@@ -27,11 +27,13 @@ class Content:
         key: where it lies in the exchange.
         digest: its SHA-256.
         size: its length in bytes.
+        of: name of the file that it was read from.
     """
 
     key: str
     digest: str
     size: int
+    of: str = ""
 
 
 class Exchange:
@@ -42,15 +44,8 @@ class Exchange:
     """
 
     def __init__(self, place: str) -> None:
-        require_package("fsspec", "a cluster")
-        import fsspec
-
         self.place = place
-        try:
-            # listings that are kept would hide what others write
-            self._system, self._root = fsspec.core.url_to_fs(place, use_listings_cache=False)
-        except (ImportError, ValueError) as error:
-            raise InputError(f"the exchange {place} cannot be used: {error}") from None
+        self._system, self._root = file_system(place, "a cluster")
         self._is_local = "file" in self._system.protocol
 
     def put(self, path: Path, start: int = 0, stop: int | None = None, under: str = "") -> Content:
@@ -70,7 +65,7 @@ class Exchange:
                 file.seek(start)
                 part = file.read() if stop is None else file.read(stop - start)
         found = file_digest(path) if part is None else hashlib.sha256(part).hexdigest()
-        content = Content(f"{under}/{found}", found, path.stat().st_size if part is None else len(part))
+        content = Content(f"{under}/{found}", found, path.stat().st_size if part is None else len(part), path.name)
         with self._told("write"):
             if not self._system.exists(self._at(content.key)):
                 self._write(content.key, path if part is None else part)
@@ -87,7 +82,10 @@ class Exchange:
             with self._told("read"):
                 self._system.get_file(self._at(content.key), str(beside))
             if file_digest(beside) != content.digest:
-                raise InputError(f"{self._at(content.key)} is not as it was put there: remove it, and run it again")
+                raise InputError(
+                    f"what was put into the exchange {self.place} of {content.of} is not there as it was put ({content.key}): run the "
+                    "command again, and look at what else writes there"
+                )
             beside.replace(to)
         finally:
             beside.unlink(missing_ok=True)
@@ -138,8 +136,7 @@ class Exchange:
         except Exception as error:
             if why := no_room(error):
                 raise WorkEnds(f"cannot {doing} the exchange {self.place}: {why}") from None
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise InputError(f"cannot {doing} the exchange {self.place}: {lines[-1]}") from None
+            raise InputError(f"cannot {doing} the exchange {self.place}: {reason_of(error)}") from None
 
 
 class Cache:
@@ -155,9 +152,9 @@ class Cache:
         self._most = most
 
     def file(self, content: Content, exchange: Exchange) -> Path:
-        """Return the file with a content, fetched and checked unless it is there; InputError: see Exchange.get."""
+        """Return the file with a content; it is fetched unless it is there, whole and as it was. InputError: see Exchange.get."""
         path = self._folder / content.digest
-        if not path.exists():
+        if not (path.is_file() and path.stat().st_size == content.size and file_digest(path) == content.digest):
             self._folder.mkdir(parents=True, exist_ok=True)
             exchange.get(content, path)
             path.chmod(0o444)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from snpimpute.base.alone import work_folder
+from snpimpute.base.errors import InputError
 from snpimpute.base.files import write_text, written_beside
 from snpimpute.base.folders import Part
 from snpimpute.base.processes import Engine, say_progress
@@ -141,7 +142,11 @@ def counted(
             most=CELLS_PER_PROCESS,
             kept=False,
         )
+        before = _marks(paths)
         in_shares(function, home, range(len(cells)), pieces, 1, watch, engine)
+        changed = [path.name for path, mark in _marks(paths).items() if mark != before[path]]
+        if changed:
+            raise InputError(f"{changed[0]} was changed while it was read: run the command again once it is written")
         lacking: list[set[str]] = [set() for _ in streams]
         for number in range(len(cells)):
             # what a worker made comes with its digest by Dask, which unpickles as well
@@ -158,6 +163,11 @@ def counted(
             raise NoGenotypes(min(lacks))
         if stream.marks is not None:
             stream.notes.update(stream.marks.notes())
+
+
+def _marks(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
+    """Return the length and time of change of each file; a store's folder has neither, and is left out."""
+    return {path: (about.st_size, about.st_mtime_ns) for path in paths if path.is_file() for about in (path.stat(),)}
 
 
 def runs_of(cells: Sequence[Cell]) -> Iterator[list[Cell]]:

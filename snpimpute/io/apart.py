@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from snpimpute.base.errors import InputError
 from snpimpute.base.folders import Part
 from snpimpute.io.bgzf import END_BLOCK, is_bgzipped
 from snpimpute.io.filters import parse_regions
@@ -101,6 +103,36 @@ def parts_at(path: Path, regions: Sequence[str]) -> list[Part]:
         beside = [index]
     joined = _joined(sorted((max(0, start), min(stop, size)) for start, stop in stretches))
     return [Part(path.name, start, stop) for start, stop in joined] + [Part(file.name) for file in beside]
+
+
+def require_blocks(path: Path, region: str) -> None:
+    """Raise InputError unless a file is whole, and the blocks of a bgzipped one with records of a region follow each other, from chunk to chunk.
+
+    By region htslib takes a block without a sound head for the end of the file: its records would be missed without a word.
+    """
+    require_whole(path)
+    index = _index_of(path)
+    if index is None:
+        return
+    try:
+        chunks = dict(_chunks(path, index))
+    except (OSError, EOFError, LookupError, struct.error, zlib.error):
+        return  # htslib says what is wrong with an index
+    seen: set[int] = set()
+    with path.open("rb", buffering=0) as file:
+        for part in parse_regions(region):
+            for chunk in chunks.get(part.contig, []):
+                if chunk.first > part.end or part.start > chunk.last:
+                    continue
+                at = chunk.start
+                while at <= chunk.stop and at not in seen:
+                    seen.add(at)
+                    head = os.pread(file.fileno(), 18, at)
+                    if head[:4] != END_BLOCK[:4] or head[10:16] != END_BLOCK[10:16]:
+                        raise InputError(
+                            f"{path.name} is broken (no block begins at its byte {at:,}): make or fetch it again"
+                        )
+                    at += struct.unpack_from("<H", head, 16)[0] + 1
 
 
 def _joined(stretches: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from snpimpute.base.digests import file_digest
 from snpimpute.base.errors import InputError
+from snpimpute.io.apart import require_blocks
 from snpimpute.io.filters import NoRecords
 from snpimpute.io.pgen import pgen_contigs, pgen_stream
 from snpimpute.io.plink import BIM_COLUMNS, plink_stream, plink_table
@@ -59,6 +60,8 @@ def streamed(
         def open_stream(path: Path, region: str | None) -> Stream:
             options: dict[str, Any] = {"region": region, "samples": samples, "accept": accept, "lines": lines}
             if path.name.lower().endswith(VCF_SUFFIXES):
+                if region is not None:
+                    require_blocks(path, region)
                 return vcf_stream(
                     path, messages, dosages=dosages, likelihoods=likelihoods, observed=observed, **options
                 )

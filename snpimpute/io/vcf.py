@@ -8,7 +8,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
@@ -348,23 +348,24 @@ def open_vcf(path: Path, messages: Messages) -> Any:
 def vcf_records(vcf: Any, path: Path, region: Region | None, messages: Messages) -> Iterator[Any]:
     """Give the records of the file or region; InputError where htslib stops, or complains of one of them."""
     wanted = iter(vcf if region is None else vcf(f"{region.contig}:{region.start}-{region.end}"))
-    found = 0
+    found, last = 0, None
     while True:
         before = messages.size
         try:
             record = next(wanted, None)
         except Exception as error:
             said = messages.errors(before) or [str(error)]
-            raise _broken(path, vcf, said[0]) from None
+            raise _broken(path, vcf, said[0], last) from None
         # By region, htslib ends a file that it cannot read on as if the region ended there, and only prints an error.
         if messages.size > before:
             said = messages.errors(before)
             if not said and record is not None and not _is_whole(record):
                 said = [f"a line that is no record, after {found:,} records"]
             if said:
-                raise _broken(path, vcf, said[0])
+                raise _broken(path, vcf, said[0], last)
         if record is None:
             break
+        last = record
         try:
             wanted_here = region is None or (bool(record.CHROM) and region.start <= record.start + 1 <= region.end)
         except UnicodeDecodeError:
@@ -379,8 +380,8 @@ def vcf_records(vcf: Any, path: Path, region: Region | None, messages: Messages)
         raise (InputError if region is None else NoRecords)(f"{path.name} has no {what}")
 
 
-def _broken(path: Path, vcf: Any, said: str) -> InputError:
-    """Return the error of a file that htslib cannot read on; of a VCF 4.4 or later, whether it is only newer than htslib."""
+def _broken(path: Path, vcf: Any, said: str, last: Any) -> InputError:
+    """Return the error of a file that htslib cannot read on behind a record; of a VCF 4.4 or later, whether it is only newer than htslib."""
     version = re.match(r"##fileformat=VCFv4\.(\d+)", vcf.raw_header)
     if "Couldn't read GT data" in said and version and int(version[1]) >= 4:
         place = said.rsplit(" at ", 1)[-1]
@@ -388,7 +389,11 @@ def _broken(path: Path, vcf: Any, said: str) -> InputError:
             f"{path.name} is a VCF 4.{version[1]}, and a call at {place} is not understood: if calls begin with their phase "
             "(|0|1, /0/1), take that away, as VCF 4.3 spells them"
         )
-    return InputError(f"{path.name} is broken ({said}): make or fetch it again")
+    where = ""
+    if last is not None and not re.search(r" at \S+:\d+$", said):
+        with suppress(UnicodeDecodeError):
+            where = f" after {last.CHROM}:{last.start + 1}"
+    return InputError(f"{path.name} is broken{where} ({said}): make or fetch it again")
 
 
 def _is_whole(record: Any) -> bool:

@@ -28,9 +28,22 @@ def test_what_was_changed_in_the_exchange_is_refused(tmp_path: Path) -> None:
     exchange = Exchange(str(tmp_path / "exchange"))
     content = exchange.put(tmp_path / "source", under="a")
     (tmp_path / "exchange" / content.key).write_text("otherwise")
-    with pytest.raises(InputError, match="is not as it was put there"):
+    with pytest.raises(
+        InputError, match=r"what was put into the exchange .*exchange of source is not there as it was put"
+    ):
         exchange.get(content, tmp_path / "to")
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("to")] == []
+
+
+def test_a_copy_that_is_not_whole_is_fetched_again(tmp_path: Path) -> None:
+    (tmp_path / "source").write_text("as it was")
+    exchange, cache = Exchange(str(tmp_path / "exchange")), Cache(tmp_path / "cache")
+    content = exchange.put(tmp_path / "source", under="a")
+    for damaged in ("as it", "As it was"):
+        path = cache.file(content, exchange)
+        path.chmod(0o644)
+        path.write_text(damaged)
+        assert cache.file(content, exchange).read_text() == "as it was"
 
 
 def test_what_was_not_used_for_longest_makes_room(tmp_path: Path) -> None:

@@ -240,6 +240,20 @@ def test_a_store_that_cannot_be_written_is_one_line(address: str, home: Path, tm
     assert not (tmp_path / "exchange").exists() and not list(home.rglob("*.part"))
 
 
+def test_a_worker_whose_copies_were_cut_fetches_them_again(address: str, home: Path, tmp_path: Path) -> None:
+    go(home)
+    with engine_of(address, tmp_path, Told()) as (engine, _):
+        for _ in range(2):
+            in_shares(write_byte, home, [3], pieces(home), 1, Told(), engine)
+            assert made(home, 3).read_text() == "103"
+            made(home, 3).unlink()
+            copies = list((tmp_path / "worker0").rglob("snpimpute-contents/*"))
+            assert len(copies) == 2, "the plan, and a byte"
+            for copy in copies:
+                copy.chmod(0o644)
+                copy.write_bytes(b"")
+
+
 def test_no_scheduler_and_no_form_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("snpimpute.cluster.connect.CONNECTING", 1.0)
     for given, told in (

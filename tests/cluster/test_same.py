@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import requests
 
 from snpimpute.base.checksums import TABLE
 from snpimpute.base.errors import InputError
@@ -108,6 +110,22 @@ def test_a_check_and_a_comparison_are_the_same(three: Engine, tmp_path: Path) ->
     sites = [PanelSites.of_file(truth, engine=engine) for engine in (HERE, three)]
     same(*sites)
     same(*(check_target(imputed, sites[0], engine=engine) for engine in (HERE, three)))
+    assert not (tmp_path / "exchange").exists()
+
+
+def test_damage_that_a_worker_finds_is_one_line_with_the_name_and_the_place(three: Engine, tmp_path: Path) -> None:
+    names = [f"s{i}" for i in range(200)]
+    truth = indexed(some_file(tmp_path / "truth.vcf", 1, names))
+    data = bytearray(truth.read_bytes())
+    data[len(data) // 2] ^= 64
+    path = tmp_path / "damaged" / truth.name
+    path.parent.mkdir()
+    path.write_bytes(data)
+    shutil.copy(f"{truth}.csi", path.parent)
+    with pytest.raises(InputError) as refused:
+        compare_files(truth, path, engine=three)
+    told = r"compare cells failed: truth\.vcf\.gz is broken after 2:\d+ \(CRC32 .*\): make or fetch it again \(worker tcp:.*\)"
+    assert re.fullmatch(told, str(refused.value)), refused.value
     assert not (tmp_path / "exchange").exists()
 
 
@@ -316,6 +334,81 @@ def test_a_store_that_refuses_is_one_line(store: dict[str, str], files: Path, tm
         fit(FitSettings(files / "panel.vcf.gz", "calves", "mode", window="40"), tmp_path, watch=Told(), engine=engine)
     with pytest.raises(InputError, match=r"s3://lab/none.vcf.gz is not there"):
         fetched(Path("s3://lab/none.vcf.gz"), tmp_path)
+
+
+def test_a_check_and_a_comparison_of_objects_are_those_of_files(
+    store: dict[str, str], tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reports that are sent are the same to the last byte; a missing object or bucket and keys without rights are one line."""
+    monkeypatch.chdir(tmp_path)
+    names = [f"s{i}" for i in range(6)]
+    for number, name in enumerate(("truth", "imputed")):
+        path = indexed(some_file(tmp_path / f"{name}.vcf", number, names))
+        for each in (path, Path(f"{path}.csi")):
+            bucket().put_file(str(each), f"lab/of/{each.name}")
+    (tmp_path / "groups.tsv").write_text(
+        "sample\tgroup\n" + "".join(f"{name}\tg{i % 2}\n" for i, name in enumerate(names))
+    )
+    bucket().put_file(str(tmp_path / "groups.tsv"), "lab/of/groups.tsv")
+    there = "s3://lab/of"
+    for verb, first, second in (
+        ("check", "imputed.vcf.gz", "--panel=truth.vcf.gz"),
+        ("concordance", "truth.vcf.gz", "imputed.vcf.gz"),
+    ):
+        last = second.replace("truth", f"{there}/truth") if verb == "check" else f"{there}/{second}"
+        here = said(capsys, monkeypatch, verb, first, second, "--samples", "groups.tsv", "-o", verb)
+        sent = said(
+            capsys,
+            monkeypatch,
+            verb,
+            f"{there}/{first}",
+            last,
+            "--samples",
+            f"{there}/groups.tsv",
+            "-o",
+            f"s3://lab/out/{verb}",
+        )
+        assert sent[0] == here[0] and sent[1] == here[1].replace(f" {verb}/", f" s3://lab/out/{verb}/"), sent
+        made = {each.name: each.read_bytes() for each in (tmp_path / verb).iterdir()}
+        assert {key.rpartition("/")[2]: bucket().cat_file(key) for key in bucket().find(f"lab/out/{verb}")} == made
+    bucket().rm_file("lab/out/concordance/concordance.html")
+    compare = ["concordance", "truth.vcf.gz", "imputed.vcf.gz"]
+    for command, line in (
+        (["concordance", f"{there}/none.vcf.gz", "imputed.vcf.gz"], f"{there}/none.vcf.gz is not there"),
+        (["concordance", "s3://nowhere/x.vcf.gz", "imputed.vcf.gz"], "s3://nowhere/x.vcf.gz is not there"),
+        ([*compare, "-o", "s3://nowhere/x"], "cannot write s3://nowhere/x: The specified bucket does not exist"),
+        ([*compare, "-o", "s3://lab/out/concordance"], "s3://lab/out/concordance/concordance.json is there already"),
+    ):
+        status, out, err = said(capsys, monkeypatch, *command)
+        assert (status, out, err.count("\n")) == (2, "", 1) and err.startswith(f"snpimpute: {line}"), err
+    with keys_without_rights(store):
+        for command, line in (
+            (
+                ["check", f"{there}/imputed.vcf.gz", "--panel", "truth.vcf.gz"],
+                f"cannot read {there}/imputed.vcf.gz: Forbidden",
+            ),
+            ([*compare, "-o", "s3://lab/x"], "cannot write s3://lab/x: Forbidden"),
+        ):
+            status, out, err = said(capsys, monkeypatch, *command)
+            assert (status, out, err.count("\n")) == (2, "", 1) and err.startswith(f"snpimpute: {line}"), err
+    assert not (tmp_path / "imputed.check").exists() and bucket().find("lab/x") == []
+
+
+@contextmanager
+def keys_without_rights(store: dict[str, str]) -> Iterator[None]:
+    """Let the server look at keys: it knows none."""
+
+    def begin(after: str) -> None:
+        text = {"Content-Type": "text/plain"}
+        requests.post(
+            f"{store['AWS_ENDPOINT_URL']}/moto-api/reset-auth", data=after, headers=text, timeout=30
+        ).raise_for_status()
+
+    begin("0")
+    try:
+        yield
+    finally:
+        begin("inf")
 
 
 @pytest.mark.panels  # a quarter of a minute

@@ -13,6 +13,7 @@ import pytest
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.io.apart import contig_ends, parts_at
+from snpimpute.io.bgzf import END_BLOCK
 from snpimpute.io.plink import write_bed
 from snpimpute.io.stream import streamed
 from snpimpute.io.write_vcf import write_vcf
@@ -77,6 +78,21 @@ def test_a_copy_of_the_parts_gives_the_same_records(files: dict[str, Path], name
             for one, other in zip(whole.records, part.records, strict=True):
                 assert (one.pos, one.id) == (other.pos, other.id)
                 np.testing.assert_array_equal(one.alleles, other.alleles)
+
+
+@pytest.mark.parametrize("name", ["csi", "bcf"])
+def test_a_block_with_a_damaged_head_is_not_the_end(files: dict[str, Path], name: str, tmp_path: Path) -> None:
+    """By region htslib ends there without a word; in a copy of the parts as in the file itself."""
+    data = bytearray(files[name].read_bytes())
+    at = data.index(END_BLOCK[:4], len(data) // 2)
+    data[at + 12] ^= 1
+    path = tmp_path / files[name].name
+    path.write_bytes(data)
+    (tmp_path / f"{path.name}.csi").write_bytes(Path(f"{files[name]}.csi").read_bytes())
+    for each in (path, copied(path, ["10:1-9000000"], tmp_path / "copy")[0]):
+        refused = pytest.raises(InputError, match=rf"{path.name} is broken \(no block begins at its byte {at:,}\)")
+        with refused, streamed(each, region="10:1-9000000"):
+            pass
 
 
 def test_what_is_in_the_way_is_named(files: dict[str, Path], tmp_path: Path) -> None:
