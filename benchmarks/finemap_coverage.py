@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--traits", type=int, default=1000)
     parser.add_argument("--causal", type=int, default=3)
     parser.add_argument("--variance", type=float, default=0.05)
+    parser.add_argument("--refine", action="store_true", help="with steps away from local optima, ten times as slow")
     parser.add_argument("--equal", action="store_true", help="effects of one size")
     parser.add_argument("--kept", type=Path, default=Path("coverage.csv"))
     asked = parser.parse_args()
@@ -47,7 +48,7 @@ def main() -> None:
         if t == 0 or number == len(rows):
             traits = simulated_traits(dosages, model)
         y = traits.values[:, t] - traits.values[:, t].mean()
-        found = from_products(products, centred.T @ y, float(y @ y), len(y))
+        found = from_products(products, centred.T @ y, float(y @ y), len(y), refine=asked.refine)
         assert traits.causal is not None
         causal, sets = set(traits.causal[t].tolist()), [set(of.members.tolist()) for of in found.sets]
         rows.append(

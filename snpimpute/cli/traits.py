@@ -118,6 +118,12 @@ def finemap(
         float, typer.Option("--p", min=0, max=1, help="Largest p-value of a leading site, where no region is given.")
     ] = 5e-8,
     effects: Annotated[int, typer.Option(min=1, help="Most causal sites of a locus.")] = 10,
+    refine: Annotated[
+        bool,
+        typer.Option(
+            help="Look beyond the first optimum of SuSiE: more causal sites are found, in three to ten times the time. Not over draws."
+        ),
+    ] = True,
     samples: Annotated[
         int | None, typer.Option("--n", min=3, help="Number of samples of the results, where they do not have it.")
     ] = None,
@@ -178,6 +184,7 @@ def finemap(
         region,
         p,
         effects,
+        refine,
         samples,
         prune,
         prior,

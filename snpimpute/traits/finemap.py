@@ -54,6 +54,7 @@ class FineMapSettings:
         region: the one region to fine-map; None = the loci around all clumps.
         p: largest p-value of a clump's lead site.
         effects: most causal sites of a locus.
+        refine: whether SuSiE looks beyond the first optimum, see `susie.from_summary`; not over draws.
         n: number of samples of the results; None = as the results have it, else those of the genotypes.
         prune: largest r² of two sites that are fine-mapped, within 500 kb; leading sites of clumps stay. None = all are.
         prior: BED of annotations with weights; None = equal.
@@ -71,6 +72,7 @@ class FineMapSettings:
     region: str | None = None
     p: float = GENOME_WIDE
     effects: int = EFFECTS
+    refine: bool = True
     n: int | None = None
     prune: float | None = None
     prior: Path | None = None
@@ -311,7 +313,7 @@ def _fine_map_locus(
     correlation = correlation_of(own.centred())
     prior = None if weights is None else weights[at]
     if drawn is None:
-        found = from_summary(z, correlation, n, prior, settings.effects)
+        found = from_summary(z, correlation, n, prior, settings.effects, settings.refine)
     else:
         found = drawn.fine_mapped(own, prior, settings.effects)
     s, switched = mismatch(z, correlation, n)

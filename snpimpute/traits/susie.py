@@ -58,7 +58,12 @@ class FineMapped:
 
 
 def from_summary(
-    z: np.ndarray, correlation: np.ndarray, n: float, weights: np.ndarray | None = None, effects: int = EFFECTS
+    z: np.ndarray,
+    correlation: np.ndarray,
+    n: float,
+    weights: np.ndarray | None = None,
+    effects: int = EFFECTS,
+    refine: bool = False,
 ) -> FineMapped:
     """Fine-map by z scores and LD (SuSiE-RSS).
 
@@ -68,12 +73,14 @@ def from_summary(
         n: number of samples of the z scores.
         weights: float (n_sites,), prior weights of the sites; None = equal.
         effects: most causal sites.
+        refine: whether to look beyond the local optimum in which the iterations end: each set is left out once, and what is
+            found without it is where they start anew. It finds more of the causal sites and takes about ten times as long.
     """
     from pysusie import susie_rss
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fitted = susie_rss(z=z, R=correlation, n=int(n), **_options(weights, effects, len(z)))
+        fitted = susie_rss(z=z, R=correlation, n=int(n), refine=refine, **_options(weights, effects, len(z)))
     return _result(fitted)
 
 
@@ -97,6 +104,7 @@ def from_products(
     n: int,
     weights: np.ndarray | None = None,
     effects: int = EFFECTS,
+    refine: bool = False,
 ) -> FineMapped:
     """Fine-map by the products of centred dosages and values, from which SuSiE has the same result as from the samples.
 
@@ -105,13 +113,13 @@ def from_products(
         xy: float64 (n_sites,), dosages with values.
         yy: values with themselves.
         n: number of samples.
-        weights, effects: see `from_summary`.
+        weights, effects, refine: see `from_summary`.
     """
     from pysusie import susie_suff_stat
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fitted = susie_suff_stat(xx, xy, yy, n, **_options(weights, effects, len(xy)))
+        fitted = susie_suff_stat(xx, xy, yy, n, refine=refine, **_options(weights, effects, len(xy)))
     return _result(fitted)
 
 

@@ -28,6 +28,7 @@ write(fit$pip, "pip.tsv", ncolumns = 1)
 write(sapply(fit$sets$cs, paste, collapse = ","), "sets.tsv", ncolumns = 1)
 xx <- crossprod(x); z <- scan("z.tsv", quiet = TRUE)
 write(susie_rss(z, cov2cor(xx), n = length(y))$pip, "rss.tsv", ncolumns = 1)
+write(susie_rss(z, cov2cor(xx), n = length(y), refine = TRUE)$pip, "refined.tsv", ncolumns = 1)
 write(estimate_s_rss(z, cov2cor(xx), n = length(y)), "s.tsv")
 """
 
@@ -47,6 +48,29 @@ def region() -> tuple[np.ndarray, np.ndarray]:
     x = calls - calls.mean(axis=0)
     y = x[:, [20, 110]] @ (np.array([0.5, -0.5]) / x[:, [20, 110]].std(axis=0)) + rng.normal(size=400)
     return x, y - y.mean()
+
+
+@pytest.fixture(scope="module")
+def trapped() -> tuple[np.ndarray, np.ndarray]:
+    """A trait of sites 73, 83 and 127, of which the first optimum has one."""
+    rng = np.random.default_rng(26)
+    calls = ld_calls(400, 150, seed=5).astype(float)
+    x = calls - calls.mean(axis=0)
+    causal = rng.choice(150, 3, replace=False)
+    y = (x[:, causal] / x[:, causal].std(axis=0)) @ (rng.choice([-1, 1], 3) * 0.3) + rng.normal(size=400)
+    return x, y - y.mean()
+
+
+def test_refining_finds_causal_sites_that_the_first_optimum_has_not(trapped):
+    x, y = trapped
+    found = [
+        {site for credible in fitted.sets for site in credible.members.tolist()} & {73, 83, 127}
+        for fitted in (
+            from_summary(z_scores(x, y), correlation_of(x), len(y)),
+            from_summary(z_scores(x, y), correlation_of(x), len(y), refine=True),
+        )
+    ]
+    assert [len(of) for of in found] == [1, 3]
 
 
 def test_causal_sites_are_in_sets_by_samples_and_by_summary(region):
@@ -91,7 +115,7 @@ def by_susier(folder: Path, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarra
     np.savetxt(folder / "y.tsv", y, fmt="%.12g")
     np.savetxt(folder / "z.tsv", z_scores(x, y), fmt="%.12g")
     subprocess.run(["Rscript", "-e", BY_SUSIER], cwd=folder, check=True, capture_output=True)
-    return {name: np.loadtxt(folder / f"{name}.tsv") for name in ("pip", "rss", "s")}
+    return {name: np.loadtxt(folder / f"{name}.tsv") for name in ("pip", "rss", "refined", "s")}
 
 
 @needs_susier
@@ -104,6 +128,14 @@ def test_the_numbers_are_those_of_susier(region, tmp_path: Path):
     assert mismatch(z_scores(x, y), correlation_of(x), len(y))[0] == pytest.approx(float(theirs["s"]), abs=1e-3)
     sets = [sorted(map(int, line.split(","))) for line in (tmp_path / "sets.tsv").read_text().split()]
     assert sets == [(credible.members + 1).tolist() for credible in ours.sets]
+
+
+@needs_susier
+def test_what_refining_finds_is_what_susier_finds(trapped, tmp_path: Path):
+    x, y = trapped
+    theirs = by_susier(tmp_path, x, y)["refined"]
+    ours = from_summary(z_scores(x, y), correlation_of(x), len(y), refine=True)
+    assert np.corrcoef(ours.pip, theirs)[0, 1] > 0.9999
 
 
 @pytest.mark.panels
