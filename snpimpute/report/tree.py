@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import nan
 from typing import Any, ClassVar
 
@@ -226,8 +226,14 @@ class HeatPanel:
     ticks: dict[str, float] = field(default_factory=dict)
 
     def drawn_tracks(self) -> dict[str, list[Stretch]]:
-        """Return the tracks that have a stretch."""
-        return {name: stretches for name, stretches in self.tracks.items() if stretches}
+        """Return the tracks that have a stretch; a stretch too short to be seen is drawn wider, from its middle."""
+        least = float(self.edges[-1] - self.edges[0]) / 500
+        found: dict[str, list[Stretch]] = {}
+        for name, stretches in self.tracks.items():
+            wider = [max(least - (s.end - s.start), 0) / 2 for s in stretches]
+            drawn = [replace(s, start=s.start - w, end=s.end + w) for s, w in zip(stretches, wider, strict=True)]
+            found |= {name: drawn} if drawn else {}
+        return found
 
     def names(self) -> list[str]:
         """Return the names of tracks and rows from the top."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,8 @@ def test_page_and_picture_have_rows_and_stretches(tmp_path: Path):
     tracks = {"genes": [Stretch(1.0, 2.5, "G<1>", "G<1>\n1:1-2")], "blocks": []}
     heat = HeatPanel("Position", "Importance", edges, ["shap"], values, texts, tracks)
     assert heat.names() == ["genes", "shap"]
+    (short,) = replace(heat, tracks={"genes": [Stretch(2.0, 2.0, "G", "G")]}).drawn_tracks()["genes"]
+    assert short.start < 2.0 < short.end and short.end - short.start < 0.01, "a point is seen, and stays where it is"
     figure = Figure("h", "h.png", "a heat map", "how", [], heat)
     page = page_as_html(Page("t", "", [], [], {}, [Section("s", "S", [figure])], ""))
     assert 'id="h-heat"' in page and '"h-heat": {' in page
