@@ -15,8 +15,8 @@ from dashboards.places import places
 from dashboards.reading import WHAT_TO_RUN
 from snpimpute import __version__
 from snpimpute.base.errors import InputError, without_password
-from snpimpute.report.html import as_plotly, plotly_text
-from snpimpute.report.text import capital
+from snpimpute.report.html import as_plotly
+from snpimpute.report.text import capital, plotly_text
 from snpimpute.report.tree import Panel
 from snpimpute.tracking.reader import EmptyStoreError
 

@@ -13,9 +13,8 @@ from dashboards import reading
 from dashboards.widgets import axis, controls, figure, mask_kind, page, plain, select_one, table
 from snpimpute.experiment.kept import KeptDataset, KeptScores
 from snpimpute.metrics.registry import METRICS
-from snpimpute.report.html import plotly_text
 from snpimpute.report.rows import BETTER, WORSE, judge_difference
-from snpimpute.report.text import Score
+from snpimpute.report.text import Score, plotly_text
 from snpimpute.report.tree import COLOURS
 from snpimpute.scoring.calls import right_and_wrong
 from snpimpute.tracking.reader import EmptyStoreError

@@ -12,8 +12,8 @@ from dashboards import reading
 from dashboards.widgets import GREY, axis, figure, page, select_one, table
 from snpimpute import imputers
 from snpimpute.experiment.kept import KeptDataset
-from snpimpute.report.html import plotly_text
 from snpimpute.report.text import plain as plain_text
+from snpimpute.report.text import plotly_text
 from snpimpute.report.tree import COLOURS, Style
 from snpimpute.tracking.reader import EmptyStoreError, Registered, Version
 from snpimpute.tracking.runs import CHAMPION, PANEL_VARIANT, TrainingRun

@@ -11,8 +11,7 @@ import streamlit as st
 
 from dashboards import reading
 from dashboards.widgets import GREY, axis, figure, page, plain, select_one, table
-from snpimpute.report.html import plotly_text
-from snpimpute.report.text import duration, number
+from snpimpute.report.text import duration, number, plotly_text
 from snpimpute.report.tree import COLOURS
 from snpimpute.tracking.reader import EmptyStoreError
 from snpimpute.tuning.reader import SeenStudy, SeenTrial

@@ -12,8 +12,7 @@ from dashboards import reading
 from dashboards.widgets import GREY, axis, controls, figure, mask_kind, page, select_one, table
 from snpimpute.dataset.prepared import PreparedDataset
 from snpimpute.experiment.kept import KeptDataset
-from snpimpute.report.html import plotly_text
-from snpimpute.report.text import number
+from snpimpute.report.text import number, plotly_text
 from snpimpute.report.tree import COLOURS
 from snpimpute.scoring.calls import HiddenCalls, by_sample, by_site, calibration_of, confusion_of, cutout
 from snpimpute.tracking.reader import EmptyStoreError

@@ -1,4 +1,4 @@
-"""Verbs on predictors of traits: traits compare, fit, predict, explain."""
+"""Verbs on predictors of traits: traits compare, fit, distil, predict, export, explain."""
 
 from __future__ import annotations
 
@@ -226,6 +226,72 @@ def fit_predictor(
     tell(lines, said, as_json)
 
 
+@app.command("distil")
+def distil_predictor(
+    model: Model,
+    genotypes: Genotypes,
+    predictor: Annotated[str, typer.Option(help="Predictor that learns from the model.")] = "ridge",
+    traits: CovariateTable = None,
+    sample_column: SampleColumn = None,
+    seed: Seed = 1,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the new model (default: MODEL.PREDICTOR).")
+    ] = None,
+    force: Force = False,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a smaller predictor to what a model predicts, for samples whose trait need not be known.
+
+    What is told is how well it stands in for the model in samples that it did not learn from; it is no better at the trait for that.
+
+    Example:
+
+      snpimpute traits distil milk calves.vcf.gz --predictor ridge -o small
+    """
+    from snpimpute.base.files import require_new, require_writable
+    from snpimpute.base.progress import watch
+    from snpimpute.report.text import interval, number
+    from snpimpute.traits.distilled import FOLDS, distil, size_of
+    from snpimpute.traits.learned import read_learned, save
+
+    folder = output or Path(f"{model}.{predictor}")
+    require_writable(folder)
+    require_new([folder], force)
+    with watch() as watching:
+        found = distil(
+            read_learned(model),
+            genotypes,
+            predictor,
+            watching,
+            traits=traits,
+            sample_column=sample_column,
+            seed=seed,
+            threads=threads or len(os.sched_getaffinity(0)),
+        )
+        save(found.student, folder)
+    student, teacher = found.sizes
+    said = {
+        "model": str(folder),
+        "teacher": str(model),
+        "predictor": predictor,
+        "trait": found.student.trait,
+        "samples": found.n_samples,
+        "agreement": found.agreement.value,
+        "parameters": student,
+        "parameters_of_teacher": teacher,
+        "notes": list(found.notes),
+    }
+    lines = [f"note: {note}" for note in found.notes]
+    lines.append(f"{predictor} of {found.student.trait}, as {model} predicts it: {found.n_samples:,} samples")
+    lines.append(
+        f"correlation with it {number(found.agreement.value)} ({interval(found.agreement)}) over {FOLDS} folds"
+    )
+    lines.append(f"{size_of(student)}; of {model}: {size_of(teacher)}")
+    lines.append(f"model: {folder}")
+    tell(lines, said, as_json)
+
+
 @app.command("predict")
 def predict_trait(
     model: AnyModel,
@@ -323,6 +389,10 @@ def explain_predictor(
         int, typer.Option("--samples", min=2, help="Explain at most so many samples, drawn at random.")
     ] = 200,
     top: Annotated[int, typer.Option(min=1, help="Number of sites in all files but the table.")] = 100,
+    blocks: Annotated[
+        Path | None, typer.Option(help="Haplotype blocks (BED; found by PLINK 1.9, if it is there, if not given).")
+    ] = None,
+    genes: Annotated[Path | None, typer.Option(help="Genes (GFF3).")] = None,
     seed: Seed = 1,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the results (default: MODEL.explain).")
@@ -330,16 +400,23 @@ def explain_predictor(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Tell how much each site moves a model's predictions, in formats that other tools read. It is not causality.
+    """Tell how much each site moves a model's predictions: a page with a heat map, and formats that other tools read.
 
-    Example:
+    It is not causality.
+
+    Examples:
 
       snpimpute traits explain milk imputed.vcf.gz -o explained
+
+      snpimpute traits explain milk imputed.vcf.gz --genes genes.gff3 -o explained
     """
+    from snpimpute.base.extras import require_package
     from snpimpute.base.progress import watch
     from snpimpute.traits.explain import FILES, as_dict, explain, summary, write_explanation
+    from snpimpute.traits.explain_page import write_page
     from snpimpute.traits.learned import read_learned
 
+    require_package("matplotlib", "traits explain")
     folder = report_folder(output or Path(f"{model}.explain"), FILES, force)
     with watch() as watching:
         found = explain(
@@ -351,10 +428,14 @@ def explain_predictor(
             sample_column=sample_column,
             most=most,
             seed=seed,
+            blocks=blocks,
+            genes=genes,
         )
         watching.stage("writing")
         files = write_explanation(found, folder, top)
-    written = [f"table: {files[0]}", f"beside it: {', '.join(file.name for file in files[1:])}"]
+        page = write_page(found, folder)
+    beside = ", ".join(file.name for file in files[1:])
+    written = [f"page: {page}, and its figure as explain.png", f"table: {files[0]}", f"beside it: {beside}"]
     tell([*summary(found), *written], as_dict(found, top), as_json)
 
 

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from snpimpute.report.heat import draw_heat_png
 from snpimpute.report.tree import Figure, Line, Panel, Style, diagonal_ends
 
 INCHES_PER_LETTER, INCHES_PER_ENTRY = 0.09, 0.7  # widths in the legend
@@ -14,12 +15,15 @@ MAX_COLUMNS = 3  # most panels in one row; more panels are set in rows of two
 
 
 def draw_png(figure: Figure, path: Path) -> None:
-    """Draw a figure on white, with its panels side by side and the legend below, as a PNG file."""
+    """Draw a figure on white, with its panels side by side and the legend below, or its heat map, as a PNG file."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
     from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.ticker import LogLocator, NullFormatter
 
+    if figure.heat is not None:
+        draw_heat_png(figure.heat, path)
+        return
     panels = figure.panels
     stacked = bool(panels[0].lower_title)
     columns = len(panels) if len(panels) <= MAX_COLUMNS else 2

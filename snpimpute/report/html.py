@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from snpimpute.report.about import ReportContext
-from snpimpute.report.text import ABSENT, count, known
+from snpimpute.report.heat import heat_as_plotly
+from snpimpute.report.text import ABSENT, count, known, plotly_text
 from snpimpute.report.tree import Block, Chapter, Figure, Line, Page, Panel, Style, diagonal_ends
 
 ICONS = 32  # pixels above a figure that plotly's icons take: neither title nor data stand there
@@ -30,11 +29,12 @@ def page_as_html(page: Page) -> str:
     return _render("sections.html.j2", page.figures(), title=page.title, page=page)
 
 
-def _render(template: str, figures: Iterable[Figure], **content: Any) -> str:
+def _render(template: str, figures: list[Figure], **content: Any) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
     plots = {f"{figure.key}-{i}": as_plotly(panel) for figure in figures for i, panel in enumerate(figure.panels)}
+    plots |= {f"{figure.key}-heat": heat_as_plotly(figure.heat) for figure in figures if figure.heat is not None}
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -126,8 +126,3 @@ def _plotly_traces(panel: Panel, line: Line) -> list[dict[str, Any]]:
         "hoverinfo": "skip",
     }
     return [band, marks]
-
-
-def plotly_text(text: str) -> str:
-    """Return a text with markup escaped, because plotly interprets some markup in its texts."""
-    return html.escape(text, quote=False).replace("\n", "<br>")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -95,3 +96,8 @@ def capital(text: str) -> str:
 def slug_of(name: str) -> str:
     """Return a name in a form that can be part of a file's name."""
     return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower() or "unnamed"
+
+
+def plotly_text(text: str) -> str:
+    """Return a text with markup escaped, because plotly interprets some markup in its texts."""
+    return html.escape(text, quote=False).replace("\n", "<br>")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import nan
 from typing import Any, ClassVar
+
+import numpy as np
 
 from snpimpute.report.about import DatasetAbout
 
@@ -191,14 +193,68 @@ def diagonal_ends(panel: Panel) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """A stretch of the x axis with the name that it is called by, and the text shown when the pointer is on it."""
+
+    start: float
+    end: float
+    name: str
+    hover: str
+
+
+@dataclass(frozen=True, eq=False)
+class HeatPanel:
+    """Values along positions, a row for each name.
+
+    Attributes:
+        x_title, value_title: of the x axis, and of what the colours are.
+        edges: float64 (n_columns + 1,), ascending, where columns begin and end.
+        rows: names of the rows, the first one at the top.
+        values: float64 (n_rows, n_columns), 0 to 1; NaN = nothing is there.
+        hover: text of each column, without its value.
+        tracks: name → stretches, drawn above the rows; empty ones are not.
+        ticks: names of places of the x axis, in place of numbers.
+    """
+
+    x_title: str
+    value_title: str
+    edges: np.ndarray
+    rows: list[str]
+    values: np.ndarray
+    hover: list[str]
+    tracks: dict[str, list[Stretch]] = field(default_factory=dict)
+    ticks: dict[str, float] = field(default_factory=dict)
+
+    def drawn_tracks(self) -> dict[str, list[Stretch]]:
+        """Return the tracks that have a stretch; a stretch too short to be seen is drawn wider, from its middle."""
+        least = float(self.edges[-1] - self.edges[0]) / 500
+        found: dict[str, list[Stretch]] = {}
+        for name, stretches in self.tracks.items():
+            wider = [max(least - (s.end - s.start), 0) / 2 for s in stretches]
+            drawn = [replace(s, start=s.start - w, end=s.end + w) for s, w in zip(stretches, wider, strict=True)]
+            found |= {name: drawn} if drawn else {}
+        return found
+
+    def names(self) -> list[str]:
+        """Return the names of tracks and rows from the top."""
+        return [*self.drawn_tracks(), *self.rows]
+
+    @property
+    def height(self) -> int:
+        """Height on the page, in pixels."""
+        return 160 + 42 * len(self.names())
+
+
+@dataclass(frozen=True)
 class Figure:
-    """Panels with one legend; `key` is unique in the report."""
+    """Panels with one legend, or a heat map in their place; `key` is unique in the report."""
 
     key: str
     png: str
     alt: str
     how: str
     panels: list[Panel]
+    heat: HeatPanel | None = None
     type: ClassVar[str] = "figure"
 
     @property

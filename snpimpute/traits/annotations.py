@@ -153,6 +153,12 @@ class Genes:
         names = table.name[distance == nearest].tolist()
         return ",".join(dict.fromkeys(names if nearest == 0 else names[:1])), nearest
 
+    def within(self, contig: str, start: int, end: int) -> pd.DataFrame:
+        """Return the genes that overlap a stretch (1-based, both ends included), by their start; columns start, end, name."""
+        table = self._table[self._table.contig == plain_contig(contig)]
+        over = table[(table.start <= end) & (table.end >= start)]
+        return over[["start", "end", "name"]].reset_index(drop=True)
+
 
 def _gene_name(gene: Any) -> str:
     return next((gene.attributes[key][0] for key in GENE_NAMES if gene.attributes.get(key)), gene.id)

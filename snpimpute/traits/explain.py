@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,19 @@ from snpimpute.base.progress import Watch
 from snpimpute.base.words import numbered
 from snpimpute.genotypes.matrix import site_keys
 from snpimpute.report.text import number
+from snpimpute.traits.annotations import Genes
 from snpimpute.traits.attributions import MEANING, attributions, completeness_gap, ensemble, methods_of
+from snpimpute.traits.blocks import BLOCK_COLUMNS, given_blocks, haplotype_blocks
 from snpimpute.traits.cohorts import UNPLACED
+from snpimpute.traits.dosages import Dosages
+from snpimpute.traits.exchange import MOST_CONTIGS
 from snpimpute.traits.finemap_files import attributes_of, bed_of, escaped, write_site_vcf
 from snpimpute.traits.learned import Learned, read_target
+from snpimpute.traits.predictors.cohort import Cohort
 from snpimpute.traits.predictors.selection import expected_alleles
 
-FILES = ("explain.tsv", "explain.json", "explain.bed", "explain.gff3", "explain.vcf.gz")
+FILES = ("explain.tsv", "explain.json", "explain.bed", "explain.gff3", "explain.vcf.gz", "explain.html", "explain.png")
+BLOCK_PROGRAMS = ("plink1.9", "plink2")  # without both, blocks that are not given are left out
 ENSEMBLE = "ensemble"
 INFO = {"IMPORTANCE": ("A", "Float", "Importance to a predictor of a trait, 1 = the most important site; not causal")}
 
@@ -38,10 +45,13 @@ class Explanation:
         method: whose values are the scores: ENSEMBLE, or one of `attributions.MEANING`.
         table: a row per site: snp_index (from 0, in the predictor's sites), rsid, chromosome, position, ref, alt, maf (of the
             samples explained), importance_score (0 to 1, 1 = the most important), and a column for each method: the mean over samples
-            of its absolute value, 0 of a site that was not chosen.
+            of its absolute value, 0 of a site that was not chosen; then `block`, `gene`, `gene_distance`, those that are known.
         gap: largest gap of integrated gradients, see `attributions.completeness_gap`; NaN without them.
         n_samples: number of samples explained.
         notes: what was noticed.
+        blocks: haplotype blocks that hold sites, see `blocks.haplotype_blocks`; the table's column `block` names that of each site.
+        genes: that overlap the sites' stretch of a contig: `contig`, `start`, `end`, `name`; the table has columns `gene` and
+            `gene_distance` (0 = within). Without a file of genes it is empty, and there are no such columns.
     """
 
     genotypes: Path
@@ -52,6 +62,8 @@ class Explanation:
     gap: float
     n_samples: int
     notes: tuple[str, ...]
+    blocks: pd.DataFrame
+    genes: pd.DataFrame
 
 
 def explain(
@@ -64,6 +76,8 @@ def explain(
     sample_column: str | None = None,
     most: int = 200,
     seed: int = 1,
+    blocks: Path | None = None,
+    genes: Path | None = None,
 ) -> Explanation:
     """Explain a predictor on a file's samples.
 
@@ -74,14 +88,20 @@ def explain(
         method: None = all that explain the predictor, and their ensemble where there are several.
         traits, sample_column: see `learned.read_target`.
         seed: of the draws.
+        blocks: BED of haplotype blocks; None = found by PLINK 1.9 in all samples of the file, if it is installed.
+        genes: GFF3.
 
     Raises:
-        InputError: see `learned.read_target` and `attributions.attributions`.
+        InputError: see `learned.read_target`, `attributions.attributions`, `blocks` and `annotations`.
     """
     predictor = learned.predictor
     methods = methods_of(predictor) if method in (None, ENSEMBLE) else (str(method),)
+    known_genes = None if genes is None else Genes(genes)
     watch.stage("reading genotypes")
     cohort, names, notes = read_target(learned, genotypes, traits, sample_column)
+    watch.stage("haplotype blocks")
+    near, of_blocks, of_genes, more = _near(cohort, names, genotypes.name, blocks, known_genes)
+    notes = (*notes, *more)
     if len(names) > most:
         rows = np.sort(np.random.default_rng(seed).permutation(len(names))[:most])
         cohort = cohort.take_samples(rows)
@@ -104,7 +124,15 @@ def explain(
         everywhere = np.zeros(len(table))
         everywhere[predictor.chosen] = values
         table[column] = everywhere
-    return Explanation(genotypes, learned.trait, predictor.name, shown, table, gap, cohort.n_samples, notes)
+    table = pd.concat([table, near], axis=1)
+    return Explanation(
+        genotypes, learned.trait, predictor.name, shown, table, gap, cohort.n_samples, notes, of_blocks, of_genes
+    )
+
+
+def methods_in(table: pd.DataFrame) -> list[str]:
+    """Return the methods that a table of `Explanation` has columns of."""
+    return [name for name in table if name in MEANING]
 
 
 def write_explanation(found: Explanation, folder: Path, top: int = 100) -> list[Path]:
@@ -133,7 +161,7 @@ def write_explanation(found: Explanation, folder: Path, top: int = 100) -> list[
     write_text(folder / FILES[3], _gff3(chosen))
     contigs = list(dict.fromkeys(found.table.chromosome))
     write_site_vcf(folder / FILES[4], found.genotypes, None, contigs, chosen, INFO, _info)
-    return [folder / name for name in FILES]
+    return [folder / name for name in FILES[:5]]
 
 
 def most_important(found: Explanation, top: int) -> pd.DataFrame:
@@ -172,6 +200,39 @@ def summary(found: Explanation, top: int = 5) -> list[str]:
         "importance to the predictor is not causality: linked sites share it",
     ]
     return [*lines, *(f"note: {note}" for note in found.notes)]
+
+
+def _near(
+    cohort: Cohort, names: list[str], source: str, blocks: Path | None, genes: Genes | None
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, tuple[str, ...]]:
+    """Return what lies at each site (`block`, `gene`, `gene_distance`; those that are known), the blocks, the genes, and notes."""
+    sites = cohort.sites
+    found = pd.DataFrame(index=range(len(sites)))
+    of_blocks = pd.DataFrame(columns=BLOCK_COLUMNS)
+    of_genes = pd.DataFrame(columns=["contig", "start", "end", "name"])
+    notes: list[str] = []
+    if (sites.contig == UNPLACED).all():
+        if blocks is not None or genes is not None:
+            notes.append(f"{source} has markers without positions: no blocks, no genes")
+        return found, of_blocks, of_genes, tuple(notes)
+    missing = [name for name in BLOCK_PROGRAMS if shutil.which(name) is None]
+    if blocks is None and missing:
+        notes.append(f"no haplotype blocks: {' and '.join(missing)} not found, and none given by --blocks")
+    elif blocks is None and sites.contig.nunique() > MOST_CONTIGS:
+        notes.append(f"no haplotype blocks: PLINK 1.9 takes at most {MOST_CONTIGS} contigs")
+    else:
+        dosages = Dosages(
+            expected_alleles(cohort.posterior).astype(np.float32), names, sites, np.full(len(sites), np.nan), source
+        )
+        of_blocks, row_of = haplotype_blocks(dosages) if blocks is None else given_blocks(blocks, dosages)
+        found["block"] = [of_blocks.block[row] if row >= 0 else "" for row in row_of]
+    if genes is not None:
+        nearest = [genes.nearest(contig, pos) for contig, pos in zip(sites.contig, sites.pos, strict=True)]
+        found["gene"], found["gene_distance"] = (list(column) for column in zip(*nearest, strict=True))
+        ends = sites.groupby("contig", sort=False).pos.agg(["min", "max"])
+        parts = [genes.within(c, int(row["min"]), int(row["max"])).assign(contig=c) for c, row in ends.iterrows()]
+        of_genes = pd.concat(parts, ignore_index=True)[list(of_genes.columns)]
+    return found, of_blocks, of_genes, tuple(notes)
 
 
 def _table(sites: pd.DataFrame, dosages: np.ndarray) -> pd.DataFrame:

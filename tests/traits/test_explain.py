@@ -131,15 +131,22 @@ def test_explain_by_the_command_line(tmp_path: Path):
     write_traits(tmp_path / "traits.tsv", y=y)
     model, panel = str(tmp_path / "model"), str(tmp_path / "panel.vcf.gz")
     fit = ["traits", "fit", panel, "--traits", str(tmp_path / "traits.tsv"), "--trait", "y", "--threads", "1"]
+    (tmp_path / "genes.gff3").write_text("##gff-version 3\n1\tt\tgene\t30500\t32000\t.\t+\t.\tID=g1;Name=MILK\n")
+    (tmp_path / "blocks.bed").write_text("1\t29999\t33000\n")
     for predictor in ("elastic_net", "lightgbm"):
         CliRunner().invoke(app, [*fit, "--predictor", predictor, "-o", model, "--force"], catch_exceptions=False)
         command = ["traits", "explain", model, panel, "-o", str(tmp_path / "found"), "--top", "5"]
+        command += ["--genes", str(tmp_path / "genes.gff3"), "--blocks", str(tmp_path / "blocks.bed"), "--force"]
         done = CliRunner().invoke(app, command, catch_exceptions=False)
         assert "not causality" in done.output
         table = pd.read_csv(tmp_path / "found" / "explain.tsv", sep="\t")
         assert list(table)[:8] == list(STANDARD)
         assert table.importance_score.idxmax() == 30 and table.importance_score.max() == 1
         assert len(table) == 60
+        assert table.gene[30] == "MILK" and table.gene_distance[30] == 0 and table.gene_distance[32] == 1000
+        assert table.block[table.block.notna()].index.tolist() == [29, 30, 31, 32]
+        page = (tmp_path / "found" / "explain.html").read_text()
+        assert 'id="importance-heat"' in page and "MILK" in page and (tmp_path / "found" / "explain.png").exists()
         said = json.loads((tmp_path / "found" / "explain.json").read_text())
         assert said["sites"][0]["position"] == 31000 and len(said["sites"]) <= 5
         records = {v.POS: v.INFO["IMPORTANCE"] for v in VCF(str(tmp_path / "found" / "explain.vcf.gz"))}
