@@ -17,6 +17,7 @@ page = st.navigation(
         st.Page(PAGES / "studies.py", title="Studies", url_path="studies"),
         st.Page(PAGES / "wrong.py", title="Where it goes wrong", url_path="wrong"),
         st.Page(PAGES / "consequence.py", title="Consequence", url_path="consequence"),
+        st.Page(PAGES / "traits.py", title="Traits", url_path="traits"),
         st.Page(PAGES / "models.py", title="Models", url_path="models"),
         st.Page(PAGES / "drift.py", title="Drift", url_path="drift"),
         st.Page(PAGES / "compare.py", title="Compare two", url_path="compare"),

@@ -31,7 +31,7 @@ from snpimpute.report.tree import Style
 from snpimpute.scoring.calls import HiddenCalls, hidden_calls
 from snpimpute.scoring.posteriors import load_posteriors
 from snpimpute.tracking.reader import EmptyStoreError, Registered, Store, read_only
-from snpimpute.tracking.runs import TrainingRun
+from snpimpute.tracking.runs import Comparison, PredictorRun, TrainingRun, TraitModel
 from snpimpute.tuning.reader import SeenStudy, importances, journals, names_in, read_study
 
 CACHE_SECONDS = 5.0  # seconds for which answers of the store are kept
@@ -77,6 +77,41 @@ def registered() -> list[Registered]:
 @st.cache_data(ttl=CACHE_SECONDS, show_spinner=False, hash_funcs={Store: lambda found: found.uri})
 def _registered(found: Store) -> list[Registered]:
     return found.registered()
+
+
+def trait_models() -> list[TraitModel]:
+    """Return the registered models of traits that are in the store now."""
+    return _trait_models(store())
+
+
+@st.cache_data(ttl=CACHE_SECONDS, show_spinner=False, hash_funcs={Store: lambda found: found.uri})
+def _trait_models(found: Store) -> list[TraitModel]:
+    return found.trait_models()
+
+
+def comparisons() -> list[Comparison]:
+    """Return the comparisons of predictors that are in the store now, newest first."""
+    return _comparisons(store())
+
+
+@st.cache_data(ttl=CACHE_SECONDS, show_spinner=False, hash_funcs={Store: lambda found: found.uri})
+def _comparisons(found: Store) -> list[Comparison]:
+    return found.comparisons()
+
+
+def by_fold(run: PredictorRun, measure: str) -> list[float]:
+    """Return the values of a measure of a predictor's run, a value per fold."""
+    return _by_fold(store(), run, measure)
+
+
+@st.cache_data(
+    ttl=60,
+    max_entries=500,
+    show_spinner=False,
+    hash_funcs={Store: lambda found: found.uri, PredictorRun: lambda run: (run.run_id, sorted(run.metrics.items()))},
+)
+def _by_fold(found: Store, run: PredictorRun, measure: str) -> list[float]:
+    return found.by_fold(run, measure)
 
 
 def datasets() -> list[KeptDataset]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from prefect import State, flow
 from prefect.artifacts import create_table_artifact
@@ -18,6 +19,7 @@ from snpimpute.tracking.connect import tracking_uri
 from snpimpute.tracking.writer import Tracker
 from snpimpute.traits.evaluate import EvaluationSettings
 from snpimpute.traits.evaluation_page import FILES, verdict
+from snpimpute.traits.given import checked
 from snpimpute.traits.recorded import compare_predictors, fit_recommended
 
 
@@ -33,6 +35,8 @@ def traits(
     repeats: int = 1,
     runs: str = "runs",
     seed: int = 1,
+    pcs: int = 0,
+    params: dict[str, dict[str, Any]] | None = None,
 ) -> State[None]:
     """Compare predictors of a trait; fit the recommended one, register it, and make it the champion if it is better.
 
@@ -47,6 +51,8 @@ def traits(
         repeats: number of times that folds are drawn.
         runs: folder of all results; the report is in its `reports`.
         seed: seed of every random choice.
+        pcs: number of principal components of the genotypes to add, found in the samples learned from.
+        params: predictor → parameters that are not its defaults.
     """
     for key, value in QUIET.items():
         os.environ.setdefault(key, value)
@@ -54,8 +60,9 @@ def traits(
     report = folder / "reports" / f"traits-{slug_of(trait)}"
     try:
         settings = EvaluationSettings(
-            Path(genotypes), Path(table), trait, tuple(predictors or ()), covariates=tuple(covariates or ()), scheme=scheme,
-            folds=folds, repeats=repeats, seed=seed, threads=len(os.sched_getaffinity(0)),
+            Path(genotypes), Path(table), trait, tuple(predictors or ()), params=checked(params or {}),
+            covariates=tuple(covariates or ()), components=pcs, scheme=scheme, folds=folds, repeats=repeats, seed=seed,
+            threads=len(os.sched_getaffinity(0)),
         )  # fmt: skip
         tracker = Tracker(tracking_uri(None, folder), folder, log)
         found = as_task(f"compare {trait}", compare_predictors, settings, report, tracker, log)

@@ -28,7 +28,8 @@ FLOWS = {
         "cluster=None)"
     ),
     "traits": (
-        "(genotypes, table, trait, predictors=None, covariates=None, scheme='random', folds=5, repeats=1, runs='runs', seed=1)"
+        "(genotypes, table, trait, predictors=None, covariates=None, scheme='random', folds=5, repeats=1, runs='runs', "
+        "seed=1, pcs=0, params=None)"
     ),
     "experiment": "(config, runs='runs', imputers=None, data=None, trials=None, budget=None, retune=False, cluster=None)",
 }

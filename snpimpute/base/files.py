@@ -94,14 +94,21 @@ def require_writable(folder: Path) -> None:
         raise InputError(f"cannot write into {folder}: {nearest} is not a folder that can be written")
 
 
-def require_new(paths: Iterable[Path], force: bool) -> None:
+def require_new(paths: Iterable[Path], force: bool, option: str = "-o") -> None:
     """Raise InputError if one of these files is there already, unless it may be overwritten.
 
     What an interrupted run leaves stands beside the path, not at it, so that such a run goes on.
+
+    Args:
+        paths: of the files.
+        force: whether they may be overwritten.
+        option: that gives another name, for the message.
     """
     for path in paths:
         if not force and path.exists():
-            raise InputError(f"{path} is there already, and is not overwritten: give another name with -o, or --force")
+            raise InputError(
+                f"{path} is there already, and is not overwritten: give another name with {option}, or --force"
+            )
 
 
 def require_report_folder(folder: Path, names: Sequence[str], force: bool) -> None:

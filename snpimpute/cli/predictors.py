@@ -44,6 +44,13 @@ Scheme = Annotated[
     str,
     typer.Option(help="random, family, group, environment or youngest (last); all but random by columns of the table."),
 ]
+Params = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Parameters: PREDICTOR.NAME=VALUE, or a TOML file with a table for each predictor; may be given several times.",
+        metavar="PARAMS",
+    ),
+]
 Model = Annotated[Path, typer.Argument(help="Folder that traits fit made.")]
 AnyModel = Annotated[
     Path,
@@ -65,6 +72,7 @@ def compare_predictors(
             help="Predictor, or all; may be given several times (all but the networks and bslmm if not given)."
         ),
     ] = None,
+    params: Params = None,
     covariates: Covariates = None,
     pcs: Components = 0,
     folds: Annotated[int, typer.Option(help="Number of folds.")] = 5,
@@ -92,26 +100,30 @@ def compare_predictors(
 
       snpimpute traits compare imputed.vcf.gz --traits bulls.tsv --trait milk --covariates age
 
-      snpimpute traits compare panel.bcf --traits t.tsv --trait y --predictor cnn --predictor rkhs --scheme family
+      snpimpute traits compare panel.bcf --traits t.tsv --trait y --predictor cnn --params cnn.dropout=0.3 --scheme family
     """
     from snpimpute.base.extras import require_package
-    from snpimpute.base.files import require_new, write_text
+    from snpimpute.base.files import require_new, require_writable, write_text
     from snpimpute.base.progress import watch
-    from snpimpute.io.stream import stem
     from snpimpute.report.text import slug_of
+    from snpimpute.traits.cohorts import stem_of
     from snpimpute.traits.evaluate import EvaluationSettings, as_dict, summary
     from snpimpute.traits.evaluation_page import FILES, as_tsv, verdict
+    from snpimpute.traits.given import checked, read_given
     from snpimpute.traits.recorded import compare_predictors as compared
 
     require_package("matplotlib", "traits compare")
     if output is not None:
         require_new([output], force)
-    folder = report_folder(report or Path(f"{stem(genotypes)}.{slug_of(trait)}.compare"), FILES, force)
+    folder = report or Path(f"{stem_of(genotypes)}.{slug_of(trait)}.compare")
+    require_writable(folder)
+    require_new([folder / name for name in FILES], force, "--report")  # with networks it took hours
     settings = EvaluationSettings(
         genotypes,
         traits,
         trait,
         predictors=tuple(predictor or ()),
+        params=checked(read_given(params or ())),
         covariates=columns_of(covariates),
         components=pcs,
         scheme=scheme,
@@ -138,6 +150,7 @@ def fit_predictor(
     traits: TraitTable,
     trait: TraitColumn,
     predictor: Annotated[str, typer.Option(help="Predictor.")] = "gblup",
+    params: Params = None,
     covariates: Covariates = None,
     pcs: Components = 0,
     trials: Annotated[
@@ -168,23 +181,28 @@ def fit_predictor(
 
       snpimpute traits fit imputed.vcf.gz --traits bulls.tsv --trait milk --predictor gblup -o milk
 
-      snpimpute traits fit panel.bcf --traits t.tsv --trait y --predictor lightgbm --trials 50
+      snpimpute traits fit panel.bcf --traits t.tsv --trait y --predictor lightgbm --params lightgbm.leaves=15 --trials 50
     """
     from snpimpute.base.files import require_new, require_writable
     from snpimpute.base.progress import watch
-    from snpimpute.io.stream import stem
     from snpimpute.report.text import interval, number, slug_of
+    from snpimpute.traits.cohorts import stem_of
     from snpimpute.traits.evaluate import DECIDING, EvaluationSettings
+    from snpimpute.traits.given import checked, read_given, require_used
     from snpimpute.traits.recorded import fit_predictor as fit
 
-    folder = output or Path(f"{stem(genotypes)}.{slug_of(trait)}.{predictor}")
+    folder = output or Path(f"{stem_of(genotypes)}.{slug_of(trait)}.{predictor}")
     require_writable(folder)
     require_new([folder], force)
+    given = checked(read_given(params or ()))
+    if predictor not in dict(given):  # a file of several predictors serves here, too
+        require_used(given, [predictor], "the predictor that is fitted")
     settings = EvaluationSettings(
         genotypes,
         traits,
         trait,
         predictors=(predictor,),
+        params=given,
         covariates=columns_of(covariates),
         components=pcs,
         scheme=scheme,

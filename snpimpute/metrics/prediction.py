@@ -18,7 +18,7 @@ class Measure:
         label, meaning: what it is called, and says.
         of: values and predictions, float (n_samples,) each, to a number; NaN where it is not defined.
         better: 1 if more is better, -1 if less is, 0 if neither.
-        binary_alone: whether it is of binary traits alone.
+        kinds: of traits that it is of: True is a binary one.
         bounds: least and largest value that it can have; intervals end there.
     """
 
@@ -26,7 +26,7 @@ class Measure:
     meaning: str
     of: Callable[[np.ndarray, np.ndarray], float]
     better: int = 1
-    binary_alone: bool = False
+    kinds: tuple[bool, ...] = (False, True)
     bounds: tuple[float, float] = (-np.inf, np.inf)
 
 
@@ -62,19 +62,32 @@ def area(values: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def top_overlap(values: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the share of the best tenth by value that is in the best tenth by prediction."""
+    """Return the share of the best tenth by value that is in the best tenth by prediction.
+
+    Samples that are tied at its end are each in it with the same chance: it is the expected share.
+    """
     n = max(1, round(TOP * len(values)))
-    best = [set(np.argsort(-column, kind="stable")[:n]) for column in (values, predicted)]
-    return len(best[0] & best[1]) / n
+    return float(_chances(values, n) @ _chances(predicted, n) / n)
+
+
+def _chances(column: np.ndarray, n: int) -> np.ndarray:
+    """Return the chance of each sample to be among the n largest, ties broken at random, float64 (n_samples,)."""
+    last = np.sort(column)[-n]
+    above, tied = column > last, column == last
+    return above + tied * (n - above.sum()) / tied.sum()
 
 
 MEASURES = {
     "pcc": Measure("correlation", "Pearson's correlation of prediction and trait", correlation, bounds=(-1.0, 1.0)),
     "mse": Measure("MSE", "mean squared error (binary: Brier's score)", squared_error, -1, bounds=(0.0, np.inf)),
     "slope": Measure("slope", "regression of the trait on its prediction: 1 = neither inflated nor shrunk", slope, 0),
-    "auc": Measure("AUC", "area under the ROC curve", area, 1, True, (0.0, 1.0)),
+    "auc": Measure("AUC", "area under the ROC curve", area, 1, (True,), (0.0, 1.0)),
     "top": Measure(
-        "top 10%", "share of the best 10% that is among the best 10% by prediction", top_overlap, bounds=(0.0, 1.0)
+        "top 10%",
+        "share of the best 10% that is among the best 10% by prediction",
+        top_overlap,
+        kinds=(False,),  # all cases of a binary trait are tied: chosen at random, they bound the overlap far below 1
+        bounds=(0.0, 1.0),
     ),
 }
 

@@ -11,12 +11,29 @@ from typing import TYPE_CHECKING, Any
 from snpimpute.base.errors import InputError
 from snpimpute.tracking.connect import open_client, require_store, store_error
 from snpimpute.tracking.database import sqlite_file, state_of
-from snpimpute.tracking.runs import DECIDING_METRIC, KEY_TAG, TRAIT_TAG, Move, TrainingRun, moves_in, training_run, utc
+from snpimpute.tracking.runs import (
+    DECIDING_METRIC,
+    KEY_TAG,
+    PREDICTOR_TAG,
+    TRAIT_TAG,
+    Comparison,
+    Move,
+    PredictorRun,
+    TrainingRun,
+    TraitModel,
+    TraitVersion,
+    moves_in,
+    predictor_run,
+    training_run,
+    utc,
+)
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.entities.model_registry import RegisteredModel
 
+FINISHED = "attributes.status = 'FINISHED'"
+PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"  # tags of MLflow's own
 PAGE = 1000  # runs or versions per request to a store
 
 
@@ -81,12 +98,63 @@ class Store:
 
     def training_runs(self) -> list[TrainingRun]:
         """Return the complete training runs of all datasets, newest first, without deleted runs."""
-        return [training_run(run) for run in self._search("/train", "attributes.status = 'FINISHED'") if _has_tags(run)]
+        return [training_run(run) for run in self._search("snpimpute/%/train", FINISHED) if _has_tags(run)]
 
     def registered(self) -> list[Registered]:
         """Return the models that are registered under this package's names; those of traits have no versions here."""
         found = self._all_pages(self.client.search_registered_models, filter_string="name LIKE 'snpimpute-%'")
         return [Registered(model.name, self._versions(model), moves_in(model.tags)) for model in found]
+
+    def trait_models(self) -> list[TraitModel]:
+        """Return the registered models of traits."""
+        runs = {run.info.run_id: run for run in self._search("snpimpute/traits/%", FINISHED)}
+        found = []
+        for model in self._all_pages(
+            self.client.search_registered_models, filter_string="name LIKE 'snpimpute-%-trait'"
+        ):
+            versions = []
+            trait = ""
+            for version in self._all_pages(self.client.search_model_versions, filter_string=f"name = '{model.name}'"):
+                if not {TRAIT_TAG, PREDICTOR_TAG} <= set(version.tags):
+                    continue
+                trait = version.tags[TRAIT_TAG]
+                run = runs.get(version.run_id)
+                aliases = _aliases_at(model, version.version)
+                made = None if run is None else predictor_run(run)
+                created = utc(version.creation_timestamp)
+                versions.append(TraitVersion(int(version.version), version.tags[PREDICTOR_TAG], created, aliases, made))
+            if versions:
+                versions.sort(key=lambda version: version.number)
+                found.append(TraitModel(model.name, trait, versions, moves_in(model.tags)))
+        return found
+
+    def comparisons(self) -> list[Comparison]:
+        """Return the complete comparisons of predictors of all traits, newest first."""
+        runs = self._search("snpimpute/traits/%/compare", FINISHED)
+        below: dict[str, dict[str, PredictorRun]] = {}
+        for run in runs:
+            if {PREDICTOR_TAG, PARENT} <= set(run.data.tags):
+                mine = predictor_run(run)
+                below.setdefault(run.data.tags[PARENT], {})[mine.predictor] = mine
+        return [
+            Comparison(
+                run.info.run_id,
+                run.data.tags[TRAIT_TAG],
+                utc(run.info.start_time),
+                run.data.tags.get(NOTE, ""),
+                run.data.tags,
+                below[run.info.run_id],
+            )
+            for run in runs
+            if run.info.run_id in below and TRAIT_TAG in run.data.tags
+        ]
+
+    def by_fold(self, run: PredictorRun, measure: str) -> list[float]:
+        """Return the values of a measure of a predictor's run, a value per fold; NaN where it was not defined."""
+        points = self._ask(self.client.get_metric_history, run_id=run.run_id, key=f"{measure}_by_fold")
+        kept = {point.step: point.value for point in sorted(points, key=lambda point: point.timestamp)}
+        n_folds = int(run.metrics.get("folds", max(kept, default=0)))
+        return [kept.get(fold, math.nan) for fold in range(1, n_folds + 1)]
 
     def _versions(self, model: RegisteredModel) -> list[Version]:
         versions = []
@@ -104,13 +172,13 @@ class Store:
                     run_id=version.run_id or "",
                     created=utc(version.creation_timestamp),
                     score=score if math.isfinite(score) else math.nan,
-                    aliases=tuple(sorted(a for a, at in model.aliases.items() if str(at) == str(version.version))),
+                    aliases=_aliases_at(model, version.version),
                 )
             )
         return sorted(versions, key=lambda version: version.number)
 
-    def _search(self, ending: str, query: str) -> list[Run]:
-        experiments = self._ask(self.client.search_experiments, filter_string=f"name LIKE 'snpimpute/%{ending}'")
+    def _search(self, experiments_like: str, query: str) -> list[Run]:
+        experiments = self._ask(self.client.search_experiments, filter_string=f"name LIKE '{experiments_like}'")
         ids = [experiment.experiment_id for experiment in experiments]
         if not ids:
             return []
@@ -134,6 +202,11 @@ class Store:
             return search(**query)
         except (MlflowException, OSError) as error:
             raise store_error(self.uri, error) from error
+
+
+def _aliases_at(model: RegisteredModel, number: Any) -> tuple[str, ...]:
+    """Return the aliases of a registered model that point to a version."""
+    return tuple(sorted(alias for alias, at in model.aliases.items() if str(at) == str(number)))
 
 
 def _has_tags(run: Run) -> bool:

@@ -19,6 +19,9 @@ KEY_TAG = "snpimpute.key"  # the tag by which a run is found again
 CHAMPION = "champion"
 PANEL_VARIANT = "panel"  # variant of the versions that `snpimpute fit` makes
 TRAIT_TAG, PREDICTOR_TAG = "trait", "predictor"  # of runs and versions of predictors of a trait
+MEASURED_TAG = (
+    "measured_on"  # the same: digest of samples, trait and folds; differences are paired where it is the same
+)
 MOVE_TAG = "snpimpute.move."  # followed by a number: tag of a registered model that records a move of an alias
 DECIDING_METRIC = "val_f1_macro"  # the metric that decides about aliases
 
@@ -132,6 +135,75 @@ class RegisteredPredictor:
 
 
 @dataclass(frozen=True)
+class PredictorRun:
+    """Run of a predictor of a trait: a fit, or its part in a comparison.
+
+    Attributes:
+        run_id: in MLflow.
+        predictor: its name.
+        started: start time, UTC.
+        params, metrics, tags: of the run; a metric by fold has its value of the last fold.
+    """
+
+    run_id: str
+    predictor: str
+    started: datetime
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class TraitVersion:
+    """Version of a trait's registered model.
+
+    Attributes:
+        number: version number in the registry.
+        predictor: its name.
+        created: time of creation, UTC.
+        aliases: that point to this version now.
+        run: that made it; None if it was deleted.
+    """
+
+    number: int
+    predictor: str
+    created: datetime
+    aliases: tuple[str, ...]
+    run: PredictorRun | None
+
+
+@dataclass(frozen=True)
+class TraitModel:
+    """A trait's registered model: its name, its versions and the recorded moves of its aliases, both oldest first."""
+
+    name: str
+    trait: str
+    versions: list[TraitVersion]
+    moves: list[Move]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Comparison of predictors of a trait.
+
+    Attributes:
+        run_id: in MLflow.
+        trait: its name.
+        started: start time, UTC.
+        note: what was found, in a sentence.
+        tags: of the run.
+        predictors: name → its run.
+    """
+
+    run_id: str
+    trait: str
+    started: datetime
+    note: str
+    tags: Mapping[str, str]
+    predictors: Mapping[str, PredictorRun]
+
+
+@dataclass(frozen=True)
 class Move:
     """A move of an alias of a registered model, recorded when it happened.
 
@@ -215,6 +287,13 @@ def training_run(run: Run) -> TrainingRun:
         metrics=run.data.metrics,
         tags=tags,
     )
+
+
+def predictor_run(run: Run) -> PredictorRun:
+    """Return the record of a predictor's run; KeyError if it has no tag PREDICTOR_TAG."""
+    data = run.data
+    when = utc(run.info.start_time)
+    return PredictorRun(run.info.run_id, data.tags[PREDICTOR_TAG], when, data.params, data.metrics, data.tags)
 
 
 def utc(milliseconds: int) -> datetime:

@@ -15,12 +15,19 @@ from snpimpute.genotypes.matrix import SITE_COLUMNS, site_keys
 from snpimpute.io.builds import plain_contig
 from snpimpute.io.records import Record
 from snpimpute.io.samples import named_once, read_table, with_sample_column
+from snpimpute.io.stream import stem
 from snpimpute.traits.dosages import read_columns
 from snpimpute.traits.phenotypes import UNKNOWN, Trait
 from snpimpute.traits.predictors.cohort import Cohort, posterior_of_calls, posterior_of_dosages
 
 TABLES = {".tsv": "\t", ".txt": "\t", ".csv": ","}  # ending of a table of markers, which may be compressed → separator
 UNPLACED = "unplaced"  # contig of markers without positions, which are numbered in its place
+
+
+def stem_of(path: Path) -> str:
+    """Return the name of a genotype file, or of a table of markers, without the ending of its format."""
+    plain = path.name.removesuffix(".gz")
+    return Path(plain).stem if Path(plain).suffix in TABLES else stem(path)
 
 
 @dataclass(frozen=True, eq=False)

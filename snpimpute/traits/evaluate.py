@@ -18,6 +18,7 @@ from snpimpute.base.words import numbered
 from snpimpute.metrics.prediction import MEASURES, fold_interval, measure_interval
 from snpimpute.report.text import Score, interval, known, number, signed
 from snpimpute.traits.folds import Fold, folds_of
+from snpimpute.traits.given import require_used
 from snpimpute.traits.learned import Training, read_training
 from snpimpute.traits.measured import Measured, digest_of
 from snpimpute.traits.predictors import load, names
@@ -109,8 +110,7 @@ class Evaluation:
 
     def ranked(self) -> list[str]:
         """Return the predictors, the highest correlation first."""
-        found = {name: self.score(name, DECIDING).value for name in self.seconds}
-        return sorted(found, key=lambda name: -found[name] if known(found[name]) else np.inf)
+        return ranked_in(self.table)
 
     def recommended(self) -> str:
         """Return the predictor with the highest correlation of those that are better than the first of OPPONENTS, or that one."""
@@ -119,27 +119,47 @@ class Evaluation:
 
     def score(self, predictor: str, measure: str, versus: str = "") -> Score:
         """Return one result with its interval."""
-        t = self.table
-        row = t[(t.predictor == predictor) & (t.measure == measure) & (t.versus == versus)].iloc[0]
-        return Score(row["value"], row.low, row.high, row.n)
+        return score_in(self.table, predictor, measure, versus)
 
     def verdict(self, predictor: str, versus: str) -> str:
         """Return "better" or "worse" by correlation where the interval leaves out zero, else "not told apart"."""
-        if predictor == versus:
-            return ""
-        difference = self.score(predictor, DECIDING, versus)
-        if difference.low > 0:
-            return "better"
-        return "worse" if difference.high < 0 else "not told apart"
+        return verdict_in(self.table, predictor, versus)
+
+
+def score_in(table: pd.DataFrame, predictor: str, measure: str, versus: str = "") -> Score:
+    """Return one result of a table as `Evaluation.table` is, with its interval; NaN of what is not in it."""
+    rows = table[(table.predictor == predictor) & (table.measure == measure) & (table.versus == versus)]
+    if rows.empty:
+        return Score(np.nan, np.nan, np.nan, 0)
+    row = rows.iloc[0]
+    return Score(row["value"], row.low, row.high, row.n)
+
+
+def ranked_in(table: pd.DataFrame) -> list[str]:
+    """Return the predictors of a table as `Evaluation.table` is, the highest correlation first."""
+    found = {name: score_in(table, name, DECIDING).value for name in dict.fromkeys(table.predictor)}
+    return sorted(found, key=lambda name: -found[name] if known(found[name]) else np.inf)
+
+
+def verdict_in(table: pd.DataFrame, predictor: str, versus: str) -> str:
+    """Return what `Evaluation.verdict` does, of a table as `Evaluation.table` is."""
+    if predictor == versus:
+        return ""
+    difference = score_in(table, predictor, DECIDING, versus)
+    if difference.low > 0:
+        return "better"
+    return "worse" if difference.high < 0 else "not told apart"
 
 
 def evaluate_predictors(settings: EvaluationSettings, watch: Watch) -> Evaluation:
     """Compare predictors on the same folds. All that looks at the trait or at frequencies is done within a fold's samples.
 
     Raises:
-        InputError: a file cannot be read, see `learned.read_training`; an unknown predictor or scheme.
+        InputError: a file cannot be read, see `learned.read_training`; an unknown predictor or scheme; parameters of a predictor
+            that is not compared.
     """
     classes, missing = _classes(settings.predictors)
+    require_used(settings.params, classes, "among the predictors that are compared")
     watch.stage("reading genotypes")
     training = training_of(settings)
     folds = folds_in(training, settings)
@@ -218,7 +238,7 @@ def over_folds(
         watch: receives the progress.
         searched: gives a predictor's parameters from the samples of a fold that are learned from; None = those of the settings.
     """
-    wanted = [name for name, measure in MEASURES.items() if cohort.binary or not measure.binary_alone]
+    wanted = [name for name, measure in MEASURES.items() if cohort.binary in measure.kinds]
     measured = {(name, measure): np.full(len(folds), np.nan) for name in classes for measure in wanted}
     seconds: dict[str, float] = {}
     parameters: dict[str, int | None] = {}

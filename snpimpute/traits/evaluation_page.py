@@ -6,6 +6,8 @@ import json
 import platform
 from pathlib import Path
 
+import pandas as pd
+
 from snpimpute import __version__
 from snpimpute.base.files import write_text, written_beside
 from snpimpute.base.sources import imported_packages, versions_of
@@ -15,7 +17,7 @@ from snpimpute.report.figures import draw_png
 from snpimpute.report.html import page_as_html
 from snpimpute.report.text import Score, capital, count, duration, interval, known, listed, number, signed
 from snpimpute.report.tree import COLOURS, Block, Cell, Figure, Line, Page, Panel, Point, Section, Style, Table, Text
-from snpimpute.traits.evaluate import DECIDING, OPPONENTS, Evaluation, as_dict
+from snpimpute.traits.evaluate import DECIDING, OPPONENTS, Evaluation, as_dict, ranked_in, score_in
 from snpimpute.traits.exchange import tool_version
 from snpimpute.traits.predictors import load
 
@@ -40,7 +42,7 @@ def write_evaluation(found: Evaluation, folder: Path) -> Path:
     Raises:
         InputError: the folder cannot be written, or the file system is full.
     """
-    figure = _figure(found)
+    figure = forest_plot(found.table)
     page = folder / FILES[0]
     write_text(page, page_as_html(_page(found, figure)))
     write_text(folder / FILES[1], as_tsv(found))
@@ -145,6 +147,8 @@ def _labels(wanted: list[str]) -> list[str]:
 
 def _meanings(found: Evaluation) -> list[Block]:
     said = ". ".join(f"{capital(MEASURES[key].label)}: {MEASURES[key].meaning}" for key in _wanted(found))
+    if found.binary:
+        said += ". Of a binary trait there is no best 10%: all cases are equally good"
     how = "Intervals are over folds, wider than those of independent folds because folds share samples (Nadeau and Bengio 2003)."
     return [Text(f"{said}. {how}", "how")]
 
@@ -169,15 +173,15 @@ def _differences(found: Evaluation) -> list[Block]:
     return [table, Text(how, "how")]
 
 
-def _figure(found: Evaluation) -> Figure:
-    """Return the forest plot: correlations, and their paired differences to the opponents."""
-    names = found.ranked()
+def forest_plot(table: pd.DataFrame) -> Figure:
+    """Return the forest plot of a table as `Evaluation.table` is: correlations, and their paired differences to the opponents."""
+    names = ranked_in(table)
     label = MEASURES[DECIDING].label
 
     def line(what: str, versus: str, at: int) -> Line:
         points = []
         for name in names:
-            if name == versus or not known((score := found.score(name, DECIDING, versus)).value):
+            if name == versus or not known((score := score_in(table, name, DECIDING, versus)).value):
                 continue
             value = signed(score) if versus else number(score.value)
             hover = f"{name}\n{what} {value} ({interval(score, signed=bool(versus))})"

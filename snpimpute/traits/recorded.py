@@ -18,7 +18,7 @@ from snpimpute.metrics.prediction import MEASURES
 from snpimpute.report.text import interval, number
 from snpimpute.tracking.curves import Point
 from snpimpute.tracking.predictors import FittedPredictor
-from snpimpute.tracking.runs import RegisteredPredictor
+from snpimpute.tracking.runs import MEASURED_TAG, RegisteredPredictor
 from snpimpute.tracking.writer import Tracker
 from snpimpute.traits.champions import promote
 from snpimpute.traits.evaluate import (
@@ -54,15 +54,17 @@ def compare_predictors(settings: EvaluationSettings, folder: Path, tracker: Trac
     watch.stage("writing")
     write_evaluation(found, folder)
     if tracker is not None:
+        on = found.measured[OPPONENTS[0]].on
+        size: list[Point] = [("samples", found.n_samples, 0), ("sites", found.n_sites, 0)]
         tracker.log_evaluation(
             trait=settings.trait,
-            key=digest([found.measured[OPPONENTS[0]].on, *map(str, vars(settings).values())]),
+            key=digest([on, *map(str, vars(settings).values())]),
             note=verdict(found),
-            tags=_tags(settings),
+            tags=_tags(settings) | {MEASURED_TAG: on},
             predictors={
                 name: (
                     load(name).parse_params(settings.params_of(name)).model_dump(mode="json"),
-                    [*_points(found.measured[name]), *_differences(found, name)],
+                    [*size, *_points(found.measured[name]), *_differences(found, name)],
                 )
                 for name in found.seconds
             },
@@ -110,7 +112,7 @@ def fit_predictor(
         folder: of the model.
         runs: folder of all results; studies are kept in its `traits`.
         watch: receives the progress.
-        trials: of the search for parameters; 0 = those of the settings, or the defaults.
+        trials: of the search for parameters, in which those of the settings stay; 0 = those of the settings, or the defaults.
         measure: whether to measure a model that is registered.
         open_tracker: opens the store; None = there is none.
 
@@ -136,7 +138,7 @@ def fit_predictor(
             cohort,
             runs / "traits",
             trials,
-            fixed=settings.common(),
+            fixed=settings.params_of(name),
             seed=settings.seed,
             threads=settings.threads,
             on_progress=lambda percent, _: watch.progress(percent, 100),
@@ -192,7 +194,7 @@ def _record(settings: EvaluationSettings, fitted: Fitted, folder: Path) -> Fitte
     if fitted.study_score is not None:
         points.append(("study_score", fitted.study_score, 0))
     if measured is not None:
-        points += [("folds", measured.n_folds, 0), *_points(measured)]
+        points += _points(measured)
     packages = imported_packages(SERVING, type(predictor).__module__)
     wanted = packages | ({predictor.framework} if predictor.framework else set())
     return FittedPredictor(
@@ -201,7 +203,7 @@ def _record(settings: EvaluationSettings, fitted: Fitted, folder: Path) -> Fitte
         key=file_digest(folder / TABLE),
         params=predictor.params.model_dump(mode="json"),
         points=points,
-        tags=_tags(settings),
+        tags=_tags(settings) | ({} if measured is None else {MEASURED_TAG: measured.on}),
         model_folder=folder,
         requirements=[f"{name}=={version}" for name, version in versions_of(wanted).items() if name != "snpimpute"],
         card=_card(settings, fitted),
@@ -222,8 +224,8 @@ def _tags(settings: EvaluationSettings) -> dict[str, str]:
 
 
 def _points(measured: Measured) -> list[Point]:
-    """Return measures as metrics: mean, ends of the interval, and the value of each fold, whose step is its number from 1."""
-    points: list[Point] = []
+    """Return measures as metrics: number and sizes of folds; mean, ends of the interval, and the value of each fold, whose step is its number from 1."""
+    points: list[Point] = [("folds", measured.n_folds, 0), ("test_to_train", measured.test_to_train, 0)]
     for key, values in measured.values.items():
         score = measured.score(key)
         points += [(key, score.value, 0), (f"{key}_low", score.low, 0), (f"{key}_high", score.high, 0)]

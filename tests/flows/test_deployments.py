@@ -304,12 +304,15 @@ def test_the_deployment_of_traits_compares_and_registers_what_it_recommends(pref
     table = pd.DataFrame({"sample": calves.names, "milk": values})
     table.to_csv(tmp_path / "traits.tsv", sep="\t", index=False)
     given = {"genotypes": tmp_path / "panel.vcf.gz", "table": tmp_path / "traits.tsv", "trait": "milk", "folds": 3}
-    run = prefect.start("traits/local", **given, predictors='["ridge"]', runs=runs)
+    run = prefect.start(
+        "traits/local", **given, predictors='["ridge"]', runs=runs, pcs=2, params='{"lightgbm": {"trees": 7}}'
+    )
     state = prefect.ended(run)
     assert state["type"] == "COMPLETED", prefect.log(run)
     taken = re.match(r"Take (\w+) for milk \(correlation 0\.", state["message"])[1]
     assert f"registered: snpimpute-milk-trait version 1 ({taken}); not promoted: " in state["message"]
-    assert (runs / "reports" / "traits-milk" / "predictors.html").is_file()
+    page = (runs / "reports" / "traits-milk" / "predictors.html").read_text()
+    assert "2 principal components" in page and "trees=7" in page
     assert prefect.tasks(run) == dict.fromkeys(["compare milk", f"fit {taken} to milk"], "COMPLETED")
     assert {artifact["key"] for artifact in prefect.ask("artifacts", run)} == {"predictors-milk"}
     failed = prefect.ended(prefect.start("traits/local", **{**given, "trait": "wool"}, runs=runs))

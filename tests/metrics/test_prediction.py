@@ -39,6 +39,15 @@ def test_top_overlap_counts_the_best_tenth():
     assert top_overlap(values, predicted) == 0.5
 
 
+def test_top_overlap_is_that_expected_of_ties_whatever_their_order():
+    values = np.repeat([3.0, 2.0, 1.0], [1, 3, 16])  # of two best, one is certain and one of three
+    assert top_overlap(values, values) == pytest.approx((1 + 3 * (1 / 3) ** 2) / 2)
+    assert top_overlap(np.arange(20.0), np.zeros(20)) == pytest.approx(0.1)
+    order = np.random.default_rng(1).permutation(20)
+    predicted = np.arange(20.0) % 4
+    assert top_overlap(values[order], predicted[order]) == pytest.approx(top_overlap(values, predicted))
+
+
 def test_the_interval_is_wider_than_that_of_independent_folds():
     values = np.array([0.4, 0.5, 0.6, 0.5, np.nan])
     mean, low, high = fold_interval(values, 0.25)

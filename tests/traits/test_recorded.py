@@ -191,11 +191,18 @@ def test_the_entry_point_compares_in_the_store_of_its_folder(data: Path, tmp_pat
     project = tmp_path / "project"
     link_project(project)
     given = {"genotypes": data / "panel.vcf.gz", "traits": data / "traits.tsv", "trait": "milk", "runs": "my runs"}
-    given |= {"folds": 2, "predictor": "ridge", "covariates": "sex", "report": "report"}
+    given |= {
+        "folds": 2,
+        "predictor": "ridge",
+        "covariates": "sex",
+        "report": "report",
+        "pcs": 2,
+        "params": "lightgbm.trees=7",
+    }
     command = [str(Path(sys.executable).with_name("mlflow")), "run", ".", "-e", "traits", "--env-manager", "local"]
     command += [word for name, value in given.items() for word in ("-P", f"{name}={value}")]
     done = subprocess.run(command, cwd=project, env=project_environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "Take " in done.stdout and (project / "report" / "predictors.html").is_file()
+    assert "Take " in done.stdout and "trees=7" in (project / "report" / "predictors.html").read_text()
     client = Tracker(f"sqlite:///{project / 'my runs' / 'mlflow.db'}", project / "my runs").client
     assert client.get_experiment_by_name("snpimpute/traits/milk/compare") is not None
