@@ -39,11 +39,15 @@ class Data:
 
     Attributes:
         files: genotypes, trait table, trait; empty of a simulated one.
+        sample_column: column of the trait table with the samples' names; None = found by its name.
+        every: of how many sites one is used.
         epistasis: share of the genetic variance that pairs of sites make, and no site alone.
     """
 
     title: str
     files: tuple[str, str, str] | tuple[()] = ()
+    sample_column: str | None = None
+    every: int = 1
     epistasis: float = 0.0
 
 
@@ -51,6 +55,12 @@ DATA = {
     "wheat": Data("Wheat, yield in environment 1", ("wheat/markers.tsv.gz", "wheat/traits.tsv", "yield_env1")),
     "maize-EarHT": Data("Maize, ear height", ("maize/maize.vcf.gz", "maize/traits.tsv", "EarHT")),
     "maize-dpoll": Data("Maize, days to pollen", ("maize/maize.vcf.gz", "maize/traits.tsv", "dpoll")),
+    "rice": Data(
+        "Rice, height of the plant, every tenth site",
+        ("rice/rice.bed", "rice/traits.csv", "Plant.height"),
+        sample_column="PlinkIDs",
+        every=10,
+    ),
     "additive": Data("Human genotypes, simulated: 10 sites add up to half of the variance"),
     "epistatic": Data("Human genotypes, simulated: all of the genetic variance is of pairs", epistasis=1.0),
 }
@@ -61,7 +71,8 @@ def cohort_of(data: Data, panels: Path) -> Cohort:
     if data.files:
         genotypes, traits, trait = data.files
         folder = panels / "traits"
-        return read_training(folder / genotypes, folder / traits, trait).cohort
+        read = read_training(folder / genotypes, folder / traits, trait, sample_column=data.sample_column).cohort
+        return read.take_sites(np.arange(0, read.n_sites, data.every))
     return simulated(panels / "kg15" / "kg15.vcf.gz", data.epistasis)
 
 
