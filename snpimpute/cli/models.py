@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -325,7 +326,9 @@ def serve_model(
     name: ModelName,
     challenger: Annotated[
         str | None,
-        typer.Option(help="A second model; it imputes each request in the shadow of the first, and answers none."),
+        typer.Option(
+            help="A second model; it imputes each request in the shadow of the first, and answers none without --split."
+        ),
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Let the challenger answer its part of the requests, as 90:10.", metavar="PARTS")
@@ -365,11 +368,11 @@ def serve_model(
       snpimpute models serve panel@champion --engine onnx
     """
     from snpimpute.base.extras import require_package
-    from snpimpute.base.files import require_writable
     from snpimpute.base.progress import watch
     from snpimpute.impute.export import require_engine
-    from snpimpute.impute.gateway import Gateway, ServeSettings, application, share_of_split
+    from snpimpute.impute.gateway import Gateway, ServeSettings, application, listening, share_of_split
     from snpimpute.impute.gathering import GatherSettings
+    from snpimpute.impute.paired import require_appendable
     from snpimpute.impute.thresholds import WatchSettings, read_thresholds
 
     require_engine(on_engine, "--engine")
@@ -377,7 +380,7 @@ def serve_model(
     if split is not None and challenger is None:
         raise InputError("--split goes with --challenger: it divides the requests between two models")
     trail = audit or runs / "audit.jsonl"
-    require_writable(trail.parent)
+    require_appendable(trail)
     share = 0.0 if split is None else share_of_split(split)
     thresholds = WatchSettings() if settings is None else read_thresholds(settings)
     gather = GatherSettings(batch, thresholds, retrain)
@@ -386,10 +389,14 @@ def serve_model(
         gateway = Gateway(open_store(runs, watching), served, runs, watching)
     import uvicorn
 
+    at = listening(host, port)
     typer.echo(f"serving {name} on http://{host}:{port}/invocations; audit trail: {trail}")
+    if challenger is not None:
+        typer.echo(gateway.shadow_in_words())
     typer.echo(gateway.drift_in_words())
     gateway.gatherer.start()
-    uvicorn.run(application(gateway), host=host, port=port, log_level="warning")
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(uvicorn.Config(application(gateway), log_level="warning")).run(sockets=[at])
 
 
 def is_of_trait(tracker: Tracker, name: str) -> bool:

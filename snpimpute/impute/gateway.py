@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -191,7 +192,8 @@ class Gateway:
     def answer(self, body: bytes, content_type: str | None, user: str, address: str) -> tuple[int, str]:
         """Answer a request by the version that the split gives it, and append a line to the audit trail.
 
-        The answer is a status and JSON. The split is by the digest of the request: the same request goes to the same version.
+        The answer is a status and JSON; 503 if the trail cannot be written. The split is by the digest of the request: the same
+        request goes to the same version.
         """
         began = time.monotonic()
         asked = hashlib.sha256(body).hexdigest()
@@ -211,7 +213,12 @@ class Gateway:
             "output": hashlib.sha256(text.encode()).hexdigest(),
             "milliseconds": round(1000 * (time.monotonic() - began), 1),
         }
-        append_line(self.settings.audit, json.dumps(line))
+        try:
+            append_line(self.settings.audit, json.dumps(line))
+        except OSError as error:
+            why = f"no answer is given without its line in the audit trail, which cannot be written: {error.strerror}"
+            self.watch.warn(f"{self.settings.audit}: {why}")
+            return 503, json.dumps({"error_code": "TEMPORARILY_UNAVAILABLE", "message": why})
         return status, text
 
     def _chosen(self, asked: str) -> Served:
@@ -231,7 +238,7 @@ class Gateway:
             if (columns >= 0).all():  # else the champion has changed since the answer
                 self.gatherer.keep(answered.registered, calls, columns, asked)
             self._shadow(asked, calls, sites)
-        except InputError as error:
+        except (InputError, OSError) as error:
             self.watch.warn(f"a request was answered, and not kept for drift or shadow: {error}")
 
     def _shadow(self, asked: str, calls: np.ndarray, sites: list[str]) -> None:
@@ -248,7 +255,9 @@ class Gateway:
         if len(typed) < FEWEST_TYPED:
             return
         n = round(self.settings.hide * len(typed))
-        hidden = np.sort(np.random.default_rng(self.settings.seed).choice(typed, n, replace=False))
+        # others for each request: of one array the same few sites would decide alone
+        rng = np.random.default_rng([self.settings.seed, int(asked[:16], 16)])
+        hidden = np.sort(rng.choice(typed, n, replace=False))
         posteriors = [model.posterior_at(calls, sites, hidden) for model in models]
         file = pairs_file(self.runs, champion.registered, challenger.registered)
         keep_pair(file, asked, calls[:, hidden], posteriors)
@@ -267,6 +276,19 @@ class Gateway:
         }  # a challenger may be the champion by now
         return {"models": [self.gatherer.told(model) for model in models.values()]}
 
+    def shadow_in_words(self) -> str:
+        """Return a line about the comparison of champion and challenger."""
+        told = [
+            f"{served.registered.name} version {served.registered.version}"
+            for served in (self._champion, self._challenger)
+            if served
+        ]
+        if len(told) < 2 or self.settings.share:
+            return f"shadow: none ({'the challenger answers requests' if len(told) > 1 else 'no challenger'})"
+        if told[0] == told[1]:
+            return f"shadow: none as long as champion and challenger are both {told[0]}"
+        return f"shadow: {told[1]}, of requests that {told[0]} answers"
+
     def drift_in_words(self) -> str:
         """Return a line that tells whose drift is judged, and of whom it is not, and why."""
         found = self.drift()["models"]
@@ -281,6 +303,15 @@ class Gateway:
                 f"not judged of {' and '.join(others)}, without a baseline (snpimpute models baseline NAME PANEL)"
             )
         return f"drift: {'; '.join(lines)}"
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at an address; InputError if that cannot be had."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        why = (error.strerror or str(error)).partition(" (")[0]
+        raise InputError(f"cannot listen at {host}, port {port}: {why}; give another --port or --host") from None
 
 
 def _now() -> str:

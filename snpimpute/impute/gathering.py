@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +33,9 @@ from snpimpute.tracking.writer import Tracker
 
 GATHERED = "gathered"  # folder of the requests of a batch that is not full yet
 FULL = "requests-"  # begins the folder of a full one, which goes once it was judged
-SUFFIX = ".npz"
+JUDGED = ".judged-"  # begins its name while it goes
+REQUEST = re.compile(r"[^.].*-(\d+)\.npz")  # file of one: its digest, and the number of its samples
+DEPLOYMENT = re.compile(r"[^/]+/[^/]+")  # FLOW/DEPLOYMENT
 SAMPLES = 50  # of a batch
 
 
@@ -55,6 +60,9 @@ class GatherSettings:
             )
         if not self.samples and self.deployment is not None:
             raise InputError(f"--retrain {self.deployment} needs batches that are judged: leave out --batch 0")
+        deployment = self.deployment or self.thresholds.retrain.deployment
+        if deployment is not None and not DEPLOYMENT.fullmatch(deployment):
+            raise InputError(f"{deployment!r} is no deployment: give its flow and its name, as retrain/local")
 
 
 class Gatherer:
@@ -96,6 +104,8 @@ class Gatherer:
     def keep(self, model: RegisteredModel, calls: np.ndarray, columns: np.ndarray, asked: str) -> None:
         """Keep the samples of a request; those that make a batch full await their judgement.
 
+        A request without a single call is left out: nothing can be imputed from a batch of such, as of a probe of the server.
+
         Args:
             model: that answered.
             calls: int8 (n_samples, n_columns), -1 = missing.
@@ -105,13 +115,13 @@ class Gatherer:
         Raises:
             InputError: no room.
         """
-        if not self.judges(model):
+        if not self.judges(model) or not (calls != MISSING).any():
             return
         home = watch_home(self.runs, model)
         gathered = home / GATHERED
         with made_alone(gathered, self.watch):
             gathered.mkdir(mode=0o700, exist_ok=True)
-            with written_beside(gathered / f"{asked}-{len(calls)}{SUFFIX}") as beside, beside.open("wb") as file:
+            with written_beside(gathered / f"{asked}-{len(calls)}.npz") as beside, beside.open("wb") as file:
                 np.savez_compressed(file, calls=calls, columns=columns)
             if _n_samples(gathered) < self.settings.samples:
                 return
@@ -134,14 +144,17 @@ class Gatherer:
         for model, folder in list(self._followed.values()):
             if not self.judges(model):
                 continue
-            for full in _waiting(watch_home(self.runs, model)):
+            home = watch_home(self.runs, model)
+            for left in home.glob(f"{JUDGED}*"):  # of a server that was killed
+                remove(left)
+            for full in _waiting(home):
                 if full in self._failed:
                     continue
                 try:
                     with made_alone(full, self.watch):
                         if full.exists():
                             self._judge(model, folder, full)
-                except (InputError, OSError, BadZipFile, LookupError, ValueError) as error:
+                except Exception as error:  # whatever it is, the next batch is judged
                     self._failed.add(full)
                     self.watch.warn(
                         f"drift: {full} was not judged, and is tried again when the server starts again ({error})"
@@ -156,7 +169,10 @@ class Gatherer:
             target = work / f"{full.name}.vcf.gz"
             write_vcf(target, _matrix(full, model.sites))
             batch = watch_batch(self.tracker, registered, model, target, self.settings.thresholds, self.runs)
-        remove(full)
+        judged = full.rename(
+            full.with_name(f"{JUDGED}{full.name}")
+        )  # at once: of half a batch another one would be made
+        remove(judged)
         if batch.breaches:
             self.watch.warn(f"drift: {registered.name} version {registered.version}, {_in_words(batch)}")
             if self._owed or not before:
@@ -206,7 +222,14 @@ class Gatherer:
 
 def _n_samples(folder: Path) -> int:
     """Return the number of samples of the requests in a folder, which their names tell."""
-    return sum(int(file.stem.rpartition("-")[2]) for file in folder.glob(f"[!.]*{SUFFIX}"))
+    return sum(n for _, n in _requests(folder))
+
+
+def _requests(folder: Path) -> Iterator[tuple[Path, int]]:
+    """Yield the files of the requests in a folder, in the order of their names, with the number of samples of each."""
+    for file in sorted(folder.glob("*")):
+        if named := REQUEST.fullmatch(file.name):
+            yield file, int(named[1])
 
 
 def _waiting(home: Path) -> list[Path]:
@@ -215,11 +238,25 @@ def _waiting(home: Path) -> list[Path]:
 
 
 def _matrix(folder: Path, sites: pd.DataFrame) -> GenotypeMatrix:
-    """Return the samples of the requests in a folder at all sites that one of them named, in the model's order."""
+    """Return the samples of the requests in a folder at all sites that one of them named, in the model's order.
+
+    Raises:
+        InputError: a file is broken, or there is none.
+    """
     parts = []
-    for file in sorted(folder.glob(f"[!.]*{SUFFIX}")):
-        with np.load(file, allow_pickle=False) as kept:
-            parts.append((kept["calls"], kept["columns"]))
+    for file, n in _requests(folder):
+        try:
+            with np.load(file, allow_pickle=False) as kept:
+                calls, columns = kept["calls"], kept["columns"]
+            if calls.shape != (n, len(columns)) or not np.isin(columns, np.arange(len(sites))).all():
+                raise ValueError("not what was kept")
+        except (OSError, EOFError, BadZipFile, LookupError, ValueError, zlib.error):
+            raise InputError(
+                f"{file.name} in it is broken: remove that file, and the other samples are judged"
+            ) from None
+        parts.append((calls, columns))
+    if not parts:
+        raise InputError("it has no requests: remove it")
     named = np.unique(np.concatenate([columns for _, columns in parts]))
     calls = np.full((sum(len(own) for own, _ in parts), len(named)), MISSING, dtype=np.int8)
     first = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Sequence
@@ -44,13 +45,27 @@ def keep_pair(file: Path, asked: str, truth: np.ndarray, posteriors: Sequence[np
 
 
 def append_line(file: Path, line: str) -> None:
-    """Append a line to a file, whole, whoever else appends to it; a new file only its owner can read."""
+    """Append a line to a file, whole, whoever else appends to it; a new file only its owner can read.
+
+    Raises:
+        OSError: the file cannot be written, or has room for a part of the line alone.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    data = f"{line}\n".encode() if line else b""
     try:
-        os.write(descriptor, f"{line}\n".encode())
+        if os.write(descriptor, data) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:
         os.close(descriptor)
+
+
+def require_appendable(file: Path) -> None:
+    """Raise InputError unless lines can be appended to a file, which is made if it is not there."""
+    try:
+        append_line(file, "")
+    except OSError as error:
+        raise InputError(f"cannot append to {file}: {error.strerror}") from None
 
 
 def read_pairs(file: Path) -> tuple[int, list[np.ndarray]]:

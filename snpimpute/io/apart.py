@@ -6,9 +6,11 @@ import gzip
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from struct import Struct
 
 import numpy as np
 import pandas as pd
@@ -16,24 +18,35 @@ import pandas as pd
 from snpimpute.base.errors import InputError
 from snpimpute.base.folders import Part
 from snpimpute.io.bgzf import END_BLOCK, is_bgzipped
-from snpimpute.io.filters import parse_regions
+from snpimpute.io.filters import Region, parse_regions
 from snpimpute.io.plink import BED_MAGIC, BIM_COLUMNS, FAM_COLUMNS, plink_table
 from snpimpute.io.records import ends_in_order
 from snpimpute.io.vcf import VCF_SUFFIXES, htslib_messages, open_vcf, require_whole
 from snpimpute.io.vcz import is_vcz, vcz_ends, vcz_files
 
 INDEXES = (".csi", ".tbi")  # in the order in which htslib looks for them
+COUNT = Struct("<i")
 BLOCK = 1 << 16  # most bytes of a block of a bgzipped file
 
 
-@dataclass(frozen=True)
-class _Chunk:
-    """Bytes of a bgzipped file, from the start of a block to the start of the last one, that may have records of some positions."""
+@dataclass(frozen=True, eq=False)
+class _Chunks:
+    """Bytes of a bgzipped file, from the start of a block to the start of the last one, that may have records of some positions.
 
-    first: int
-    last: int
-    start: int
-    stop: int
+    Attributes:
+        first, last: int64 (n_chunks,), positions.
+        start, stop: int64 (n_chunks,), bytes.
+    """
+
+    first: np.ndarray
+    last: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+
+    def stretches(self, region: Region) -> list[tuple[int, int]]:
+        """Return the bytes of the chunks that may have records of a region, in no order."""
+        here = (self.first <= region.end) & (region.start <= self.last)
+        return list(zip(self.start[here].tolist(), self.stop[here].tolist(), strict=True))
 
 
 def contig_ends(path: Path) -> dict[str, int] | str:
@@ -54,13 +67,13 @@ def contig_ends(path: Path) -> dict[str, int] | str:
         if index.stat().st_mtime < path.stat().st_mtime:
             return f"the index of {name} is older than the file"
         try:
-            found = {contig: chunks for contig, chunks in _chunks(path, index) if chunks}
+            found = {contig: chunks for contig, chunks in _chunks(path, index).items() if len(chunks.first)}
         except (OSError, EOFError, LookupError, struct.error, zlib.error):
             return f"the index of {name} is broken"
         if not _reaches_the_end(path, found.values()):
             return f"the index of {name} does not end where the file does, as that of another version of it"
-        in_order = sorted(found, key=lambda contig: min(chunk.start for chunk in found[contig]))
-        return {contig: max(chunk.last for chunk in found[contig]) for contig in in_order}
+        in_order = sorted(found, key=lambda contig: found[contig].start.min())
+        return {contig: int(found[contig].last.max()) for contig in in_order}
     if name.lower().endswith(".bed"):
         bim = _placed(path)
         ends = ends_in_order(bim.contig.tolist(), bim.pos.to_numpy())
@@ -93,13 +106,14 @@ def parts_at(path: Path, regions: Sequence[str]) -> list[Part]:
     else:
         index = _index_of(path)
         assert index is not None
-        chunks = dict(_chunks(path, index))
-        records = min((chunk.start for of_contig in chunks.values() for chunk in of_contig), default=size)
+        chunks = _chunks(path, index)
+        records = min(
+            (int(of_contig.start.min()) for of_contig in chunks.values() if len(of_contig.start)), default=size
+        )
         stretches = [(0, records + BLOCK), (size - len(END_BLOCK), size)]
         for part in wanted:
-            of_contig = chunks.get(part.contig, [])
-            here = [chunk for chunk in of_contig if chunk.first <= part.end and part.start <= chunk.last]
-            stretches += [(chunk.start, chunk.stop + BLOCK) for chunk in here]
+            here = chunks[part.contig].stretches(part) if part.contig in chunks else []
+            stretches += [(start, stop + BLOCK) for start, stop in here]
         beside = [index]
     joined = _joined(sorted((max(0, start), min(stop, size)) for start, stop in stretches))
     return [Part(path.name, start, stop) for start, stop in joined] + [Part(file.name) for file in beside]
@@ -115,28 +129,27 @@ def require_blocks(path: Path, region: str) -> None:
     if index is None:
         return
     try:
-        chunks = dict(_chunks(path, index))
+        chunks = _chunks(path, index)
     except (OSError, EOFError, LookupError, struct.error, zlib.error):
         return  # htslib says what is wrong with an index
-    seen: set[int] = set()
+    wanted = [part for part in parse_regions(region) if part.contig in chunks]
+    stretches = sorted(stretch for part in wanted for stretch in chunks[part.contig].stretches(part))
     with path.open("rb", buffering=0) as file:
-        for part in parse_regions(region):
-            for chunk in chunks.get(part.contig, []):
-                if chunk.first > part.end or part.start > chunk.last:
-                    continue
-                at = chunk.start
-                while at <= chunk.stop and at not in seen:
-                    seen.add(at)
-                    head = os.pread(file.fileno(), 18, at)
-                    if head[:4] != END_BLOCK[:4] or head[10:16] != END_BLOCK[10:16]:
-                        raise InputError(
-                            f"{path.name} is broken (no block begins at its byte {at:,}): make or fetch it again"
-                        )
-                    at += struct.unpack_from("<H", head, 16)[0] + 1
+        for start, stop in _joined(stretches):  # neighbours share a block
+            at = start
+            while at <= stop:
+                head = os.pread(file.fileno(), 18, at)
+                if head[:4] != END_BLOCK[:4] or head[10:16] != END_BLOCK[10:16]:
+                    raise InputError(
+                        f"{path.name} is broken (no block begins at its byte {at:,}): make or fetch it again"
+                    )
+                at += struct.unpack_from("<H", head, 16)[0] + 1
 
 
 def _joined(stretches: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Yield sorted stretches of bytes, those that touch as one."""
+    if not stretches:
+        return
     start, stop = stretches[0]
     for first, last in stretches[1:]:
         if first > stop:
@@ -160,14 +173,14 @@ def _index_of(path: Path) -> Path | None:
     return next((index for index in there if index.is_file()), None)
 
 
-def _reaches_the_end(path: Path, chunks: Iterable[Sequence[_Chunk]]) -> bool:
+def _reaches_the_end(path: Path, chunks: Iterable[_Chunks]) -> bool:
     """Tell whether the last block of an index's chunks is the last of a whole file, or the one before its end block.
 
     A file that was written anew, cut or appended to may have an index of its earlier version that is not older than it: copies
     do not keep times. Records that such an index lacks would be missed.
     """
     end = path.stat().st_size - len(END_BLOCK)
-    last = max((chunk.stop for of_contig in chunks for chunk in of_contig), default=-1)
+    last = max((int(of_contig.stop.max()) for of_contig in chunks), default=-1)
     if not 0 <= last < end:
         return last == end
     with path.open("rb") as file:
@@ -176,48 +189,69 @@ def _reaches_the_end(path: Path, chunks: Iterable[Sequence[_Chunk]]) -> bool:
     return block[:4] == END_BLOCK[:4] and last + struct.unpack_from("<H", block, 16)[0] + 1 == end
 
 
-def _chunks(path: Path, index: Path) -> Iterator[tuple[str, list[_Chunk]]]:
-    """Yield each contig of an index (SAM and CSIv1 specifications) with its chunks; contigs without records have none."""
+def _chunks(path: Path, index: Path) -> Mapping[str, _Chunks]:
+    """Return each contig of an index (SAM and CSIv1 specifications) with its chunks; contigs without records have none.
+
+    An index of a genome is read for a second: it is kept for the next region, as long as file and index stay as they are.
+    """
+    path, index = path.absolute(), index.absolute()
+    files = (path.stat(), index.stat())
+    return _chunks_of(path, index, *((file.st_ino, file.st_size, file.st_mtime_ns) for file in files))
+
+
+@lru_cache(maxsize=8)
+def _chunks_of(path: Path, index: Path, *versions: tuple[int, int, int]) -> Mapping[str, _Chunks]:
     data = memoryview(gzip.decompress(index.read_bytes()))
     at = 4
 
-    def take(form: str) -> tuple[int, ...]:
+    def take(form: Struct) -> tuple[int, ...]:
         nonlocal at
-        numbers = struct.unpack_from(f"<{form}", data, at)
-        at += struct.calcsize(f"<{form}")
+        numbers = form.unpack_from(data, at)
+        at += form.size
         return numbers
 
     is_csi = bytes(data[:4]) == b"CSI\1"
     shift, depth, names = 14, 5, b""
     if is_csi:
-        shift, depth, length = take("3i")
+        shift, depth, length = take(Struct("<3i"))
         if length:
-            *_, n = take("7i")
+            *_, n = take(Struct("<7i"))
             names = bytes(data[at : at + n])
             at += length - 28
-        (n_contigs,) = take("i")
+        (n_contigs,) = take(COUNT)
     else:
-        n_contigs, *_, n = take("8i")
+        n_contigs, *_, n = take(Struct("<8i"))
         names = bytes(data[at : at + n])
         at += n
     named = [name.decode(errors="replace") for name in names.split(b"\0")[:n_contigs]]
     contigs = named if names else _names_of(path)
+    bin_head = Struct("<IQi" if is_csi else "<Ii")
+    lowest = np.array([_first(level) for level in range(depth + 2)])
+    found = {}
     for number in range(n_contigs):
-        chunks = []
-        (n_bins,) = take("i")
+        bins, counts, pieces = [], [], []
+        (n_bins,) = take(COUNT)
         for _ in range(n_bins):
-            name, *_, n = take("IQi" if is_csi else "Ii")
-            level = next((level for level in range(depth + 1) if name < _first(level + 1)), None)  # None: of counts
-            for _ in range(n):
-                start, stop = take("2Q")
-                if level is not None:
-                    size = shift + 3 * (depth - level)
-                    first = ((name - _first(level)) << size) + 1
-                    chunks.append(_Chunk(first, first - 1 + (1 << size), start >> 16, stop >> 16))
+            name, *_, n = take(bin_head)
+            if not 0 <= 16 * n <= len(data) - at:
+                raise EOFError
+            if name < lowest[-1]:  # else of counts
+                bins.append(name)
+                counts.append(n)
+                pieces.append(data[at : at + 16 * n])
+            at += 16 * n
         if not is_csi:
-            (n,) = take("i")
+            (n,) = take(COUNT)
             at += 8 * n
-        yield contigs[number], chunks
+        level = np.searchsorted(lowest, bins, side="right") - 1
+        size = shift + 3 * (depth - level)
+        first = ((np.array(bins, dtype=np.int64) - lowest[level]) << size) + 1
+        offsets = np.frombuffer(b"".join(pieces), dtype="<u8").reshape(-1, 2) >> 16
+        start, stop = offsets.astype(np.int64).T
+        found[contigs[number]] = _Chunks(
+            np.repeat(first, counts), np.repeat(first - 1 + (1 << size), counts), start, stop
+        )
+    return found
 
 
 def _first(level: int) -> int:

@@ -394,6 +394,8 @@ def test_a_batch_that_cannot_be_judged_is_kept(watched, tmp_path, capsys):
     model = find_model(tracker, "calves")
     gatherer = Gatherer(tracker, GatherSettings(10), runs, Watch())
     gatherer.follow(model, tmp_path / "gone")
+    gatherer.keep(model, np.full((10, 3), -1, np.int8), np.arange(3), "probes")  # nothing to impute from
+    assert gatherer.told(model)["gathered"] == 0
     gatherer.keep(model, np.zeros((10, 3), np.int8), np.arange(3), "a")
     gatherer.judge_waiting()
     gatherer.judge_waiting()
@@ -401,6 +403,22 @@ def test_a_batch_that_cannot_be_judged_is_kept(watched, tmp_path, capsys):
     line = f"drift: {full} was not judged, and is tried again when the server starts again"
     assert capsys.readouterr().err.count(line) == 1
     shutil.rmtree(full)
+    gatherer.follow(model, fetch_model(tracker, model, runs).folder)
+    home = full.parent
+    for number, content in enumerate((b"", b"PK\x03\x04 cut", b"text")):
+        gatherer.keep(model, np.zeros((9, 3), np.int8), np.arange(3), f"b{number}")
+        (home / "gathered" / "stray.npz").write_bytes(b"")  # of nobody
+        (home / "gathered" / f"a{number}-1.npz").write_bytes(content)  # a disk that lost it
+        gatherer.keep(model, np.zeros((1, 3), np.int8), np.arange(3), f"c{number}")
+        gatherer.judge_waiting()
+        assert f"(a{number}-1.npz in it is broken: remove that file, and the other" in capsys.readouterr().err
+    (home / ".judged-requests-1").mkdir()
+    gatherer.judge_waiting()
+    assert not (home / ".judged-requests-1").exists()  # a server was killed while it was removed
+    for full in home.glob("requests-*"):
+        shutil.rmtree(full)
+    with pytest.raises(InputError, match="'retrain' is no deployment: give its flow and its name, as retrain/local"):
+        GatherSettings(10, deployment="retrain")
     for samples in (1, 9):
         with pytest.raises(InputError, match="10 samples make a batch that can be judged; 0 judges none"):
             GatherSettings(samples)

@@ -180,6 +180,35 @@ def test_it_answers_by_the_exported_networks_if_told_to(registered, calves, tmp_
     np.testing.assert_allclose(found[0, ::2], table[0, ::2], atol=1e-6)  # the missing sites
 
 
+def test_no_answer_is_given_without_its_line_in_the_trail(registered, calves, tmp_path, capsys, monkeypatch):
+    tracker, runs = registered
+    gateway = Gateway(tracker, ServeSettings("calves/1", tmp_path, "calves/1"), runs)
+    status, text = gateway.answer(body_of(calves, 0), KIND, "", "")
+    assert status == 503 and json.loads(text)["message"].endswith("cannot be written: Is a directory")
+    assert gateway.shadow_in_words().endswith("champion and challenger are both snpimpute-calves-panel version 1")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    serve = ("models", "serve", "calves/1", "--runs", runs)
+    status, _, err = said(capsys, monkeypatch, *serve, "--audit", tmp_path)
+    assert status == 2 and f"cannot append to {tmp_path}: Is a directory" in err
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, out, err = said(capsys, monkeypatch, *serve, "--audit", tmp_path / "a.jsonl", "--port", port)
+    assert status == 2 and out == "" and f"cannot listen at 127.0.0.1, port {port}: Address already in use" in err
+
+
+def test_other_sites_are_hidden_for_each_request(registered, calves, tmp_path):
+    """Of one array a tenth of the sites would decide alone: the rest would never be compared."""
+    tracker, runs = registered
+    gateway = Gateway(tracker, ServeSettings("calves/1", tmp_path / "audit.jsonl", "calves/2", hide=0.3), runs)
+    hidden: list[tuple[int, ...]] = []
+    for served in (gateway._champion, gateway._challenger):
+        served.posterior_at = lambda calls, sites, at: (hidden.append(tuple(at)), np.full((1, len(at), 3), 1 / 3))[1]
+    for number in (0, 1, 2, 0):
+        gateway.afterwards(body_of(calves, number), KIND)
+    shutil.rmtree(runs / "watch")
+    assert hidden[::2] == hidden[1::2] and hidden[0] == hidden[6] and len(set(hidden)) == 3
+
+
 @pytest.mark.parametrize("split", ["90", "90:ten", "-1:2", "0:0", "1:2:3", "nan:1"])
 def test_a_split_that_is_none_is_refused(split):
     with pytest.raises(InputError, match="is no split: give the champion's part and the challenger's, as 90:10"):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import re
 import subprocess
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -12,7 +15,8 @@ import pytest
 
 from snpimpute.base.errors import InputError
 from snpimpute.genotypes.matrix import GenotypeMatrix
-from snpimpute.io.apart import contig_ends, parts_at
+from snpimpute.io import apart
+from snpimpute.io.apart import contig_ends, parts_at, require_blocks
 from snpimpute.io.bgzf import END_BLOCK
 from snpimpute.io.plink import write_bed
 from snpimpute.io.stream import streamed
@@ -93,6 +97,38 @@ def test_a_block_with_a_damaged_head_is_not_the_end(files: dict[str, Path], name
         refused = pytest.raises(InputError, match=rf"{path.name} is broken \(no block begins at its byte {at:,}\)")
         with refused, streamed(each, region="10:1-9000000"):
             pass
+
+
+def test_every_block_of_a_region_is_looked_at_and_an_index_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks share the block in which one ends and the next one begins."""
+    rng = np.random.default_rng(1)
+    head = '##fileformat=VCFv4.2\n##contig=<ID=1>\n##INFO=<ID=X,Number=1,Type=String,Description="Noise">\n'
+    lines = [f"1\t{100 * i}\t.\tA\tC\t.\t.\tX={rng.bytes(400).hex()}\n" for i in range(1, 3000)]
+    text = tmp_path / "noise.vcf"
+    text.write_text(head + "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n" + "".join(lines))
+    subprocess.run(["bgzip", text], check=True)
+    path = tmp_path / "noise.vcf.gz"
+    subprocess.run(["tabix", "-p", "vcf", path], check=True)
+    monkeypatch.setattr(apart.gzip, "decompress", Mock(wraps=gzip.decompress))
+    first, last = 100_000, 250_000
+    for _ in range(3):
+        require_blocks(path, f"1:{first}-{last}")
+    assert apart.gzip.decompress.call_count == 1
+    whole = path.read_bytes()
+    starts = [found.start() for found in re.finditer(re.escape(END_BLOCK[:4]), whole)]
+    found = []
+    for at in starts[1:-1]:
+        damaged = bytearray(whole)
+        damaged[at] = 0
+        path.write_bytes(damaged)
+        try:
+            require_blocks(path, f"1:{first}-{last}")
+        except InputError as error:
+            assert f"no block begins at its byte {at:,}" in str(error)
+            found.append(starts.index(at))
+    assert found == list(range(found[0], found[-1] + 1)) and len(found) > 0.5 * len(starts)
 
 
 def test_what_is_in_the_way_is_named(files: dict[str, Path], tmp_path: Path) -> None:
