@@ -40,7 +40,7 @@ TOP = 10
 PREDICTORS = ("ridge", "lightgbm", "mlp", "cnn")
 SETTINGS = {"cnn": {"filters_1": 8, "filters_2": 16}}  # beside the defaults: a quarter of the filters, for its time
 LABELS = {
-    "z": "|z|",
+    "z": "size of z",
     "susie": "SuSiE, PIP",
     "ridge:effects": "`ridge`, effects",
     "lightgbm:gain": "`lightgbm`, gain",
