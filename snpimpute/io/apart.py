@@ -120,9 +120,10 @@ def parts_at(path: Path, regions: Sequence[str]) -> list[Part]:
 
 
 def require_blocks(path: Path, region: str) -> None:
-    """Raise InputError unless a file is whole, and the blocks of a bgzipped one with records of a region follow each other, from chunk to chunk.
+    """Raise InputError unless a file is whole, its index is its own, and the blocks with records of a region follow each other.
 
-    By region htslib takes a block without a sound head for the end of the file: its records would be missed without a word.
+    By region htslib takes a block without a sound head for the end of the file, and what an index of another version of the
+    file lacks for absent: records would be missed without a word.
     """
     require_whole(path)
     index = _index_of(path)
@@ -131,7 +132,12 @@ def require_blocks(path: Path, region: str) -> None:
     try:
         chunks = _chunks(path, index)
     except (OSError, EOFError, LookupError, struct.error, zlib.error):
-        return  # htslib says what is wrong with an index
+        raise InputError(f"the index of {path.name} is broken: bcftools index -f {path}") from None
+    with_records = [of_contig for of_contig in chunks.values() if len(of_contig.first)]
+    if with_records and not _reaches_the_end(path, with_records):
+        raise InputError(
+            f"the index of {path.name} does not end where the file does, as that of another version of it: bcftools index -f {path}"
+        )
     wanted = [part for part in parse_regions(region) if part.contig in chunks]
     stretches = sorted(stretch for part in wanted for stretch in chunks[part.contig].stretches(part))
     with path.open("rb", buffering=0) as file:
@@ -169,24 +175,31 @@ def _placed(path: Path) -> pd.DataFrame:
 def _index_of(path: Path) -> Path | None:
     if not is_bgzipped(path):
         return None
-    there = (path.with_name(path.name + suffix) for suffix in INDEXES)
+    of_bcf = path.name.lower().endswith(".bcf")  # which htslib reads by a .csi alone
+    there = (path.with_name(path.name + suffix) for suffix in (INDEXES[:1] if of_bcf else INDEXES))
     return next((index for index in there if index.is_file()), None)
 
 
 def _reaches_the_end(path: Path, chunks: Iterable[_Chunks]) -> bool:
-    """Tell whether the last block of an index's chunks is the last of a whole file, or the one before its end block.
+    """Tell whether nothing but empty blocks, of which the end block is one, follows the last block of an index's chunks.
 
     A file that was written anew, cut or appended to may have an index of its earlier version that is not older than it: copies
     do not keep times. Records that such an index lacks would be missed.
     """
-    end = path.stat().st_size - len(END_BLOCK)
-    last = max((int(of_contig.stop.max()) for of_contig in chunks), default=-1)
-    if not 0 <= last < end:
-        return last == end
+    size = path.stat().st_size
+    at = last = max((int(of_contig.stop.max()) for of_contig in chunks), default=size)
     with path.open("rb") as file:
-        file.seek(last)
-        block = file.read(18)
-    return block[:4] == END_BLOCK[:4] and last + struct.unpack_from("<H", block, 16)[0] + 1 == end
+        while at < size:
+            file.seek(at)
+            head = file.read(18)
+            if len(head) < 18 or head[:4] != END_BLOCK[:4]:
+                return False
+            after = at + struct.unpack_from("<H", head, 16)[0] + 1
+            file.seek(after - 4)
+            if at > last and file.read(4) != bytes(4):  # bytes of the block when it is unpacked
+                return False
+            at = after
+    return at == size > last
 
 
 def _chunks(path: Path, index: Path) -> Mapping[str, _Chunks]:

@@ -148,6 +148,14 @@ def test_what_is_in_the_way_is_named(files: dict[str, Path], tmp_path: Path) -> 
         copy.write_bytes(other)
         os.utime(index)
         assert contig_ends(copy) == why
+        with pytest.raises(InputError, match=f"{why}: bcftools index -f "), streamed(copy, region="2"):
+            pass
+    copy.write_bytes(whole + END_BLOCK)  # as files joined block by block end
+    os.utime(index)
+    assert isinstance(contig_ends(copy), dict)
+    index.write_bytes(b"no index")
+    with pytest.raises(InputError, match=r"the index of file.vcf.gz is broken: bcftools index -f "):
+        require_blocks(copy, "2")
     os.utime(index, (1, 1))
     assert contig_ends(copy) == "the index of file.vcf.gz is older than the file"
     with pytest.raises(InputError, match=r"cannot read .*none"):
