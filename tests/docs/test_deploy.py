@@ -68,8 +68,9 @@ def running(store: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
         found: dict[str, Any] = {"ports": ports, "store": store}
         for name in (each for each in COMPOSE if each not in OF_OTHERS):
             log = stack.enter_context((home / f"{name}.txt").open("w"))
+            in_app = COMPOSE[name].get("working_dir") == "/app"
             process = subprocess.Popen(
-                command_of(name, ports, home), cwd=home, env=environment_of(name, ports, home, store), stdout=log,
+                command_of(name, ports, home), cwd=ROOT if in_app else home, env=environment_of(name, ports, home, store), stdout=log,
                 stderr=log, start_new_session=True,
             )  # fmt: skip
             stack.callback(end_group, process, 2.0)
@@ -82,6 +83,8 @@ def running(store: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
 def command_of(name: str, ports: dict[int, int], home: Path) -> list[str]:
     """A service's command, with addresses of this machine."""
     words = [here(word, ports, home) for word in COMPOSE[name]["command"]]
+    if words[0] == "sh":
+        return words
     program = sys.executable if words[0] == "python" else str(Path(sys.executable).with_name(words[0]))
     return [program, *words[1:]]
 
@@ -99,6 +102,7 @@ def environment_of(name: str, ports: dict[int, int], home: Path, store: dict[str
     asked = COMPOSE[name].get("environment", {})
     own = {key: here(str(value), ports, home) for key, value in asked.items()}
     own |= {key: value for key, value in store.items() if key in asked} | {"PREFECT_HOME": str(home / "prefect")}
+    own["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return {**os.environ, **own, "PYTHONPATH": str(ROOT), "DO_NOT_TRACK": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
@@ -113,7 +117,10 @@ def test_every_command_runs(running: dict[str, Any], tmp_path: Path) -> None:
     assert running["buckets"].wait(60) == 0
     for port in PORTS:
         wait_until(lambda port=port: answers(ports[port]), 120)
-    wait_until(lambda: requests.get(f"http://127.0.0.1:{ports[5000]}/health", timeout=5).ok)
+    wait_until(lambda: requests.get(f"http://127.0.0.1:{ports[5000]}/health", timeout=60).ok)
+    for host in ("127.0.0.1", "localhost"):  # of which the server is told; /health answers whoever asks
+        experiments = f"http://{host}:{ports[5000]}/api/2.0/mlflow/experiments/search?max_results=1"
+        assert requests.get(experiments, timeout=120).ok
     assert requests.get(f"http://127.0.0.1:{ports[4200]}/api/health", timeout=20).json() is True
     with Client(f"tcp://127.0.0.1:{ports[8786]}", set_as_default=False) as client:
         client.wait_for_workers(2, timeout=60)
@@ -128,9 +135,14 @@ def test_every_command_runs(running: dict[str, Any], tmp_path: Path) -> None:
     while not (of_pool := requests.post(f"{pools}/local/workers/filter", json={}, timeout=20)).ok or not of_pool.json():
         assert time.monotonic() < ends, of_pool.text
         time.sleep(0.2)
+    assert running["deployments"].wait(120) == 0
+    offered = requests.post(f"http://127.0.0.1:{ports[4200]}/api/deployments/filter", json={}, timeout=60).json()
+    assert {each["entrypoint"] for each in offered} == {
+        each["entrypoint"] for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    }
     assert {"mlflow", "exchange", "lab"} <= set(bucket().ls(""))
     ended = {name for name in COMPOSE if name not in OF_OTHERS and running[name].poll() is not None}
-    assert ended == {"buckets"}
+    assert ended == {"buckets", "deployments"}
 
 
 def test_the_examples_of_deployments_in_containers_fit_the_flows() -> None:
