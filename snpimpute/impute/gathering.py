@@ -169,9 +169,8 @@ class Gatherer:
             target = work / f"{full.name}.vcf.gz"
             write_vcf(target, _matrix(full, model.sites))
             batch = watch_batch(self.tracker, registered, model, target, self.settings.thresholds, self.runs)
-        judged = full.rename(
-            full.with_name(f"{JUDGED}{full.name}")
-        )  # at once: of half a batch another one would be made
+        # out of the way at once: of half a batch another one would be made
+        judged = full.rename(full.with_name(f"{JUDGED}{full.name}"))
         remove(judged)
         if batch.breaches:
             self.watch.warn(f"drift: {registered.name} version {registered.version}, {_in_words(batch)}")

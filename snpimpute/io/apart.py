@@ -26,6 +26,7 @@ from snpimpute.io.vcz import is_vcz, vcz_ends, vcz_files
 
 INDEXES = (".csi", ".tbi")  # in the order in which htslib looks for them
 COUNT = Struct("<i")
+NOT_ITS_OWN = "the index of {} does not end where the file does, as that of another version of it"
 BLOCK = 1 << 16  # most bytes of a block of a bgzipped file
 
 
@@ -66,12 +67,11 @@ def contig_ends(path: Path) -> dict[str, int] | str:
             return f"{name} has no index"
         if index.stat().st_mtime < path.stat().st_mtime:
             return f"the index of {name} is older than the file"
-        try:
-            found = {contig: chunks for contig, chunks in _chunks(path, index).items() if len(chunks.first)}
-        except (OSError, EOFError, LookupError, struct.error, zlib.error):
-            return f"the index of {name} is broken"
-        if not _reaches_the_end(path, found.values()):
-            return f"the index of {name} does not end where the file does, as that of another version of it"
+        found = _with_records(path, index)
+        if isinstance(found, str):
+            return found
+        if not found:
+            return NOT_ITS_OWN.format(name)
         in_order = sorted(found, key=lambda contig: found[contig].start.min())
         return {contig: int(found[contig].last.max()) for contig in in_order}
     if name.lower().endswith(".bed"):
@@ -129,15 +129,9 @@ def require_blocks(path: Path, region: str) -> None:
     index = _index_of(path)
     if index is None:
         return
-    try:
-        chunks = _chunks(path, index)
-    except (OSError, EOFError, LookupError, struct.error, zlib.error):
-        raise InputError(f"the index of {path.name} is broken: bcftools index -f {path}") from None
-    with_records = [of_contig for of_contig in chunks.values() if len(of_contig.first)]
-    if with_records and not _reaches_the_end(path, with_records):
-        raise InputError(
-            f"the index of {path.name} does not end where the file does, as that of another version of it: bcftools index -f {path}"
-        )
+    chunks = _with_records(path, index)
+    if isinstance(chunks, str):
+        raise InputError(f"{chunks}: bcftools index -f {path}")
     wanted = [part for part in parse_regions(region) if part.contig in chunks]
     stretches = sorted(stretch for part in wanted for stretch in chunks[part.contig].stretches(part))
     with path.open("rb", buffering=0) as file:
@@ -178,6 +172,17 @@ def _index_of(path: Path) -> Path | None:
     of_bcf = path.name.lower().endswith(".bcf")  # which htslib reads by a .csi alone
     there = (path.with_name(path.name + suffix) for suffix in (INDEXES[:1] if of_bcf else INDEXES))
     return next((index for index in there if index.is_file()), None)
+
+
+def _with_records(path: Path, index: Path) -> Mapping[str, _Chunks] | str:
+    """Return the chunks of the contigs that an index has records of; or, where the index is not that of the file, why not, in words."""
+    try:
+        found = {contig: chunks for contig, chunks in _chunks(path, index).items() if len(chunks.start)}
+    except (OSError, EOFError, LookupError, struct.error, zlib.error):
+        return f"the index of {path.name} is broken"
+    if found and not _reaches_the_end(path, found.values()):
+        return NOT_ITS_OWN.format(path.name)
+    return found
 
 
 def _reaches_the_end(path: Path, chunks: Iterable[_Chunks]) -> bool:
