@@ -26,10 +26,11 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from empty_task import nothing
 from scale import simulate
 
 from snpimpute.base.folders import Part
-from snpimpute.base.processes import HERE, Engine, say_progress
+from snpimpute.base.processes import HERE, Engine
 from snpimpute.base.progress import Watch
 from snpimpute.base.steps import Pieces, in_shares
 from snpimpute.cluster.connect import opened
@@ -182,15 +183,5 @@ def tell_order(engine: Engine, home: Path, pieces: Pieces) -> None:
     worker.end()
 
 
-def nothing(home: Path, numbers: list[int]) -> None:
-    """Make an empty file for each number."""
-    (home / "made").mkdir(exist_ok=True)
-    for number in numbers:
-        (home / "made" / str(number)).write_text("")
-        say_progress(1, 1)
-
-
 if __name__ == "__main__":
-    import cluster  # by this name workers find the function of the empty tasks
-
-    cluster.main()
+    main()

@@ -32,6 +32,9 @@ UNHURRIED = {
     "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
     "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__INTERVAL": "5s",
 }
+# Of each connection Dask keeps the last messages, and of the scheduler the last steps, for its developers: 1,000 unless told.
+# Each holds an order or its answer, with which the memory of a long command would grow.
+BRIEF = {"distributed.admin.low-level-log-length": 50}
 SECONDS = 600.0  # that a worker is waited for, where nothing else is said
 CONNECTING = 10.0  # seconds within which a scheduler is to answer
 
@@ -63,8 +66,11 @@ def opened(
         require_package(package, "a cluster")
     from snpimpute.cluster.engine import Cluster
 
+    import dask
+
     _be_quiet()
     with ExitStack() as stack:
+        stack.enter_context(dask.config.set(BRIEF))
         if found := LOCAL.fullmatch(cluster):
             client, workers = stack.enter_context(_local(int(found[1])))
         else:
