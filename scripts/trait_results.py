@@ -1,8 +1,10 @@
 """Measure what predictors are worth on traits, on real and simulated ones, and write docs/results/traits.md.
 
     SNPIMPUTE_PANELS=… python scripts/trait_results.py [--only maize-EarHT] [--predictor cnn] [--work runs/traits] [--to docs/results]
+    SNPIMPUTE_PANELS=… python scripts/trait_results.py --shares
 
-Every predictor at its defaults, five random folds, one thread. What is measured already in the folder of work is not measured
+Every predictor at its defaults, five random folds, one thread. With --shares: the quick ones on traits of which pairs of sites
+make a growing share of the genetic variance, several draws of each. What is measured already in the folder of work is not measured
 again; the page is written from all that is there.
 """
 
@@ -11,7 +13,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +24,7 @@ import pandas as pd
 from snpimpute.base.files import write_text
 from snpimpute.base.progress import watch
 from snpimpute.io.matrix import read_matrix
+from snpimpute.metrics.prediction import fold_interval
 from snpimpute.report.markdown import table_of as as_markdown
 from snpimpute.report.text import Score, interval, number, signed
 from snpimpute.traits.evaluate import OPPONENTS, Evaluation, EvaluationSettings, over_folds, table_of, test_to_train
@@ -64,6 +69,9 @@ DATA = {
     "additive": Data("Human genotypes, simulated: 10 sites add up to half of the variance"),
     "epistatic": Data("Human genotypes, simulated: all of the genetic variance is of pairs", epistasis=1.0),
 }
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the genetic variance, that pairs make
+DRAWS = range(1, 6)  # seeds: samples, causal sites, effects and noise are drawn anew with each
+QUICK = ("gblup", "rkhs", "lightgbm", "mlp", "ld_gnn")  # predictors that learn such a trait in seconds
 
 
 def cohort_of(data: Data, panels: Path) -> Cohort:
@@ -76,9 +84,9 @@ def cohort_of(data: Data, panels: Path) -> Cohort:
     return simulated(panels / "kg15" / "kg15.vcf.gz", data.epistasis)
 
 
-def simulated(path: Path, epistasis: float, n_samples: int = 600, n_sites: int = 150) -> Cohort:
+def simulated(path: Path, epistasis: float, seed: int = 1, n_samples: int = 600, n_sites: int = 150) -> Cohort:
     """Return samples with a trait of heritability .5, of five pairs of sites: each site by itself, the pairs' products, or both."""
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
     matrix, _ = read_matrix(path, region="15:27380000-28400000")
     matrix = matrix.take_samples(np.sort(rng.permutation(matrix.n_samples)[:n_samples]))
     common = np.flatnonzero(matrix.maf() > 0.2)
@@ -96,13 +104,20 @@ def simulated(path: Path, epistasis: float, n_samples: int = 600, n_sites: int =
     return Cohort(posterior_of_calls(matrix.calls), matrix.sites, values, np.empty((n_samples, 0)))
 
 
-def measure(name: str, panels: Path, wanted: list[str], work: Path) -> None:
-    """Measure the predictors that are not measured yet, a file each."""
-    due = {predictor: work / name / f"{predictor}.json" for predictor in wanted}
+def measure(name: str, read: Callable[[], Cohort], wanted: Sequence[str], folder: Path) -> None:
+    """Measure the predictors that are not measured yet, a file each.
+
+    Args:
+        name: of the trait.
+        read: returns its samples.
+        wanted: the predictors.
+        folder: of the files.
+    """
+    due = {predictor: folder / f"{predictor}.json" for predictor in wanted}
     due = {predictor: path for predictor, path in due.items() if not path.exists()}
     if not due:
         return
-    cohort = cohort_of(DATA[name], panels)
+    cohort = read()
     samples = pd.DataFrame({"sample": [str(i) for i in range(cohort.n_samples)]})
     folds = folds_of(samples, "random", FOLDS, 1, seed=1)
     for predictor, path in due.items():
@@ -121,9 +136,9 @@ def measure(name: str, panels: Path, wanted: list[str], work: Path) -> None:
         write_text(path, json.dumps(about) + "\n")
 
 
-def evaluation_of(name: str, work: Path) -> Evaluation:
+def evaluation_of(name: str, folder: Path) -> Evaluation:
     """Return what is measured of a trait."""
-    found = {path.stem: json.loads(path.read_text()) for path in sorted((work / name).glob("*.json"))}
+    found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
     first = found[OPPONENTS[0]]
     measured = {(p, k): np.array(v) for p, about in found.items() for k, v in about["measured"].items()}
     return Evaluation(
@@ -167,6 +182,39 @@ def section(data: Data, found: Evaluation) -> str:
     return f"## {data.title}\n\n{found.n_samples:,} samples, {found.n_sites:,} sites.\n\n{as_markdown(columns, rows)}\n"
 
 
+def folder_of_share(work: Path, share: float, draw: int) -> Path:
+    """Return the folder of what is measured of one draw of a trait of which pairs make this share."""
+    return work / f"pairs-{share:g}-{draw}"
+
+
+def shares_section(work: Path) -> str:
+    """Return the part of the page on traits of which pairs make a growing share; intervals are over draws, which are independent."""
+
+    def correlations(predictor: str, share: float) -> np.ndarray:
+        files = [folder_of_share(work, share, draw) / f"{predictor}.json" for draw in DRAWS]
+        return np.array([np.nanmean(json.loads(file.read_text())["measured"]["pcc"]) for file in files])
+
+    rows = []
+    for share in SHARES:
+        base = correlations(OPPONENTS[0], share)
+        row = [f"{share:.0%}", number(float(base.mean()))]
+        for predictor in QUICK[1:]:
+            own = correlations(predictor, share)
+            mean, low, high = fold_interval(own - base, test_to_train=0.0)
+            difference = Score(mean, low, high, len(own))
+            verdict = "better" if low > 0 else "worse" if high < 0 else "not told apart"
+            row.append(
+                f"{number(float(own.mean()))}: {signed(difference)} ({interval(difference, signed=True)}) {verdict}"
+            )
+        rows.append(row)
+    columns = ["genetic variance of pairs", *(f"`{predictor}`" for predictor in QUICK)]
+    return (
+        "## Human genotypes, simulated: from which share of pairs on\n\n"
+        f"Correlation, mean of {len(DRAWS)} draws of trait and samples; its difference to `{OPPONENTS[0]}` with a 95% interval over draws.\n\n"
+        f"{as_markdown(columns, rows)}\n"
+    )
+
+
 def main() -> None:
     """Measure what is asked for, then write the page of all that is measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -174,14 +222,22 @@ def main() -> None:
     parser.add_argument("--predictor", choices=names(), action="append")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "traits")
     parser.add_argument("--to", type=Path, default=ROOT / "docs" / "results")
+    parser.add_argument("--shares", action="store_true", help="measure traits with a growing share of pairs instead")
     given = parser.parse_args()
     panels = Path(os.environ["SNPIMPUTE_PANELS"])
+    human = panels / "kg15" / "kg15.vcf.gz"
+    shared = [(share, draw, folder_of_share(given.work, share, draw)) for share in SHARES for draw in DRAWS]
+    for share, draw, folder in shared if given.shares else []:
+        measure(folder.name, partial(simulated, human, share, draw), QUICK, folder)
     parts = []
     for name, data in DATA.items():
-        if given.only is None or name in given.only:
-            measure(name, panels, given.predictor or names(), given.work)
-        if all((given.work / name / f"{other}.json").exists() for other in OPPONENTS):
-            parts.append(section(data, evaluation_of(name, given.work)))
+        folder = given.work / name
+        if not given.shares and (given.only is None or name in given.only):
+            measure(name, partial(cohort_of, data, panels), given.predictor or names(), folder)
+        if all((folder / f"{other}.json").exists() for other in OPPONENTS):
+            parts.append(section(data, evaluation_of(name, folder)))
+    if all((folder / f"{predictor}.json").exists() for _, _, folder in shared for predictor in QUICK):
+        parts.append(shares_section(given.work))
     page = given.to / "traits.md"
     head = page.read_text().partition(MARK)[0]
     write_text(page, "\n".join([head + MARK + "\n", *parts]))

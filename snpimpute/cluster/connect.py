@@ -64,9 +64,10 @@ def opened(
         raise InputError(f"the cluster {cluster!r} is not known: {FORMS}")
     for package in ("distributed", "fsspec"):
         require_package(package, "a cluster")
-    from snpimpute.cluster.engine import Cluster
-
     import dask
+    import distributed  # noqa: F401 (or what it sets as it is imported would be taken back with BRIEF)
+
+    from snpimpute.cluster.engine import Cluster
 
     _be_quiet()
     with ExitStack() as stack:

@@ -48,13 +48,14 @@ class Exchange:
         self._system, self._root = file_system(place, "a cluster")
         self._is_local = "file" in self._system.protocol
 
-    def put(self, path: Path, start: int = 0, stop: int | None = None, under: str = "") -> Content:
+    def put(self, path: Path, start: int = 0, stop: int | None = None, under: str = "", keep: bool = True) -> Content:
         """Put a file, or the bytes of it from `start` to `stop`, unless they are there.
 
         Args:
             path: the file.
             start, stop: the bytes; None = to the end.
             under: name of the folder in the exchange.
+            keep: whether the file is to stay where it is; else it may be moved instead of copied.
 
         Raises:
             InputError: it cannot be written.
@@ -68,7 +69,7 @@ class Exchange:
         content = Content(f"{under}/{found}", found, path.stat().st_size if part is None else len(part), path.name)
         with self._told("write"):
             if not self._system.exists(self._at(content.key)):
-                self._write(content.key, path if part is None else part)
+                self._write(content.key, path if part is None else part, keep)
         return content
 
     def get(self, content: Content, to: Path) -> None:
@@ -105,15 +106,17 @@ class Exchange:
             with suppress(OSError):  # others exchange contents there too
                 Path(self._root).rmdir()
 
-    def _write(self, key: str, content: Path | bytes) -> None:
+    def _write(self, key: str, content: Path | bytes, keep: bool) -> None:
         at = self._at(key)
         beside = f"{at}.{uuid.uuid4().hex}.part" if self._is_local else at  # an object appears when it is complete
         if self._is_local:
             Path(at).parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, bytes):
             self._system.pipe_file(beside, content)
-        else:
+        elif keep or not self._is_local:
             self._system.put_file(str(content), beside)
+        else:
+            shutil.move(content, beside)
         if self._is_local:
             Path(beside).replace(at)
 
@@ -158,11 +161,13 @@ class Cache:
             self._folder.mkdir(parents=True, exist_ok=True)
             exchange.get(content, path)
             path.chmod(0o444)
-            self._make_room()
         os.utime(path)
         return path
 
-    def _make_room(self) -> None:
+    def make_room(self) -> None:
+        """Remove what was not used for longest, as far as there is too much."""
+        if not self._folder.is_dir():
+            return
         entries: list[tuple[float, int, Path]] = []
         for path in self._folder.iterdir():
             with suppress(OSError):  # another thread has removed it

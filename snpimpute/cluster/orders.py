@@ -116,6 +116,7 @@ def carry_out(order: Order) -> Ended:
         try:
             exchange = Exchange(order.exchange)
             cache = Cache(scratch / "snpimpute-contents")
+            cache.make_room()  # once for an order, as it looks at every file that is kept
             copies = {path: cache.file(content, exchange) for each in _folders(order) for path, content in each.files}
 
             def place(folder: Copied) -> Path:
@@ -137,7 +138,11 @@ def carry_out(order: Order) -> Ended:
             message = _followed(order, call, copies, log, tell, is_wanted)
             if message[0] == "done":
                 made = tuple(
-                    Made(folder.number, name, tuple((n, exchange.put(f, under=order.under)) for n, f in found))
+                    Made(
+                        folder.number,
+                        name,
+                        tuple((n, exchange.put(f, under=order.under, keep=False)) for n, f in found),
+                    )
                     for folder in _folders(order)
                     for name in folder.makes
                     if (found := files_below(place(folder) / name))

@@ -46,6 +46,16 @@ def test_a_copy_that_is_not_whole_is_fetched_again(tmp_path: Path) -> None:
         assert cache.file(content, exchange).read_text() == "as it was"
 
 
+def test_a_file_that_need_not_stay_is_moved(tmp_path: Path) -> None:
+    source, exchange = tmp_path / "source", Exchange(str(tmp_path / "exchange"))
+    source.write_text("made")
+    number = source.stat().st_ino
+    content = exchange.put(source, under="a", keep=False)
+    assert not source.exists() and (tmp_path / "exchange" / content.key).stat().st_ino == number
+    exchange.get(content, tmp_path / "to")
+    assert (tmp_path / "to").read_text() == "made"
+
+
 def test_what_was_not_used_for_longest_makes_room(tmp_path: Path) -> None:
     exchange, cache = Exchange(str(tmp_path / "exchange")), Cache(tmp_path / "cache", most=250)
     contents = []
@@ -56,5 +66,6 @@ def test_what_was_not_used_for_longest_makes_room(tmp_path: Path) -> None:
     for path, used in ((first, 2000), (second, 1000)):
         os.utime(path, (used, used))
     third = cache.file(contents[2], exchange)
+    cache.make_room()
     assert first.exists() and third.exists() and not second.exists()
     assert cache.file(contents[1], exchange).read_bytes() == bytes([1]) * 100

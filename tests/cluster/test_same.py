@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -25,7 +26,9 @@ from snpimpute.base.checksums import TABLE
 from snpimpute.base.errors import InputError
 from snpimpute.base.processes import HERE, Engine
 from snpimpute.base.steps import in_shares
+from snpimpute.cluster import connect
 from snpimpute.cluster.connect import opened
+from snpimpute.cluster.orders import Order
 from snpimpute.experiment import pipeline
 from snpimpute.experiment.score import read_scores
 from snpimpute.experiment.settings import ExperimentSettings, changed
@@ -69,8 +72,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with opened("local:3", None, tmp_path_factory.mktemp("three"), Told()) as engine:
-        yield engine
+    with pytest.MonkeyPatch.context() as patch:
+        (length,) = connect.BRIEF
+        patch.setitem(connect.BRIEF, length, 5)  # so that a few orders tell whether they are forgotten
+        with opened("local:3", None, tmp_path_factory.mktemp("three"), Told()) as engine:
+            yield engine
 
 
 def made_by(engine: Engine, files: Path, home: Path, settings: FitSettings) -> tuple[str, list[str]]:
@@ -96,6 +102,21 @@ def test_windows_are_the_same_with_no_cluster_with_one_worker_and_with_three(
     here = made_by(HERE, files, tmp_path / "here", settings)
     assert of_one == here == made_by(three, files, tmp_path / "three", replace(settings, threads=1))
     assert len(here[1]) == N_SITES + 1 and here[0].count("windows/") >= 8
+
+
+def test_an_order_that_is_done_is_forgotten(three: Engine) -> None:
+    """Scheduler and parent, which this process is, hold no more of many windows than of a few."""
+    worker = three.worker("nothing", 1)
+    before = sum(isinstance(one, Order) for one in gc.get_objects())
+    for _ in range(60):
+        worker.call(os.getpid)
+        while (message := worker.receive())[0] == "progress":
+            pass
+        assert message[0] == "done"
+    worker.leave()
+    worker.end()
+    gc.collect()
+    assert sum(isinstance(one, Order) for one in gc.get_objects()) - before <= 3 * 5 + 3  # of each worker the last ones
 
 
 def test_a_check_and_a_comparison_are_the_same(three: Engine, tmp_path: Path) -> None:

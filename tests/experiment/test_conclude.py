@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import tomli_w
 from typer.testing import CliRunner
@@ -16,6 +20,7 @@ from snpimpute.experiment.rows import Outcome
 from snpimpute.experiment.settings import parse
 from snpimpute.metrics.conclusions import ALL, TRUTH, TYPED
 from snpimpute.tracking.reader import Store
+from snpimpute.traits import parts
 
 pytestmark = pytest.mark.panels  # half a minute
 
@@ -71,6 +76,42 @@ def test_the_report_and_the_store_have_it(run):
     again = pipeline.run(parse(SETTINGS, "test"), runs)
     assert again.conclusions == outcome.conclusions
     assert len(client.get_metric_history(done.run_id, "consequence_power")) == 2
+
+
+def conclude_until_killed(runs: Path, n_parts: int) -> None:
+    """End this process by SIGKILL once n_parts parts of the experiment's comparison are kept, as the next one is written."""
+    saved = parts._save
+
+    def save_or_die(path: Path, part: list) -> None:
+        if len(list(path.parent.glob("*.npz"))) == n_parts:
+            signal.raise_signal(signal.SIGKILL)
+        saved(path, part)
+
+    parts._save = save_or_die
+    conclude.N_FINEMAPPED = 2
+    pipeline.run(parse(SETTINGS, "test"), runs)
+
+
+def test_a_killed_consequence_of_an_experiment_goes_on_where_it_was(run, monkeypatch: pytest.MonkeyPatch):
+    runs, outcome = run
+    table = outcome.conclusions["calves"]
+    whole = read_conclusions(table)
+    table.unlink()
+    killed = f"from tests.experiment.test_conclude import *; conclude_until_killed(Path({str(runs)!r}), 5)"
+    done = subprocess.run(
+        [sys.executable, "-c", killed], cwd=Path(__file__).parents[2], capture_output=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    before = {path.name for path in table.with_suffix(".parts").glob("*.npz")}
+    made: list[str] = []
+    saved = parts._save
+    monkeypatch.setattr(parts, "_save", lambda path, part: (made.append(path.name), saved(path, part)))
+    monkeypatch.setattr(conclude, "N_FINEMAPPED", 2)
+    again = pipeline.run(parse(SETTINGS, "test"), runs)
+    assert len(before) == 5 and made and not before & set(made)
+    assert again.conclusions["calves"] == table and not table.with_suffix(".parts").exists()
+    # sums by other numbers of threads differ in their last digits
+    pd.testing.assert_frame_equal(read_conclusions(table), whole, rtol=1e-9)
 
 
 def test_without_the_key_nothing_is_made(run):
