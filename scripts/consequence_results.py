@@ -3,7 +3,7 @@
     SNPIMPUTE_PANELS=… python scripts/consequence_results.py [--only kg15] [--work runs/consequence] [--to docs/results]
 
 Each dataset is split at random (seed 1) into a panel and samples whose traits are looked at; some sites stay typed, Beagle 5.4 and
-mosaic, both at their defaults, impute the others by `snpimpute fit` and `impute`, and `snpimpute consequence` compares. What is made
+mosaic, both at their defaults, and where it is said so a Beagle that is scaled to the population, impute the others by `snpimpute fit` and `impute`, and `snpimpute consequence` compares. What is made
 already in the folder of work is not made again.
 """
 
@@ -28,17 +28,20 @@ from snpimpute.metrics.conclusions import ALL, MEASURES, TRUTH, TYPED
 from snpimpute.report.conclusions import forest_plot
 from snpimpute.report.figures import draw_png
 from snpimpute.report.markdown import table_of
-from snpimpute.report.text import Score, interval, number
+from snpimpute.report.text import Score, interval, number, slug_of
 from snpimpute.traits.consequence import FILTERS
 from snpimpute.traits.dosages import read_dosages
 
 ROOT = Path(__file__).parents[1]
-LABELS = ("Beagle", "mosaic")
+SCALED = "Beagle, ne 1000"  # breeds and inbred lines descend from few; by default it is 100,000
 
 
 @dataclass(frozen=True)
 class Data:
-    """A dataset: where it is below the folder of panels, what is kept and typed, and the options of `consequence`."""
+    """A dataset: where it is below the folder of panels, what is kept and typed, the options of `consequence`, the imputed files.
+
+    `params` is a TOML of Beagle's parameters by the labels of further files.
+    """
 
     title: str
     path: str
@@ -48,6 +51,15 @@ class Data:
     panel: int
     typed: int  # number of sites, evenly spaced among common ones
     options: tuple[str, ...]
+    params: tuple[tuple[str, str], ...] = ()
+
+    def files(self) -> dict[str, tuple[str, str]]:
+        """Return imputer and parameters (TOML) by the label of the imputed file."""
+        return {
+            "Beagle": ("beagle", ""),
+            **{label: ("beagle", given) for label, given in self.params},
+            "mosaic": ("mosaic", ""),
+        }
 
 
 DATA = {
@@ -60,6 +72,7 @@ DATA = {
         504,
         50,
         (),
+        (("Beagle, longer map", "map_scale = 10\nne = 80000\ncluster = 0.001\n"),),
     ),
     "cattle": Data(
         "Cattle, 29 chromosomes, ten causal sites of half of the variance",
@@ -70,6 +83,7 @@ DATA = {
         250,
         1450,
         ("--causal", "10", "--variance", "50%", "--finemapped", "20"),
+        ((SCALED, "ne = 1000\n"),),
     ),
     "maize": Data(
         "Maize inbreds, ten causal sites of half of the variance",
@@ -80,6 +94,7 @@ DATA = {
         94,
         620,
         ("--causal", "10", "--variance", "50%", "--finemapped", "20"),
+        ((SCALED, "ne = 1000\n"),),
     ),
     "rice": Data(
         "Rice inbreds, chromosome 1, one causal site of a fifth of the variance",
@@ -90,6 +105,7 @@ DATA = {
         124,
         200,
         ("--variance", "20%", "--finemapped", "20"),
+        ((SCALED, "ne = 1000\n"),),
     ),
 }
 
@@ -130,18 +146,20 @@ def measure(name: str, data: Data, panels: Path, folder: Path, threads: int) -> 
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "target.vcf.gz").exists():
         prepare(data, panels, folder)
-    for label in LABELS:
-        imputer = label.lower()
-        if not (folder / f"{imputer}.vcf.gz").exists():
-            options = ("--typed-sites", "target.vcf.gz", "--holdout", "0%", "--threads", threads)
-            fitted = run(
-                folder, "fit", "panel.vcf.gz", "--imputer", imputer, "--name", f"{name}-{imputer}", *options, "--json"
-            )
-            model = json.loads(fitted)["model"]
-            run(folder, "impute", "target.vcf.gz", "-o", f"{imputer}.vcf.gz", "--model", model, "--threads", threads)
+    for label, (imputer, params) in data.files().items():
+        output = imputed_file(folder, label)
+        if not output.exists():
+            options: tuple[object, ...] = ("--typed-sites", "target.vcf.gz", "--holdout", "0%", "--threads", threads)
+            if params:
+                write_text(folder / "params.toml", params)
+                options += ("--params", "params.toml")
+            model = f"{name}-{output.name.partition('.')[0]}"
+            fitted = run(folder, "fit", "panel.vcf.gz", "--imputer", imputer, "--name", model, *options, "--json")
+            home = json.loads(fitted)["model"]
+            run(folder, "impute", "target.vcf.gz", "-o", output.name, "--model", home, "--threads", threads)
     if not (folder / "found" / "consequence.tsv").exists():
-        files = [f"{label.lower()}.vcf.gz" for label in LABELS]
-        labels = [word for label in LABELS for word in ("--label", label)]
+        files = [imputed_file(folder, label).name for label in data.files()]
+        labels = [word for label in data.files() for word in ("--label", label)]
         run(
             folder,
             "consequence",
@@ -154,6 +172,11 @@ def measure(name: str, data: Data, panels: Path, folder: Path, threads: int) -> 
             "-o",
             "found",
         )
+
+
+def imputed_file(folder: Path, label: str) -> Path:
+    """Return the file of a label."""
+    return folder / f"{slug_of(label)}.vcf.gz"
 
 
 def written(work: Path, to: Path) -> str:
@@ -176,7 +199,7 @@ def written(work: Path, to: Path) -> str:
             f"{told['traits']:,} simulated traits.",
             measures_table(table, told["files"]),
             "Dosages at the sites that are not typed, means over sites:",
-            calibration_table(work / name),
+            calibration_table(work / name, data),
             f"![{data.title}: what each file says of the traits]({figure})",
             "DR2 threshold (no filter, .3, .5, .8):",
             filter_table(table),
@@ -195,15 +218,15 @@ def measures_table(table: pd.DataFrame, files: list[str]) -> str:
     return table_of(["", *files], rows)
 
 
-def calibration_table(folder: Path) -> str:
+def calibration_table(folder: Path, data: Data) -> str:
     """Return how far dosages are to be trusted at sites that are not typed: true r², DR2, slope of the truth on dosages."""
     truth = read_dosages(folder / "truth.vcf.gz")
     typed = set(site_keys(read_dosages(folder / "target.vcf.gz").sites))
     untyped = [key for key in site_keys(truth.sites) if key not in typed]
     at = {key: j for j, key in enumerate(site_keys(truth.sites))}
     rows = []
-    for label in LABELS:
-        imputed = read_dosages(folder / f"{label.lower()}.vcf.gz")
+    for label in data.files():
+        imputed = read_dosages(imputed_file(folder, label))
         own = {key: j for j, key in enumerate(site_keys(imputed.sites))}
         kept = [key for key in untyped if key in own]
         g = truth.take_sites([at[key] for key in kept]).centred()
