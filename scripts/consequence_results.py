@@ -3,8 +3,8 @@
     SNPIMPUTE_PANELS=… python scripts/consequence_results.py [--only kg15] [--work runs/consequence] [--to docs/results]
 
 Each dataset is split at random (seed 1) into a panel and samples whose traits are looked at; some sites stay typed, Beagle 5.4 and
-mosaic, both at their defaults, and where it is said so a Beagle that is scaled to the population, impute the others by `snpimpute fit` and `impute`, and `snpimpute consequence` compares. What is made
-already in the folder of work is not made again.
+mosaic, both at their defaults, and a Beagle that is scaled to the population impute the others by `snpimpute fit` and `impute`, and
+`snpimpute consequence` compares. What is made already in the folder of work is not made again.
 """
 
 from __future__ import annotations

@@ -27,7 +27,15 @@ from snpimpute.io.matrix import read_matrix
 from snpimpute.metrics.prediction import fold_interval
 from snpimpute.report.markdown import table_of as as_markdown
 from snpimpute.report.text import Score, interval, number, signed
-from snpimpute.traits.evaluate import OPPONENTS, Evaluation, EvaluationSettings, over_folds, table_of, test_to_train
+from snpimpute.traits.evaluate import (
+    OPPONENTS,
+    Evaluation,
+    EvaluationSettings,
+    over_folds,
+    table_of,
+    test_to_train,
+    verdict_of,
+)
 from snpimpute.traits.folds import folds_of
 from snpimpute.traits.learned import read_training
 from snpimpute.traits.predictors import load, names
@@ -202,9 +210,8 @@ def shares_section(work: Path) -> str:
             own = correlations(predictor, share)
             mean, low, high = fold_interval(own - base, test_to_train=0.0)
             difference = Score(mean, low, high, len(own))
-            verdict = "better" if low > 0 else "worse" if high < 0 else "not told apart"
             row.append(
-                f"{number(float(own.mean()))}: {signed(difference)} ({interval(difference, signed=True)}) {verdict}"
+                f"{number(float(own.mean()))}: {signed(difference)} ({interval(difference, signed=True)}) {verdict_of(difference)}"
             )
         rows.append(row)
     columns = ["genetic variance of pairs", *(f"`{predictor}`" for predictor in QUICK)]

@@ -145,7 +145,11 @@ def verdict_in(table: pd.DataFrame, predictor: str, versus: str) -> str:
     """Return what `Evaluation.verdict` does, of a table as `Evaluation.table` is."""
     if predictor == versus:
         return ""
-    difference = score_in(table, predictor, DECIDING, versus)
+    return verdict_of(score_in(table, predictor, DECIDING, versus))
+
+
+def verdict_of(difference: Score) -> str:
+    """Return "better" or "worse" where the interval of a difference leaves out zero, else "not told apart"."""
     if difference.low > 0:
         return "better"
     return "worse" if difference.high < 0 else "not told apart"

@@ -21,6 +21,7 @@ from snpimpute.experiment.settings import parse
 from snpimpute.metrics.conclusions import ALL, TRUTH, TYPED
 from snpimpute.tracking.reader import Store
 from snpimpute.traits import parts
+from tests.traits.killed import die_at_part
 
 pytestmark = pytest.mark.panels  # half a minute
 
@@ -80,14 +81,7 @@ def test_the_report_and_the_store_have_it(run):
 
 def conclude_until_killed(runs: Path, n_parts: int) -> None:
     """End this process by SIGKILL once n_parts parts of the experiment's comparison are kept, as the next one is written."""
-    saved = parts._save
-
-    def save_or_die(path: Path, part: list) -> None:
-        if len(list(path.parent.glob("*.npz"))) == n_parts:
-            signal.raise_signal(signal.SIGKILL)
-        saved(path, part)
-
-    parts._save = save_or_die
+    die_at_part(n_parts)
     conclude.N_FINEMAPPED = 2
     pipeline.run(parse(SETTINGS, "test"), runs)
 

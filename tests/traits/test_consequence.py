@@ -36,6 +36,7 @@ from snpimpute.traits.scan import chi2_of, left_out_chi2, sample_blocks
 from snpimpute.traits.simulated import TraitModel, simulated_traits
 from tests.impute.test_concordance import soft_file
 from tests.traits.data import ld_calls, matrix_of, write_traits
+from tests.traits.killed import die_at_part
 
 N, P = 300, 120
 MODEL = TraitModel(n_traits=24, variance=0.15, seed=3)
@@ -238,14 +239,7 @@ def small_comparison(folder: Path) -> ConsequenceSettings:
 
 def compare_until_killed(folder: Path, runs: Path, n_parts: int) -> None:
     """End this process by SIGKILL once n_parts parts of the small comparison are kept, as the next one is written."""
-    saved = parts._save
-
-    def save_or_die(path: Path, part: list) -> None:
-        if len(list(path.parent.glob("*.npz"))) == n_parts:
-            signal.raise_signal(signal.SIGKILL)
-        saved(path, part)
-
-    parts._save = save_or_die
+    die_at_part(n_parts)
     consequence.TRAITS_OF_A_PART = 1
     settings = small_comparison(folder)
     with threadpool_limits(1), parts_of(settings, runs, Watch()) as kept:
