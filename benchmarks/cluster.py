@@ -1,14 +1,15 @@
 """Measure what a cluster costs and gains on this machine, and what would hold up one of 1,000 workers.
 
     python benchmarks/cluster.py [--sites 30000] [--samples 800] [--panel 400] [--imputer softmax_regression]
-                                 [--tasks 1000] [--rounds 1] [--work FOLDER]
+                                 [--tasks 1000] [--parts 1] [--work FOLDER]
 
 A panel and a target with every tenth site are simulated on disk (as benchmarks/scale.py does it), the panel is fitted, and the target
 is imputed without a cluster on one core, with one worker and with two: seconds of the whole, and of the windows alone. The
 overhead is that of the windows with one worker against none, the efficiency that of two workers against one; both want idle cores. The
-overhead in processor seconds, of all processes that take part, is told beside it: that one a busy machine changes less. On a machine that is
-not equally fast throughout, --rounds does them several times in turn, and the least seconds of each count. Both are held
-against what is wanted, and where other work ran when the benchmark began, that is said.
+overhead in processor seconds, of all processes that take part, is told beside it: that one a busy machine changes less. A machine is not
+equally fast throughout: with --parts the sites are simulated as so many chromosomes in files of their own, each of them is imputed in the
+three ways in turn, and seconds are added up. Both are held against what is wanted, and where other work ran when the benchmark
+began, that is said.
 Then empty tasks are done by two workers, each with a part of a file to read and a file to make, and the resident memory of this
 process, which holds the scheduler too, is told as they go by. From the bytes and seconds of a task it is worked out how many
 workers this process keeps busy.
@@ -22,6 +23,7 @@ import pickle
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -70,7 +72,7 @@ def main() -> None:
     parser.add_argument("--panel", type=int, default=400)
     parser.add_argument("--imputer", default="softmax_regression")
     parser.add_argument("--tasks", type=int, default=1_000)
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--parts", type=int, default=1)
     parser.add_argument("--work", type=Path)
     arguments = parser.parse_args()
     if arguments.tasks <= WARMING:
@@ -80,9 +82,12 @@ def main() -> None:
         print(f"other work runs here (load {load:.1f}): neither overhead nor efficiency says anything", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = arguments.work or Path(name)
-        if not (folder / "target.vcf.gz").exists():
-            simulate(folder, arguments.sites, arguments.panel, arguments.samples, 10)
-        per_window = windows(folder, arguments.imputer, arguments.rounds)
+        parts = [folder / f"part-{number}" for number in range(1, arguments.parts + 1)]
+        for number, part in enumerate(parts):
+            if not (part / "target.vcf.gz").exists():
+                n_sites = arguments.sites // arguments.parts
+                simulate(part, n_sites, arguments.panel, arguments.samples, 10, seed=1_000 * number)
+        per_window = windows(parts, arguments.imputer)
         each = tasks(folder, arguments.tasks)
         busy = per_window / each
         print(
@@ -92,25 +97,28 @@ def main() -> None:
     print(f"{time.monotonic() - began:.0f} s in all")
 
 
-def windows(folder: Path, imputer: str, rounds: int) -> float:
-    """Impute with no cluster, one worker and two, several times in turn; return the seconds of a window."""
-    fitted = fit(FitSettings(folder / "panel.vcf.gz", "panel", imputer, holdout=0.0, threads=2), folder)
-    found = dict.fromkeys(("none", "local:1", "local:2"), np.inf)
-    used = dict.fromkeys(found, np.inf)
-    n_windows = len(list((fitted.folder / "windows").iterdir()))
-    for name in rounds * list(found):
-        output = folder / f"{name.replace(':', '-')}.vcf.gz"
-        asked = run.ImputeSettings(folder / "target.vcf.gz", output, model=fitted.folder, threads=1, force=True)
-        watch = Stages()
-        with nullcontext(HERE) if name == "none" else opened(name, None, folder, watch) as engine:
-            started, before = time.monotonic(), processor_seconds()
-            run.impute_file(asked, folder, watch, engine)
-            whole, processor = time.monotonic() - started, processor_seconds() - before
-        seconds = watch.seconds("impute")
-        found[name], used[name] = min(found[name], seconds), min(used[name], processor)
+def windows(parts: Sequence[Path], imputer: str) -> float:
+    """Impute each part with no cluster, one worker and two, in turn; return the seconds of a window."""
+    found = dict.fromkeys(("none", "local:1", "local:2"), 0.0)
+    whole, used, n_windows = dict(found), dict(found), 0
+    for number, folder in enumerate(parts, start=1):
+        fitted = fit(FitSettings(folder / "panel.vcf.gz", "panel", imputer, holdout=0.0, threads=2), folder)
+        n_windows += len(list((fitted.folder / "windows").iterdir()))
+        for name in found:
+            output = folder / f"{name.replace(':', '-')}.vcf.gz"
+            asked = run.ImputeSettings(folder / "target.vcf.gz", output, model=fitted.folder, threads=1, force=True)
+            watch = Stages()
+            with nullcontext(HERE) if name == "none" else opened(name, None, folder, watch) as engine:
+                started, before = time.monotonic(), processor_seconds()
+                run.impute_file(asked, folder, watch, engine)
+                whole[name] += time.monotonic() - started
+                used[name] += processor_seconds() - before
+            found[name] += watch.seconds("impute")
+        seconds = ", ".join(f"{name} {each:.1f}" for name, each in found.items())
+        print(f"{number} of {len(parts)}: {n_windows:,} windows so far; seconds {seconds}", flush=True)
+    for name, seconds in found.items():
         print(
-            f"{name:8} {whole:8.1f} s, of that {seconds:.1f} s for {n_windows} windows; {processor:.1f} s of the processor",
-            flush=True,
+            f"{name:8} {whole[name]:8.1f} s, of that {seconds:.1f} s for {n_windows:,} windows; {used[name]:.1f} s of the processor"
         )
     overheads = [each["local:1"] / each["none"] - 1 for each in (found, used)]
     efficiency = found["local:1"] / (2 * found["local:2"])

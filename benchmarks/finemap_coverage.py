@@ -1,22 +1,24 @@
 """Coverage of SuSiE's credible sets on true genotypes, over simulated traits; goes on where it was.
 
     python benchmarks/finemap_coverage.py GENOTYPES --region 15:27857000-28060000 [--sites 500] [--samples 2000]
-        [--traits 1000] [--causal 3] [--variance 0.05] [--equal] [--kept coverage.csv]
+        [--traits 1000] [--causal 3] [--variance 0.05] [--equal] [--refine] [--purity 0.5] [--processes 1] [--kept coverage.csv]
 
-A row per trait is added to the file that is kept: causal sites, those in some set, sets, sets that hold one, sites in sets.
+A row per trait is added to the file that is kept: its seed, causal sites, those in some set, sets, sets that hold one, sites in
+sets. With --causal 0 the traits are noise, and each set is a false one.
 """
 
 from __future__ import annotations
 
 import argparse
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from snpimpute.traits.dosages import read_dosages
+from snpimpute.traits.dosages import Dosages, read_dosages
 from snpimpute.traits.simulated import TraitModel, simulated_traits
-from snpimpute.traits.susie import from_products
+from snpimpute.traits.susie import LEAST_PURITY, from_products
 
 PER_SEED = 50  # traits
 
@@ -32,27 +34,52 @@ def main() -> None:
     parser.add_argument("--causal", type=int, default=3)
     parser.add_argument("--variance", type=float, default=0.05)
     parser.add_argument("--refine", action="store_true", help="with steps away from local optima, ten times as slow")
+    parser.add_argument("--purity", type=float, default=LEAST_PURITY)
     parser.add_argument("--equal", action="store_true", help="effects of one size")
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--kept", type=Path, default=Path("coverage.csv"))
     asked = parser.parse_args()
     dosages = read_dosages(asked.genotypes, region=asked.region)
     dosages = dosages.take_sites(np.flatnonzero(dosages.maf() > 0.01)[: asked.sites])
     order = np.random.default_rng(1).permutation(dosages.n_samples)
     dosages = dosages.take_samples(np.sort(order[-asked.samples :]))
+    parts = [pd.read_csv(asked.kept)] if asked.kept.exists() else []
+    left = set(range(1, -(-asked.traits // PER_SEED) + 1)).difference(*(part.seed for part in parts))
+    with ProcessPoolExecutor(asked.processes) as pool:
+        for done in as_completed([pool.submit(of_seed, dosages, seed, asked) for seed in sorted(left)]):
+            parts.append(done.result())
+            pd.concat(parts).to_csv(asked.kept, index=False)
+    table = pd.concat(parts)
+    for name, top, bottom in (("coverage", "right", "sets"), ("recall", "found", "causal")):
+        if table[bottom].sum():
+            value = table[top].sum() / table[bottom].sum()
+            error = np.sqrt(((table[top] - value * table[bottom]) ** 2).sum()) / table[bottom].sum()
+            print(f"{name} {value:.4f} (standard error {error:.4f})")
+    print(
+        f"{len(table)} traits, {table['sets'].sum()} sets, {table['sites'].sum() / max(1, table['sets'].sum()):.2f} sites each"
+    )
+
+
+def of_seed(dosages: Dosages, seed: int, asked: argparse.Namespace) -> pd.DataFrame:
+    """Return the rows of PER_SEED traits."""
     centred = dosages.centred()
     products = centred.T @ centred
-    rows = pd.read_csv(asked.kept).to_dict("records") if asked.kept.exists() else []
-    for number in range(len(rows), asked.traits):
-        seed, t = divmod(number, PER_SEED)
-        model = TraitModel(PER_SEED, asked.causal, asked.variance, equal=asked.equal, seed=seed + 1)
-        if t == 0 or number == len(rows):
-            traits = simulated_traits(dosages, model)
-        y = traits.values[:, t] - traits.values[:, t].mean()
-        found = from_products(products, centred.T @ y, float(y @ y), len(y), refine=asked.refine)
+    if asked.causal:
+        traits = simulated_traits(
+            dosages, TraitModel(PER_SEED, asked.causal, asked.variance, equal=asked.equal, seed=seed)
+        )
         assert traits.causal is not None
-        causal, sets = set(traits.causal[t].tolist()), [set(of.members.tolist()) for of in found.sets]
+        values, causal_of = traits.values, [set(own.tolist()) for own in traits.causal]
+    else:
+        values, causal_of = np.random.default_rng(seed).normal(size=(len(centred), PER_SEED)), PER_SEED * [set()]
+    rows = []
+    for own, causal in zip(values.T, causal_of, strict=True):
+        y = own - own.mean()
+        found = from_products(products, centred.T @ y, float(y @ y), len(y), refine=asked.refine, purity=asked.purity)
+        sets = [set(of.members.tolist()) for of in found.sets]
         rows.append(
             {
+                "seed": seed,
                 "causal": len(causal),
                 "found": len(causal & set().union(*sets)),
                 "sets": len(sets),
@@ -60,16 +87,7 @@ def main() -> None:
                 "sites": sum(map(len, sets)),
             }
         )
-        if t == PER_SEED - 1 or number == asked.traits - 1:
-            pd.DataFrame(rows).to_csv(asked.kept, index=False)
-    table = pd.DataFrame(rows)
-    for name, top, bottom in (("coverage", "right", "sets"), ("recall", "found", "causal")):
-        value = table[top].sum() / table[bottom].sum()
-        error = np.sqrt(((table[top] - value * table[bottom]) ** 2).sum()) / table[bottom].sum()
-        print(f"{name} {value:.4f} (standard error {error:.4f})")
-    print(
-        f"{len(table)} traits, {table['sets'].sum()} sets, {table['sites'].sum() / table['sets'].sum():.2f} sites each"
-    )
+    return pd.DataFrame(rows)
 
 
 if __name__ == "__main__":

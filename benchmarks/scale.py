@@ -82,8 +82,8 @@ def measure(folder: Path, n_sites: int, arguments: argparse.Namespace) -> None:
         print(f"{n_sites:8} {what:26} {passed:8.0f} {used:10.0f} {memory_mb:7.0f} {ratio}", flush=True)
 
 
-def simulate(folder: Path, n_sites: int, n_panel: int, n_target: int, every: int) -> None:
-    """Write panel.vcf.gz (phased, all sites) and target.vcf.gz (unphased, every `every`th site)."""
+def simulate(folder: Path, n_sites: int, n_panel: int, n_target: int, every: int, seed: int = 0) -> None:
+    """Write panel.vcf.gz (phased, all sites) and target.vcf.gz (unphased, every `every`th site); other seeds are 1,000 apart."""
     import msprime
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -104,9 +104,11 @@ def simulate(folder: Path, n_sites: int, n_panel: int, n_target: int, every: int
             population_size=10_000,
             recombination_rate=1e-8,
             sequence_length=PIECE_BP,
-            random_seed=piece + 1,
+            random_seed=seed + piece + 1,
         )
-        trees = msprime.sim_mutations(trees, rate=2.5e-8, model=msprime.BinaryMutationModel(), random_seed=piece + 1)
+        trees = msprime.sim_mutations(
+            trees, rate=2.5e-8, model=msprime.BinaryMutationModel(), random_seed=seed + piece + 1
+        )
         kept = 0
         for variant in trees.variants():
             alleles = variant.genotypes

@@ -62,7 +62,7 @@ def main() -> None:
     if arguments.step == "freeze":
         freeze(design)
         return
-    if arguments.step == "write":  # the code may have gone on since: the page names the tag
+    if arguments.step == "write":  # the code may have gone on since: the page names the commit
         require_frozen(design, ["design"])
         write(design, arguments.work)
         return
@@ -273,7 +273,7 @@ def run(*arguments: object) -> dict[str, Any]:
 
 
 def write(design: dict[str, Any], work: Path) -> None:
-    """Write docs/results/arrays.md and arrays.csv from the counts in the work folder."""
+    """Write docs/results/arrays.md and arrays.csv from the counts in the work folder; groups that it lacks stay as they were."""
     groups: dict[tuple[str, str], dict[str, list[dict[str, np.ndarray]]]] = {}
     for name, data in design["data"].items():
         names = targets_of(data)
@@ -300,21 +300,25 @@ def write(design: dict[str, Any], work: Path) -> None:
             if row != OWN:
                 about |= compared(own, parts)
             rows.append(about)
-    table = pd.DataFrame(rows)
-    write_text(RESULTS / "arrays.csv", table.round(5).to_csv(index=False))
-    write_text(RESULTS / "arrays.md", page(design, table, unfinished(design, work)))
+    table = kept_and_new(pd.read_csv(RESULTS / "arrays.csv"), pd.DataFrame(rows).round(5))
+    write_text(RESULTS / "arrays.csv", table.to_csv(index=False))
+    write_text(RESULTS / "arrays.md", page(design, table, unfinished(design, table)))
 
 
-def unfinished(design: dict[str, Any], work: Path) -> list[str]:
-    """Return the rows that a dataset's targets lack so far, as "row on dataset"."""
+def kept_and_new(kept: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Return the new rows, and those of earlier runs whose group has no counts in the work folder."""
+    return pd.concat([kept[~kept.group.isin(new.group)], new], ignore_index=True)
+
+
+def unfinished(design: dict[str, Any], table: pd.DataFrame) -> list[str]:
+    """Return the rows of the design that the table lacks, in part or altogether, as "row on dataset"."""
+    finished = set(zip(table.group, table.target, table.row, strict=True))
     lacking = []
     for name, data in design["data"].items():
-        names = targets_of(data)
+        group, names = data["group"], targets_of(data)
         for row, about in design["rows"].items():
-            wanted = [target for target in names if target in about.get("targets", names)]
-            if data["group"] in about.get("on", [data["group"]]) and not all(
-                (work / name / f"{row}-{target}.npz").exists() for target in wanted
-            ):
+            wanted = {(group, target, row) for target in names if target in about.get("targets", names)}
+            if group in about.get("on", [group]) and not wanted <= finished:
                 lacking.append(f"`{row}` on `{name}`")
     return lacking
 
@@ -346,7 +350,7 @@ def page(design: dict[str, Any], table: pd.DataFrame, lacking: list[str]) -> str
         *about["text"].strip().splitlines(),
         "",
         "Made by `python scripts/arrays.py`. Design, seeds and parameters: [arrays.toml](arrays.toml), which holds the digests of the code",
-        "that it was scored with (the tag `arrays-1`; [decision 33](../decisions/0033-design-of-the-arrays.md) has what was meant and is not so).",
+        "that it was scored with (commit 03e4762; [decision 33](../decisions/0033-design-of-the-arrays.md) has what was meant and is not so).",
         "The tables as [CSV](arrays.csv). Wrong calls are counted over all hidden calls; macro-F1 is the mean over the datasets of a group.",
         f"In brackets 95% intervals ({RESAMPLES:,} resamples of samples and of blocks: contigs, or half a megabase of a single one).",
         f"“Behind” or “ahead” is said where the interval of the difference in macro-F1 excludes zero; “no worse” where it stays above −{MARGIN}.\n",

@@ -124,6 +124,14 @@ def finemap(
             help="Look beyond the first optimum of SuSiE: more causal sites are found, in three to ten times the time. Not over draws."
         ),
     ] = True,
+    purity: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Least |r| between two sites of a credible set; smaller ones give more and wider sets.",
+        ),
+    ] = 0.5,
     samples: Annotated[
         int | None, typer.Option("--n", min=3, help="Number of samples of the results, where they do not have it.")
     ] = None,
@@ -185,6 +193,7 @@ def finemap(
         p,
         effects,
         refine,
+        purity,
         samples,
         prune,
         prior,

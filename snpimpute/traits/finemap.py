@@ -20,7 +20,15 @@ from snpimpute.traits.dosages import Dosages, read_dosages
 from snpimpute.traits.drawn import draw_files
 from snpimpute.traits.gwas import read_gwas
 from snpimpute.traits.phenotypes import Trait, read_traits, trait_of
-from snpimpute.traits.susie import EFFECTS, MISMATCH, CredibleSet, correlation_of, from_summary, mismatch
+from snpimpute.traits.susie import (
+    EFFECTS,
+    LEAST_PURITY,
+    MISMATCH,
+    CredibleSet,
+    correlation_of,
+    from_summary,
+    mismatch,
+)
 from snpimpute.traits.ways import Drawn
 
 AROUND = 500_000  # bases to either side of a lead site that make its locus
@@ -55,6 +63,7 @@ class FineMapSettings:
         p: largest p-value of a clump's lead site.
         effects: most causal sites of a locus.
         refine: whether SuSiE looks beyond the first optimum, see `susie.from_summary`; not over draws.
+        purity: least |r| between two sites of a credible set; what is below it is no set.
         n: number of samples of the results; None = as the results have it, else those of the genotypes.
         prune: largest r² of two sites that are fine-mapped, within 500 kb; leading sites of clumps stay. None = all are.
         prior: BED of annotations with weights; None = equal.
@@ -73,6 +82,7 @@ class FineMapSettings:
     p: float = GENOME_WIDE
     effects: int = EFFECTS
     refine: bool = True
+    purity: float = LEAST_PURITY
     n: int | None = None
     prune: float | None = None
     prior: Path | None = None
@@ -313,9 +323,9 @@ def _fine_map_locus(
     correlation = correlation_of(own.centred())
     prior = None if weights is None else weights[at]
     if drawn is None:
-        found = from_summary(z, correlation, n, prior, settings.effects, settings.refine)
+        found = from_summary(z, correlation, n, prior, settings.effects, settings.refine, settings.purity)
     else:
-        found = drawn.fine_mapped(own, prior, settings.effects)
+        found = drawn.fine_mapped(own, prior, settings.effects, settings.purity)
     s, switched = mismatch(z, correlation, n)
     sites = own.sites
     set_of = found.set_of()

@@ -83,6 +83,7 @@ def as_dict(found: FineMap) -> dict[str, Any]:
     return {
         "gwas": found.settings.gwas.name,
         "genotypes": found.settings.genotypes.name,
+        "least_purity": found.settings.purity,
         "loci": loci,
         "clumps": _plain(found.clumps),
         "blocks": _plain(found.blocks),

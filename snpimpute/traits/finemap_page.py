@@ -37,8 +37,9 @@ def write_fine_map(found: FineMap, folder: Path) -> Path:
 def summary(found: FineMap) -> list[str]:
     """Return the results in sentences, a line each."""
     best = found.table.loc[found.table.pip.idxmax()]
+    sets = f"{numbered(found.n_sets, 'credible set')} (95%, purity {found.settings.purity:g} or more)"
     lines = [
-        f"{len(found.table):,} sites in {loci_in_words(len(found.loci))} fine-mapped: {numbered(found.n_sets, 'credible set')} (95%)",
+        f"{len(found.table):,} sites in {loci_in_words(len(found.loci))} fine-mapped: {sets}",
         f"largest probability {number(best.pip)}: {best.rsid} at {best.chromosome}:{best.position}"
         + (f", in {best.gene}" if best.gene and best.gene_distance == 0 else ""),
     ]

@@ -10,7 +10,7 @@ import numpy as np
 
 EFFECTS = 10  # most causal sites of a region
 COVERAGE = 0.95
-LEAST_PURITY = 0.5  # least |r| between two sites of a set
+LEAST_PURITY = 0.5  # least |r| between two sites of a set, unless told otherwise
 MISMATCH = 0.1  # of estimate_s_rss from which on z and LD do not fit; in the same samples it is 0 to .05
 SWITCHED_Z, SWITCHED_RATIO = (
     2.0,
@@ -64,6 +64,7 @@ def from_summary(
     weights: np.ndarray | None = None,
     effects: int = EFFECTS,
     refine: bool = False,
+    purity: float = LEAST_PURITY,
 ) -> FineMapped:
     """Fine-map by z scores and LD (SuSiE-RSS).
 
@@ -75,26 +76,32 @@ def from_summary(
         effects: most causal sites.
         refine: whether to look beyond the local optimum in which the iterations end: each set is left out once, and what is
             found without it is where they start anew. It finds more of the causal sites and takes about ten times as long.
+        purity: least |r| between two sites of a set; what is below it is no set.
     """
     from pysusie import susie_rss
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fitted = susie_rss(z=z, R=correlation, n=int(n), refine=refine, **_options(weights, effects, len(z)))
+        fitted = susie_rss(z=z, R=correlation, n=int(n), refine=refine, **_options(weights, effects, len(z), purity))
     return _result(fitted)
 
 
 def from_samples(
-    dosages: np.ndarray, values: np.ndarray, weights: np.ndarray | None = None, effects: int = EFFECTS
+    dosages: np.ndarray,
+    values: np.ndarray,
+    weights: np.ndarray | None = None,
+    effects: int = EFFECTS,
+    purity: float = LEAST_PURITY,
 ) -> FineMapped:
     """Fine-map by the dosages and values of the samples themselves.
 
     Args:
         dosages: float64 (n_samples, n_sites), centred.
         values: float64 (n_samples,), centred.
-        weights, effects: see `from_summary`.
+        weights, effects, purity: see `from_summary`.
     """
-    return from_products(dosages.T @ dosages, dosages.T @ values, float(values @ values), len(values), weights, effects)
+    xx, xy, yy = dosages.T @ dosages, dosages.T @ values, float(values @ values)
+    return from_products(xx, xy, yy, len(values), weights, effects, purity=purity)
 
 
 def from_products(
@@ -105,6 +112,7 @@ def from_products(
     weights: np.ndarray | None = None,
     effects: int = EFFECTS,
     refine: bool = False,
+    purity: float = LEAST_PURITY,
 ) -> FineMapped:
     """Fine-map by the products of centred dosages and values, from which SuSiE has the same result as from the samples.
 
@@ -113,23 +121,23 @@ def from_products(
         xy: float64 (n_sites,), dosages with values.
         yy: values with themselves.
         n: number of samples.
-        weights, effects, refine: see `from_summary`.
+        weights, effects, refine, purity: see `from_summary`.
     """
     from pysusie import susie_suff_stat
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fitted = susie_suff_stat(xx, xy, yy, n, refine=refine, **_options(weights, effects, len(xy)))
+        fitted = susie_suff_stat(xx, xy, yy, n, refine=refine, **_options(weights, effects, len(xy), purity))
     return _result(fitted)
 
 
-def _options(weights: np.ndarray | None, effects: int, n_sites: int) -> dict[str, Any]:
+def _options(weights: np.ndarray | None, effects: int, n_sites: int, purity: float) -> dict[str, Any]:
     prior = None if weights is None else weights / weights.sum()
     return {
         "L": min(effects, n_sites),
         "prior_weights": prior,
         "coverage": COVERAGE,
-        "min_abs_corr": LEAST_PURITY,
+        "min_abs_corr": purity,
     }
 
 

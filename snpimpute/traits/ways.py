@@ -24,6 +24,7 @@ from snpimpute.traits.susie import (
     from_samples,
 )
 
+ALIKE = 0.5  # least |r| of what two sets stand for, from which on they are of one effect
 AGREE = 0.5  # share of the draws that have an effect, from which on it makes a set
 LEAST_QUALITY = 0.01  # DR2 below it is taken for it
 
@@ -115,12 +116,12 @@ class Drawn:
     files: Sequence[Path]
     trait: Trait
 
-    def fine_mapped(self, dosages: Dosages, weights: np.ndarray | None, effects: int) -> FineMapped:
+    def fine_mapped(self, dosages: Dosages, weights: np.ndarray | None, effects: int, purity: float) -> FineMapped:
         """Run SuSiE on each draw of some neighbouring sites, and average what it finds.
 
         Args:
             dosages: of these sites, in all samples; the trait's rows are among them.
-            weights, effects: see `susie.from_summary`.
+            weights, effects, purity: see `susie.from_summary`.
 
         Raises:
             InputError: see `drawn.read_drawn`.
@@ -133,20 +134,21 @@ class Drawn:
         found = []
         for file in self.files:  # one at a time: a locus may have thousands of sites
             x = centred_draw(read_drawn([file], own, region)[0])
-            found.append(from_samples(x, values, weights, effects))
-        return averaged(found, correlation)
+            found.append(from_samples(x, values, weights, effects, purity))
+        return averaged(found, correlation, purity)
 
 
-def averaged(found: Sequence[FineMapped], correlation: np.ndarray) -> FineMapped:
+def averaged(found: Sequence[FineMapped], correlation: np.ndarray, least_purity: float = LEAST_PURITY) -> FineMapped:
     """Average what SuSiE finds in several draws.
 
     PIPs are means. A set of one draw is of the same effect as that of another where the sites that they stand for correlate by
-    LEAST_PURITY or more, each weighed by its probability to be the effect. Of an effect that half of the draws have (AGREE),
-    the probabilities are means over these; its set has the fewest sites that make up 95%, and LEAST_PURITY holds for it, too.
+    ALIKE or more, each weighed by its probability to be the effect. Of an effect that half of the draws have (AGREE), the
+    probabilities are means over these; its set has the fewest sites that make up 95%, and the least purity holds for it, too.
 
     Args:
         found: of each draw.
         correlation: float64 (n_sites, n_sites), of dosages.
+        least_purity: least |r| between two sites of a set.
     """
     effects: list[list[np.ndarray]] = []
     seen_in: list[int] = []  # the last draw that an effect was found in
@@ -157,7 +159,7 @@ def averaged(found: Sequence[FineMapped], correlation: np.ndarray) -> FineMapped
                 for own, last in zip(effects, seen_in, strict=True)
             ]
             best = int(np.argmax(alike)) if alike else -1
-            if best >= 0 and alike[best] >= LEAST_PURITY:
+            if best >= 0 and alike[best] >= ALIKE:
                 effects[best].append(credible.chances)
                 seen_in[best] = number
             else:
@@ -170,7 +172,7 @@ def averaged(found: Sequence[FineMapped], correlation: np.ndarray) -> FineMapped
         upto = np.cumsum(chances[order])
         members = np.sort(order[: int(np.searchsorted(upto, COVERAGE * upto[-1])) + 1])
         purity = float(np.abs(correlation[np.ix_(members, members)]).min())
-        if len(own) >= AGREE * len(found) and purity >= LEAST_PURITY:
+        if len(own) >= AGREE * len(found) and purity >= least_purity:
             sets.append(CredibleSet(members, purity, float(chances[members].sum()), chances))
     pip = np.mean([of_draw.pip for of_draw in found], axis=0)
     return FineMapped(pip, sets, all(of_draw.converged for of_draw in found))

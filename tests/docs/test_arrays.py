@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from snpimpute.genotypes.matrix import GenotypeMatrix
@@ -78,3 +79,18 @@ def test_the_interval_of_the_lead_is_of_paired_draws(arrays: ModuleType) -> None
     assert [arrays.judged(*pair) for pair in ((-0.001, 0.003), (-0.003, 0.001), (-0.004, -0.001), (-0.0015, -0.0001))] == [
         "no worse", "undecided", "behind", "behind by less than 0.002",
     ]  # fmt: skip
+
+
+def test_rows_of_an_earlier_run_stay_where_their_group_is_not_made_anew(
+    arrays: ModuleType, design: dict[str, Any]
+) -> None:
+    kept = pd.DataFrame({"group": ["people", "cattle"], "target": "array-10", "row": "mosaic", "wrong": [5, 7]})
+    new = pd.DataFrame({"group": ["cattle"] * 2, "target": "array-10", "row": ["mosaic", "beagle"], "wrong": [6, 8]})
+    table = arrays.kept_and_new(kept, new)
+    assert table[["group", "row", "wrong"]].values.tolist() == [
+        ["people", "mosaic", 5], ["cattle", "mosaic", 6], ["cattle", "beagle", 8],
+    ]  # fmt: skip
+    lacking = arrays.unfinished(design, table)
+    assert "`alphaimpute2` on `cattle-1`" in lacking and "`beagle` on `cattle-1`" in lacking
+    more = table.assign(row="alphaimpute2")
+    assert "`alphaimpute2` on `cattle-1`" not in arrays.unfinished(design, more)

@@ -26,6 +26,7 @@ from snpimpute.traits.finemap import STANDARD, FineMap, FineMapSettings, fine_ma
 from snpimpute.traits.finemap_files import FILES, outstanding
 from snpimpute.traits.finemap_page import write_fine_map
 from snpimpute.traits.gwas import read_gwas
+from snpimpute.traits.susie import correlation_of
 from tests.traits.data import ld_calls, matrix_of, write_traits
 
 N, P, CAUSAL = 400, 200, (40, 150)
@@ -245,6 +246,29 @@ def test_the_command_says_what_it_found(folder: Path, tmp_path: Path):
         str(tmp_path / "out"),
     ]
     done = CliRunner().invoke(app, command, catch_exceptions=False)
-    assert "2 credible sets (95%)" in done.stdout and "first of" in done.stdout
+    assert "2 credible sets (95%, purity 0.5 or more)" in done.stdout and "first of" in done.stdout
     told = json.loads(CliRunner().invoke(app, [*command, "--json"], catch_exceptions=False).stdout)
     assert pd.DataFrame(told["blocks"])["rank"].tolist() == list(range(1, len(told["blocks"]) + 1))
+
+
+def test_a_set_of_two_sites_of_little_ld_is_one_where_it_is_asked_for(folder: Path, tmp_path: Path):
+    dosages = read_dosages(folder / "calls.vcf.gz")
+    r = np.abs(correlation_of(dosages.centred()))
+    pair = [int(j) for j in np.argwhere((r > 0.2) & (r < 0.45))[0]]
+    gwas = pd.read_csv(folder / "milk" / "association.tsv", sep="\t")
+    own = gwas[gwas.base_pair_location.isin(dosages.sites.pos.iloc[pair])].copy()
+    assert len(own) == 2
+    own["beta"], own["standard_error"] = [0.8, 0.8 * np.sign(np.corrcoef(dosages.centred()[:, pair].T)[0, 1])], 0.1
+    own.to_csv(tmp_path / "two.tsv", sep="\t", index=False)
+    command = ["finemap", str(tmp_path / "two.tsv"), str(folder / "calls.vcf.gz"), "--region", "15", "--effects", "1"]
+
+    def sets(*options: str) -> list[dict]:
+        asked = [*command, *options, "-o", str(tmp_path / "out"), "--json"]
+        told = json.loads(CliRunner().invoke(app, asked, catch_exceptions=False).stdout)
+        return [of for locus in told["loci"] for of in locus["sets"]]
+
+    assert sets("--purity", "0.5") == []
+    (only,) = sets("--purity", "0.2")
+    assert len(only["sites"]) == 2 and only["purity"] == pytest.approx(r[pair[0], pair[1]], abs=1e-3)
+    refused = CliRunner().invoke(app, [*command, "--purity", "1.5"])
+    assert refused.exit_code == 2 and "--purity" in refused.stderr

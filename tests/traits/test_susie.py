@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snpimpute.traits.susie import correlation_of, from_samples, from_summary, mismatch
+from snpimpute.traits.susie import correlation_of, from_products, from_samples, from_summary, mismatch
 from tests.traits.data import ld_calls
 
 SUSIER = Path("/usr/lib/R/site-library/susieR")
@@ -84,6 +84,18 @@ def test_causal_sites_are_in_sets_by_samples_and_by_summary(region):
         numbers = found.set_of()
         assert set(numbers) == {0, 1, 2} and numbers[found.sets[1].members[0]] == 2
     assert np.corrcoef(of_samples.pip, of_summary.pip)[0, 1] > 0.99
+
+
+def test_a_set_below_the_purity_that_is_asked_for_is_none():
+    """Two sites of one z score, which correlate by .4: one effect has a set of both."""
+    n, correlation = 1000, np.array([[1.0, 0.4], [0.4, 1.0]])
+    z = np.array([8.0, 8.0])
+    of_summary = {purity: from_summary(z, correlation, n, effects=1, purity=purity).sets for purity in (0.3, 0.45, 0.5)}
+    assert from_summary(z, correlation, n, effects=1).sets == of_summary[0.45] == of_summary[0.5] == []
+    xy = z * np.sqrt(n)
+    of_products = from_products(n * correlation, xy, float(n), n, effects=1, purity=0.3).sets
+    for (only,) in (of_summary[0.3], of_products):
+        assert only.members.tolist() == [0, 1] and only.purity == pytest.approx(0.4)
 
 
 def test_prior_weights_move_the_probability(region):
