@@ -1,6 +1,9 @@
-"""Numbers and times in sentences."""
+"""Numbers, times and mistyped names in sentences."""
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
 
 
 def numbered(n: int, noun: str) -> str:
@@ -19,3 +22,9 @@ def lasting(seconds: float) -> str:
         return f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h" + (f" {minutes} min" if minutes and hours < 10 else "")
+
+
+def meant(word: str, words: Sequence[str]) -> str:
+    """Return ", did you mean 'X'?" with the word that is nearest to a mistyped one; empty if none is near."""
+    near = difflib.get_close_matches(word, words, 1)
+    return f", did you mean {near[0]!r}?" if near else ""

@@ -24,6 +24,7 @@ from snpimpute.base.digests import file_digest
 from snpimpute.base.errors import InputError
 from snpimpute.base.plugins import entry_points_of
 from snpimpute.base.sources import source_digest
+from snpimpute.base.words import meant
 
 if TYPE_CHECKING:
     from snpimpute.imputers._external import External
@@ -67,7 +68,9 @@ def load(name: str) -> type[Imputer]:
     """
     sources = _sources()
     if name not in sources:
-        raise InputError(f"unknown imputer {name!r}: give one of {', '.join(sorted(sources))}")
+        raise InputError(
+            f"unknown imputer {name!r}{meant(name, sorted(sources))}: give one of {', '.join(sorted(sources))}"
+        )
     source = sources[name]
     if isinstance(source, EntryPoint):
         return _class_of(importlib.import_module(source.module), source.module)

@@ -19,6 +19,7 @@ from snpimpute.base.checksums import require_checksums, write_checksums
 from snpimpute.base.errors import InputError
 from snpimpute.base.extras import EXTRA_OF, require_package
 from snpimpute.base.files import save_array
+from snpimpute.base.words import meant
 from snpimpute.dataset.scenarios import at_hidden
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GENOTYPES, MISSING, GenotypeMatrix, require_same_sites
@@ -62,8 +63,12 @@ def parsed(params: type[Params], table: Mapping[str, Any], whose: str) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        valid = ", ".join(params.model_fields)
-        raise InputError(f"{whose}: parameter {key!r}: {first['msg']} (parameters: {valid or 'none'})") from None
+        valid = list(params.model_fields)
+        if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+            fault = f"unknown parameter {key!r}{meant(key, valid)}"
+        else:
+            fault = f"parameter {key!r}: {first['msg']}"
+        raise InputError(f"{whose}: {fault} (parameters: {', '.join(valid) or 'none'})") from None
 
 
 class Trial(Protocol):

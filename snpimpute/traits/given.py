@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from snpimpute.base.errors import InputError
+from snpimpute.base.words import meant
 from snpimpute.traits.predictors import load, names
 from snpimpute.tuning.parameters import read_params
 
@@ -56,7 +56,7 @@ def checked(params: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[str, dict[st
     for predictor, table in params.items():
         if predictor not in known:
             raise InputError(
-                f"{OPTION}: unknown predictor {predictor!r}{_nearest(predictor, known)}: give one of {', '.join(known)}"
+                f"{OPTION}: unknown predictor {predictor!r}{meant(predictor, known)}: give one of {', '.join(known)}"
             )
         cls = load(predictor)
         for key in table:
@@ -65,7 +65,7 @@ def checked(params: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[str, dict[st
             if key not in cls.Params.model_fields:
                 valid = [field for field in cls.Params.model_fields if field != COMMON]
                 raise InputError(
-                    f"predictor {predictor}: unknown parameter {key!r}{_nearest(key, valid)} (parameters: {', '.join(valid)})"
+                    f"predictor {predictor}: unknown parameter {key!r}{meant(key, valid)} (parameters: {', '.join(valid)})"
                 )
         valid_values = cls.parse_params(table).model_dump(mode="json")
         found.append((predictor, {key: valid_values[key] for key in table}))
@@ -94,8 +94,3 @@ def _value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
-
-
-def _nearest(word: str, words: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, words, 1)
-    return f", did you mean {near[0]!r}?" if near else ""

@@ -388,6 +388,15 @@ def test_parameters_out_of_range(table: dict) -> None:
         Beagle.parse_params(table)
 
 
+def test_a_mistyped_parameter_is_told_with_the_one_that_is_meant() -> None:
+    with pytest.raises(
+        InputError, match=r"^imputer beagle: unknown parameter 'nee', did you mean 'ne'\? \(parameters: "
+    ):
+        Beagle.parse_params({"nee": 1000})
+    with pytest.raises(InputError, match=r"^imputer beagle: unknown parameter 'xyzzy' \(parameters: "):
+        Beagle.parse_params({"xyzzy": 1})
+
+
 class FirstOf:
     """A trial that gives the lowest value of everything, and remembers what it was asked for."""
 
