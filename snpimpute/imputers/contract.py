@@ -65,7 +65,7 @@ def parsed(params: type[Params], table: Mapping[str, Any], whose: str) -> Any:
         key = ".".join(str(part) for part in first["loc"])
         valid = list(params.model_fields)
         if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
-            fault = f"unknown parameter {key!r}{meant(key, valid)}"
+            fault = f"parameter {key!r} is not known{meant(key, valid)}"
         else:
             fault = f"parameter {key!r}: {first['msg']}"
         raise InputError(f"{whose}: {fault} (parameters: {', '.join(valid) or 'none'})") from None

@@ -390,10 +390,10 @@ def test_parameters_out_of_range(table: dict) -> None:
 
 def test_a_mistyped_parameter_is_told_with_the_one_that_is_meant() -> None:
     with pytest.raises(
-        InputError, match=r"^imputer beagle: unknown parameter 'nee', did you mean 'ne'\? \(parameters: "
+        InputError, match=r"^imputer beagle: parameter 'nee' is not known, did you mean 'ne'\? \(parameters: "
     ):
         Beagle.parse_params({"nee": 1000})
-    with pytest.raises(InputError, match=r"^imputer beagle: unknown parameter 'xyzzy' \(parameters: "):
+    with pytest.raises(InputError, match=r"^imputer beagle: parameter 'xyzzy' is not known \(parameters: "):
         Beagle.parse_params({"xyzzy": 1})
 
 
