@@ -13,6 +13,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.progress import Watch
 from snpimpute.base.words import numbered
 from snpimpute.io.builds import plain_contig
+from snpimpute.io.filters import parse_regions
 from snpimpute.traits.annotations import Genes, Stretches
 from snpimpute.traits.associate import GENOME_WIDE, sites_in
 from snpimpute.traits.blocks import clumps, given_blocks, haplotype_blocks, unpruned
@@ -165,6 +166,7 @@ def fine_map(settings: FineMapSettings, watch: Watch) -> FineMap:
     dosages = read_dosages(settings.genotypes, region=settings.region)
     drawn = None if files is None else Drawn(files, _trait(settings, dosages))
     sites_in(dosages, settings.region)
+    gwas = _in_region(gwas, settings.region)
     dosages, gwas, notes = matched(gwas, dosages, settings.gwas.name)
     notes += dosages.notes
     if drawn is not None:
@@ -216,6 +218,16 @@ def fine_map(settings: FineMapSettings, watch: Watch) -> FineMap:
         clumped,
         tuple(notes + _mismatches(loci)),
     )
+
+
+def _in_region(gwas: pd.DataFrame, region: str | None) -> pd.DataFrame:
+    """Return the results that are in a region; all without one."""
+    if region is None:
+        return gwas
+    contig, pos = gwas.chromosome.astype(str).map(plain_contig), gwas.base_pair_location
+    parts = parse_regions(region)
+    inside = [(contig == plain_contig(part.contig)) & pos.between(part.start, part.end) for part in parts]
+    return gwas[np.any(inside, axis=0)].reset_index(drop=True)
 
 
 def _clumps(dosages: Dosages, gwas: pd.DataFrame, found: Sequence[tuple[int, list[int]]]) -> pd.DataFrame:

@@ -201,6 +201,11 @@ def test_other_effect_alleles_are_turned_and_missing_sites_counted(folder):
     )
 
 
+def test_results_outside_the_region_are_not_said_to_lack_genotypes(folder):
+    found = fine_map(settings(folder, region="15:1-100000"), Watch())
+    assert 0 < len(found.table) < P and not any("left out" in note for note in found.notes)
+
+
 def test_priors_and_blocks_are_taken_from_bed(folder, tmp_path: Path):
     (tmp_path / "prior.bed").write_text("15\t60999\t61000\tcoding\t1000\n")
     (tmp_path / "blocks.bed").write_text("15\t0\t60000\tleft\n15\t60000\t300000\tright\n")
