@@ -217,7 +217,11 @@ def measure(folder: Path, data: dict[str, Any], row: str, about: dict[str, Any],
     truth = read_matrix(folder / "truth.vcf.gz")[0]
     for name in wanted:
         imputed = folder / f"{row}-{name}.vcf.gz"
-        run("impute", folder / f"{name}.vcf.gz", "-o", imputed, "--force", "--model", fitted["model"], *shared)
+        try:
+            run("impute", folder / f"{name}.vcf.gz", "-o", imputed, "--force", "--model", fitted["model"], *shared)
+        except InputError as error:  # what the program cannot do is left out and said; the other targets go on
+            print(folder.name, name, row, error, flush=True)
+            continue
         counts = counted(truth, read_matrix(folder / f"{name}.vcf.gz")[0], read_matrix(imputed)[0])
         part = folder / f"{row}-{name}.part.npz"
         np.savez_compressed(part, **counts)

@@ -62,6 +62,8 @@ ARGUMENTS = {
     "overlap": "overlap",
 }
 IN_BASES = ("window", "overlap")  # given in cM of the map as it is: a scaled map leaves them as long in base pairs
+# A window in which the target has no site or one ends Beagle, or leaves the end of a contig out: one window for all of it does not.
+NO_SITES = ("RefTargSlidingWindow", "only one position", "Beagle gave no call")
 FAILURE = re.compile(r"(?:^ERROR|\b[\w.]+(?:Exception|Error)): (?:ERROR: )?(.+)")
 REMEDIES = {
     "OutOfMemoryError": "raise memory_mb",
@@ -344,8 +346,23 @@ class Beagle(Imputer):
             n_genotypes = target.calls.size * PHASING_COSTS if panel is None else target.calls.size + panel.calls.size
             if n_genotypes <= SMALL:
                 flags += ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
-            self._run_java(flags, [f"{key}={_spelled(value)}" for key, value in arguments.items()], folder)
-            return _read_output(folder / "imputed.vcf.gz", target)
+            for again in (False, True):
+                if again:
+                    arguments["window"] = self._longest_contig() + 1
+                try:
+                    self._run_java(flags, [f"{key}={_spelled(value)}" for key, value in arguments.items()], folder)
+                    return _read_output(folder / "imputed.vcf.gz", target)
+                except InputError as error:
+                    if again or panel is None or not any(sign in f"{error}{self.logs[-1]}" for sign in NO_SITES):
+                        raise
+        raise AssertionError
+
+    def _longest_contig(self) -> float:
+        """Return the length of the longest contig by the map that Beagle is given (cM)."""
+        place = [(row[0], float(row[2])) for row in map(str.split, (self._map or "").splitlines())]
+        place = place or list(zip(self.sites["contig"], self.sites["pos"] / 1e6, strict=True))
+        by_contig = pd.DataFrame(place, columns=["contig", "cm"]).groupby("contig")["cm"]
+        return float((by_contig.max() - by_contig.min()).max())
 
     def _run_java(self, flags: list[str], arguments: list[str], folder: Path) -> None:
         """Run Beagle in `folder` and keep its log; InputError in one line if it fails.

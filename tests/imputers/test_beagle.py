@@ -15,7 +15,7 @@ import pytest
 from snpimpute.base.errors import InputError
 from snpimpute.dataset.masks import call_masks
 from snpimpute.dataset.site_lists import read_masked_sites
-from snpimpute.genotypes.matrix import GenotypeMatrix
+from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import Imputer
 from snpimpute.imputers.testing import ImputerContract, small_panel
@@ -395,6 +395,26 @@ def test_a_mistyped_parameter_is_told_with_the_one_that_is_meant() -> None:
         Beagle.parse_params({"nee": 1000})
     with pytest.raises(InputError, match=r"^imputer beagle: parameter 'xyzzy' is not known \(parameters: "):
         Beagle.parse_params({"xyzzy": 1})
+
+
+@pytest.mark.parametrize("typed", [(0, 23), (0, 20, 80, 100), (50, 60)], ids=["end", "gap", "both ends"])
+@pytest.mark.parametrize("scale", [1, 3])
+def test_stretches_without_typed_sites_longer_than_a_window_are_imputed(typed: tuple[int, ...], scale: float) -> None:
+    """Beagle ends at a window in which the target has no site, or leaves the end of the contig out."""
+    whole = small_panel(60, n_sites=100, missing=0.0)
+    length = 100 if max(typed) > 40 else 42  # Mb; a window is 40 long
+    sites = whole.sites.assign(pos=np.linspace(1, length * 1e6, 100).astype(int))
+    place = sites["pos"].to_numpy() / 1e6
+    seen = np.any([(place >= a) & (place <= b) for a, b in zip(typed[::2], typed[1::2], strict=True)], axis=0)
+    panel, true = whole.calls[:50], whole.calls[50:]
+    model = beagle(map_scale=scale).fit(GenotypeMatrix(panel, whole.samples[:50], sites))
+    target = GenotypeMatrix(np.where(seen, true, MISSING), whole.samples[50:], sites)
+    posterior = model.posterior(target)
+    np.testing.assert_allclose(posterior.sum(axis=2), 1, atol=1e-3)
+    assert (posterior[:, seen].argmax(axis=2) == true[:, seen]).all()
+    # what is next to a typed site is known better than by frequency, also where windows were without sites
+    near = np.flatnonzero(~seen)[[0, -1]]
+    assert not np.allclose(posterior[:, near], model.frequencies[near], atol=0.02)
 
 
 class FirstOf:
