@@ -315,15 +315,19 @@ def kept_and_new(kept: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 
 
 def unfinished(design: dict[str, Any], table: pd.DataFrame) -> list[str]:
-    """Return the rows of the design that the table lacks, in part or altogether, as "row on dataset"."""
+    """Return the rows of the design that the table lacks, as "row on dataset", with the targets where it has others."""
     finished = set(zip(table.group, table.target, table.row, strict=True))
     lacking = []
     for name, data in design["data"].items():
         group, names = data["group"], targets_of(data)
         for row, about in design["rows"].items():
-            wanted = {(group, target, row) for target in names if target in about.get("targets", names)}
-            if group in about.get("on", [group]) and not wanted <= finished:
-                lacking.append(f"`{row}` on `{name}`")
+            if group not in about.get("on", [group]):
+                continue
+            wanted = [target for target in names if target in about.get("targets", names)]
+            missing = [target for target in wanted if (group, target, row) not in finished]
+            if missing:
+                which = f" ({', '.join(missing)})" if len(missing) < len(wanted) else ""
+                lacking.append(f"`{row}` on `{name}`{which}")
     return lacking
 
 
