@@ -6,10 +6,10 @@
 A panel and a target with every tenth site are simulated on disk (as benchmarks/scale.py does it), the panel is fitted, and the target
 is imputed without a cluster in one process and in two, with one worker and with two: seconds of the whole, and of the windows alone. The
 overhead is that of the windows with one worker against none, the efficiency that of two workers against one; both want idle cores. What
-two processes gain without a cluster says how much of it is the machine's. The overhead in processor seconds, of all processes that take part, is told beside it: that one a busy machine changes less. A machine is not
-equally fast throughout: with --parts the sites are simulated as so many chromosomes in files of their own, each of them is imputed in the
-three ways in turn, and seconds are added up. Both are held against what is wanted, and where other work ran when the benchmark
-began, that is said.
+two processes gain without a cluster says how much of it is the machine's. The overhead in processor seconds, of all processes that
+take part, is told beside it: that one a busy machine changes less. A machine is not equally fast throughout: with --parts the sites
+are simulated as so many chromosomes in files of their own, each of them is imputed in the four ways in turn, and seconds are added
+up. Both are held against what is wanted, and where other work ran when the benchmark began, that is said.
 Then empty tasks are done by two workers, each with a part of a file to read and a file to make, and the resident memory of this
 process, which holds the scheduler too, is told as they go by. From the bytes and seconds of a task it is worked out how many
 workers this process keeps busy.

@@ -48,6 +48,10 @@ class Region(NamedTuple):
     start: int = 1
     end: int = 2**31 - 1
 
+    def holds(self, contigs: pd.Series, positions: pd.Series) -> np.ndarray:
+        """Return which sites are in the region, bool (n_sites,)."""
+        return ((contigs == self.contig) & positions.between(self.start, self.end)).to_numpy()
+
 
 def parse_regions(text: str) -> list[Region]:
     """Return the regions of `CONTIG` or `CONTIG:START-END`, or of several joined by `;`; InputError if malformed."""

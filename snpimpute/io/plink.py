@@ -78,10 +78,10 @@ def _in_region(bim: pd.DataFrame, region: str, source: str) -> pd.DataFrame:
     wanted = np.zeros(len(bim), dtype=bool)
     for part in parse_regions(region):
         require_contig(part, contigs, source)
-        within = (bim.contig == part.contig) & bim.pos.between(part.start, part.end)
+        within = part.holds(bim.contig, bim.pos)
         if not within.any():
             raise NoRecords(f"{source} has no records in {part.contig}:{part.start}-{part.end}")
-        wanted |= within.to_numpy()
+        wanted |= within
     return bim[wanted]
 
 

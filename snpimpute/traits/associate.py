@@ -180,10 +180,8 @@ def sites_in(dosages: Dosages, region: str | None) -> np.ndarray:
     """
     if region is None:
         return np.ones(dosages.n_sites, dtype=bool)
-    inside = np.zeros(dosages.n_sites, dtype=bool)
-    contig, pos = dosages.sites.contig.to_numpy(), dosages.sites.pos.to_numpy()
-    for part in parse_regions(region):
-        inside |= (contig == part.contig) & (pos >= part.start) & (pos <= part.end)
+    contig, pos = dosages.sites.contig, dosages.sites.pos
+    inside = np.any([part.holds(contig, pos) for part in parse_regions(region)], axis=0)
     if not inside.any():
         first, last = dosages.sites.iloc[0], dosages.sites.iloc[-1]
         raise InputError(

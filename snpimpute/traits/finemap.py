@@ -225,9 +225,8 @@ def _in_region(gwas: pd.DataFrame, region: str | None) -> pd.DataFrame:
     if region is None:
         return gwas
     contig, pos = gwas.chromosome.astype(str).map(plain_contig), gwas.base_pair_location
-    parts = parse_regions(region)
-    inside = [(contig == plain_contig(part.contig)) & pos.between(part.start, part.end) for part in parts]
-    return gwas[np.any(inside, axis=0)].reset_index(drop=True)
+    parts = [part._replace(contig=plain_contig(part.contig)) for part in parse_regions(region)]
+    return gwas[np.any([part.holds(contig, pos) for part in parts], axis=0)].reset_index(drop=True)
 
 
 def _clumps(dosages: Dosages, gwas: pd.DataFrame, found: Sequence[tuple[int, list[int]]]) -> pd.DataFrame:

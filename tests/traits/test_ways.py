@@ -113,9 +113,9 @@ def test_averaged_sets_are_of_what_half_of_the_draws_find():
 
 def test_a_mixture_of_far_sites_makes_no_set():
     correlation = np.array([[1, 0.6, 0.45], [0.6, 1, 0.6], [0.45, 0.6, 1]])
-    found = averaged([one_set([1.0, 0, 0]), one_set([0, 1.0, 0]), one_set([0, 0, 1.0])], correlation)
-    assert found.sets == []  # a purity of .45
     draws = [one_set([1.0, 0, 0]), one_set([0, 1.0, 0]), one_set([0, 0, 1.0])]
+    found = averaged(draws, correlation)
+    assert found.sets == []  # a purity of .45
     (only,) = averaged(draws, correlation, least_purity=0.4).sets
     assert only.members.tolist() == [0, 1, 2] and only.purity == 0.45
 
