@@ -304,7 +304,7 @@ def write(design: dict[str, Any], work: Path) -> None:
             if row != OWN:
                 about |= compared(own, parts)
             rows.append(about)
-    table = kept_and_new(pd.read_csv(RESULTS / "arrays.csv"), pd.DataFrame(rows).round(5))
+    table = kept_and_new(pd.read_csv(RESULTS / "arrays.csv"), pd.DataFrame(rows).round(8))
     write_text(RESULTS / "arrays.csv", table.to_csv(index=False))
     write_text(RESULTS / "arrays.md", page(design, table, unfinished(design, table)))
 
