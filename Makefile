@@ -32,6 +32,7 @@ demo: setup ## Five imputers on the simulated bulls, with a small budget: about 
 
 test: setup lint ## Linters, types, import contracts, and the whole test suite
 	@sh scripts/system-packages.sh postgresql shapeit4 r-cran-susier || true  # without them the tests of shared databases, of SHAPEIT4 and against susieR are skipped
+	@sh scripts/system-packages.sh chromium-headless-shell || true  # a lighter browser; without it the tests take chromium
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not panels"
 
 lint: $(VENV)/.done

@@ -31,6 +31,10 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 collect_seldom()  # as the command line and the processes of steps do: tests import the same libraries
 
 ROOT = Path(__file__).parents[1]
+# The browser of the tests that look at pages: the shell without windows, where it is installed, takes half the processor time.
+CHROMIUM = Path(shutil.which("chromium-headless-shell") or "/usr/bin/chromium")
+CHROMIUM_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+CHROMIUM_ARGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 # Files that take long begin; the first one runs the smoke experiment, which others wait for, so that those come after some
 # that do not.
 LONG = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -19,6 +20,8 @@ from snpimpute.imputers.contract import MIN_SEEN, Imputer, Params, Report, Trial
 CACHED_PATTERNS = 64  # most regressions kept in memory
 SHARED_CALL_RATE = 0.95  # a site with calls for this share of the target's samples is an input for all of them
 SINGLE_INPUTS = 100  # nearest sites that are inputs for a missing call at a site that is itself an input for the others
+LACKS_FEW = 0.25  # largest share of the sites that a sample may lack to be imputed by the regressions of single sites
+MOST_INPUTS = 5000  # of which the inverse is made that these need: 200 MB
 TOLERANCE = 1e-3  # of the step of a weight, in units in which the curvature is at most 1
 
 
@@ -61,8 +64,11 @@ class SoftmaxRegression(Imputer):
     The panel's own missing calls are replaced by the site's mean as inputs and left out of the likelihood. Calls that
     single samples lack at a site where 95% of the target have one are replaced by the mean too: else each of these
     samples would need fits of its own. They are themselves imputed by a regression on the 100 nearest of these sites. A
-    fit of all hidden sites takes one to three seconds for 742 samples and 500 sites; if calls are missing everywhere,
-    every sample costs one.
+    fit of all hidden sites takes one to three seconds for 742 samples and 500 sites.
+
+    Where calls are missing anywhere, every sample has a pattern of its own. Those that lack at most a quarter of the sites
+    share one regression a site, on its 100 nearest sites. Inputs that a sample lacks are there predicted from all those that
+    it has by linear regression with the same penalty, which for every pattern is a block of one inverse.
 
     All hidden sites share their inputs. The curvature of the likelihood is bounded (Böhning 1992, "Multinomial logistic
     regression algorithm"), one singular value decomposition makes that bound the identity, and Nesterov's accelerated
@@ -86,6 +92,8 @@ class SoftmaxRegression(Imputer):
         lacking = mask.sites if mask.policy == "fixed" else None
         if lacking is not None and (not lacking.any() or (~lacking).sum() < MIN_SEEN):
             lacking = None
+        if lacking is not None and self._lacks_few(lacking[None]).all():  # another way: nothing to fit for this pattern
+            lacking = None
         self._set_panel(panel.calls, lacking)
         if lacking is not None:
             self._regression(~lacking, lacking)
@@ -97,6 +105,11 @@ class SoftmaxRegression(Imputer):
             lacking  # bool (n_sites,), the sites missing in the pattern that is fitted with the panel; or None
         )
         self._cache: OrderedDict[bytes, Regression] = OrderedDict()
+        for name in ("_inputs_in_panel", "_precision"):  # of a panel before
+            self.__dict__.pop(name, None)
+        self._of_site: dict[
+            int, tuple[np.ndarray, Regression]
+        ] = {}  # of a site on those nearest, which are bool (n_sites,)
 
     def _posterior(self, target: GenotypeMatrix) -> np.ndarray:
         from threadpoolctl import threadpool_limits
@@ -104,10 +117,12 @@ class SoftmaxRegression(Imputer):
         out = np.empty((3, target.n_sites, target.n_samples), dtype=np.float32)
         out[:] = self.frequencies.T[:, :, None]
         seen = target.calls != MISSING
+        few = self._lacks_few(~seen)
         inputs = seen | (seen.mean(axis=0) >= SHARED_CALL_RATE)
+        patterns = np.packbits(inputs, axis=1)
         rows_of: dict[bytes, list[int]] = {}  # pattern of inputs → rows
-        for row, pattern in enumerate(np.packbits(inputs, axis=1)):
-            rows_of.setdefault(pattern.tobytes(), []).append(row)
+        for row in np.flatnonzero(~few).tolist():
+            rows_of.setdefault(patterns[row].tobytes(), []).append(row)
         tasks = []  # rows, sites of the inputs and sites to impute, all bool
         for numbers in rows_of.values():
             observed, rows = inputs[numbers[0]], np.zeros(target.n_samples, dtype=bool)
@@ -126,7 +141,34 @@ class SoftmaxRegression(Imputer):
         # one thread per pattern: threads within a matrix product wait for each other, which is slow on a busy machine
         with threadpool_limits(1), ThreadPoolExecutor(self.threads) as pool:
             list(pool.map(fill, tasks))
+            list(pool.map(self._regression_of, np.flatnonzero((~seen[few]).any(axis=0)).tolist()))
+            for row in np.flatnonzero(few).tolist():
+                out[:, ~seen[row], row] = self._predict_few(target.calls[row], ~seen[row])
         return out.transpose(2, 1, 0)
+
+    def _lacks_few(self, lacking: np.ndarray) -> np.ndarray:
+        """Tell which samples are imputed by the regressions of single sites, bool (n_samples,); lacking is (n_samples, n_sites)."""
+        share = lacking.mean(axis=1)
+        n_inputs = self._inputs(np.zeros((1, lacking.shape[1]), dtype=np.int8)).shape[1]
+        return (share > 0) & (share <= LACKS_FEW) & (n_inputs <= MOST_INPUTS)
+
+    def _predict_few(self, calls: np.ndarray, lacking: np.ndarray) -> np.ndarray:
+        """Return the posterior of one sample at the sites that it lacks, float32 (3, n_lacking).
+
+        Args:
+            calls: int8 (n_sites,), -1 where it lacks one.
+            lacking: bool (n_sites,).
+        """
+        _, center, scale = self._inputs_in_panel
+        x = np.nan_to_num((self._inputs(calls[None])[0] - center) / scale)
+        absent = np.tile(lacking, len(x) // len(lacking))
+        towards = self._precision[absent][:, ~absent]
+        x[absent] = -np.linalg.solve(self._precision[np.ix_(absent, absent)], towards @ x[~absent])
+        logits = []
+        for site in np.flatnonzero(lacking).tolist():
+            near, fitted = self._regression_of(site)
+            logits.append(x[np.tile(near, len(x) // len(near))] @ fitted.weights + fitted.intercept)
+        return softmax(np.array(logits, dtype=np.float32).T, axis=0)
 
     def _predict(self, calls: np.ndarray, observed: np.ndarray, hidden: np.ndarray) -> np.ndarray:
         """Return the posterior at the hidden sites, float32 (3, n_hidden, n_samples).
@@ -150,6 +192,27 @@ class SoftmaxRegression(Imputer):
             self._cache.popitem(last=False)
         return fitted
 
+    def _regression_of(self, site: int) -> tuple[np.ndarray, Regression]:
+        """Return the sites nearest to a site, bool (n_sites,), and its regression on them, fitted if it was not before."""
+        if site not in self._of_site:
+            single = np.arange(self._panel.shape[1]) == site
+            near = _nearest(~single, site)
+            self._of_site[site] = near, self._fit_pattern(near, single)
+        return self._of_site[site]
+
+    @cached_property
+    def _inputs_in_panel(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Inputs of all sites in the panel, see `_standardised`."""
+        return self._standardised(np.ones(self._panel.shape[1], dtype=bool))
+
+    @cached_property
+    def _precision(self) -> np.ndarray:
+        """Inverse of the covariance of all inputs in the panel, penalised, but for a factor: float64 (n_inputs, n_inputs)."""
+        x, _, _ = self._inputs_in_panel
+        covariance = (x.T @ x).astype(np.float64)
+        covariance[np.diag_indices_from(covariance)] += self.params.l2
+        return np.linalg.inv(covariance)
+
     def _inputs(self, calls: np.ndarray) -> np.ndarray:
         """Return the inputs, float32 (n_samples, n_inputs), of int8 calls; NaN where missing."""
         dosage = np.where(calls == MISSING, np.float32(np.nan), calls.astype(np.float32))
@@ -159,14 +222,19 @@ class SoftmaxRegression(Imputer):
 
     def _fit_pattern(self, observed: np.ndarray, hidden: np.ndarray) -> Regression:
         """Fit the regression of hidden sites on observed ones, bool (n_sites,) each, in the panel."""
+        x, center, scale = self._standardised(observed)
+        weights, intercept = fit_ridge(x, self._panel[:, hidden], self.frequencies[hidden], self.params)
+        return Regression(center, scale, weights, intercept)
+
+    def _standardised(self, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the panel's inputs at the observed sites, centred and scaled, 0 where missing; and center and scale."""
         x = self._inputs(self._panel[:, observed])
         known = np.isfinite(x)
         center = np.where(known, x, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
         x = np.where(known, x - center, 0)
         scale = np.sqrt((x**2).mean(axis=0))
         scale[scale < 1e-6] = np.inf
-        weights, intercept = fit_ridge(x / scale, self._panel[:, hidden], self.frequencies[hidden], self.params)
-        return Regression(center, scale, weights, intercept)
+        return x / scale, center, scale
 
     def _save(self, folder: Path) -> None:
         save_array(folder / "panel.npy", self._panel)

@@ -20,8 +20,11 @@ from snpimpute.metrics.scores import f1_macro
 class TestSoftmaxRegression(ImputerContract):
     imputer = SoftmaxRegression
 
-    def test_order_of_patterns_does_not_matter(self, model: SoftmaxRegression, target: GenotypeMatrix) -> None:
-        masked = target.hide(np.random.default_rng(1).random(target.calls.shape) < 0.3)
+    @pytest.mark.parametrize("share", [0.1, 0.3])
+    def test_order_of_patterns_does_not_matter(
+        self, model: SoftmaxRegression, target: GenotypeMatrix, share: float
+    ) -> None:
+        masked = target.hide(np.random.default_rng(1).random(target.calls.shape) < share)
         alone = model.posterior(masked.take_samples([3]))
         np.testing.assert_allclose(alone[0], model.posterior(masked)[3], atol=1e-5)
 
@@ -71,10 +74,26 @@ class TestSoftmaxRegression(ImputerContract):
         alone = model.posterior(whole.hide(holes).take_samples([3]))[0, ::2]
         assert np.abs(posterior[3, ::2] - alone).mean() < 0.1
 
-    def test_threads_do_not_matter(
-        self, model: SoftmaxRegression, panel: GenotypeMatrix, target: GenotypeMatrix
+    def test_samples_that_lack_few_calls_share_one_fit_a_site(
+        self, panel: GenotypeMatrix, target: GenotypeMatrix, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        masked = target.hide(np.random.default_rng(2).random(target.calls.shape) < 0.3)
+        """However many patterns: no more fits than sites, and none for a second target."""
+        model = self.make().fit(panel)
+        fits = []
+        monkeypatch.setattr(softmax_regression, "fit_ridge", lambda *given: fits.append(given) or fit_ridge(*given))
+        for seed in (1, 2):
+            masked = target.hide(np.random.default_rng(seed).random(target.calls.shape) < 0.1)
+            masked = masked.take_samples((masked.calls < 0).mean(axis=1) <= 0.25)
+            assert len(np.unique(masked.calls < 0, axis=0)) > 5
+            posterior = model.posterior(masked)
+            assert (posterior.argmax(axis=2) == masked.calls)[masked.calls >= 0].all()
+        assert len(fits) <= target.n_sites and {truth.shape[1] for _, truth, *_ in fits} == {1}
+
+    @pytest.mark.parametrize("share", [0.1, 0.3])
+    def test_threads_do_not_matter(
+        self, model: SoftmaxRegression, panel: GenotypeMatrix, target: GenotypeMatrix, share: float
+    ) -> None:
+        masked = target.hide(np.random.default_rng(2).random(target.calls.shape) < share)
         two = SoftmaxRegression(seed=5, threads=2).fit(panel)
         np.testing.assert_array_equal(two.posterior(masked), model.posterior(masked))
 
@@ -116,6 +135,48 @@ def test_holes_at_sites_that_nearly_all_have_called() -> None:
     common = np.broadcast_to(train.genotype_frequencies().argmax(axis=1), target.calls.shape)
     assert hidden.mean(axis=0).max() < 0.05 + 1 / 60 and right > (common == target.calls)[hidden].mean() + 0.2
     assert (posterior.argmax(axis=2) == target.calls)[~hidden].all()
+
+
+@pytest.mark.parametrize("inputs", ["additive", "heterozygote"])
+def test_inputs_that_a_sample_lacks_are_those_of_ridge_regression(inputs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen through a regression that hands on its inputs: what scikit-learn predicts from the inputs that are there."""
+    from sklearn.linear_model import Ridge
+
+    panel, calls = small_panel(200, missing=0.0), small_panel(201, missing=0.0).calls[-1]
+    model = SoftmaxRegression(SoftmaxParams(l2=2.0, inputs=inputs)).fit(panel)
+    lacking = np.arange(panel.n_sites) % 7 == 3
+    x, center, scale = model._standardised(np.ones(panel.n_sites, dtype=bool))
+    absent = np.tile(lacking, x.shape[1] // panel.n_sites)
+    own = (model._inputs(calls[None])[0] - center) / scale
+    there = Ridge(alpha=2.0, fit_intercept=False).fit(x[:, ~absent], x[:, absent]).predict(own[None, ~absent])[0]
+    near = np.ones(panel.n_sites, dtype=bool)
+
+    class HandsOn:
+        intercept = np.zeros(3)
+
+        def __init__(self, number: int) -> None:
+            self.weights = np.zeros((x.shape[1], 3))
+            self.weights[number, 1] = 1.0
+
+    monkeypatch.setattr(model, "_regression_of", lambda site: (near, HandsOn(site)))
+    found = model._predict_few(np.where(lacking, -1, calls).astype(np.int8), lacking)
+    handed_on = np.log(found[1] / found[0])
+    np.testing.assert_allclose(handed_on, there[: lacking.sum()], atol=1e-3)
+
+
+def test_calls_missing_anywhere_are_imputed_better_than_from_all_sites_at_once() -> None:
+    """Beside a regression of each sample's missing sites on all that it has, which is what each pattern alone would take."""
+    panel = small_panel(400, n_sites=120, missing=0.0)
+    train, target = panel.take_samples(np.arange(340)), panel.take_samples(np.arange(340, 400))
+    hidden = np.random.default_rng(3).random(target.calls.shape) < 0.1
+    masked, model = target.hide(hidden), SoftmaxRegression().fit(train)
+    few = model.posterior(masked)
+    whole = few.copy()
+    for row in range(60):
+        p = model._predict(target.calls[[row]][:, ~hidden[row]], ~hidden[row], hidden[row])
+        whole[row, hidden[row]] = p[:, :, 0].T
+    right = [(p.argmax(axis=2) == target.calls)[hidden].mean() for p in (few, whole)]
+    assert right[0] > right[1] - 0.01
 
 
 def test_heterozygote_input_adds_an_indicator() -> None:

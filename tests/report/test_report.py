@@ -21,10 +21,8 @@ from snpimpute.report.rows import Rows
 from snpimpute.report.tables import all_sites, rare_sites
 from snpimpute.report.tree import Cell, Folded, Table, Text
 from snpimpute.report.variants import tuned_parameters
+from tests.conftest import CHROMIUM, CHROMIUM_ARGS
 
-CHROMIUM = Path("/usr/bin/chromium")
-CHROMIUM_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-CHROMIUM_ARGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 LEVELS = (10.0, 30.0, 60.0, 80.0, 95.0)
 MARKUP = "odd <b>bold</b> & $x$ | name"
 BEST, TIED, WORSE, FAILED = ("bert", "random"), ("beagle", "tuned"), (MARKUP, "default"), ("dense", "fixed")

@@ -30,8 +30,8 @@ from snpimpute.tracking.models import safe_name
 from snpimpute.tracking.runs import Training
 from snpimpute.tracking.store import WORKFLOW
 from snpimpute.tracking.writer import Tracker
+from tests.conftest import CHROMIUM, CHROMIUM_ARGS
 
-CHROMIUM = Path("/usr/bin/chromium")
 LEVELS = (30.0, 60.0, 90.0)
 
 
@@ -560,11 +560,8 @@ def test_two_runs_side_by_side_in_the_ui(tracker: Tracker, model_folder: Path, t
 def look_at(url: str, until: list[str]) -> str:
     """The text of a page in a real browser, once all of `until` is on it; a picture of it where SNPIMPUTE_PICTURE says."""
     playwright = pytest.importorskip("playwright.sync_api")
-    quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
     with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(
-            executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu", "--disable-quic", *quiet]
-        )
+        browser = running.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_ARGS)
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.goto(url)
         for text in until:

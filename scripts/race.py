@@ -1,0 +1,186 @@
+"""Write docs/results/race.csv and race.md: the networks' race on the published protocol, beside opponents that were tuned too.
+
+    snpimpute experiment experiments/networks.toml     runs it; in pieces (`--data`, `--imputer`), if need be
+    python scripts/race.py [--runs runs]               writes table and page
+
+Reads the scores and posteriors of the experiment in the folder of runs. Differences are paired: the same samples and masks are
+drawn for both imputers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from snpimpute.base.files import write_text
+from snpimpute.dataset.prepared import dataset_in
+from snpimpute.dataset.splits import unit_names
+from snpimpute.experiment.score import read_scores
+from snpimpute.experiment.settings import read
+from snpimpute.report.markdown import table_of
+from snpimpute.scoring.pooling import Counted, confusions, pooled_difference
+from snpimpute.scoring.posteriors import load_posteriors
+
+ROOT = Path(__file__).parents[1]
+EXPERIMENT = ROOT / "experiments" / "networks.toml"
+FOUND = ROOT / "experiments" / "networks"
+RESULTS = ROOT / "docs" / "results"
+HEADLINE = 60.0
+OPPONENTS = ("beagle/tuned", "beagle/default", "bert/random")  # every row is compared with each of these
+WHOLE = ["f1_macro", "wrong", "log_loss", "ece", "centred_iqs", "site_dosage_r2"]
+COLUMNS = ["dataset", "mechanism", "level", "subset", "row", "metric", "versus", "value", "low", "high"]
+ABOVE = """# The networks' race, run with what up to fifty trials found
+
+What `python scripts/race.py` reads from the scores of `experiments/networks.toml` ([as a table](race.csv)): the published protocol (one model for all
+levels, whole sites missing, ten masks a level, nested and independent ones) on 742 / 186 people and 500 sites of chromosome 15, 400 / 100 bulls and
+250 sites of chromosome 1, and simulated bulls of the published shape. Networks learn random masks, and have the parameters that
+[their studies](networks.md) found on validation; Beagle and Minimac4 have studies of their own over their whole search spaces, for Beagle the scale of the
+map and the number of phasings among it; softmax regression and mosaic are at their defaults. One seed of each; one region of each species.
+
+- Intervals (95%) and differences resample samples and masks, the same for both imputers. With one region they tell of these samples and sites, not of
+  other regions.
+- kg15-500 and cattle-chr1 are development data: mosaic was designed on them, and its row is no claim. kg15's phases, which Beagle, Minimac4 and mosaic
+  take as they are, were estimated by its makers with all people present, the tested ones too: that helps these three, by how much is not known.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs")
+    runs = parser.parse_args().runs
+    parts = [measured(runs, name) for name in read(EXPERIMENT).data if newest(runs, name)]
+    if not parts:
+        sys.exit(f"{runs} has no scores: run snpimpute experiment {EXPERIMENT} first")
+    table = pd.concat(parts, ignore_index=True).round(5)
+    table.to_csv(RESULTS / "race.csv", index=False)
+    write_text(RESULTS / "race.md", page(read_table(RESULTS / "race.csv")))
+
+
+# ---------------------------------------------------------------------- the table
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Return the table as it was written; `versus` is empty where a value is no difference."""
+    return pd.read_csv(path).fillna({"versus": ""})
+
+
+def newest(runs: Path, dataset: str) -> Path | None:
+    """Return the table of a dataset's scores with most rows, the newest of equals; None if there is none."""
+    tables = (runs / "scores").glob(f"{dataset}-{'[0-9a-f]' * 12}.csv")
+    return max(tables, key=lambda path: (len(about(path)["models"]), path.stat().st_mtime), default=None)
+
+
+def about(scores: Path) -> dict:
+    return json.loads(scores.with_suffix(".json").read_text())
+
+
+def measured(runs: Path, name: str) -> pd.DataFrame:
+    """Return a dataset's part of the table: scores as the experiment has them, and paired differences to the opponents."""
+    path = newest(runs, name)
+    assert path is not None
+    scores = read_scores(path)
+    scores = scores[(scores["repeat"] == "all") & (scores["versus"] == "") & (scores["decision"] == "argmax")]
+    scores = scores.assign(row=scores["imputer"] + "/" + scores["variant"])
+    whole = (scores["subset"] == "all") & scores["metric"].isin(WHOLE)
+    rare = (scores["subset"] == "rare_minor") & (scores["metric"] == "f1_1")
+    return pd.concat([scores[whole | rare][COLUMNS], differences(runs, name, path)], ignore_index=True)
+
+
+def differences(runs: Path, name: str, path: Path) -> pd.DataFrame:
+    """Return macro-F1, and F1 of heterozygotes at rare sites, of each row minus those of each opponent."""
+    dataset = dataset_in(runs / "datasets" / f"{name}-{about(path)['dataset_digest'][:12]}")
+    units = unit_names(dataset.test.samples, "family")
+    homes = {}
+    for home in about(path)["models"]:
+        imputer, variant = home.removeprefix(f"{name}-").rsplit("-", 1)[0].split("-", 1)
+        homes[f"{imputer}/{variant}"] = runs / "models" / home
+    rows = []
+    for mechanism, level in dict.fromkeys((s.mechanism, s.level) for s in dataset.test_scenarios()):
+        keys = [s.key for s in dataset.test_scenarios() if (s.mechanism, s.level) == (mechanism, level)]
+        posteriors = {row: load_posteriors(home / "posteriors.npz", keys) for row, home in homes.items()}
+        for subset, metric, genotype in (("all", "f1_macro", None), ("rare_minor", "f1_1", 1)):
+            counts = {
+                row: confusions(dataset, found, mechanism, level, subset == "rare_minor")
+                for row, found in posteriors.items()
+            }
+            for versus in OPPONENTS:
+                for row in counts:
+                    if versus in counts and row != versus:
+                        ahead = pooled_difference([Counted(units, counts[row], counts[versus])], genotype)
+                        rows.append((name, mechanism, level, subset, row, metric, versus, *ahead))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+# ---------------------------------------------------------------------- the page
+
+
+def page(table: pd.DataFrame) -> str:
+    """Return the page as Markdown."""
+    parts = [ABOVE]
+    for dataset in table["dataset"].unique():
+        here = table[table["dataset"] == dataset]
+        parts += [f"## {dataset}", trials_of(dataset, list(here["row"].unique()))]
+        parts += ["*Macro-F1, independent masks*", by_level(here, "independent")]
+        parts += ["*Macro-F1, nested masks*", by_level(here, "nested")]
+        parts += [f"*Independent masks, {HEADLINE:g}% missing*", headline(here)]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def trials_of(dataset: str, rows: list[str]) -> str:
+    """Return a sentence that tells how many trials each row's study had."""
+    told = []
+    for row in rows:
+        kept = FOUND / f"{dataset}-{row.replace('/', '-')}.toml"
+        if kept.exists():
+            (line,) = (line for line in kept.read_text().splitlines() if line.startswith("trials = "))
+            told.append(f"{row.split('/')[0]} {line.removeprefix('trials = ')}")
+    return f"Trials: {', '.join(told)}."
+
+
+def by_level(here: pd.DataFrame, mechanism: str) -> str:
+    """Return macro-F1 of every row at every level, best rows first."""
+    own = here[(here["mechanism"] == mechanism) & (here["metric"] == "f1_macro") & (here["versus"] == "")]
+    values = own.pivot_table(index="row", columns="level", values="value")
+    values = values.loc[values.mean(axis=1).sort_values(ascending=False).index]
+    rows = []
+    for row in values.index:
+        cells = [f"{values.loc[row, level]:.3f}".removeprefix("0") for level in values.columns]
+        rows.append([f"`{row}`", *cells])
+    return table_of(["", *(f"{level:g}%" for level in values.columns)], rows)
+
+
+def headline(here: pd.DataFrame) -> str:
+    """Return the further scores of every row at the headline level, and its differences to tuned Beagle."""
+    here = here[(here["mechanism"] == "independent") & (here["level"] == HEADLINE)].set_index(
+        ["row", "subset", "metric", "versus"]
+    )
+    rows = []
+    order = here["value"].xs(("all", "f1_macro", ""), level=("subset", "metric", "versus")).sort_values(ascending=False)
+    for row in order.index:
+        cells = []
+        for subset, metric, form in (
+            ("all", "wrong", "{:,.0f}"), ("rare_minor", "f1_1", "{:.3f}"), ("all", "site_dosage_r2", "{:.3f}"),
+            ("all", "centred_iqs", "{:.3f}"), ("all", "log_loss", "{:.3f}"), ("all", "ece", "{:.3f}"),
+        ):  # fmt: skip
+            value = here["value"].get((row, subset, metric, ""), float("nan"))
+            cells.append("–" if pd.isna(value) else form.format(value))
+        ahead = [signed(here, row, versus) for versus in OPPONENTS[:2]]
+        rows.append([f"`{row}`", *ahead, *cells])
+    columns = ["ahead of tuned Beagle, macro-F1", "of Beagle's defaults", "wrong calls", "F1 of rare heterozygotes"]
+    return table_of(["", *columns, "r² within sites", "IQS within sites", "log-loss", "calibration error"], rows)
+
+
+def signed(here: pd.DataFrame, row: str, versus: str) -> str:
+    """Return a row's difference to an opponent with its interval."""
+    if (row, "all", "f1_macro", versus) not in here.index:
+        return "–"
+    found = here.loc[(row, "all", "f1_macro", versus)]
+    return f"{found['value']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f})".replace("-", "−")
+
+
+if __name__ == "__main__":
+    main()
