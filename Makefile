@@ -9,7 +9,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo test lint panels reference simpute mosaic panels-test fuzz ui dashboard docs pictures clean-runs lock licences
+.PHONY: help setup system demo test lint panels reference simpute mosaic race panels-test fuzz ui dashboard docs pictures clean-runs lock licences
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -59,6 +59,11 @@ mosaic: setup ## Mosaic against the others, on data that it was not designed on:
 	$(BIN)/snpimpute experiment experiments/mosaic.toml
 	$(BIN)/python benchmarks/mosaic_curve.py
 	$(BIN)/python scripts/mosaic_results.py
+
+race: setup ## The networks with what their studies found, beside tuned opponents: hours; goes on where it was
+	$(BIN)/snpimpute experiment experiments/networks.toml
+	$(BIN)/python scripts/race.py
+	$(BIN)/python scripts/evidence.py
 
 fuzz: setup ## 5,000 damaged files (the suite tries 200) through check, prepare, concordance and impute
 	SNPIMPUTE_DAMAGED_FILES=5000 $(BIN)/python -m pytest tests/damage

@@ -1,7 +1,8 @@
 """Write docs/results/race.csv and race.md: the networks' race on the published protocol, beside opponents that were tuned too.
 
-    snpimpute experiment experiments/networks.toml     runs it; in pieces (`--data`, `--imputer`), if need be
-    python scripts/race.py [--runs runs]               writes table and page
+    snpimpute experiment experiments/networks.toml                          runs it; in pieces (`--data`, `--imputer`), if need be
+    snpimpute experiment experiments/networks.toml --seed 2 --runs runs-2   the same fits with another seed, on the same samples and masks
+    python scripts/race.py [--runs runs] [--seed 2=runs-2]                  writes table and page
 
 Reads the scores and posteriors of the experiment in the folder of runs. Differences are paired: the same samples and masks are
 drawn for both imputers.
@@ -16,11 +17,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from snpimpute.base.errors import InputError
 from snpimpute.base.files import write_text
-from snpimpute.dataset.prepared import dataset_in
+from snpimpute.dataset.prepared import PreparedDataset, dataset_in
 from snpimpute.dataset.splits import unit_names
 from snpimpute.experiment.score import read_scores
 from snpimpute.experiment.settings import read
+from snpimpute.report.calls import brief
 from snpimpute.report.markdown import table_of
 from snpimpute.scoring.pooling import Counted, confusions, pooled_difference
 from snpimpute.scoring.posteriors import load_posteriors
@@ -39,10 +42,11 @@ What `python scripts/race.py` reads from the scores of `experiments/networks.tom
 levels, whole sites missing, ten masks a level, nested and independent ones) on 742 / 186 people and 500 sites of chromosome 15, 400 / 100 bulls and
 250 sites of chromosome 1, and simulated bulls of the published shape. Networks learn random masks, and have the parameters that
 [their studies](networks.md) found on validation; Beagle and Minimac4 have studies of their own over their whole search spaces, for Beagle the scale of the
-map and the number of phasings among it; softmax regression and mosaic are at their defaults. One seed of each; one region of each species.
+map and the number of phasings among it; softmax regression and mosaic are at their defaults. One region of each species.
 
 - Intervals (95%) and differences resample samples and masks, the same for both imputers. With one region they tell of these samples and sites, not of
   other regions.
+- Seconds are of one thread on a machine that did other work: upper bounds.
 - kg15-500 and cattle-chr1 are development data: mosaic was designed on them, and its row is no claim. kg15's phases, which Beagle, Minimac4 and mosaic
   take as they are, were estimated by its makers with all people present, the tested ones too: that helps these three, by how much is not known.
 """
@@ -51,8 +55,16 @@ map and the number of phasings among it; softmax regression and mosaic are at th
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=ROOT / "runs")
-    runs = parser.parse_args().runs
-    parts = [measured(runs, name) for name in read(EXPERIMENT).data if newest(runs, name)]
+    parser.add_argument("--seed", action="append", default=[], metavar="N=RUNS", help="folder of runs of another seed")
+    arguments = parser.parse_args()
+    runs = arguments.runs
+    parts = []
+    for name in read(EXPERIMENT).data:
+        if newest(runs, name):
+            parts.append(measured(runs, name))
+            parts += [
+                of_seed(int(seed), Path(folder), name) for seed, folder in (g.split("=", 1) for g in arguments.seed)
+            ]
     if not parts:
         sys.exit(f"{runs} has no scores: run snpimpute experiment {EXPERIMENT} first")
     table = pd.concat(parts, ignore_index=True).round(5)
@@ -65,7 +77,7 @@ def main() -> None:
 
 def read_table(path: Path) -> pd.DataFrame:
     """Return the table as it was written; `versus` is empty where a value is no difference."""
-    return pd.read_csv(path).fillna({"versus": ""})
+    return pd.read_csv(path).fillna({"versus": "", "mechanism": "", "subset": ""})
 
 
 def newest(runs: Path, dataset: str) -> Path | None:
@@ -87,17 +99,45 @@ def measured(runs: Path, name: str) -> pd.DataFrame:
     scores = scores.assign(row=scores["imputer"] + "/" + scores["variant"])
     whole = (scores["subset"] == "all") & scores["metric"].isin(WHOLE)
     rare = (scores["subset"] == "rare_minor") & (scores["metric"] == "f1_1")
-    return pd.concat([scores[whole | rare][COLUMNS], differences(runs, name, path)], ignore_index=True)
-
-
-def differences(runs: Path, name: str, path: Path) -> pd.DataFrame:
-    """Return macro-F1, and F1 of heterozygotes at rare sites, of each row minus those of each opponent."""
-    dataset = dataset_in(runs / "datasets" / f"{name}-{about(path)['dataset_digest'][:12]}")
-    units = unit_names(dataset.test.samples, "family")
     homes = {}
     for home in about(path)["models"]:
         imputer, variant = home.removeprefix(f"{name}-").rsplit("-", 1)[0].split("-", 1)
         homes[f"{imputer}/{variant}"] = runs / "models" / home
+    dataset = dataset_in(runs / "datasets" / f"{name}-{about(path)['dataset_digest'][:12]}")
+    parts = [scores[whole | rare][COLUMNS], differences(dataset, name, homes), costs(name, homes)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def of_seed(seed: int, runs: Path, name: str) -> pd.DataFrame:
+    """Return macro-F1 of the rows that were fitted with another seed, at the headline level, in tables of whatever rows."""
+    parts = []
+    for path in sorted((runs / "scores").glob(f"{name}-{'[0-9a-f]' * 12}.csv")):
+        scores = read_scores(path)
+        scores = scores[(scores["repeat"] == "all") & (scores["versus"] == "") & (scores["decision"] == "argmax")]
+        scores = scores[(scores["subset"] == "all") & (scores["metric"] == "f1_macro") & (scores["level"] == HEADLINE)]
+        scores = scores.assign(row=scores["imputer"] + "/" + scores["variant"], metric=f"f1_macro, seed {seed}")
+        parts.append(scores[COLUMNS])
+    return (
+        pd.concat(parts, ignore_index=True).drop_duplicates(["mechanism", "row"])
+        if parts
+        else pd.DataFrame(columns=COLUMNS)
+    )
+
+
+def costs(name: str, homes: dict[str, Path]) -> pd.DataFrame:
+    """Return the seconds of each row's fit and of a mask, and its number of parameters."""
+    rows = []
+    for row, home in homes.items():
+        kept = json.loads((home / "fit.json").read_text()) | json.loads((home / "impute.json").read_text())
+        for metric in ("seconds_fit", "seconds_impute", "parameters"):
+            if kept[metric] is not None:
+                rows.append((name, "", float("nan"), "", row, metric, "", kept[metric], float("nan"), float("nan")))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def differences(dataset: PreparedDataset, name: str, homes: dict[str, Path]) -> pd.DataFrame:
+    """Return macro-F1, and F1 of heterozygotes at rare sites, of each row minus those of each opponent."""
+    units = unit_names(dataset.test.samples, "family")
     rows = []
     for mechanism, level in dict.fromkeys((s.mechanism, s.level) for s in dataset.test_scenarios()):
         keys = [s.key for s in dataset.test_scenarios() if (s.mechanism, s.level) == (mechanism, level)]
@@ -127,6 +167,8 @@ def page(table: pd.DataFrame) -> str:
         parts += ["*Macro-F1, independent masks*", by_level(here, "independent")]
         parts += ["*Macro-F1, nested masks*", by_level(here, "nested")]
         parts += [f"*Independent masks, {HEADLINE:g}% missing*", headline(here)]
+        if seeds := by_seed(here):
+            parts += [f"*Macro-F1 of fits with other seeds, independent masks, {HEADLINE:g}% missing*", seeds]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
@@ -153,8 +195,24 @@ def by_level(here: pd.DataFrame, mechanism: str) -> str:
     return table_of(["", *(f"{level:g}%" for level in values.columns)], rows)
 
 
+def by_seed(here: pd.DataFrame) -> str:
+    """Return macro-F1 by the seed of the fit, of the rows that were fitted with more than one; empty if there are none."""
+    here = here[(here["mechanism"] == "independent") & (here["level"] == HEADLINE) & (here["subset"] == "all")]
+    here = here[here["metric"].str.startswith("f1_macro") & (here["versus"] == "")]
+    values = here.pivot_table(index="row", columns="metric", values="value").dropna(thresh=2)
+    if values.shape[1] < 2 or values.empty:
+        return ""
+    titles = [metric.removeprefix("f1_macro, ").replace("f1_macro", "seed 1") for metric in values.columns]
+    rows = [
+        [f"`{row}`", *("–" if pd.isna(value) else f"{value:.3f}".removeprefix("0") for value in values.loc[row])]
+        for row in values.index
+    ]
+    return table_of(["", *titles], rows)
+
+
 def headline(here: pd.DataFrame) -> str:
     """Return the further scores of every row at the headline level, and its differences to tuned Beagle."""
+    spent = here.pivot_table(index="row", columns="metric", values="value")
     here = here[(here["mechanism"] == "independent") & (here["level"] == HEADLINE)].set_index(
         ["row", "subset", "metric", "versus"]
     )
@@ -167,11 +225,14 @@ def headline(here: pd.DataFrame) -> str:
             ("all", "centred_iqs", "{:.3f}"), ("all", "log_loss", "{:.3f}"), ("all", "ece", "{:.3f}"),
         ):  # fmt: skip
             value = here["value"].get((row, subset, metric, ""), float("nan"))
-            cells.append("–" if pd.isna(value) else form.format(value))
+            cells.append("–" if pd.isna(value) else form.format(round(value, 3) + 0.0).replace("-", "−"))
+        cells += [brief(spent[metric][row]) for metric in ("seconds_fit", "seconds_impute")]
         ahead = [signed(here, row, versus) for versus in OPPONENTS[:2]]
         rows.append([f"`{row}`", *ahead, *cells])
     columns = ["ahead of tuned Beagle, macro-F1", "of Beagle's defaults", "wrong calls", "F1 of rare heterozygotes"]
-    return table_of(["", *columns, "r² within sites", "IQS within sites", "log-loss", "calibration error"], rows)
+    return table_of(
+        ["", *columns, "r² within sites", "IQS within sites", "log-loss", "calibration error", "fit", "a mask"], rows
+    )
 
 
 def signed(here: pd.DataFrame, row: str, versus: str) -> str:
@@ -183,4 +244,7 @@ def signed(here: pd.DataFrame, row: str, versus: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"race: {error}")

@@ -1,0 +1,106 @@
+"""The page on evidence: it is what its template and the committed tables make, and ten of its numbers are recomputed here."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "docs" / "results"
+EVIDENCE = runpy.run_path(str(ROOT / "scripts" / "evidence.py"))
+RACE = runpy.run_path(str(ROOT / "scripts" / "race.py"))
+PAGE = re.sub(r"\s+", " ", (ROOT / "docs" / "evidence.md").read_text())
+
+
+def test_the_page_is_what_template_and_tables_make() -> None:
+    assert (ROOT / "docs" / "evidence.md").read_text() == EVIDENCE["page"]()
+
+
+def test_the_tables_of_the_race_are_those_of_its_scores() -> None:
+    assert (RESULTS / "race.md").read_text() == RACE["page"](RACE["read_table"](RESULTS / "race.csv"))
+
+
+def in_race(dataset: str, row: str, versus: str | None = None, level: int = 60, metric: str = "f1_macro") -> pd.Series:
+    """The only row of the table with independent masks that is meant, read without the script."""
+    table = pd.read_csv(RESULTS / "race.csv")
+    rows = table[(table.dataset == dataset) & (table.row == row) & (table.level == level) & (table.metric == metric)]
+    rows = rows[(rows.mechanism == "independent") & (rows.versus.isna() if versus is None else rows.versus == versus)]
+    (found,) = (rows.iloc[i] for i in range(len(rows)))
+    return found
+
+
+def plain(value: float) -> str:
+    return f"{value:.3f}".removeprefix("0").replace("-0", "−")
+
+
+def signed(value: float) -> str:
+    return ("+" if value >= 0 else "−") + f"{abs(value):.3f}".removeprefix("0")
+
+
+@pytest.mark.parametrize("dataset", ["cattle-chr1", "kg15-500"])
+def test_what_tuning_is_worth_to_beagle(dataset: str) -> None:
+    before, after = (in_race(dataset, row).value for row in ("beagle/default", "beagle/tuned"))
+    ahead = in_race(dataset, "beagle/tuned", "beagle/default")
+    assert ahead.value == pytest.approx(after - before, abs=2e-5)
+    said = f"{plain(before)} to {plain(after)} ({signed(ahead.value)} ({signed(ahead.low)} to {signed(ahead.high)}))"
+    assert said in PAGE
+
+
+@pytest.mark.parametrize("row", ["bert/random", "dense/random", "dense_emb/random", "cae/random"])
+def test_networks_beside_tuned_beagle(row: str) -> None:
+    cells = []
+    for dataset in ("kg15-500", "cattle-chr1"):
+        ahead = in_race(dataset, row, "beagle/tuned")
+        assert ahead.value == pytest.approx(
+            in_race(dataset, row).value - in_race(dataset, "beagle/tuned").value, abs=2e-5
+        )
+        assert ahead.low < ahead.value < ahead.high < 0, "the answer says: not one that was tuned"
+        cells.append(f"{signed(ahead.value)} ({signed(ahead.low)} to {signed(ahead.high)})")
+    assert f"| {' | '.join(cells)} |" in PAGE
+
+
+def test_bert_at_rare_sites_is_behind_tuned_beagle() -> None:
+    table = pd.read_csv(RESULTS / "race.csv")
+    for dataset in ("kg15-500", "cattle-chr1"):
+        rows = table[(table.dataset == dataset) & (table.row == "bert/random") & (table.subset == "rare_minor")]
+        rows = rows[(rows.level == 60) & (rows.mechanism == "independent") & (rows.versus == "beagle/tuned")]
+        (value,) = rows["value"]
+        assert (value < 0 and f"BERT {signed(value)}" in PAGE) or f"on cattle {signed(value)}" in PAGE
+
+
+def test_studies_and_arrays() -> None:
+    networks = pd.read_csv(RESULTS / "networks.csv").set_index(["dataset", "imputer"])
+    bert = networks.loc["cattle-chr1", "bert"]
+    assert f"BERT goes from {plain(bert.default)} to {plain(bert.best)} on cattle" in PAGE
+    arrays = pd.read_csv(RESULTS / "arrays.csv").set_index(["group", "target", "row"])
+    own, other = (arrays.loc["cattle", "array-10", row] for row in ("mosaic", "beagle-tuned"))
+    less = 100 * (1 - own.wrong / other.wrong)
+    assert (
+        f"{less:.0f}% ({100 * (1 - other.ratio_high):.0f} to {100 * (1 - other.ratio_low):.0f}%) fewer wrong calls"
+        in PAGE
+    )
+    assert f"({own.wrong:,.0f} and {other.wrong:,.0f})" in PAGE
+
+
+def test_differences_in_the_race_are_those_of_its_scores(smoke_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over the smoke experiment: two ways from the same posteriors, and an interval that holds the value."""
+    monkeypatch.setitem(RACE["measured"].__globals__, "OPPONENTS", ("beagle/default",))
+    made = RACE["measured"](smoke_project / "my runs", "calves")
+    made = made[(made["subset"] == "all") & (made["metric"] == "f1_macro")]
+    own = made[made["versus"] == ""].set_index(["mechanism", "level", "row"])["value"]
+    ahead = made[made["versus"] == "beagle/default"]
+    assert len(own) == 6 * 14 and len(ahead) == 6 * 13
+    for mechanism, level, row, value, low, high in ahead[["mechanism", "level", "row", "value", "low", "high"]].values:
+        assert value == pytest.approx(own[mechanism, level, row] - own[mechanism, level, "beagle/default"], abs=1e-9)
+        assert low <= value <= high
+
+
+def test_no_number_is_looked_up_twice_over_or_in_vain() -> None:
+    with pytest.raises(LookupError, match="0 rows of a table have"):
+        EVIDENCE["race"]("kg15-500", "nobody/default")
+    with pytest.raises(LookupError, match="rows of a table have"):
+        EVIDENCE["one_of"](EVIDENCE["table"]("race"), dataset="kg15-500")
