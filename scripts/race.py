@@ -46,6 +46,8 @@ map and the number of phasings among it; softmax regression and mosaic are at th
 
 - Intervals (95%) and differences resample samples and masks, the same for both imputers. With one region they tell of these samples and sites, not of
   other regions.
+- Studies of `dense_emb`, and on the bulls of `dense` and Beagle, are those of [the reference run](README.md#the-reference-run): ten minutes each, with earlier code, Beagle's without
+  the scale of the map. Minimac4 takes Beagle's phases on cattle with `ne = 1000`.
 - Seconds are of one thread on a machine that did other work: upper bounds.
 - kg15-500 and cattle-chr1 are development data: mosaic was designed on them, and its row is no claim. kg15's phases, which Beagle, Minimac4 and mosaic
   take as they are, were estimated by its makers with all people present, the tested ones too: that helps these three, by how much is not known.
@@ -60,13 +62,13 @@ def main() -> None:
     runs = arguments.runs
     parts = []
     for name in read(EXPERIMENT).data:
-        if newest(runs, name):
+        if raced(runs, name):
             parts.append(measured(runs, name))
             parts += [
                 of_seed(int(seed), Path(folder), name) for seed, folder in (g.split("=", 1) for g in arguments.seed)
             ]
     if not parts:
-        sys.exit(f"{runs} has no scores: run snpimpute experiment {EXPERIMENT} first")
+        sys.exit(f"{runs} has no scores of {', '.join(OPPONENTS)}: run snpimpute experiment {EXPERIMENT} first")
     table = pd.concat(parts, ignore_index=True).round(5)
     table.to_csv(RESULTS / "race.csv", index=False)
     write_text(RESULTS / "race.md", page(read_table(RESULTS / "race.csv")))
@@ -84,6 +86,13 @@ def newest(runs: Path, dataset: str) -> Path | None:
     """Return the table of a dataset's scores with most rows, the newest of equals; None if there is none."""
     tables = (runs / "scores").glob(f"{dataset}-{'[0-9a-f]' * 12}.csv")
     return max(tables, key=lambda path: (len(about(path)["models"]), path.stat().st_mtime), default=None)
+
+
+def raced(runs: Path, dataset: str) -> bool:
+    """Tell whether all opponents were run on a dataset: networks beside Beagle's defaults alone are not shown."""
+    path = newest(runs, dataset)
+    models = about(path)["models"] if path else []
+    return all(any(home.startswith(f"{dataset}-{row.replace('/', '-')}-") for home in models) for row in OPPONENTS)
 
 
 def about(scores: Path) -> dict:
