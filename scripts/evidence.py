@@ -47,11 +47,6 @@ class Found:
         """Difference and its interval: `+.039 (+.023 to +.063)`."""
         return f"{bare(self.value, '+')} ({bare(self.low, '+')} to {bare(self.high, '+')})"
 
-    @property
-    def told(self) -> str:
-        """Whether the interval of a difference leaves out zero."""
-        return "ahead" if self.low > 0 else "behind" if self.high < 0 else "not told apart"
-
 
 def bare(value: float, sign: str = "") -> str:
     """Return a score with three decimals, without the zero before the point, with a real minus."""
