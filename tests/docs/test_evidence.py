@@ -60,7 +60,10 @@ def test_networks_beside_tuned_beagle(row: str) -> None:
         )
         assert ahead.low < ahead.value < ahead.high < 0, "the answer says: not one that was tuned"
         cells.append(f"{signed(ahead.value)} ({signed(ahead.low)} to {signed(ahead.high)})")
+    bulls = in_race("bulls", row, "beagle/tuned")
+    cells.append(f"{signed(bulls.value)} ({signed(bulls.low)} to {signed(bulls.high)})")
     assert f"| {' | '.join(cells)} |" in PAGE
+    assert (bulls.low > 0) == (row == "bert/random"), "the answer says: on the simulated bulls BERT"
 
 
 def test_bert_at_rare_sites_is_behind_tuned_beagle() -> None:
