@@ -62,7 +62,9 @@ mosaic: setup ## Mosaic against the others, on data that it was not designed on:
 
 race: setup ## The networks with what their studies found, beside tuned opponents: hours; goes on where it was
 	$(BIN)/snpimpute experiment experiments/networks.toml
-	$(BIN)/python scripts/race.py
+	for seed in 2 3; do $(BIN)/snpimpute experiment experiments/networks.toml --seed $$seed --runs runs/seeds/$$seed \
+		--data kg15-500 --data cattle-chr1 --imputer dense --imputer dense_emb --imputer cae; done
+	$(BIN)/python scripts/race.py --seed 2=runs/seeds/2 --seed 3=runs/seeds/3
 	$(BIN)/python scripts/evidence.py
 
 fuzz: setup ## 5,000 damaged files (the suite tries 200) through check, prepare, concordance and impute
