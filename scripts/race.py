@@ -1,8 +1,8 @@
 """Write docs/results/race.csv and race.md: the networks' race on the published protocol, beside opponents that were tuned too.
 
-    snpimpute experiment experiments/networks.toml                          runs it; in pieces (`--data`, `--imputer`), if need be
-    snpimpute experiment experiments/networks.toml --seed 2 --runs runs-2   the same fits with another seed, on the same samples and masks
-    python scripts/race.py [--runs runs] [--seed 2=runs-2]                  writes table and page
+    snpimpute experiment experiments/networks.toml                                runs it; in pieces (`--data`, `--imputer`), if need be
+    snpimpute experiment experiments/networks.toml --seed 2 --runs runs/seeds/2   the same fits with another seed, on the same samples and masks
+    python scripts/race.py [--runs runs] [--seed 2=runs/seeds/2]                  writes table and page
 
 Reads the scores and posteriors of the experiment in the folder of runs. Differences are paired: the same samples and masks are
 drawn for both imputers.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tomllib
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +22,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.files import write_text
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
 from snpimpute.dataset.splits import unit_names
+from snpimpute.experiment.kept import KeptScores, kept_datasets, kept_scores
 from snpimpute.experiment.score import read_scores
 from snpimpute.experiment.settings import read
 from snpimpute.report.calls import brief
@@ -60,13 +62,13 @@ def main() -> None:
     parser.add_argument("--seed", action="append", default=[], metavar="N=RUNS", help="folder of runs of another seed")
     arguments = parser.parse_args()
     runs = arguments.runs
+    others = {int(seed): Path(folder) for seed, folder in (given.split("=", 1) for given in arguments.seed)}
     parts = []
     for name in read(EXPERIMENT).data:
-        if raced(runs, name):
-            parts.append(measured(runs, name))
-            parts += [
-                of_seed(int(seed), Path(folder), name) for seed, folder in (g.split("=", 1) for g in arguments.seed)
-            ]
+        scored = widest(runs, name)
+        if scored and not set(OPPONENTS) - set(homes := homes_of(runs, name, scored)):
+            parts.append(measured(runs, name, scored, homes))
+            parts += [of_seed(seed, folder, name) for seed, folder in others.items()]
     if not parts:
         sys.exit(f"{runs} has no scores of {', '.join(OPPONENTS)}: run snpimpute experiment {EXPERIMENT} first")
     table = pd.concat(parts, ignore_index=True).round(5)
@@ -82,55 +84,45 @@ def read_table(path: Path) -> pd.DataFrame:
     return pd.read_csv(path).fillna({"versus": "", "mechanism": "", "subset": ""})
 
 
-def newest(runs: Path, dataset: str) -> Path | None:
+def widest(runs: Path, name: str) -> KeptScores | None:
     """Return the table of a dataset's scores with most rows, the newest of equals; None if there is none."""
-    tables = (runs / "scores").glob(f"{dataset}-{'[0-9a-f]' * 12}.csv")
-    return max(tables, key=lambda path: (len(about(path)["models"]), path.stat().st_mtime), default=None)
+    return max(kept_scores(runs, kept_datasets(runs), name), key=lambda table: len(table.models), default=None)
 
 
-def raced(runs: Path, dataset: str) -> bool:
-    """Tell whether all opponents were run on a dataset: networks beside Beagle's defaults alone are not shown."""
-    path = newest(runs, dataset)
-    models = about(path)["models"] if path else []
-    return all(any(home.startswith(f"{dataset}-{row.replace('/', '-')}-") for home in models) for row in OPPONENTS)
-
-
-def about(scores: Path) -> dict:
-    return json.loads(scores.with_suffix(".json").read_text())
-
-
-def measured(runs: Path, name: str) -> pd.DataFrame:
-    """Return a dataset's part of the table: scores as the experiment has them, and paired differences to the opponents."""
-    path = newest(runs, name)
-    assert path is not None
-    scores = read_scores(path)
-    scores = scores[(scores["repeat"] == "all") & (scores["versus"] == "") & (scores["decision"] == "argmax")]
-    scores = scores.assign(row=scores["imputer"] + "/" + scores["variant"])
-    whole = (scores["subset"] == "all") & scores["metric"].isin(WHOLE)
-    rare = (scores["subset"] == "rare_minor") & (scores["metric"] == "f1_1")
+def homes_of(runs: Path, name: str, scored: KeptScores) -> dict[str, Path]:
+    """Return the folder of each row's model."""
     homes = {}
-    for home in about(path)["models"]:
+    for home in scored.models:
         imputer, variant = home.removeprefix(f"{name}-").rsplit("-", 1)[0].split("-", 1)
         homes[f"{imputer}/{variant}"] = runs / "models" / home
-    dataset = dataset_in(runs / "datasets" / f"{name}-{about(path)['dataset_digest'][:12]}")
+    return homes
+
+
+def scores_in(scored: KeptScores) -> pd.DataFrame:
+    """Return the rows of a table of scores that are of all masks together, of calls as they are, and no differences."""
+    scores = read_scores(scored.path)
+    scores = scores[(scores["repeat"] == "all") & (scores["versus"] == "") & (scores["decision"] == "argmax")]
+    return scores.assign(row=scores["imputer"] + "/" + scores["variant"])
+
+
+def measured(runs: Path, name: str, scored: KeptScores, homes: dict[str, Path]) -> pd.DataFrame:
+    """Return a dataset's part of the table: scores as the experiment has them, paired differences to the opponents, costs."""
+    scores = scores_in(scored)
+    whole = (scores["subset"] == "all") & scores["metric"].isin(WHOLE)
+    rare = (scores["subset"] == "rare_minor") & (scores["metric"] == "f1_1")
+    dataset = dataset_in(runs / "datasets" / f"{name}-{scored.dataset_digest[:12]}")
     parts = [scores[whole | rare][COLUMNS], differences(dataset, name, homes), costs(name, homes)]
     return pd.concat(parts, ignore_index=True)
 
 
 def of_seed(seed: int, runs: Path, name: str) -> pd.DataFrame:
     """Return macro-F1 of the rows that were fitted with another seed, at the headline level, in tables of whatever rows."""
-    parts = []
-    for path in sorted((runs / "scores").glob(f"{name}-{'[0-9a-f]' * 12}.csv")):
-        scores = read_scores(path)
-        scores = scores[(scores["repeat"] == "all") & (scores["versus"] == "") & (scores["decision"] == "argmax")]
-        scores = scores[(scores["subset"] == "all") & (scores["metric"] == "f1_macro") & (scores["level"] == HEADLINE)]
-        scores = scores.assign(row=scores["imputer"] + "/" + scores["variant"], metric=f"f1_macro, seed {seed}")
-        parts.append(scores[COLUMNS])
-    return (
-        pd.concat(parts, ignore_index=True).drop_duplicates(["mechanism", "row"])
-        if parts
-        else pd.DataFrame(columns=COLUMNS)
-    )
+    parts = [pd.DataFrame(columns=COLUMNS)]
+    for scored in kept_scores(runs, kept_datasets(runs), name):
+        scores = scores_in(scored)
+        wanted = (scores["subset"] == "all") & (scores["metric"] == "f1_macro") & (scores["level"] == HEADLINE)
+        parts.append(scores[wanted].assign(metric=f"f1_macro, seed {seed}")[COLUMNS])
+    return pd.concat(parts, ignore_index=True).drop_duplicates(["mechanism", "row"])
 
 
 def costs(name: str, homes: dict[str, Path]) -> pd.DataFrame:
@@ -187,8 +179,7 @@ def trials_of(dataset: str, rows: list[str]) -> str:
     for row in rows:
         kept = FOUND / f"{dataset}-{row.replace('/', '-')}.toml"
         if kept.exists():
-            (line,) = (line for line in kept.read_text().splitlines() if line.startswith("trials = "))
-            told.append(f"{row.split('/')[0]} {line.removeprefix('trials = ')}")
+            told.append(f"{row.split('/')[0]} {tomllib.loads(kept.read_text())['trials']}")
     return f"Trials: {', '.join(told)}."
 
 

@@ -27,8 +27,8 @@ TOLERANCE = 1e-3  # of the step of a weight, in units in which the curvature is 
 class SoftmaxParams(Params):
     """Parameters of softmax regression.
 
-    `nearest` is the number of observed sites, those nearest to the hidden one, that are its inputs. `l2` is the penalty on standardised inputs (half the sum of squared weights, times l2, against the summed
-    log-likelihood). `inputs` are the number of alternate alleles of each observed site ("additive"), and with
+    `nearest` is the number of observed sites, those nearest to the hidden one, that are its inputs. `l2` is the penalty on
+    standardised inputs (half the sum of squared weights, times l2, against the summed log-likelihood). `inputs` are the number of alternate alleles of each observed site ("additive"), and with
     "heterozygote" also an indicator of heterozygotes.
     """
 

@@ -29,8 +29,8 @@ def in_race(dataset: str, row: str, versus: str | None = None, level: int = 60, 
     table = pd.read_csv(RESULTS / "race.csv")
     rows = table[(table.dataset == dataset) & (table.row == row) & (table.level == level) & (table.metric == metric)]
     rows = rows[(rows.mechanism == "independent") & (rows.versus.isna() if versus is None else rows.versus == versus)]
-    (found,) = (rows.iloc[i] for i in range(len(rows)))
-    return found
+    assert len(rows) == 1
+    return rows.iloc[0]
 
 
 def plain(value: float) -> str:
@@ -72,7 +72,7 @@ def test_bert_at_rare_sites_is_behind_tuned_beagle() -> None:
         rows = table[(table.dataset == dataset) & (table.row == "bert/random") & (table.subset == "rare_minor")]
         rows = rows[(rows.level == 60) & (rows.mechanism == "independent") & (rows.versus == "beagle/tuned")]
         (value,) = rows["value"]
-        assert (value < 0 and f"BERT {signed(value)}" in PAGE) or f"on cattle {signed(value)}" in PAGE
+        assert value < 0 and (f"BERT {signed(value)}" in PAGE or f"on cattle {signed(value)}" in PAGE)
 
 
 def test_other_seeds_differ_by_little_but_once() -> None:
@@ -104,7 +104,9 @@ def test_studies_and_arrays() -> None:
 def test_differences_in_the_race_are_those_of_its_scores(smoke_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over the smoke experiment: two ways from the same posteriors, and an interval that holds the value."""
     monkeypatch.setitem(RACE["measured"].__globals__, "OPPONENTS", ("beagle/default",))
-    made = RACE["measured"](smoke_project / "my runs", "calves")
+    runs = smoke_project / "my runs"
+    scored = RACE["widest"](runs, "calves")
+    made = RACE["measured"](runs, "calves", scored, RACE["homes_of"](runs, "calves", scored))
     made = made[(made["subset"] == "all") & (made["metric"] == "f1_macro")]
     own = made[made["versus"] == ""].set_index(["mechanism", "level", "row"])["value"]
     ahead = made[made["versus"] == "beagle/default"]

@@ -17,6 +17,14 @@ from snpimpute.io.matrix import read_matrix
 from snpimpute.metrics.scores import f1_macro
 
 
+@pytest.fixture
+def fits(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
+    """What each fit from now on is given."""
+    given: list[tuple] = []
+    monkeypatch.setattr(softmax_regression, "fit_ridge", lambda *args: given.append(args) or fit_ridge(*args))
+    return given
+
+
 class TestSoftmaxRegression(ImputerContract):
     imputer = SoftmaxRegression
 
@@ -29,11 +37,9 @@ class TestSoftmaxRegression(ImputerContract):
         np.testing.assert_allclose(alone[0], model.posterior(masked)[3], atol=1e-5)
 
     def test_each_pattern_is_fitted_once(
-        self, panel: GenotypeMatrix, target: GenotypeMatrix, monkeypatch: pytest.MonkeyPatch
+        self, panel: GenotypeMatrix, target: GenotypeMatrix, fits: list[tuple], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         model = self.make().fit(panel)
-        fits = []
-        monkeypatch.setattr(softmax_regression, "fit_ridge", lambda *given: fits.append(given) or fit_ridge(*given))
         masked = self.masked(target)
         first = model.posterior(masked)
         np.testing.assert_array_equal(model.posterior(masked), first)
@@ -55,17 +61,13 @@ class TestSoftmaxRegression(ImputerContract):
         loaded.save(tmp_path / "again")
         np.testing.assert_array_equal(SoftmaxRegression.load(tmp_path / "again").posterior(masked), later)
 
-    def test_single_holes_at_called_sites_share_a_fit(
-        self, panel: GenotypeMatrix, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_single_holes_at_called_sites_share_a_fit(self, panel: GenotypeMatrix, fits: list[tuple]) -> None:
         """Two of fifty samples lack a call at a seen site: one fit more for each of these sites, and little changes."""
         model = self.make().fit(panel)
         target = small_panel(130, missing=0.0).take_samples(np.arange(80, 130))
         whole = self.masked(target)
         holes = np.zeros(target.calls.shape, dtype=bool)
         holes[3, 11] = holes[3, 13] = holes[40, 11] = True
-        fits = []
-        monkeypatch.setattr(softmax_regression, "fit_ridge", lambda *given: fits.append(given) or fit_ridge(*given))
         posterior = model.posterior(whole.hide(holes))
         assert [truth.shape[1] for _, truth, *_ in fits] == [20, 1, 1]
         assert (posterior[holes].max(axis=1) < 1).all()
@@ -75,12 +77,10 @@ class TestSoftmaxRegression(ImputerContract):
         assert np.abs(posterior[3, ::2] - alone).mean() < 0.1
 
     def test_samples_that_lack_few_calls_share_one_fit_a_site(
-        self, panel: GenotypeMatrix, target: GenotypeMatrix, monkeypatch: pytest.MonkeyPatch
+        self, panel: GenotypeMatrix, target: GenotypeMatrix, fits: list[tuple]
     ) -> None:
         """However many patterns: no more fits than sites, and none for a second target."""
         model = self.make().fit(panel)
-        fits = []
-        monkeypatch.setattr(softmax_regression, "fit_ridge", lambda *given: fits.append(given) or fit_ridge(*given))
         for seed in (1, 2):
             masked = target.hide(np.random.default_rng(seed).random(target.calls.shape) < 0.1)
             masked = masked.take_samples((masked.calls < 0).mean(axis=1) <= 0.25)
