@@ -1,4 +1,4 @@
-"""Processes forked from one that has numpy and pandas loaded, which every step needs and takes half a second to import."""
+"""Processes forked from one that has loaded what they need: numpy, pandas and this package's modules of earlier calls."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ from pathlib import Path
 
 # Forking after Apple's libraries were loaded is not safe there.
 CAN_FORK = sys.platform.startswith("linux")
-PRELOADED = ("numpy", "pandas")
+PRELOADED = ("numpy", "pandas", "snpimpute.base.processes")  # half a second that every step would take
+PACKAGE = __name__.partition(".")[0]
 STATUS = struct.Struct("i")
 _sources: dict[tuple[int, int], Source] = {}  # by the process that asks, and the threads
+_of_calls: dict[str, None] = {}  # modules of this package, in the order in which calls first named them
 _one_at_a_time = threading.Lock()
 
 
@@ -80,7 +82,7 @@ def forked(descriptor: int, name: str, output: int, environment: Mapping[str, st
         environment: its environment.
         threads: the threads of that environment, which numpy reads once: processes with the same number have one source.
     """
-    request = pickle.dumps((name, str(Path.cwd()), sys.path, dict(environment)))
+    request = pickle.dumps((list(_of_calls), name, str(Path.cwd()), sys.path, dict(environment)))
     key = os.getpid(), threads
     with _one_at_a_time:
         for attempt in (1, 2):
@@ -93,6 +95,12 @@ def forked(descriptor: int, name: str, output: int, environment: Mapping[str, st
                 if attempt == 2:
                     raise
     raise AssertionError
+
+
+def load_for_the_next(module: str) -> None:
+    """Let processes that are forked from now on have a module of this package loaded; one of another package is not."""
+    if module.startswith(f"{PACKAGE}."):
+        _of_calls[module] = None
 
 
 @atexit.register
@@ -153,9 +161,7 @@ def fork_on_request(number: int) -> None:
     other process does.
     """
     parent = socket.socket(fileno=number)
-    for name in PRELOADED:
-        importlib.import_module(name)
-    gc.freeze()  # a collection in what is forked would touch, and so copy, all of it
+    load(PRELOADED)
     wake_up, woken = os.pipe()
     for end in (wake_up, woken):
         os.set_blocking(end, False)
@@ -172,17 +178,29 @@ def fork_on_request(number: int) -> None:
         if not request:
             return
         *given, status = descriptors
+        modules, *place = pickle.loads(request)
+        load(modules)
         if (pid := os.fork()) == 0:
             for descriptor in (parent.detach(), wake_up, woken, status, *running.values()):
                 os.close(descriptor)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            become(pickle.loads(request), *given)
+            become(*place, *given)
             return
         running[pid] = status
         for descriptor in given:
             os.close(descriptor)
         parent.send(STATUS.pack(pid))
+
+
+def load(modules: Sequence[str]) -> None:
+    """Import the modules that are not loaded; one that cannot be imported here is left to the call that needs it."""
+    new = [name for name in modules if name not in sys.modules]
+    for name in new:
+        with suppress(Exception):
+            importlib.import_module(name)
+    if new:
+        gc.freeze()  # a collection in what is forked would touch, and so copy, all of it
 
 
 def tell_of_ends(running: dict[int, int]) -> None:
@@ -194,9 +212,8 @@ def tell_of_ends(running: dict[int, int]) -> None:
             os.close(running.pop(pid))
 
 
-def become(request: tuple[str, str, list[str], dict[str, str]], descriptor: int, output: int) -> None:
+def become(name: str, folder: str, path: list[str], environment: dict[str, str], descriptor: int, output: int) -> None:
     """Work on a pipe, in a process that has just been forked, as in one that has just been started."""
-    name, folder, path, environment = request
     os.setsid()
     os.environ.clear()
     os.environ.update(environment)

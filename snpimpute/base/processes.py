@@ -24,7 +24,7 @@ from snpimpute.base.errors import InputError, WorkEnds
 from snpimpute.base.extras import not_installed
 from snpimpute.base.files import out_of_room
 from snpimpute.base.folders import with_folders
-from snpimpute.base.forks import CAN_FORK, Forked, forked
+from snpimpute.base.forks import CAN_FORK, Forked, forked, load_for_the_next
 from snpimpute.base.garbage import collect_seldom
 
 GRACE = 3.0  # seconds that a program gets to end by itself before it is killed
@@ -127,6 +127,7 @@ class Worker:
             function: importable by name, or a partial of such a function.
             args, kwargs: arguments of the call; those that are a Folder go as its path.
         """
+        load_for_the_next(getattr(function, "func", function).__module__)  # functools.partial has the function within
         self.send(with_folders(lambda folder: folder.path, function, args, kwargs))
 
     def send(self, message: Any) -> None:

@@ -77,7 +77,7 @@ def imported_packages(*modules: str, without: frozenset[str] = frozenset()) -> s
 def versions_of(names: set[str]) -> dict[str, str]:
     """Map the distributions of these imported packages to their versions, without a build's suffix (`+cpu`)."""
     distributions = {found for name in names if (found := _distribution(name)) is not None}
-    return {name: metadata.version(name).partition("+")[0] for name in sorted(distributions)}
+    return {name: _version(name) for name in sorted(distributions)}
 
 
 @functools.cache
@@ -126,6 +126,13 @@ def _normalised_code(path: Path) -> str:
     return ast.dump(tree)
 
 
+@functools.cache
+def _version(distribution: str) -> str:
+    """Return the version of an installed distribution, without a build's suffix."""
+    return metadata.version(distribution).partition("+")[0]
+
+
+@functools.cache
 def _distribution(package: str) -> str | None:
     """Return the distribution of an importable package, by preference that of its own name; None if there is none."""
     if package in sys.stdlib_module_names:

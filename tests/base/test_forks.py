@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,30 @@ def test_they_are_as_if_started_by_themselves(tmp_path: Path, monkeypatch: pytes
     assert len(sockets) == 1, "a process holds the end of another's pipe, which then never closes"
     end_workers(workers)
     assert [worker.process.poll() for worker in workers] == [143] * 4
+
+
+def modules_that_are_loaded() -> set[str]:
+    return set(sys.modules)
+
+
+def test_what_a_call_needs_is_loaded_for_the_next_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function's module, of this package alone; one that cannot be imported is the matter of the call itself."""
+    from snpimpute.metrics.maf import maf_bin_names  # not on top: the processes import this file
+
+    monkeypatch.setattr(forks, "_of_calls", {})
+    forks.load_for_the_next("snpimpute.no_such_module")
+    forks.load_for_the_next("tests.base.test_alone")
+    found = []
+    for _ in range(2):
+        worker = Worker("test", 7)  # no other test has so many threads: the first process comes from a new one
+        worker.call(modules_that_are_loaded)
+        found.append(worker.receive()[1])
+        worker.call(partial(maf_bin_names))
+        assert worker.receive() == ("done", maf_bin_names())
+        end_workers([worker])
+    first, second = found
+    assert maf_bin_names.__module__ not in first and maf_bin_names.__module__ in second
+    assert "tests.base.test_alone" not in second
 
 
 @pytest.mark.parametrize("way", ["forked", "started"])
