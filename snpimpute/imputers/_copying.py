@@ -62,6 +62,41 @@ def places_of_bits(contigs: Iterable[slice]) -> np.ndarray:
     return np.concatenate([begin + np.arange(size) for begin, size in zip(first[:-1], sizes, strict=True)])
 
 
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """Observed sites in blocks, in each of which a pass over the whole panel copies one haplotype.
+
+    Attributes:
+        alleles: uint8 (n_rows, R), of the panel's haplotypes at the observed sites, up to eight sites a byte.
+        block_of_row: int (n_rows,), the block of each of these bytes.
+        row, bit: int (n_observed,), where each observed site is among them.
+        middle: float64 (n_blocks,), where the blocks stand.
+    """
+
+    alleles: np.ndarray
+    block_of_row: np.ndarray
+    row: np.ndarray
+    bit: np.ndarray
+    middle: np.ndarray
+
+    @classmethod
+    def of(cls, haplotypes: Haplotypes, observed: np.ndarray, place: np.ndarray) -> Blocks:
+        """Cut the observed sites, int (n_observed,), into blocks; `place` is that of `Copying`."""
+        from snpimpute.imputers import _recursions
+
+        places = haplotypes.place_of_bit[observed]
+        used, byte = np.unique(places // 8, return_inverse=True)
+        n_before = np.searchsorted(places // 8, used)  # observed sites before each byte
+        size = max(1, min(BLOCK, len(observed) // LEAST_BLOCKS))
+        block = np.unique(n_before // size, return_inverse=True)[1][byte]  # no byte is divided
+        begins = np.searchsorted(block, np.arange(block[-1] + 1))
+        in_block = np.arange(len(observed)) - begins[block]
+        row = np.cumsum(in_block % 8 == 0) - 1
+        alleles = _recursions.gathered(haplotypes.bits, places, row, in_block % 8, row[-1] + 1)
+        middle = np.bincount(block, place[observed]) / np.bincount(block)
+        return cls(alleles, block[in_block % 8 == 0], row, in_block % 8, middle)
+
+
 class Copying:
     """Copying model in one stretch of sites, for one sample at a time.
 
@@ -186,15 +221,16 @@ class Copying:
         Returns:
             int (K,), the haplotypes chosen, best first; float32 (R,), see `_copied_share`.
         """
-        copied_share = self._copied_share(given, observed)  # (R,)
+        blocks = Blocks.of(self.haplotypes, observed, self.place)
+        copied_share = self._copied_share(given, observed, blocks)  # (R,)
         best = np.argsort(-copied_share, kind="stable")[: self.params.first_states]
         drawn = self._draw_pairs(given, observed, best, key).reshape(-1, len(observed))
-        rankings = [*(self._resemblance(haplotype, observed) for haplotype in drawn), copied_share]
+        rankings = [*(self._resemblance(haplotype, blocks) for haplotype in drawn), copied_share]
         return self._best_in_turn(np.stack(rankings)), copied_share
 
     # ------------------------------------------------------------------ one copy at a time
 
-    def _copied_share(self, given: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    def _copied_share(self, given: np.ndarray, observed: np.ndarray, blocks: Blocks) -> np.ndarray:
         """Return the share of the sample copied from each haplotype, float32 (R,); `given` is that of `_choose_haplotypes`.
 
         Only one allele of each call is modelled as a copy; the other is drawn from the panel's frequencies.
@@ -204,39 +240,33 @@ class Copying:
         for one in (self.error, 1 - self.error):  # P(this allele is the alternate), if 0 or 1 is copied
             genotypes = [(1 - one) * (1 - other), one * (1 - other) + (1 - one) * other, one * other]
             likelihood.append((given * np.stack(genotypes, axis=1)).sum(axis=1))
-        return self._usage(np.stack(likelihood, axis=1), observed)[0]
+        return self._usage(np.stack(likelihood, axis=1), blocks)[0]
 
-    def _resemblance(self, drawn: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    def _resemblance(self, drawn: np.ndarray, blocks: Blocks) -> np.ndarray:
         """Return how far a drawn haplotype, int8 (n_observed,), is copied from each of the panel, float32 (R,).
 
         It is the mean plus the largest probability over blocks of sites.
         """
         likelihood = [np.where(drawn == allele, 1 - self.error, self.error) for allele in (0, 1)]
-        mean, largest = self._usage(np.stack(likelihood, axis=1), observed)
+        mean, largest = self._usage(np.stack(likelihood, axis=1), blocks)
         return mean + largest
 
-    def _usage(self, likelihood: np.ndarray, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _usage(self, likelihood: np.ndarray, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
         """Return the mean and the largest posterior probability, over blocks of sites, that a haplotype is copied.
 
         Args:
             likelihood: float32 (n_observed, 2), of the observed allele or call if allele 0 or 1 is copied.
-            observed: int (n_observed,), the sites.
+            blocks: of the observed sites.
 
         Returns:
             mean and largest, float32 (R,) each.
         """
         from snpimpute.imputers import _recursions
 
-        byte, bit = np.divmod(self.haplotypes.place_of_bit[observed], 8)
-        used, row = np.unique(byte, return_inverse=True)
-        by_byte = np.ones((len(used), 8, 2), dtype=np.float32)
-        by_byte[row, bit] = likelihood
-        n_before = np.searchsorted(byte, used)  # observed sites before each byte
-        size = max(1, min(BLOCK, len(observed) // LEAST_BLOCKS))
-        blocks = np.unique(n_before // size, return_inverse=True)[1]
-        middle = np.bincount(blocks[row], self.place[observed]) / np.bincount(blocks[row])
-        stays = np.exp(-self.switch_rate * np.diff(middle, prepend=middle[:1])).astype(np.float32)
-        return _recursions.usage(self.haplotypes.bits, used, blocks, by_byte, stays)
+        by_bit = np.ones((len(blocks.alleles), 8, 2), dtype=np.float32)
+        by_bit[blocks.row, blocks.bit] = likelihood
+        stays = np.exp(-self.switch_rate * np.diff(blocks.middle, prepend=blocks.middle[:1])).astype(np.float32)
+        return _recursions.usage(blocks.alleles, blocks.block_of_row, by_bit, stays)
 
     def _best_in_turn(self, rankings: np.ndarray) -> np.ndarray:
         """Return the best haplotypes of each ranking, float (n, R), in turn and each once, int (states,)."""

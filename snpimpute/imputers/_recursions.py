@@ -29,16 +29,31 @@ LEAST = np.float32(1e-12)
 
 
 @compiled
-def usage(  # type: ignore[no-untyped-def]
-    bits, places, blocks, likelihoods, stays
-):
+def gathered(bits, places, rows, places_in_rows, n_rows):  # type: ignore[no-untyped-def]
+    """Return the alleles of the panel's haplotypes at some sites, eight of them a byte, uint8 (n_rows, R).
+
+    Args:
+        bits: uint8 (n_bytes, R), alleles of the panel's haplotypes, eight sites a byte.
+        places: int (n,), the sites' bits.
+        rows, places_in_rows: int (n,), the byte of the result, and the bit in it, that each site gets.
+    """
+    out = np.zeros((n_rows, bits.shape[1]), dtype=np.uint8)
+    for k in range(len(places)):
+        byte, here = bits[places[k] // 8], out[rows[k]]
+        taken, given = np.uint8(places[k] % 8), np.uint8(places_in_rows[k])
+        for r in range(len(byte)):
+            here[r] |= ((byte[r] >> taken) & np.uint8(1)) << given
+    return out
+
+
+@compiled
+def usage(alleles, blocks, likelihoods, stays):  # type: ignore[no-untyped-def]
     """Return the mean and the largest posterior probability, over blocks of sites, that each haplotype is copied.
 
     One haplotype is copied in a block; between two blocks the copy may switch to any other one.
 
     Args:
-        bits: uint8 (n_bytes, R), alleles of the panel's haplotypes, eight sites a byte.
-        places: int (n,), the bytes that hold observed sites, ascending.
+        alleles: uint8 (n, R), of the panel's haplotypes at the observed sites, see `gathered`.
         blocks: int (n,), the block of each of these bytes, ascending from 0.
         likelihoods: (n, 8, 2), likelihood of the call at each site of a byte if allele 0 or 1 is copied; 1 = no call.
         stays: (n_blocks,), probability that no switch lies between the block before and this one.
@@ -46,10 +61,10 @@ def usage(  # type: ignore[no-untyped-def]
     Returns:
         mean, largest: (R,) each.
     """
-    n_haplotypes, n_blocks = bits.shape[1], len(stays)
+    n_haplotypes, n_blocks = alleles.shape[1], len(stays)
     like = np.ones((n_blocks, n_haplotypes), dtype=np.float32)
     table = np.empty(256, dtype=np.float32)
-    for k in range(len(places)):
+    for k in range(len(alleles)):
         table[0] = 1
         size = 1
         for site in range(8):
@@ -57,7 +72,7 @@ def usage(  # type: ignore[no-untyped-def]
                 table[size + value] = table[value] * likelihoods[k, site, 1]
                 table[value] *= likelihoods[k, site, 0]
             size *= 2
-        row, byte = like[blocks[k]], bits[places[k]]
+        row, byte = like[blocks[k]], alleles[k]
         for r in range(n_haplotypes):
             row[r] *= table[byte[r]]
     forward = np.empty((n_blocks, n_haplotypes), dtype=np.float32)
@@ -201,44 +216,60 @@ def posterior(alleles, observed, likelihoods, error, switches, place, switch_rat
     """
     n_sites, n_states = alleles.shape
     n_observed = len(observed)
-    kept, kept_sums, kept_totals, block = kept_forward(alleles, observed, likelihoods, error, switches, start)
+    kept, kept_sums, kept_totals, block, block_sums = kept_forward(
+        alleles, observed, likelihoods, error, switches, start
+    )
     n_blocks, size = len(kept), len(block)
     out = np.zeros((n_sites, 3), dtype=np.float32)
     backward = np.ones((n_states, n_states), dtype=np.float32)
-    total = np.float32(n_states * n_states)
+    mean = np.ones(n_states, dtype=np.float32)  # of the rows of `backward`, weighed by `start`
+    whole = np.float32(n_states * n_states)
+    total = whole
     of_reference, of_alternate = np.empty(n_states, dtype=np.float32), np.empty(n_states, dtype=np.float32)
     for k in range(n_observed - 1, -2, -1):
         if k >= 0 and k // size < n_blocks - 1 and k % size == size - 1:
             b = k // size
-            reached_to(b, kept, kept_sums, kept_totals, block, alleles, observed, likelihoods, error, switches, start)
-        reached = block[k % size] if k >= 0 else kept[0]
+            reached_to(
+                b,
+                kept,
+                kept_sums,
+                kept_totals,
+                block,
+                block_sums,
+                alleles,
+                observed,
+                likelihoods,
+                error,
+                switches,
+                start,
+            )
+        reached, rows = (block[k % size], block_sums[k % size]) if k >= 0 else (kept[0], kept_sums[0])
         begin = observed[k] if k >= 0 else -1
         end = observed[k + 1] if k + 1 < n_observed else n_sites
         if end - begin > 1:
             left, right = place[max(begin, 0)], place[min(end, n_sites - 1)]
-            between(alleles, begin + 1, end, place, left, right, switch_rate, start, reached, backward, out)
+            between(alleles, begin + 1, end, place, left, right, switch_rate, start, reached, rows, backward, mean, out)
         if k >= 0:
-            if k + 1 < n_observed:
-                total = go_back(backward, start, np.float32(1) - switches[k + 1])
-            given_pairs(alleles[begin], likelihoods[k], error, reached, backward, out[begin])
+            stay = np.float32(1) - switches[k + 1] if k + 1 < n_observed else np.float32(1)
             given_one(alleles[begin], likelihoods[k], error, of_reference, of_alternate)
-            scale = np.float32(n_states * n_states) / total
-            for i in range(n_states):
-                like = of_alternate if alleles[begin, i] else of_reference
-                for j in range(n_states):
-                    backward[i, j] *= like[j] * scale
+            scale = whole / total
+            total = go_back(backward, mean, start, stay, alleles[begin], of_reference, of_alternate, scale)
+            given_pairs(
+                alleles[begin], likelihoods[k], error, reached, backward, of_reference, of_alternate, out[begin]
+            )
     return out
 
 
 @compiled
-def given_pairs(copied, likelihood, error, reached, ahead, out):  # type: ignore[no-untyped-def]
+def given_pairs(copied, likelihood, error, reached, ahead, of_reference, of_alternate, out):  # type: ignore[no-untyped-def]
     """Write the posterior of the genotypes at an observed site, (3,): a call is certain, likelihoods are weighed by the pairs.
 
     Args:
         copied: uint8 (K,), alleles of the haplotypes at the site.
         likelihood, error: see `given_one`.
         reached: (K, K), probabilities of the pairs given the calls up to this site, up to a factor.
-        ahead: (K, K), probabilities of the calls behind the site, given the pair at the site, up to a factor.
+        ahead: (K, K), likelihood of the calls from this site on, given the pair at the site, up to a factor.
+        of_reference, of_alternate: (K,), the site's own part in `ahead`, see `given_one`; turned over here.
         out: (3,), written.
     """
     top = max(likelihood[0], likelihood[1], likelihood[2])
@@ -249,9 +280,13 @@ def given_pairs(copied, likelihood, error, reached, ahead, out):  # type: ignore
     n_states = len(copied)
     of_copies = np.zeros(3, dtype=np.float64)  # pairs with so many copies of the alternate allele
     for i in range(n_states):
+        of_reference[i] = np.float32(1) / of_reference[i] if of_reference[i] > 0 else np.float32(0)
+        of_alternate[i] = np.float32(1) / of_alternate[i] if of_alternate[i] > 0 else np.float32(0)
+    for i in range(n_states):
         with_0 = with_1 = np.float32(0)
+        without_own = of_alternate if copied[i] else of_reference
         for j in range(n_states):
-            value = reached[i, j] * ahead[i, j]
+            value = reached[i, j] * (ahead[i, j] * without_own[j])
             with_1 += value * copied[j]
             with_0 += value
         of_copies[copied[i]] += with_0 - with_1
@@ -273,13 +308,15 @@ def given_pairs(copied, likelihood, error, reached, ahead, out):  # type: ignore
 
 
 @compiled
-def reached_to(b, kept, kept_sums, kept_totals, block, alleles, observed, likelihoods, error, switches, start):  # type: ignore[no-untyped-def]
+def reached_to(  # type: ignore[no-untyped-def]
+    b, kept, kept_sums, kept_totals, block, block_sums, alleles, observed, likelihoods, error, switches, start
+):
     """Write the `forward_pairs` of a block of observed sites, from what is kept before it, and keep the last for the next one.
 
     Args:
         b: number of the block.
         kept, kept_sums, kept_totals: (n_blocks, K, K), (n_blocks, K), (n_blocks,): before each block, see `go_forward`.
-        block: (size, K, K), written.
+        block, block_sums: (size, K, K), (size, K), written: the sums are those of the rows.
         alleles, observed, likelihoods, error, switches, start: see `posterior`.
     """
     size = len(block)
@@ -288,6 +325,7 @@ def reached_to(b, kept, kept_sums, kept_totals, block, alleles, observed, likeli
     for j in range(b * size, min((b + 1) * size, len(observed))):
         now = block[j - b * size]
         total = go_forward(before, sums, total, alleles[observed[j]], likelihoods[j], error, switches[j], start, now)
+        block_sums[j - b * size] = sums
         before = now
     if b + 1 < len(kept):
         kept[b + 1], kept_sums[b + 1], kept_totals[b + 1] = before, sums, total
@@ -301,46 +339,64 @@ def kept_forward(alleles, observed, likelihoods, error, switches, start):  # typ
         alleles, observed, likelihoods, error, switches, start: see `posterior`.
 
     Returns:
-        kept, kept_sums, kept_totals and block, as `reached_to` takes them.
+        kept, kept_sums, kept_totals, block and block_sums, as `reached_to` takes them.
     """
     n_observed, n_states = len(observed), alleles.shape[1]
     size = max(1, int(np.sqrt(n_observed)))
     n_blocks = -(-n_observed // size)
     kept = np.empty((n_blocks, n_states, n_states), dtype=np.float32)  # what comes before each block
     kept_sums, kept_totals = np.empty((n_blocks, n_states), dtype=np.float32), np.ones(n_blocks, dtype=np.float32)
-    block = np.empty((size, n_states, n_states), dtype=np.float32)
+    block, block_sums = (
+        np.empty((size, n_states, n_states), dtype=np.float32),
+        np.empty((size, n_states), dtype=np.float32),
+    )
     kept[0], kept_sums[0] = np.outer(start, start), start
     for b in range(n_blocks):
-        reached_to(b, kept, kept_sums, kept_totals, block, alleles, observed, likelihoods, error, switches, start)
-    return kept, kept_sums, kept_totals, block
+        reached_to(
+            b, kept, kept_sums, kept_totals, block, block_sums, alleles, observed, likelihoods, error, switches, start
+        )
+    return kept, kept_sums, kept_totals, block, block_sums
 
 
 @compiled
-def go_back(state, start, stay):  # type: ignore[no-untyped-def]
-    """Take one step of the backward recursion over a gap, in place; `stay`: no switch in it. Return the sum."""
+def go_back(state, mean, start, stay, copied, of_reference, of_alternate, scale):  # type: ignore[no-untyped-def]
+    """Take one step of the backward recursion, over a gap and the observed site before it, in place; return the sum.
+
+    Args:
+        state: (K, K), likelihood of the calls behind the gap given the pair, up to a factor; of this site's call too, then.
+        mean: (K,), the means of its rows, weighed by `start`; in place too.
+        start: (K,), see `go_forward`.
+        stay: probability of no switch in the gap.
+        copied: uint8 (K,), alleles of the haplotypes at the site.
+        of_reference, of_alternate: (K,), see `given_one`.
+        scale: factor, so that numbers stay within what a float32 can hold.
+    """
     n_states = len(start)
     switch = np.float32(1) - stay
-    mean = np.empty(n_states, dtype=np.float32)  # the other haplotype has switched
     both = np.float32(0)
     for i in range(n_states):
-        row = np.float32(0)
-        for j in range(n_states):
-            row += state[i, j] * start[j]
-        mean[i] = row
-        both += row * start[i]
-    for i in range(n_states):
-        mean[i] = mean[i] * switch * stay + np.float32(0.5) * switch * switch * both
+        both += mean[i] * start[i]
+    moved = mean * (switch * stay * scale) + np.float32(0.5) * switch * switch * scale * both
+    both_stay = stay * stay * scale
     total = np.float32(0)
     for i in range(n_states):
+        like = of_alternate if copied[i] else of_reference
+        of_one = moved[i]
+        row = part = np.float32(0)
         for j in range(n_states):
-            value = stay * stay * state[i, j] + (mean[i] + mean[j])
+            value = (both_stay * state[i, j] + (of_one + moved[j])) * like[j]
             state[i, j] = value
-            total += value
+            row += value * start[j]
+            part += value
+        mean[i] = row
+        total += part
     return total
 
 
 @compiled
-def between(alleles, begin, end, place, left, right, switch_rate, start, reached, ahead, out):  # type: ignore[no-untyped-def]
+def between(  # type: ignore[no-untyped-def]
+    alleles, begin, end, place, left, right, switch_rate, start, reached, rows, ahead, mean, out
+):
     """Write the posterior at the sites from `begin` to `end`, between two observed ones or beyond the first or last one.
 
     Let p be the probability of no switch from the observed site before to a site, u from the site to the observed site
@@ -352,14 +408,15 @@ def between(alleles, begin, end, place, left, right, switch_rate, start, reached
     Args:
         alleles, place, switch_rate, start: see `posterior`.
         left, right: float64, places of the two observed sites.
-        reached: F, (K, K), the `forward` of the observed site before.
-        ahead: B, (K, K), likelihood of the calls from the observed site after on.
+        reached, rows: F, (K, K), the `forward` of the observed site before; r, (K,).
+        ahead, mean: B, (K, K), likelihood of the calls from the observed site after on; m, (K,).
         out: (n_sites, 3), written from `begin` to `end`.
     """
     n_states = len(start)
-    rows, mean = np.zeros(n_states, dtype=np.float32), np.zeros(n_states, dtype=np.float32)
-    terms, sums = np.zeros((9, n_states), dtype=np.float32), np.zeros(9, dtype=np.float64)
-    one_r, one_s, one_m, mask = np.zeros((4, n_states), dtype=np.float32)
+    terms, sums = np.zeros((n_states, 9), dtype=np.float32), np.zeros(9, dtype=np.float64)
+    carriers = np.zeros(n_states + 1, dtype=np.int64)
+    one_s, one_r, one_m = np.zeros((3, n_states), dtype=np.float32)
+    of_carriers = np.zeros(9, dtype=np.float32)
     f = c = np.float32(0)
     shared = False
     for site in range(begin, end):
@@ -371,34 +428,38 @@ def between(alleles, begin, end, place, left, right, switch_rate, start, reached
             out[site, 2 - 2 * rarer] = 1
             continue
         if not shared:
-            f, c = shared_terms(start, reached, ahead, rows, mean, terms, sums)
+            f, c = shared_terms(start, reached, rows, ahead, mean, terms, sums)
             shared = True
+        n_carriers = 0
+        for i in range(n_states):
+            carriers[n_carriers] = i
+            n_carriers += alleles[site, i] == rarer
         p = np.float32(np.exp(-switch_rate * (place[site] - left)))
         u = np.float32(np.exp(-switch_rate * (right - place[site])))
         q, v = np.float32(1) - p, np.float32(1) - u
         from_left, from_right = (p * p, p * q, q * q), (u * u, u * v, v * v)
-        for i in range(n_states):
-            one_r[i], one_s[i] = from_left[1] * rows[i], from_left[1] * rows[i] + from_left[2] * f * start[i]
-            one_m[i] = from_right[1] * mean[i]
-            mask[i] = np.float32(alleles[site, i] == rarer)
-        whole = with_one = with_two = np.float64(0)
+        of_carriers[:] = 0
+        with_two = np.float64(0)
+        for x in range(n_carriers):
+            i = carriers[x]
+            for term in range(9):
+                of_carriers[term] += terms[i, term]
+            s, r, m = start[i], from_left[1] * rows[i], from_right[1] * mean[i]
+            one_s[x], one_r[x], one_m[x] = s, r, m
+            r_i, m_i = r + from_left[2] * f * s, m + from_right[2] * c
+            part = np.float32(0)
+            for y in range(x):  # a pair the other way round is as probable
+                j = carriers[y]
+                pair = from_left[0] * reached[i, j] + r_i * one_s[y] + s * one_r[y]
+                part += pair * (from_right[0] * ahead[i, j] + m_i + one_m[y])
+            pair = from_left[0] * reached[i, i] + r_i * s + s * r
+            with_two += 2 * part + pair * (from_right[0] * ahead[i, i] + m_i + m)
+        whole = with_one = np.float64(0)
         for a in range(3):
             for b in range(3):
                 weight = from_left[a] * from_right[b]
                 whole += weight * sums[3 * a + b]
-                part = np.float32(0)
-                for i in range(n_states):
-                    part += terms[3 * a + b, i] * mask[i]
-                with_one += weight * part
-        for i in range(n_states):
-            if mask[i] == 0:
-                continue
-            of_i, r_i, m_i = start[i], one_s[i], one_m[i] + from_right[2] * c
-            part = np.float32(0)
-            for j in range(n_states):
-                pair = from_left[0] * reached[i, j] + r_i * start[j] + of_i * one_r[j]
-                part += pair * (from_right[0] * ahead[i, j] + m_i + one_m[j]) * mask[j]
-            with_two += part
+                with_one += weight * of_carriers[3 * a + b]
         with_one, with_two = min(with_one, whole), min(with_two, with_one)
         out[site, 2 * rarer] = with_two / whole
         out[site, 1] = 2 * (with_one - with_two) / whole
@@ -406,22 +467,17 @@ def between(alleles, begin, end, place, left, right, switch_rate, start, reached
 
 
 @compiled
-def shared_terms(start, reached, ahead, rows, mean, terms, sums):  # type: ignore[no-untyped-def]
-    """Write what all sites of a gap share, see `between`: r, m, the nine sums over one haplotype of a pair, and over both.
+def shared_terms(start, reached, rows, ahead, mean, terms, sums):  # type: ignore[no-untyped-def]
+    """Write what all sites of a gap share, see `between`: the nine sums over one haplotype of a pair, and over both.
 
     Return f and c.
     """
     n_states = len(start)
     f = c = rm = np.float32(0)
     for i in range(n_states):
-        row = value = np.float32(0)
-        for j in range(n_states):
-            row += reached[i, j]
-            value += ahead[i, j] * start[j]
-        rows[i], mean[i] = row, value
-        f += row
-        c += value * start[i]
-        rm += row * value
+        f += rows[i]
+        c += mean[i] * start[i]
+        rm += rows[i] * mean[i]
     for i in range(n_states):
         both = with_mean = with_rows = np.float32(0)
         for j in range(n_states):
@@ -429,12 +485,12 @@ def shared_terms(start, reached, ahead, rows, mean, terms, sums):  # type: ignor
             with_mean += reached[i, j] * mean[j]
             with_rows += ahead[i, j] * rows[j]
         s, r, m = start[i], rows[i], mean[i]
-        terms[0, i], terms[1, i], terms[2, i] = both, m * r + with_mean, c * r
-        terms[3, i], terms[4, i], terms[5, i] = r * m + s * with_rows, r * (m + c) + s * (m * f + rm), c * (r + s * f)
-        terms[6, i], terms[7, i], terms[8, i] = f * s * m, f * s * (m + c), f * c * s
+        terms[i, 0], terms[i, 1], terms[i, 2] = both, m * r + with_mean, c * r
+        terms[i, 3], terms[i, 4], terms[i, 5] = r * m + s * with_rows, r * (m + c) + s * (m * f + rm), c * (r + s * f)
+        terms[i, 6], terms[i, 7], terms[i, 8] = f * s * m, f * s * (m + c), f * c * s
     for term in range(9):
         total = 0.0
         for i in range(n_states):
-            total += terms[term, i]
+            total += terms[i, term]
         sums[term] = total
     return f, c

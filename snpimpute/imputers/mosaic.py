@@ -131,6 +131,7 @@ class Mosaic(Imputer):
     switch: float
     _haplotypes: Haplotypes
     _place: np.ndarray  # float64 (n_sites,), see `places`
+    _contigs: list[tuple[slice, int]]  # see `extents`
 
     @classmethod
     def program_files(cls) -> list[Path]:
@@ -142,7 +143,7 @@ class Mosaic(Imputer):
         self, panel: GenotypeMatrix, validation: Validation | None, mask: TrainingMask, report: Report | None
     ) -> None:
         genetic_map = None if self.params.map is None else GeneticMap.read(self.params.map)
-        self._place = places(panel.sites, genetic_map)
+        self._place, self._contigs = places(panel.sites, genetic_map), extents(panel.sites)
         alleles = self._phased(panel)
         self.switch = self.params.switch or self._chosen_switch(panel, alleles, mask)
         self._haplotypes = Haplotypes.of(alleles, contig_slices(panel.sites))
@@ -256,13 +257,14 @@ class Mosaic(Imputer):
         masks = [mask.sites[used]] if mask.sites is not None else []
         if not any(hidden.any() and not hidden.all() for hidden in masks):
             masks = list(site_masks(part.n_sites, CHOSEN_AT, 1, "independent", self.seed).values())
-        scored = part.take_samples(aside)
+        scored, contigs = part.take_samples(aside), extents(part.sites)
 
         def loss(switch: float) -> float:
             states = {name: min(getattr(p, name), CHOSEN_STATES) for name in ("states", "first_states")}
             model = Mosaic(p.model_copy(update={**states, "switch": switch}), seed=self.seed, threads=self.threads)
             model._haplotypes, model.switch, model._place = haplotypes, switch, self._place[used]
-            model.sites, model.frequencies = part.sites, part.take_samples(~aside).genotype_frequencies()
+            model._contigs, model.sites = contigs, part.sites
+            model.frequencies = part.take_samples(~aside).genotype_frequencies()
             return float(np.mean([log_loss(model, scored, hidden) for hidden in masks]))
 
         usual = SWITCHES.index(USUAL_SWITCH)
@@ -381,12 +383,11 @@ class Mosaic(Imputer):
 
     def _stretches(self, seen: np.ndarray) -> Iterator[Stretch]:
         """Cut each contig into stretches with about as many observed calls each; `seen` is bool (n_sites,)."""
-        pos = self.sites["pos"].to_numpy()
-        for part in contig_slices(self.sites):
+        for part, length in self._contigs:
             begin, end = part.start, part.stop
             n_seen = np.concatenate([[0], np.cumsum(seen[begin:end])])  # before each site, and in all
             wanted = n_seen[-1] / self.params.window
-            fewest = max((pos[end - 1] - pos[begin]) / SHORT, n_seen[-1] / self.params.dense_window)
+            fewest = max(length / SHORT, n_seen[-1] / self.params.dense_window)
             n_parts = max(1, round(min(wanted, fewest)))
             overlap = self.params.overlap * max(1.0, wanted / n_parts)
             inner = np.searchsorted(n_seen, np.linspace(0, n_seen[-1], n_parts + 1)[1:-1].round())
@@ -409,6 +410,7 @@ class Mosaic(Imputer):
         bits = np.load(folder / "haplotypes.npy", allow_pickle=False)
         frequencies = np.load(folder / "frequencies.npy", allow_pickle=False)
         self._place = np.load(folder / "places.npy", allow_pickle=False)
+        self._contigs = extents(self.sites)
         self._haplotypes = Haplotypes(bits, frequencies, places_of_bits(contig_slices(self.sites)))
         self.switch = json.loads((folder / "chosen.json").read_text())["switch"]
 
@@ -420,6 +422,12 @@ def middle(counted: np.ndarray, n: int) -> slice:
         return slice(0, len(counted))
     first = (len(numbers) - n) // 2
     return slice(int(numbers[first]), int(numbers[first + n - 1]) + 1)
+
+
+def extents(sites: pd.DataFrame) -> list[tuple[slice, int]]:
+    """Return each contig's sites, and the base pairs from the first of them to the last."""
+    pos = sites["pos"].to_numpy()
+    return [(part, int(pos[part.stop - 1] - pos[part.start])) for part in contig_slices(sites)]
 
 
 def places(sites: pd.DataFrame, genetic_map: GeneticMap | None = None) -> np.ndarray:

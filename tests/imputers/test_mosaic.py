@@ -18,7 +18,7 @@ from snpimpute.dataset.splits import split_samples
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers import _drawing, _recursions
-from snpimpute.imputers._copying import LIKELIHOODS, Copying, Haplotypes, _highest
+from snpimpute.imputers._copying import LIKELIHOODS, Blocks, Copying, Haplotypes, _highest
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import Imputer
 from snpimpute.imputers.mosaic import SWITCHES, USUAL_SWITCH, Mosaic, Stretch, log_loss, middle, places, voted
@@ -271,14 +271,18 @@ def test_a_random_number_of_one_takes_the_last_pair() -> None:
 
 def test_one_copy_of_a_call_leaves_the_other_allele_to_the_frequencies() -> None:
     """Alternate allele in two of three haplotypes, one observed call: Bayes' rule by hand."""
-    copying = Copying(whole(np.array([[0], [1], [1]])), np.zeros(1), 0.1, Mosaic.Params(error=0.1), seed=1)
+    panel, sites = whole(np.array([[0], [1], [1]])), np.array([0])
+    copying, blocks = (
+        Copying(panel, np.zeros(1), 0.1, Mosaic.Params(error=0.1), 1),
+        Blocks.of(panel, sites, np.zeros(1)),
+    )
     for call, of_0, of_1 in ((0, 0.9 / 3, 0.1 / 3), (1, 0.9 * 2 / 3 + 0.1 / 3, 0.1 * 2 / 3 + 0.9 / 3), (2, 0.1, 0.9)):
         expected = np.array([of_0, of_1, of_1]) / (of_0 + 2 * of_1)
-        found = copying._copied_share(LIKELIHOODS[[call]], np.array([0]))
+        found = copying._copied_share(LIKELIHOODS[[call]], sites, blocks)
         np.testing.assert_allclose(found, expected, atol=1e-6)
     likelihoods = np.array([[1, 0.5, 0]], dtype=np.float32)
     of_0, of_1 = 0.9 / 3 + 0.5 * (0.9 * 2 / 3 + 0.1 / 3), 0.1 / 3 + 0.5 * (0.1 * 2 / 3 + 0.9 / 3)
-    found = copying._copied_share(likelihoods, np.array([0]))
+    found = copying._copied_share(likelihoods, sites, blocks)
     np.testing.assert_allclose(found, np.array([of_0, of_1, of_1]) / (of_0 + 2 * of_1), atol=1e-6)
 
 
@@ -287,7 +291,8 @@ def test_a_drawn_haplotype_is_resembled_by_the_mean_and_the_largest_share_of_blo
     alleles = np.zeros((2, 16), dtype=np.int8)
     alleles[1, 8] = 1
     copying = Copying(whole(alleles), np.arange(16.0) * 1000, 0.4, Mosaic.Params(error=0.1), seed=1)
-    found = copying._resemblance(np.array([0, 1], dtype=np.int8), np.array([0, 8]))
+    blocks = Blocks.of(copying.haplotypes, np.array([0, 8]), copying.place)
+    found = copying._resemblance(np.array([0, 1], dtype=np.int8), blocks)
     np.testing.assert_allclose(found, [(0.5 + 0.1) / 2 + 0.5, (0.5 + 0.9) / 2 + 0.9], atol=1e-5)
 
 
@@ -358,7 +363,7 @@ def test_a_pass_over_the_panel_sums_over_all_paths_of_one_copy() -> None:
                 p *= stays * (haplotype == path[j - 1]) + (1 - stays) / 3
         chance[path, range(3)] += p
     chance /= chance.sum(axis=0)
-    mean, largest = copying._usage(likelihood, observed)
+    mean, largest = copying._usage(likelihood, Blocks.of(copying.haplotypes, observed, copying.place))
     np.testing.assert_allclose(mean, chance.mean(axis=1), atol=1e-6)
     np.testing.assert_allclose(largest, chance.max(axis=1), atol=1e-6)
 
@@ -369,7 +374,7 @@ def test_blocks_of_a_pass_hold_eight_observed_sites_where_many_are_observed() ->
     alleles[1, 100] = 1
     copying = Copying(whole(alleles), np.arange(1024.0), 0.4, Mosaic.Params(), seed=1)
     likelihood = np.repeat(np.array([[0.999, 0.001]], dtype=np.float32), 1024, axis=0)
-    mean, largest = copying._usage(likelihood, np.arange(1024))
+    mean, largest = copying._usage(likelihood, Blocks.of(copying.haplotypes, np.arange(1024), copying.place))
     blocks = 1024 / 8
     assert mean[1] == pytest.approx((0.5 * (blocks - 1) + 0.001) / blocks, abs=1e-3) and largest[1] < 0.51
     assert mean.sum() == pytest.approx(1, abs=1e-5)
