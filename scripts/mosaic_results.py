@@ -42,7 +42,7 @@ FLOOR = "mode/default"  # far below all others, so not drawn
 TUNED = {"human": "beagle/human", "kg15": "beagle/human", "cattle": "beagle/breed"}  # start of a dataset's name → row
 MARGIN = 0.005  # largest loss of macro-F1 that counts as no worse
 BETTER, NO_WORSE, BEHIND = "better", "no worse", f"behind by less than {MARGIN}"
-OF_THE_FIRST = "> **This page is of the first mosaic.** That of today is measured on data that nothing was designed on: [arrays](arrays.md)."
+OF_THE_FIRST = "> **This page is of the first mosaic.** That of 2026-11-27 is measured on data that nothing was designed on: [arrays](arrays.md)."
 WITHDRAWN = (
     '> **Withdrawn on 2026-11-26: every comparison with Beagle on human genotypes on this page, and the words "best at every level"\n'
     '> and "32% fewer wrong calls".** Beagle had no genetic map here. Its clusters and imputation steps are in cM: with a map of ten\n'

@@ -46,7 +46,7 @@ CHOSEN_AT = (60.0, 90.0)  # levels: percent of the sites hidden, if it is not kn
 CHOSEN_ON = 40  # most samples set aside
 CHOSEN_SITES = 500  # most sites used, from the middle of the panel; of a known array most typed sites
 CHOSEN_STATES = 100  # most states; with much fewer, a higher switch looks better than it is
-LEAST_PANEL = 20  # samples; a smaller panel sets none aside and takes USUAL_SWITCH
+LEAST_PANEL = 20  # samples; of a smaller panel nothing is learned, and it takes USUAL_SWITCH
 # How a panel phases itself.
 FIRST_SWITCH = 0.03  # switch of the first round, when nothing is phased yet
 PHASING_DRAWS = 15  # pairs drawn for a sample whose phase is asked for, which vote
@@ -61,6 +61,7 @@ class MosaicParams(Params):
         switch: probability that a haplotype copies another one from the next site on; None = chosen among SWITCHES.
         error: probability that an allele is not the one that is copied.
         map: genetic map in PLINK format with cM, by which switches go in place of base pairs, here and in Beagle's phasing.
+        learn_rates: whether how often switches lie between two sites is learned from the panel, from base pairs or the map on.
         phased_by: phasing of a panel that is not phased: by "beagle", or by the model "itself", without a program.
         phasing: parameters of Beagle when it phases, which override its defaults.
         rounds: times that each sample is phased by the others, when the model phases.
@@ -77,6 +78,7 @@ class MosaicParams(Params):
     switch: float | None = Field(None, gt=0, lt=0.5)
     error: float = Field(0.003, gt=0, lt=0.5)
     map: Path | None = None
+    learn_rates: bool = True
     phased_by: Literal["beagle", "itself"] = "beagle"
     phasing: dict[str, Any] = Field(default_factory=dict)
     rounds: int = Field(ROUNDS, ge=1)
@@ -145,6 +147,8 @@ class Mosaic(Imputer):
         genetic_map = None if self.params.map is None else GeneticMap.read(self.params.map)
         self._place, self._contigs = places(panel.sites, genetic_map), extents(panel.sites)
         alleles = self._phased(panel)
+        if self.params.learn_rates and panel.n_samples >= LEAST_PANEL:
+            self._place = self._learned_places(alleles)
         self.switch = self.params.switch or self._chosen_switch(panel, alleles, mask)
         self._haplotypes = Haplotypes.of(alleles, contig_slices(panel.sites))
         if validation is not None and report is not None:
@@ -275,6 +279,13 @@ class Mosaic(Imputer):
                 if losses[switch] > losses[before]:
                     break
         return min(losses, key=lambda switch: losses[switch])
+
+    def _learned_places(self, alleles: np.ndarray) -> np.ndarray:
+        """Return where sites stand by how often these haplotypes, int8 (R, n_sites), switch between them."""
+        from snpimpute.imputers._rates import learned_places
+
+        contigs, switch = [part for part, _ in self._contigs], self.params.switch or USUAL_SWITCH
+        return learned_places(alleles, contigs, self._place, switch, self.params.error, self.seed, self.threads)
 
     # ------------------------------------------------------------------ imputing
 

@@ -765,7 +765,7 @@ def test_levels_are_hidden_where_targets_lack_none_or_all_of_the_sites(
 def test_defaults_are_those_that_the_project_has_measured() -> None:
     """Another default is another model: the documentation's tables are then made anew."""
     assert Mosaic.Params().model_dump() == {
-        "switch": None, "error": 0.003, "map": None, "phased_by": "beagle", "phasing": {}, "rounds": 9, "states": 150,
+        "switch": None, "error": 0.003, "map": None, "learn_rates": True, "phased_by": "beagle", "phasing": {}, "rounds": 9, "states": 150,
         "first_states": 60, "draws": 3, "uniform": 2.0, "window": 1000, "dense_window": 2000, "overlap": 100,
     }  # fmt: skip
 
