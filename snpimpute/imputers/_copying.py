@@ -370,6 +370,31 @@ def voted_phase(pairs: np.ndarray) -> np.ndarray:
     return out
 
 
+def voted(pairs: np.ndarray) -> np.ndarray:
+    """Return one pair of haplotypes by the vote of several.
+
+    Where they differ in the genotype (at a missing call) the rounded mean is taken; the phase of two successive
+    heterozygous sites is that of the majority.
+
+    Args:
+        pairs: int8 (n, 2, n_sites).
+
+    Returns:
+        int8 (2, n_sites).
+    """
+    calls = np.rint(pairs.sum(axis=1).mean(axis=0)).astype(np.int8)
+    mixed = np.flatnonzero(calls == 1)
+    first = pairs[:, 0, mixed]
+    known = pairs[:, :, mixed].sum(axis=1) == 1
+    differ = (first[:, 1:] != first[:, :-1]) & known[:, 1:] & known[:, :-1]
+    both = (known[:, 1:] & known[:, :-1]).sum(axis=0)
+    changes = np.concatenate([[0], 2 * differ.sum(axis=0) > both])[: len(mixed)]
+    out = np.stack([calls == 2, calls == 2]).astype(np.int8)
+    out[0, mixed] = np.cumsum(changes) % 2
+    out[1, mixed] = 1 - out[0, mixed]
+    return out
+
+
 def _highest(values: np.ndarray, n: int) -> np.ndarray:
     """Return the places of the n highest values, highest first, the first of equal ones first, int (n,)."""
     if n < len(values):

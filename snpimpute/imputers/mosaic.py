@@ -21,7 +21,7 @@ from snpimpute.dataset.scenarios import at_hidden
 from snpimpute.dataset.splits import split_samples, unit_labels
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, contig_slices
-from snpimpute.imputers._copying import Copying, Haplotypes, places_of_bits
+from snpimpute.imputers._copying import Copying, Haplotypes, places_of_bits, voted
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import (
     DRAWS,
@@ -474,28 +474,3 @@ def log_loss(model: Imputer, matrix: GenotypeMatrix, hidden: np.ndarray) -> floa
     known = truth != MISSING
     right = np.take_along_axis(posterior[known], truth[known][:, None].astype(int), axis=1)
     return float(-np.log(np.maximum(right, 1e-6)).mean())
-
-
-def voted(pairs: np.ndarray) -> np.ndarray:
-    """Return one pair of haplotypes by the vote of several.
-
-    Where they differ in the genotype (at a missing call) the rounded mean is taken; the phase of two successive
-    heterozygous sites is that of the majority.
-
-    Args:
-        pairs: int8 (n, 2, n_sites).
-
-    Returns:
-        int8 (2, n_sites).
-    """
-    calls = np.rint(pairs.sum(axis=1).mean(axis=0)).astype(np.int8)
-    mixed = np.flatnonzero(calls == 1)
-    first = pairs[:, 0, mixed]
-    known = pairs[:, :, mixed].sum(axis=1) == 1
-    differ = (first[:, 1:] != first[:, :-1]) & known[:, 1:] & known[:, :-1]
-    both = (known[:, 1:] & known[:, :-1]).sum(axis=0)
-    changes = np.concatenate([[0], 2 * differ.sum(axis=0) > both])[: len(mixed)]
-    out = np.stack([calls == 2, calls == 2]).astype(np.int8)
-    out[0, mixed] = np.cumsum(changes) % 2
-    out[1, mixed] = 1 - out[0, mixed]
-    return out

@@ -18,10 +18,10 @@ from snpimpute.dataset.splits import split_samples
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GenotypeMatrix
 from snpimpute.imputers import _drawing, _recursions
-from snpimpute.imputers._copying import LIKELIHOODS, Blocks, Copying, Haplotypes, _highest
+from snpimpute.imputers._copying import LIKELIHOODS, Blocks, Copying, Haplotypes, _highest, voted
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import Imputer
-from snpimpute.imputers.mosaic import SWITCHES, USUAL_SWITCH, Mosaic, Stretch, log_loss, middle, places, voted
+from snpimpute.imputers.mosaic import SWITCHES, USUAL_SWITCH, Mosaic, Stretch, log_loss, middle, places
 from snpimpute.imputers.softmax_regression import SoftmaxRegression
 from snpimpute.imputers.testing import ImputerContract, small_panel
 from snpimpute.io.maps import GeneticMap
