@@ -14,7 +14,7 @@ COPIED, COPIES = 1000, 400  # most haplotypes that are copied from, and that are
 ROUNDS = 3
 # Expected switches in a mean gap that what is known of the gap without the panel counts for.
 PRIOR = 0.5
-PIECE = 2000  # most sites that are held at a time
+PIECE, MARGIN = 2000, 100  # gaps that are counted at a time, and sites that are looked at beyond them on either side
 SHARE = 50  # haplotypes that a thread sees at a time
 
 
@@ -60,16 +60,19 @@ def _of_contig(
     if gaps.sum() == 0:
         return place
     gaps /= gaps[1:].mean()
-    borders = [*range(0, len(place) - 1, PIECE), len(place) - 1]
-    pieces = [slice(begin, last + 1) for begin, last in itertools.pairwise(borders)]  # neighbours share a site
+    borders = [*range(1, len(place), PIECE), len(place)]
     rates = -np.log1p(-switch) * gaps
     for _ in range(ROUNDS):
         chances = (-np.expm1(-rates)).astype(np.float32)
 
         def expected_of(first: int, chances: np.ndarray = chances) -> np.ndarray:
             out = np.zeros(len(place))
-            for piece, copy in itertools.product(pieces, range(first, min(first + SHARE, n_copies))):
-                add_switches(alleles[piece], copy, chances[piece], np.float32(error), out[piece])
+            for begin, end in itertools.pairwise(borders):
+                seen = slice(max(0, begin - 1 - MARGIN), end + MARGIN)
+                found = np.zeros(len(place[seen]))
+                for copy in range(first, min(first + SHARE, n_copies)):
+                    add_switches(alleles[seen], copy, chances[seen], np.float32(error), found)
+                out[begin:end] = found[begin - seen.start : end - seen.start]
             return out
 
         expected = np.sum(list(pool.map(expected_of, range(0, n_copies, SHARE))), axis=0)

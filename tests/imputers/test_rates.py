@@ -69,6 +69,18 @@ def test_a_hot_spot_is_a_wide_gap(piece: int, monkeypatch: pytest.MonkeyPatch) -
     assert gaps[wide].min() > 5 and np.median(gaps) < 1
 
 
+def test_pieces_count_what_the_whole_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each gap once, the same as without pieces where a piece looks far enough beyond its gaps, and about so where it does not."""
+    alleles, sites = mosaics(200, np.full(90, 0.03)), [slice(0, 90)]
+    whole = np.diff(learned_places(alleles, sites, np.arange(90.0), 0.003, 0.003, 1, 1))
+    monkeypatch.setattr(_rates, "PIECE", 20)
+    for margin, least in ((90, 1.0), (12, 0.95), (0, 0.0)):
+        monkeypatch.setattr(_rates, "MARGIN", margin)
+        cut = np.diff(learned_places(alleles, sites, np.arange(90.0), 0.003, 0.003, 1, 1))
+        found = np.corrcoef(cut, whole)[0, 1]
+        assert found > least - 1e-6 and (margin or found < 0.95), (margin, found)
+
+
 def test_what_is_known_without_the_panel_counts_for_so_many_switches(monkeypatch: pytest.MonkeyPatch) -> None:
     place, alleles = np.cumsum(np.random.default_rng(2).random(60)), mosaics(120, np.full(60, 0.02))
     found = []
