@@ -32,27 +32,13 @@ def draw_in_blocks(alleles, observed, likelihoods, error, switches, start, drawn
         drawn: float64 (n, n_observed, 2), uniform random numbers.
     """
     n_observed = len(observed)
-    kept, kept_sums, kept_totals, block, block_sums = kept_forward(
-        alleles, observed, likelihoods, error, switches, start
-    )
+    held = kept_forward(alleles, observed, likelihoods, error, switches, start)
+    kept, _, _, block, _ = held
     n_blocks, size = len(kept), len(block)
     out = np.zeros((len(drawn), 2, n_observed), dtype=np.int64)
     for b in range(n_blocks - 1, -1, -1):
         if b < n_blocks - 1:
-            reached_to(
-                b,
-                kept,
-                kept_sums,
-                kept_totals,
-                block,
-                block_sums,
-                alleles,
-                observed,
-                likelihoods,
-                error,
-                switches,
-                start,
-            )
+            reached_to(b, held, alleles, observed, likelihoods, error, switches, start)
         for j in range(min((b + 1) * size, n_observed) - 1, b * size - 1, -1):
             draw_site(j, block[j - b * size], switches, start, drawn, out)
     return out

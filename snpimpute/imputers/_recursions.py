@@ -216,9 +216,8 @@ def posterior(alleles, observed, likelihoods, error, switches, place, switch_rat
     """
     n_sites, n_states = alleles.shape
     n_observed = len(observed)
-    kept, kept_sums, kept_totals, block, block_sums = kept_forward(
-        alleles, observed, likelihoods, error, switches, start
-    )
+    held = kept_forward(alleles, observed, likelihoods, error, switches, start)
+    kept, kept_sums, _, block, block_sums = held
     n_blocks, size = len(kept), len(block)
     out = np.zeros((n_sites, 3), dtype=np.float32)
     backward = np.ones((n_states, n_states), dtype=np.float32)
@@ -229,20 +228,7 @@ def posterior(alleles, observed, likelihoods, error, switches, place, switch_rat
     for k in range(n_observed - 1, -2, -1):
         if k >= 0 and k // size < n_blocks - 1 and k % size == size - 1:
             b = k // size
-            reached_to(
-                b,
-                kept,
-                kept_sums,
-                kept_totals,
-                block,
-                block_sums,
-                alleles,
-                observed,
-                likelihoods,
-                error,
-                switches,
-                start,
-            )
+            reached_to(b, held, alleles, observed, likelihoods, error, switches, start)
         reached, rows = (block[k % size], block_sums[k % size]) if k >= 0 else (kept[0], kept_sums[0])
         begin = observed[k] if k >= 0 else -1
         end = observed[k + 1] if k + 1 < n_observed else n_sites
@@ -308,17 +294,15 @@ def given_pairs(copied, likelihood, error, reached, ahead, of_reference, of_alte
 
 
 @compiled
-def reached_to(  # type: ignore[no-untyped-def]
-    b, kept, kept_sums, kept_totals, block, block_sums, alleles, observed, likelihoods, error, switches, start
-):
+def reached_to(b, held, alleles, observed, likelihoods, error, switches, start):  # type: ignore[no-untyped-def]
     """Write the `forward_pairs` of a block of observed sites, from what is kept before it, and keep the last for the next one.
 
     Args:
         b: number of the block.
-        kept, kept_sums, kept_totals: (n_blocks, K, K), (n_blocks, K), (n_blocks,): before each block, see `go_forward`.
-        block, block_sums: (size, K, K), (size, K), written: the sums are those of the rows.
+        held: the arrays of `kept_forward`; those of the block are written.
         alleles, observed, likelihoods, error, switches, start: see `posterior`.
     """
+    kept, kept_sums, kept_totals, block, block_sums = held
     size = len(block)
     sums, total = kept_sums[b].copy(), kept_totals[b]
     before = kept[b]
@@ -339,23 +323,21 @@ def kept_forward(alleles, observed, likelihoods, error, switches, start):  # typ
         alleles, observed, likelihoods, error, switches, start: see `posterior`.
 
     Returns:
-        kept, kept_sums, kept_totals, block and block_sums, as `reached_to` takes them.
+        kept, kept_sums, kept_totals: (n_blocks, K, K), (n_blocks, K), (n_blocks,): before each block, see `go_forward`.
+        block, block_sums: (size, K, K), (size, K), of the last block: the pairs, and the sums of their rows.
     """
     n_observed, n_states = len(observed), alleles.shape[1]
     size = max(1, int(np.sqrt(n_observed)))
     n_blocks = -(-n_observed // size)
     kept = np.empty((n_blocks, n_states, n_states), dtype=np.float32)  # what comes before each block
     kept_sums, kept_totals = np.empty((n_blocks, n_states), dtype=np.float32), np.ones(n_blocks, dtype=np.float32)
-    block, block_sums = (
-        np.empty((size, n_states, n_states), dtype=np.float32),
-        np.empty((size, n_states), dtype=np.float32),
-    )
+    block = np.empty((size, n_states, n_states), dtype=np.float32)
+    block_sums = np.empty((size, n_states), dtype=np.float32)
     kept[0], kept_sums[0] = np.outer(start, start), start
+    held = kept, kept_sums, kept_totals, block, block_sums
     for b in range(n_blocks):
-        reached_to(
-            b, kept, kept_sums, kept_totals, block, block_sums, alleles, observed, likelihoods, error, switches, start
-        )
-    return kept, kept_sums, kept_totals, block, block_sums
+        reached_to(b, held, alleles, observed, likelihoods, error, switches, start)
+    return held
 
 
 @compiled
