@@ -32,14 +32,16 @@ the masks of all levels: they chose the parameters, and are no test scores.
   of each at a time, Keras on PyTorch (`KERAS_BACKEND=torch`): `python scripts/studies.py experiments/networks.toml --minutes 9.35 --imputer bert
   --imputer cae --workers kg15-500:bert=4 --workers cattle-chr1:bert=3 --workers bulls:bert=3 --workers cae=2`. 2026-11-27. Studies with fewer than
   50 trials ended by the time.
-- The dense autoencoder: a thread of a machine that did other work too, one trial at a time, Keras on TensorFlow; minutes are not comparable.
+- The dense autoencoder, DenseEmb, and what the convolutional one has on people after 17 trials and on cattle after 36: a thread of a machine that did
+  other work too, one trial at a time, Keras on TensorFlow, 2026-11-27 and 28; minutes are not comparable. DenseEmb on cattle has a study of older
+  code, which is not here.
 - A trial counts if it ended, or was pruned after at least a fifth of its epochs and six of them.
 - *epochs run*: of all epochs that the counting trials' schedules had; the rest is what pruning saved. *defaults*: the first trial.
   *best epoch*: of the best trial; where it is (almost) the last one, longer schedules may do better still.
 - *after 15, 30 trials*: best score of the first 15 or 30 trials that were begun: what a shorter study would have found.
 
 What they say: the defaults of BERT lose .18 on cattle, .03 on the bulls and .014 on people to what 50 trials find; those of the
-convolutional autoencoder lose .11 to .14 everywhere, those of the dense one .08 to .10. BERT is ahead of the convolutional one on all three; on
+convolutional autoencoder lose .11 to .14 everywhere, those of the dense one .04 to .10, of DenseEmb .014 to .017. BERT is ahead of the convolutional one on all three; on
 cattle the dense one is level with BERT, on people it is .06 behind. What the winners do on test data, beside opponents that were tuned
 too: [the race](race.md).
 """
