@@ -28,6 +28,9 @@ hypothesis.settings.load_profile("project")
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
+# Beagle takes a tenth of a second here, of which a better compiled program would save nothing.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+
 collect_seldom()  # as the command line and the processes of steps do: tests import the same libraries
 
 ROOT = Path(__file__).parents[1]

@@ -130,9 +130,11 @@ def _package_version(name: str) -> str:
 
 
 def java_version() -> str:
-    """Return the version of Java; InputError if it is missing."""
+    """Return the version of Java, "there" if it prints none; InputError if it is missing."""
     result = run_program([java(), "-version"])
-    return (result.stderr or result.stdout).splitlines()[0].split('"')[1]
+    # Before it Java names options that it takes from the environment, as clusters set them.
+    found = re.search(r'version "([^"]+)"', result.stderr + result.stdout)
+    return found[1] if found else "there"
 
 
 def beagle_version() -> str:

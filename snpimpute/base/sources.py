@@ -99,7 +99,7 @@ def _imports(tree: ast.AST, package: str) -> Iterator[str]:
             for alias in node.names:
                 inner = f"{source}.{alias.name}"  # a module, or a name in one; only own packages are looked into
                 is_own = source.partition(".")[0] == package.partition(".")[0]
-                yield inner if is_own and _source_file(inner) is not None else source
+                yield inner if is_own and _is_package(source) and _source_file(inner) is not None else source
         else:
             yield from _imports(node, package)
 
@@ -112,6 +112,12 @@ def _source_file(module: str) -> Path | None:
     except (ImportError, ValueError, AttributeError):
         return None
     return Path(spec.origin) if spec is not None and spec.origin and spec.origin.endswith(".py") else None
+
+
+def _is_package(module: str) -> bool:
+    """Tell whether a module can hold others: to look for one in a module that cannot would import that, and its libraries."""
+    path = _source_file(module)
+    return path is None or path.name == "__init__.py"
 
 
 @functools.cache

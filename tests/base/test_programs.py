@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import pytest
 from snpimpute.base.errors import InputError
 from snpimpute.base.files import write_text, written_beside
 from snpimpute.base.processes import end_group, worker_environment
-from snpimpute.base.programs import beagle_jar, installed, run_program
+from snpimpute.base.programs import beagle_jar, beagle_version, installed, java_version, run_program
 
 
 def test_output_of_a_program():
@@ -70,3 +71,12 @@ def test_versions_of_programs_that_only_some_need():
     found = {row["name"]: row for row in installed()}
     assert found["minimac4"]["version"].startswith("minimac v4") and not found["minimac4"]["required"]
     assert found["plink1"]["version"] == "PLINK v1.07 (10/Aug/2009)"
+
+
+def test_versions_of_java_and_beagle_are_found_where_java_names_its_options_first(monkeypatch):
+    monkeypatch.delenv("JDK_JAVA_OPTIONS", raising=False)
+    plain = java_version(), beagle_version()
+    assert re.match(r"\d+\.", plain[0]) and "beagle" in plain[1]
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-Xshare:auto")
+    monkeypatch.setenv("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+    assert (java_version(), beagle_version()) == plain

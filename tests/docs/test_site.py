@@ -17,7 +17,7 @@ from typing import NamedTuple
 import pytest
 from typer.main import get_command
 
-from snpimpute.cli.app import app
+from snpimpute.cli.app import app, narrowed
 from snpimpute.experiment.settings import ExperimentSettings
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +79,7 @@ def complaint(line: str) -> str | None:
         return f"no target {missing[0]}" if missing else None
     if program.removeprefix(".venv/bin/") != "snpimpute":
         return None if program in BESIDE else f"{program} is not a program that a block may call"
-    command = get_command(app)
+    command = get_command(narrowed(rest))
     while hasattr(command, "commands"):
         if not rest or rest[0] not in command.commands:
             return f"no verb {' '.join(rest[:1])!r}"

@@ -135,7 +135,7 @@ def prefect(tmp_path_factory) -> Iterator[Prefect]:
         wait_for(answers)
         server.command("profile", "use", "local")  # once, as the page says; the port is another one here
         assert "127.0.0.1:4200/api" in server.command("config", "view")
-        server.command("config", "set", f"PREFECT_API_URL={address}")
+        environment["PREFECT_API_URL"] = address
         server.command("work-pool", "create", "local", "--type", "process")
         assert server.command("deploy", "--all").count("successfully created") == 8
         yield Prefect(address, environment, start("worker", "start", "--pool", "local"))

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from snpimpute.base.errors import InputError
 from snpimpute.base.progress import Watch
-from snpimpute.cli.app import app
+from snpimpute.cli.app import narrowed
 from snpimpute.io.write_vcf import write_vcf
 from snpimpute.traits.cohorts import stem_of
 from snpimpute.traits.evaluate import Evaluation, EvaluationSettings, evaluate_predictors, summary, table_of
@@ -27,7 +27,8 @@ PANELS = os.environ.get("SNPIMPUTE_PANELS")
 
 
 def run(*arguments: object):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=True)
+    words = [str(argument) for argument in arguments]
+    return CliRunner().invoke(narrowed(words), words, catch_exceptions=True)
 
 
 @pytest.fixture(scope="module")
