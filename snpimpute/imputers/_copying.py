@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Observed sites of a block, in which a pass over the whole panel copies one haplotype; fewer where few are observed.
 BLOCK, LEAST_BLOCKS = 8, 64
+# Numbers that the processor adds or multiplies at once: rows of pairs are filled up to a multiple of it.
+AT_ONCE = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,11 +321,13 @@ class Copying:
         """
         from snpimpute.imputers import _recursions
 
+        fill = -len(start) % AT_ONCE  # copies of the first haplotype, which nothing is copied from
+        alleles = np.concatenate([alleles, *[alleles[:, :1]] * fill], axis=1)
+        start = np.concatenate([start, np.zeros(fill)]).astype(np.float32)
         switches = self._switch_probabilities(observed)
         return _recursions.posterior(
-            alleles, observed, given, self.error, switches, self.place, self.switch_rate,
-            start.astype(np.float32),
-        )  # fmt: skip
+            alleles, observed, given, self.error, switches, self.place, self.switch_rate, start
+        )
 
     def _switch_probabilities(self, sites: np.ndarray) -> np.ndarray:
         """Return the probability of a switch between each of these sites and the one before it, float32 (n,)."""
