@@ -47,12 +47,14 @@ LONG = (
     "impute/test_fit.py",
     "cluster/test_",
     "tuning/test_shared_database.py",
+    "imputers/test_beagle.py",
+    "experiment/test_registered.py",
+    "experiment/test_studies.py",
+    "tracking/test_writer.py",
     "experiment/test_pipeline.py",
     "dashboards/test_",
-    "experiment/test_registered.py",
     "experiment/test_",
     "report/test_first_look.py",
-    "tracking/test_writer.py",
     "imputers/test_",
 )
 

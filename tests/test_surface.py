@@ -12,7 +12,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from snpimpute.cli.app import app
+from snpimpute.cli.app import app, narrowed
 from snpimpute.experiment.settings import ExperimentSettings
 
 ROOT = Path(__file__).parents[1]
@@ -67,6 +67,19 @@ def test_no_verb_option_or_default_has_gone_or_changed():
     now = verbs(get_command(app))
     for verb, options in KEPT["verbs"].items():
         assert {name: now[verb].get(name) for name in options} == options, verb
+
+
+def test_a_verb_that_is_read_alone_is_as_among_all():
+    whole = get_command(app)
+    for name, verb in whole.commands.items():
+        alone = get_command(narrowed([name, "--help"]))
+        assert list(alone.commands) == [name] and type(alone.commands[name]) is type(verb)
+        assert alone.commands[name].help == verb.help
+        assert [p.name for p in alone.params] == [p.name for p in whole.params]
+    of_all = verbs(whole)
+    assert {k: v for name in whole.commands for k, v in verbs(get_command(narrowed([name]))).items()} == of_all
+    for words in ([], ["--version"], ["no-such-verb"], ["--help", "check"]):
+        assert narrowed(words) is app
 
 
 def test_no_key_of_the_configuration_has_gone_or_changed():
