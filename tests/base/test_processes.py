@@ -75,12 +75,11 @@ def wait_for(note: Path) -> str:
     raise TimeoutError(note)
 
 
-def seconds_until_dead(pids: list[int]) -> float:
-    started = time.monotonic()
+def wait_until_dead(pids: list[int]) -> None:
+    ends = time.monotonic() + 120
     while any(map(alive, pids)):
-        assert time.monotonic() - started < 30, pids
+        assert time.monotonic() < ends, pids
         time.sleep(0.01)
-    return time.monotonic() - started
 
 
 @pytest.mark.parametrize("call", ["hold_the_interpreter", "run_a_tree"])
@@ -95,7 +94,7 @@ def test_a_worker_ends_with_a_parent_that_is_killed(tmp_path: Path, call: str) -
     assert len(pids) == (3 if call == "run_a_tree" else 1) and all(map(alive, pids))
     parent.kill()
     parent.wait()
-    seconds_until_dead(pids)
+    wait_until_dead(pids)
 
 
 def test_programs_end_with_a_worker_that_is_killed_itself(tmp_path: Path) -> None:
@@ -103,7 +102,7 @@ def test_programs_end_with_a_worker_that_is_killed_itself(tmp_path: Path) -> Non
     worker.call(run_a_tree, str(tmp_path / "note"))
     pids = [int(number) for number in wait_for(tmp_path / "note").split()]
     worker.process.kill()
-    seconds_until_dead(pids)
+    wait_until_dead(pids)
     assert "SIGKILL" in worker.last_words()
     end_workers([worker])
 

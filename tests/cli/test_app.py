@@ -451,9 +451,12 @@ def test_interrupted_work_ends_its_children(tmp_path, vcf, with_store):
             break
     assert journal is not None
     process.send_signal(2)
-    process.wait(15)
-    time.sleep(2)
-    left = subprocess.run(["pgrep", "-f", str(runs)], capture_output=True, text=True).stdout.split()
+    process.wait(120)
+    for _ in range(600):
+        left = subprocess.run(["pgrep", "-f", str(runs)], capture_output=True, text=True).stdout.split()
+        if not left:
+            break
+        time.sleep(0.1)
     assert not left, left
 
 

@@ -268,7 +268,7 @@ def test_all_that_is_started_here_ends_with_a_command_that_is_killed(files: Path
     assert sum("dask_worker" in " ".join(each.cmdline()) for each in started) == 2
     process.kill()
     process.communicate()
-    _, alive = psutil.wait_procs(started, timeout=20)
+    _, alive = psutil.wait_procs(started, timeout=120)
     assert alive == []
 
 

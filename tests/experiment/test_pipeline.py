@@ -495,5 +495,5 @@ def test_a_step_ends_when_its_parent_is_killed(tmp_path):
     assert any("java" in child.name() for child in children)
     process.kill()
     process.wait()
-    _, alive = psutil.wait_procs(children, timeout=12)
+    _, alive = psutil.wait_procs(children, timeout=60)
     assert [p for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []

@@ -250,7 +250,7 @@ def test_cancelling_ends_what_the_flow_has_started(prefect, tmp_path):
     children = wait_for(lambda: computing(prefect.worker))
     assert any(child.name() == "fit_row" or "snpimpute fit_row" in command_line(child) for child in children)
     prefect.command("flow-run", "cancel", run)
-    _, alive = psutil.wait_procs(children, timeout=10)
+    _, alive = psutil.wait_procs(children, timeout=60)
     assert [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
     assert prefect.ended(run)["type"] == "CANCELLED"
 

@@ -160,7 +160,7 @@ def test_unreachable_store_is_one_line(uri: str, tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(InputError, match="MLflow store") as caught:
         Tracker(uri, tmp_path / "runs")
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60  # MLflow itself would try for minutes
     assert "\n" not in str(caught.value) and "secret" not in str(caught.value)
 
 
@@ -520,7 +520,7 @@ class serving:
 
     def __exit__(self, *_: object) -> None:
         os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 @pytest.mark.panels  # MLflow's own page takes half a minute

@@ -67,11 +67,11 @@ def server() -> Iterator[str]:
     with log.open("wb") as printed:
         process = subprocess.Popen(command, stdout=printed, stderr=printed, **who)
     try:
-        wait_until(lambda: b"ready to accept connections" in log.read_bytes(), 60)
+        wait_until(lambda: b"ready to accept connections" in log.read_bytes(), 120)
         yield str(folder)
     finally:
         process.send_signal(signal.SIGINT)  # ends connections and itself
-        process.wait(20)
+        process.wait(60)
         shutil.rmtree(folder)
 
 
@@ -100,7 +100,7 @@ def mlflow_server(tmp_path: Path, with_store: Callable[[Path], Path]) -> Iterato
         yield url
     finally:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.fixture

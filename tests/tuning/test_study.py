@@ -264,7 +264,7 @@ def test_programs_end_with_the_parent(tmp_path: Path, sign: signal.Signals) -> N
     wait_until(lambda: len(numbers()) == 6)
     assert all(psutil.pid_exists(pid) for pid in numbers())
     process.send_signal(sign)
-    process.wait(15)
+    process.wait(120)
     wait_until(lambda: not any(alive(pid) for pid in numbers()))
 
 
