@@ -4,7 +4,8 @@
     python scripts/arrays.py score [--only eur20-1] [--work runs/arrays]
     python scripts/arrays.py write [--work runs/arrays]
 
-The design stands in docs/results/arrays.toml: datasets, seeds, typed sites, and each opponent's parameters. `freeze` adds
+The design stands in docs/results/arrays.toml: datasets, seeds, typed sites, and each opponent's parameters. `--design
+docs/results/arrays-rates.toml` takes another one, whose page and table are named after it. `freeze` adds
 digests of that file and of the source code of every imputer in it; `score` refuses to run with any other. Each dataset is a
 panel and a target of other people or animals; the target has a share of the sites, chosen at random, or all sites with single
 calls missing. `snpimpute fit` learns once from the panel, told of the target's sites in the middle of the shares, and
@@ -53,20 +54,21 @@ MARGIN = 0.002  # largest loss of macro-F1 that counts as no worse
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=["freeze", "score", "write"])
+    parser.add_argument("--design", type=Path, default=DESIGN)
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "arrays")
     parser.add_argument("--only", nargs="+", help="datasets")
     parser.add_argument("--rows", nargs="+", help="rows")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    design = tomllib.loads(DESIGN.read_text())
+    design = tomllib.loads(arguments.design.read_text())
     if arguments.step == "freeze":
-        freeze(design)
+        freeze(design, arguments.design)
         return
     if arguments.step == "write":  # the code may have gone on since: the page names the commit
-        require_frozen(design, ["design"])
-        write(design, arguments.work)
+        require_frozen(design, arguments.design, ["design"])
+        write(design, arguments.work, arguments.design.stem)
         return
-    require_frozen(design)
+    require_frozen(design, arguments.design)
     if "SNPIMPUTE_PANELS" not in os.environ:
         sys.exit("SNPIMPUTE_PANELS is not set: it names the folder of the real panels")
     for name in arguments.only or design["data"]:
@@ -92,18 +94,18 @@ def digests(design: dict[str, Any]) -> dict[str, str]:
     return {name: value[:16] for name, value in found.items()}
 
 
-def freeze(design: dict[str, Any]) -> None:
-    """Write the digests to the end of the design, in place of those that stand there."""
-    text = DESIGN.read_text().partition("\n[frozen]\n")[0].rstrip()
+def freeze(design: dict[str, Any], file: Path) -> None:
+    """Write the digests to the end of the design's file, in place of those that stand there."""
+    text = file.read_text().partition("\n[frozen]\n")[0].rstrip()
     lines = [f"{json.dumps(name)} = {json.dumps(value)}" for name, value in digests(design).items()]
-    write_text(DESIGN, "\n".join([text, "", "[frozen]", *lines, ""]))
+    write_text(file, "\n".join([text, "", "[frozen]", *lines, ""]))
 
 
-def require_frozen(design: dict[str, Any], only: Collection[str] = ()) -> None:
+def require_frozen(design: dict[str, Any], file: Path, only: Collection[str] = ()) -> None:
     """Exit unless design and code (or `only` some of these) are those that were frozen."""
     found, frozen = digests(design), design.get("frozen", {})
     if differ := [name for name in only or found if found[name] != frozen.get(name)]:
-        sys.exit(f"not what was frozen in {DESIGN.name}: {', '.join(differ)}; check out the commit that froze it")
+        sys.exit(f"not what was frozen in {file.name}: {', '.join(differ)}; check out the commit that froze it")
 
 
 # ---------------------------------------------------------------------- data
@@ -276,8 +278,8 @@ def run(*arguments: object) -> dict[str, Any]:
 # ---------------------------------------------------------------------- the page
 
 
-def write(design: dict[str, Any], work: Path) -> None:
-    """Write docs/results/arrays.md and arrays.csv from the counts in the work folder; groups that it lacks stay as they were."""
+def write(design: dict[str, Any], work: Path, name_of_page: str) -> None:
+    """Write the page and its table from the counts in the work folder; groups that it lacks stay as they were."""
     groups: dict[tuple[str, str], dict[str, list[dict[str, np.ndarray]]]] = {}
     for name, data in design["data"].items():
         names = targets_of(data)
@@ -304,14 +306,16 @@ def write(design: dict[str, Any], work: Path) -> None:
             if row != OWN:
                 about |= compared(own, parts)
             rows.append(about)
-    table = kept_and_new(pd.read_csv(RESULTS / "arrays.csv"), pd.DataFrame(rows).round(8))
-    write_text(RESULTS / "arrays.csv", table.to_csv(index=False))
-    write_text(RESULTS / "arrays.md", page(design, table, unfinished(design, table)))
+    table = pd.DataFrame(rows).round(8)
+    if (file := RESULTS / f"{name_of_page}.csv").exists():
+        table = kept_and_new(pd.read_csv(file), table)
+    write_text(file, table.to_csv(index=False))
+    write_text(RESULTS / f"{name_of_page}.md", page(design, table, unfinished(design, table), name_of_page))
 
 
 def kept_and_new(kept: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """Return the new rows, and those of earlier runs whose group has no counts in the work folder."""
-    return pd.concat([kept[~kept.group.isin(new.group)], new], ignore_index=True)
+    return pd.concat([kept[~kept.group.isin(new.get("group", []))], new], ignore_index=True)
 
 
 def unfinished(design: dict[str, Any], table: pd.DataFrame) -> list[str]:
@@ -350,16 +354,16 @@ def compared(own: list[dict[str, np.ndarray]], other: list[dict[str, np.ndarray]
     return {"ahead_low": low, "ahead_high": high, "ratio_low": fewest, "ratio_high": most}
 
 
-def page(design: dict[str, Any], table: pd.DataFrame, lacking: list[str]) -> str:
+def page(design: dict[str, Any], table: pd.DataFrame, lacking: list[str], name: str) -> str:
     """Return the page: what was compared, and a table for each group of datasets and each target."""
     about = design["about"]
     text = [
-        "# Arrays over data that nothing was designed on\n",
+        f"# {about['title']}\n",
         *about["text"].strip().splitlines(),
         "",
-        "Made by `python scripts/arrays.py`. Design, seeds and parameters: [arrays.toml](arrays.toml), which holds the digests of the code",
-        "that it was scored with (commit 03e4762; [decision 33](../decisions/0033-design-of-the-arrays.md) has what was meant and is not so).",
-        "The tables as [CSV](arrays.csv). Wrong calls are counted over all hidden calls; macro-F1 is the mean over the datasets of a group.",
+        f"Made by `python scripts/arrays.py`. Design, seeds and parameters: [{name}.toml]({name}.toml), which holds the digests of the code",
+        f"that it was scored with ({about['scored_with']}).",
+        f"The tables as [CSV]({name}.csv). Wrong calls are counted over all hidden calls; macro-F1 is the mean over the datasets of a group.",
         f"In brackets 95% intervals ({RESAMPLES:,} resamples of samples and of blocks: contigs, or half a megabase of a single one).",
         f"“Behind” or “ahead” is said where the interval of the difference in macro-F1 excludes zero; “no worse” where it stays above −{MARGIN}.\n",
     ]

@@ -35,16 +35,16 @@ def design(arrays: ModuleType) -> dict[str, Any]:
 
 def test_another_seed_or_parameter_is_not_what_was_frozen(arrays: ModuleType, design: dict[str, Any]) -> None:
     frozen = {**design, "frozen": arrays.digests(design)}
-    arrays.require_frozen(frozen)
+    arrays.require_frozen(frozen, arrays.DESIGN)
     for table, key, value in (("data", "cattle-1", {"seed": 1}), ("rows", "beagle", {"params": {"ne": 1000}})):
         changed = copy.deepcopy(frozen)
         changed[table][key] |= value
         with pytest.raises(SystemExit, match=r"not what was frozen in arrays\.toml: design;"):
-            arrays.require_frozen(changed)
+            arrays.require_frozen(changed, arrays.DESIGN)
     changed = copy.deepcopy(frozen)
     changed["frozen"]["mosaic"] = "0"
     with pytest.raises(SystemExit, match=r"not what was frozen in arrays\.toml: mosaic;"):
-        arrays.require_frozen(changed)
+        arrays.require_frozen(changed, arrays.DESIGN)
 
 
 def test_hidden_calls_are_counted_by_block_and_truth(arrays: ModuleType) -> None:
