@@ -5,7 +5,7 @@ Example:
   python scripts/evidence.py
 
 The text stands in scripts/evidence.md.jinja; every number of it that a committed table holds is looked up there: those of the
-networks' race (docs/results/race.csv), their studies (networks.csv and experiments/networks/) and the arrays (arrays.csv).
+networks' race (docs/results/race.csv), their studies (networks.csv and experiments/networks/) and the arrays (arrays.csv, arrays-rates.csv).
 """
 
 from __future__ import annotations
@@ -84,14 +84,14 @@ def study(dataset: str, imputer: str, column: str) -> str:
     return bare(one_of(table("networks"), dataset=dataset, imputer=imputer)[column])
 
 
-def wrong(group: str, target: str, row: str) -> str:
-    """Return the number of wrong calls of a row on an array."""
-    return f"{one_of(table('arrays'), group=group, target=target, row=row)['wrong']:,.0f}"
+def wrong(group: str, target: str, row: str, design: str = "arrays") -> str:
+    """Return the number of wrong calls of a row on an array, in the table of a design."""
+    return f"{one_of(table(design), group=group, target=target, row=row)['wrong']:,.0f}"
 
 
-def fewer(group: str, target: str, row: str) -> str:
+def fewer(group: str, target: str, row: str, design: str = "arrays") -> str:
     """Return how many percent fewer wrong calls mosaic makes than a row on an array, with the interval."""
-    rows = table("arrays")
+    rows = table(design)
     other = one_of(rows, group=group, target=target, row=row)
     own = one_of(rows, group=group, target=target, row="mosaic")
     less = [100 * (1 - ratio) for ratio in (own["wrong"] / other["wrong"], other["ratio_high"], other["ratio_low"])]

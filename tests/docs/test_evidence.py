@@ -100,6 +100,15 @@ def test_studies_and_arrays() -> None:
         in PAGE
     )
     assert f"({own.wrong:,.0f} and {other.wrong:,.0f})" in PAGE
+    rates = pd.read_csv(RESULTS / "arrays-rates.csv").set_index(["group", "target", "row"]).loc["europeans"]
+    for target in ("array-2", "array-5", "array-10"):
+        own, other = (rates.loc[target, row] for row in ("mosaic", "beagle-tuned"))
+        assert f"({own.wrong:,.0f} and {other.wrong:,.0f})" in PAGE
+        assert (other.ratio_high < 1) == (target == "array-2"), "not told apart from tuned Beagle at 5 and 10%"
+        assert rates.loc[(target, "beagle")].ratio_high < 1
+    readme = (ROOT / "README.md").read_text()
+    own, other = (rates.loc["array-2", row].wrong for row in ("mosaic", "beagle-tuned"))
+    assert f"with {100 * (1 - own / other):.0f}% fewer at 2% typed" in readme
 
 
 def test_differences_in_the_race_are_those_of_its_scores(smoke_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
