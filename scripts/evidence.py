@@ -98,6 +98,11 @@ def fewer(group: str, target: str, row: str, design: str = "arrays") -> str:
     return f"{less[0]:.0f}% ({less[1]:.0f} to {less[2]:.0f}%)".replace("-", "−")
 
 
+def rare(group: str, target: str, row: str) -> str:
+    """Return the F1 of rare heterozygotes of a row on an array, in the table of the design with learned rates."""
+    return bare(one_of(table("arrays-rates"), group=group, target=target, row=row)["f1_1_rare"])
+
+
 def one_of(rows: pd.DataFrame, **wanted: object) -> pd.Series:
     """Return the row of a table that has the wanted values."""
     for column, value in wanted.items():
@@ -112,7 +117,7 @@ def page() -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, keep_trailing_newline=True
     )
-    known = {"race": race, "trials": trials, "study": study, "wrong": wrong, "fewer": fewer}
+    known = {"race": race, "trials": trials, "study": study, "wrong": wrong, "fewer": fewer, "rare": rare}
     return environment.get_template("evidence.md.jinja").render(known)
 
 

@@ -48,7 +48,7 @@ map and the number of phasings among it; softmax regression and mosaic are at th
 
 - Intervals (95%) and differences resample samples and masks, the same for both imputers. With one region they tell of these samples and sites, not of
   other regions.
-- Studies of `dense_emb`, and on the bulls of `dense` and Beagle, are those of [the reference run](README.md#the-reference-run): ten minutes each, with earlier code, Beagle's without
+- Studies of `dense_emb` on cattle and of Beagle on the bulls are those of [the reference run](README.md#the-reference-run): ten minutes each, with earlier code, Beagle's without
   the scale of the map. Minimac4 takes Beagle's phases on cattle with `ne = 1000`.
 - Seconds are of one thread on a machine that did other work: upper bounds.
 - kg15-500 and cattle-chr1 are development data: mosaic was designed on them, and its row is no claim. kg15's phases, which Beagle, Minimac4 and mosaic
