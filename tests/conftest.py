@@ -51,6 +51,8 @@ LONG = (
     "experiment/test_registered.py",
     "experiment/test_studies.py",
     "tracking/test_writer.py",
+    "imputers/test_cae.py",
+    "imputers/test_dense",
     "experiment/test_pipeline.py",
     "dashboards/test_",
     "experiment/test_",
