@@ -95,7 +95,7 @@ def fewer(group: str, target: str, row: str, design: str = "arrays") -> str:
     other = one_of(rows, group=group, target=target, row=row)
     own = one_of(rows, group=group, target=target, row="mosaic")
     less = [100 * (1 - ratio) for ratio in (own["wrong"] / other["wrong"], other["ratio_high"], other["ratio_low"])]
-    return f"{less[0]:.0f}% ({less[1]:.0f} to {less[2]:.0f}%)".replace("-", "−")
+    return f"{round(less[0])}% ({round(less[1])} to {round(less[2])}%)".replace("-", "−")
 
 
 def rare(group: str, target: str, row: str) -> str:
