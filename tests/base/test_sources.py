@@ -160,7 +160,12 @@ def test_windows_agree_by_median_and_majority() -> None:
     assert agreed.stop_after == 4 and agreed.calibration == pytest.approx((1.0, 0.0, 0.3, -0.3))
 
 
-def test_a_digest_is_the_same_in_another_process() -> None:
-    code = "from snpimpute.base.sources import source_digest; print(source_digest('snpimpute.scoring.table'))"
+def test_a_digest_is_the_same_in_another_process_which_loads_no_library_for_it() -> None:
+    code = (
+        "import sys; from snpimpute.base.sources import source_digest; print(source_digest('snpimpute.imputers.mosaic'))\n"
+        "print(*{'numba', 'pandas', 'scipy'} & set(sys.modules))"
+    )
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert told.strip() == source_digest("snpimpute.scoring.table")
+    found, loaded = told.split("\n")[:2]
+    assert found == source_digest("snpimpute.imputers.mosaic")
+    assert loaded == ""
