@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from snpimpute.base.errors import InputError, WorkEnds
@@ -16,6 +15,7 @@ from snpimpute.base.processes import Worker, end_workers
 from snpimpute.base.programs import run_program
 from snpimpute.base.progress import Watch
 from snpimpute.base.steps import StepFailed, run_step
+from tests.waiting import alive, wait_until
 
 ROOT = Path(__file__).parents[2]
 PARENT = """
@@ -60,26 +60,12 @@ def fill_the_disk(how: str) -> None:
     raise {"system": OSError(28, "No space left on device", "/runs/x"), "input": InputError("not so many sites")}[how]
 
 
-def alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 def wait_for(note: Path) -> str:
     for _ in range(3000):
         if note.exists() and (text := note.read_text()):
             return text
         time.sleep(0.01)
     raise TimeoutError(note)
-
-
-def wait_until_dead(pids: list[int]) -> None:
-    ends = time.monotonic() + 120
-    while any(map(alive, pids)):
-        assert time.monotonic() < ends, pids
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("call", ["hold_the_interpreter", "run_a_tree"])
@@ -94,7 +80,7 @@ def test_a_worker_ends_with_a_parent_that_is_killed(tmp_path: Path, call: str) -
     assert len(pids) == (3 if call == "run_a_tree" else 1) and all(map(alive, pids))
     parent.kill()
     parent.wait()
-    wait_until_dead(pids)
+    wait_until(lambda: not any(map(alive, pids)))
 
 
 def test_programs_end_with_a_worker_that_is_killed_itself(tmp_path: Path) -> None:
@@ -102,7 +88,7 @@ def test_programs_end_with_a_worker_that_is_killed_itself(tmp_path: Path) -> Non
     worker.call(run_a_tree, str(tmp_path / "note"))
     pids = [int(number) for number in wait_for(tmp_path / "note").split()]
     worker.process.kill()
-    wait_until_dead(pids)
+    wait_until(lambda: not any(map(alive, pids)))
     assert "SIGKILL" in worker.last_words()
     end_workers([worker])
 

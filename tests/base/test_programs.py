@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
@@ -14,6 +13,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.files import write_text, written_beside
 from snpimpute.base.processes import end_group, worker_environment
 from snpimpute.base.programs import beagle_jar, beagle_version, installed, java_version, run_program
+from tests.waiting import alive, wait_until
 
 
 def test_output_of_a_program():
@@ -24,12 +24,15 @@ def test_output_of_a_program():
 def test_a_group_ends_with_its_children(tmp_path):
     code = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(987)']); time.sleep(987)"
     process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
-    while not psutil.Process(process.pid).children():
-        time.sleep(0.01)
+    wait_until(psutil.Process(process.pid).children)
     end_group(process)
     process.wait(60)
-    left = subprocess.run(["pgrep", "-g", str(process.pid)], capture_output=True, text=True).stdout.split()
-    assert all(psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE for pid in left)
+
+    def left() -> list[str]:
+        found = subprocess.run(["pgrep", "-g", str(process.pid)], capture_output=True, text=True).stdout.split()
+        return [pid for pid in found if alive(int(pid))]
+
+    wait_until(lambda: not left())
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):

@@ -34,6 +34,7 @@ from snpimpute.imputers.testing import small_panel
 from snpimpute.io.write_vcf import write_vcf
 from snpimpute.report.concordance import summary
 from snpimpute.tracking.writer import Tracker
+from tests.waiting import wait_until
 
 SNPIMPUTE = [sys.executable, "-m", "snpimpute"]
 
@@ -452,12 +453,7 @@ def test_interrupted_work_ends_its_children(tmp_path, vcf, with_store):
     assert journal is not None
     process.send_signal(2)
     process.wait(120)
-    for _ in range(600):
-        left = subprocess.run(["pgrep", "-f", str(runs)], capture_output=True, text=True).stdout.split()
-        if not left:
-            break
-        time.sleep(0.1)
-    assert not left, left
+    wait_until(lambda: not subprocess.run(["pgrep", "-f", str(runs)], capture_output=True).stdout, 60)
 
 
 @pytest.mark.skipif(shutil.which("script") is None, reason="needs the program script for a terminal")

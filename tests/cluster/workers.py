@@ -7,9 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from snpimpute.base.files import write_text
@@ -17,6 +17,7 @@ from snpimpute.base.folders import Part
 from snpimpute.base.processes import end_group, say_progress
 from snpimpute.base.progress import Watch
 from snpimpute.base.steps import Pieces
+from tests import waiting
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,11 +35,7 @@ class Told(Watch):
         self.lines.append(text)
 
 
-def wait_until(ready: Callable[[], object], seconds: float = 600.0) -> None:
-    ends = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < ends, ready
-        time.sleep(0.02)
+wait_until = partial(waiting.wait_until, seconds=600.0)  # schedulers and workers begin slowly on a busy machine
 
 
 @contextmanager

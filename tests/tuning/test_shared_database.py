@@ -26,7 +26,8 @@ from snpimpute.base.processes import QUIET
 from snpimpute.tuning.storage import held_alone
 from tests.tracking.test_writer import free_port
 from tests.tuning import objectives as objectives
-from tests.tuning.test_study import counted, make_settings, run, start_script, wait_until
+from tests.tuning.test_study import counted, make_settings, run, start_script
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # Debian keeps the server's programs off the search path

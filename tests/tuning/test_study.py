@@ -28,6 +28,7 @@ from snpimpute.tuning.report import TrialReport
 from snpimpute.tuning.storage import held_alone, open_storage
 from snpimpute.tuning.study import StudyResult, StudySettings, TrialRecord, run_study
 from tests.tuning import objectives as objectives
+from tests.waiting import alive, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,13 +70,6 @@ class Clock:
 
     def monotonic(self) -> float:
         return 1060.0 if self._happened() else 1000.0
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.01)
 
 
 # ---------------------------------------------------------------------- numbers of trials
@@ -266,13 +260,6 @@ def test_programs_end_with_the_parent(tmp_path: Path, sign: signal.Signals) -> N
     process.send_signal(sign)
     process.wait(120)
     wait_until(lambda: not any(alive(pid) for pid in numbers()))
-
-
-def alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_torn_line_and_stale_lock(tmp_path: Path) -> None:
