@@ -98,9 +98,9 @@ def fewer(group: str, target: str, row: str, design: str = "arrays") -> str:
     return f"{round(less[0])}% ({round(less[1])} to {round(less[2])}%)".replace("-", "−")
 
 
-def rare(group: str, target: str, row: str) -> str:
-    """Return the F1 of rare heterozygotes of a row on an array, in the table of the design with learned rates."""
-    return bare(one_of(table("arrays-rates"), group=group, target=target, row=row)["f1_1_rare"])
+def rare(group: str, target: str, row: str, design: str = "arrays") -> str:
+    """Return the F1 of rare heterozygotes of a row on an array, in the table of a design."""
+    return bare(one_of(table(design), group=group, target=target, row=row)["f1_1_rare"])
 
 
 def one_of(rows: pd.DataFrame, **wanted: object) -> pd.Series:
