@@ -52,9 +52,11 @@ class Haplotypes:
         first, last = places[0] // 8, places[-1] // 8
         return Haplotypes(self.bits[first : last + 1], self.frequencies[begin:end], places - 8 * first)
 
-    def alleles(self, chosen: np.ndarray) -> np.ndarray:
-        """Return the alleles of some of the haplotypes, uint8 (n_sites, K); `chosen` is int (K,)."""
-        return np.unpackbits(self.bits[:, chosen], axis=0, bitorder="little")[self.place_of_bit]
+    def alleles(self, chosen: np.ndarray, sites: np.ndarray | None = None) -> np.ndarray:
+        """Return the alleles of the haplotypes `chosen`, int (K,), at all sites or some of them, uint8 (n_sites, K)."""
+        from snpimpute.imputers import _recursions
+
+        return _recursions.unpacked(self.bits, self.place_of_bit if sites is None else self.place_of_bit[sites], chosen)
 
 
 def places_of_bits(contigs: Iterable[slice]) -> np.ndarray:
@@ -102,6 +104,8 @@ class Blocks:
 class Copying:
     """Copying model in one stretch of sites, for one sample at a time.
 
+    The blocks of the sites last observed are kept: the samples of an array have most sites in common.
+
     Args:
         haplotypes: the panel's haplotypes.
         place: float (n_sites,), ascending: where the sites stand, the mean gap between neighbours as the unit.
@@ -118,6 +122,7 @@ class Copying:
         self.error = np.float32(params.error)
         self.params = params
         self.seed = seed
+        self._kept: tuple[np.ndarray, Blocks] | None = None
 
     def posterior(self, calls: np.ndarray, likelihoods: np.ndarray | None = None) -> np.ndarray:
         """Return the posterior of a sample, float32 (n_sites, 3).
@@ -146,7 +151,7 @@ class Copying:
         given, observed, key = _given(calls, likelihoods)
         alleles, start = self._copied_from(given[observed], observed, key)
         switches = self._switch_probabilities(observed)
-        pairs = _drawing.draw_in_blocks(
+        pairs = _drawing.draw_pairs(
             alleles, observed, given[observed], self.error, switches, start, rng.random((n, len(observed), 2))
         )
         chances = rng.random((n, 2, len(calls), 2))
@@ -223,12 +228,19 @@ class Copying:
         Returns:
             int (K,), the haplotypes chosen, best first; float32 (R,), see `_copied_share`.
         """
-        blocks = Blocks.of(self.haplotypes, observed, self.place)
+        blocks = self._blocks(observed)
         copied_share = self._copied_share(given, observed, blocks)  # (R,)
         best = np.argsort(-copied_share, kind="stable")[: self.params.first_states]
         drawn = self._draw_pairs(given, observed, best, key).reshape(-1, len(observed))
         rankings = [*(self._resemblance(haplotype, blocks) for haplotype in drawn), copied_share]
         return self._best_in_turn(np.stack(rankings)), copied_share
+
+    def _blocks(self, observed: np.ndarray) -> Blocks:
+        """Return the blocks of the observed sites, int (n_observed,)."""
+        kept = self._kept
+        if kept is None or not np.array_equal(kept[0], observed):
+            self._kept = kept = observed, Blocks.of(self.haplotypes, observed, self.place)
+        return kept[1]
 
     # ------------------------------------------------------------------ one copy at a time
 
@@ -291,15 +303,15 @@ class Copying:
             key: seed of the draws, beside the model's.
             draws: number of pairs; None = that of the parameters.
         """
-        from snpimpute.imputers import _drawing, _recursions
+        from snpimpute.imputers import _drawing
 
-        copied = self.haplotypes.alleles(chosen)[sites]
+        copied, numbers = self.haplotypes.alleles(chosen, sites), np.arange(len(sites))
         switches = self._switch_probabilities(sites)
         start = np.full(len(chosen), 1 / len(chosen), dtype=np.float32)
-        forward = _recursions.forward_pairs(copied, given, self.error, switches, start)
         rng = np.random.default_rng([self.seed, key])
-        states = _drawing.draw_pairs(forward, switches, start, rng.random((draws or self.params.draws, len(sites), 2)))
-        out = copied[np.arange(len(sites)), states].astype(np.int8)
+        chances = rng.random((draws or self.params.draws, len(sites), 2))
+        states = _drawing.draw_pairs(copied, numbers, given, self.error, switches, start, chances)
+        out = copied[numbers, states].astype(np.int8)
         calls = np.where((given > 0).sum(axis=1) == 1, given.argmax(axis=1), MISSING).astype(np.int8)
         for pair in out:
             wrong = (pair.sum(axis=0) != calls) & (calls != MISSING)

@@ -8,24 +8,10 @@ from snpimpute.imputers._recursions import compiled, kept_forward, reached_to
 
 
 @compiled
-def draw_pairs(forward, switches, start, drawn):  # type: ignore[no-untyped-def]
+def draw_pairs(alleles, observed, likelihoods, error, switches, start, drawn):  # type: ignore[no-untyped-def]
     """Draw pairs of haplotypes at each observed site, last site first, int64 (n, 2, n_observed).
 
-    Args:
-        forward: (n_observed, K, K), see `_recursions.forward_pairs`.
-        switches, start: see `_recursions.forward_pairs`.
-        drawn: float64 (n, n_observed, 2), uniform random numbers.
-    """
-    n_observed = len(forward)
-    out = np.zeros((len(drawn), 2, n_observed), dtype=np.int64)
-    for j in range(n_observed - 1, -1, -1):
-        draw_site(j, forward[j], switches, start, drawn, out)
-    return out
-
-
-@compiled
-def draw_in_blocks(alleles, observed, likelihoods, error, switches, start, drawn):  # type: ignore[no-untyped-def]
-    """Draw pairs as `draw_pairs` does, without holding the forward recursion: every √n-th site of it is kept.
+    Of the forward recursion every √n-th site is kept, as in `_recursions.posterior`.
 
     Args:
         alleles, observed, likelihoods, error, switches, start: see `_recursions.posterior`.
@@ -33,23 +19,23 @@ def draw_in_blocks(alleles, observed, likelihoods, error, switches, start, drawn
     """
     n_observed = len(observed)
     held = kept_forward(alleles, observed, likelihoods, error, switches, start)
-    kept, _, _, block, _ = held
+    kept, _, _, block, block_sums = held
     n_blocks, size = len(kept), len(block)
     out = np.zeros((len(drawn), 2, n_observed), dtype=np.int64)
     for b in range(n_blocks - 1, -1, -1):
         if b < n_blocks - 1:
             reached_to(b, held, alleles, observed, likelihoods, error, switches, start)
         for j in range(min((b + 1) * size, n_observed) - 1, b * size - 1, -1):
-            draw_site(j, block[j - b * size], switches, start, drawn, out)
+            draw_site(j, block[j - b * size], block_sums[j - b * size], switches, start, drawn, out)
     return out
 
 
 @compiled
-def draw_site(j, now, switches, start, drawn, out):  # type: ignore[no-untyped-def]
+def draw_site(j, now, sums, switches, start, drawn, out):  # type: ignore[no-untyped-def]
     """Draw the pairs at observed site `j`, given those at the site behind it, into `out`.
 
     Args:
-        now: (K, K), the `_recursions.forward_pairs` of the site.
+        now, sums: (K, K), the forward recursion at the site, see `_recursions.go_forward`; (K,), the sums of its rows.
         switches, start, drawn: see `draw_pairs`.
         out: int64 (n, 2, n_observed), filled behind the site.
     """
@@ -57,12 +43,6 @@ def draw_site(j, now, switches, start, drawn, out):  # type: ignore[no-untyped-d
     last = j == out.shape[2] - 1
     switch = np.float32(0) if last else switches[j + 1]
     stay = np.float32(1) - switch
-    sums = np.empty(n_states, dtype=np.float32)
-    for i in range(n_states):
-        row = np.float32(0)
-        for k in range(n_states):
-            row += now[i, k]
-        sums[i] = row
     weights = np.empty(n_states, dtype=np.float64)
     for number in range(len(drawn)):
         first, second = (0, 0) if last else (out[number, 0, j + 1], out[number, 1, j + 1])

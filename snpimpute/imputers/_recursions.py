@@ -29,6 +29,29 @@ LEAST = np.float32(1e-12)
 
 
 @compiled
+def unpacked(bits, places, chosen):  # type: ignore[no-untyped-def]
+    """Return the alleles of some of the panel's haplotypes at some sites, uint8 (n, K).
+
+    Args:
+        bits: see `gathered`.
+        places: int (n,), the sites' bits.
+        chosen: int (K,), the haplotypes.
+    """
+    out = np.empty((len(places), len(chosen)), dtype=np.uint8)
+    eight = np.empty(len(chosen), dtype=np.uint8)
+    last = -1
+    for k in range(len(places)):
+        number, place, here = places[k] // 8, np.uint8(places[k] % 8), out[k]
+        if number != last:
+            byte, last = bits[number], number
+            for i in range(len(chosen)):
+                eight[i] = byte[chosen[i]]
+        for i in range(len(chosen)):
+            here[i] = (eight[i] >> place) & np.uint8(1)
+    return out
+
+
+@compiled
 def gathered(bits, places, rows, places_in_rows, n_rows):  # type: ignore[no-untyped-def]
     """Return the alleles of the panel's haplotypes at some sites, eight of them a byte, uint8 (n_rows, R).
 
@@ -130,7 +153,7 @@ def given_one(copied, likelihood, error, of_reference, of_alternate):  # type: i
 
     Args:
         copied: uint8 (K,), the alleles of the haplotypes.
-        likelihood: (3,), of the genotypes, see `forward_pairs`.
+        likelihood: (3,), of the genotypes: 1 for the one called, or for all of a missing call.
         error: probability that an allele is not the one copied.
         of_reference, of_alternate: (K,), written: the likelihood if the other one copied has allele 0 or 1.
     """
@@ -180,28 +203,6 @@ def go_forward(before, sums, total, copied, likelihood, error, switch, start, no
 
 
 @compiled
-def forward_pairs(copied, likelihoods, error, switches, start):  # type: ignore[no-untyped-def]
-    """Return the probabilities of the pairs given the calls up to each observed site, up to a factor a site.
-
-    Args:
-        copied: uint8 (n_observed, K), alleles of the haplotypes that pairs are made of.
-        likelihoods: (n_observed, 3), of the genotypes: 1 for the one called, or for all of a missing call.
-        error: probability that an allele is not the one copied.
-        switches: (n_observed,), probability of a switch between each observed site and the one before it.
-        start: (K,), probabilities of the haplotypes where copying begins or switches; sum 1.
-
-    Returns:
-        (n_observed, K, K).
-    """
-    out = np.empty((len(copied), len(start), len(start)), dtype=np.float32)
-    before, sums, total = np.outer(start, start), start.copy(), np.float32(1)
-    for j in range(len(copied)):
-        total = go_forward(before, sums, total, copied[j], likelihoods[j], error, switches[j], start, out[j])
-        before = out[j]
-    return out
-
-
-@compiled
 def posterior(alleles, observed, likelihoods, error, switches, place, switch_rate, start):  # type: ignore[no-untyped-def]
     """Return the posterior of a sample, (n_sites, 3), by forward-backward over pairs.
 
@@ -211,7 +212,10 @@ def posterior(alleles, observed, likelihoods, error, switches, place, switch_rat
     Args:
         alleles: uint8 (n_sites, K), of the haplotypes that pairs are made of.
         observed: int (n_observed,), the observed sites, ascending.
-        likelihoods, error, switches, start: see `forward_pairs`.
+        likelihoods: (n_observed, 3), of the genotypes, see `given_one`.
+        error: probability that an allele is not the one copied.
+        switches: (n_observed,), probability of a switch between each observed site and the one before it.
+        start: (K,), probabilities of the haplotypes where copying begins or switches; sum 1.
         place: float64 (n_sites,), where the sites stand; a copy stays within a unit with probability exp(-switch_rate).
     """
     n_sites, n_states = alleles.shape
@@ -295,7 +299,7 @@ def given_pairs(copied, likelihood, error, reached, ahead, of_reference, of_alte
 
 @compiled
 def reached_to(b, held, alleles, observed, likelihoods, error, switches, start):  # type: ignore[no-untyped-def]
-    """Write the `forward_pairs` of a block of observed sites, from what is kept before it, and keep the last for the next one.
+    """Write the forward recursion of a block of observed sites, see `go_forward`, from what is kept before it, and keep the last for the next one.
 
     Args:
         b: number of the block.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,6 +53,8 @@ FIRST_SWITCH = 0.03  # switch of the first round, when nothing is phased yet
 PHASING_DRAWS = 15  # pairs drawn for a sample whose phase is asked for, which vote
 ROUNDS, VOTING_ROUNDS = 9, 4  # all rounds, and the last ones, whose draws vote
 PARTS = 5  # parts of the samples; each part is phased by the others
+KEPT = 32  # stretches whose copying models are kept while samples are imputed: on an array they are the same for all samples
+Copyings = Callable[[int, int], Copying]
 
 
 class MosaicParams(Params):
@@ -292,25 +295,37 @@ class Mosaic(Imputer):
     def _posterior(self, target: GenotypeMatrix) -> np.ndarray:
         from threadpoolctl import threadpool_limits
 
-        seen = observed(target)
         likelihoods = itertools.repeat(None) if target.likelihoods is None else target.likelihoods
+        given = target.calls, observed(target), likelihoods, itertools.repeat(self._copyings())
         with threadpool_limits(1), ThreadPoolExecutor(self.threads) as pool:
-            return np.stack(list(pool.map(self._posterior_of_sample, target.calls, seen, likelihoods)))
+            return np.stack(list(pool.map(self._posterior_of_sample, *given)))
 
-    def _posterior_of_sample(self, calls: np.ndarray, seen: np.ndarray, likelihoods: np.ndarray | None) -> np.ndarray:
+    def _copyings(self) -> Copyings:
+        """Return what gives the copying model of the sites from one to another; it keeps those last asked for."""
+
+        @lru_cache(KEPT)
+        def copying(begin: int, end: int) -> Copying:
+            haplotypes, place = self._haplotypes.between(begin, end), self._place[begin:end]
+            return Copying(haplotypes, place, self.switch, self.params, self.seed)
+
+        return copying
+
+    def _posterior_of_sample(
+        self, calls: np.ndarray, seen: np.ndarray, likelihoods: np.ndarray | None, copyings: Copyings
+    ) -> np.ndarray:
         """Return the posterior of one sample, float32 (n_sites, 3).
 
         Args:
             calls: int8 (n_sites,), -1 = missing.
             seen: bool (n_sites,), where a call or likelihoods are known.
             likelihoods: float32 (n_sites, 3) in place of calls, None = calls.
+            copyings: see `_copyings`.
         """
         out = self.frequencies.astype(np.float32)
         for stretch in self._stretches(seen):
             sites, inner = slice(stretch.begin, stretch.end), slice(stretch.first, stretch.last)
             if (calls[inner] == MISSING).any() and seen[sites].sum() >= MIN_SEEN:
-                haplotypes = self._haplotypes.between(stretch.begin, stretch.end)
-                copying = Copying(haplotypes, self._place[sites], self.switch, self.params, self.seed)
+                copying = copyings(stretch.begin, stretch.end)
                 posterior = copying.posterior(calls[sites], None if likelihoods is None else likelihoods[sites])
                 out[inner] = posterior[stretch.first - stretch.begin : stretch.last - stretch.begin]
         return out
@@ -319,26 +334,29 @@ class Mosaic(Imputer):
         from threadpoolctl import threadpool_limits
 
         likelihoods = itertools.repeat(None) if target.likelihoods is None else target.likelihoods
+        given = target.calls, observed(target), likelihoods, itertools.repeat(self._copyings()), calls
         with threadpool_limits(1), ThreadPoolExecutor(self.threads) as pool:
-            return np.stack(
-                list(pool.map(self._haplotypes_of_sample, target.calls, observed(target), likelihoods, calls))
-            )
+            return np.stack(list(pool.map(self._haplotypes_of_sample, *given)))
 
     def _haplotypes_of_sample(
-        self, calls: np.ndarray, seen: np.ndarray, likelihoods: np.ndarray | None, imputed: np.ndarray
+        self,
+        calls: np.ndarray,
+        seen: np.ndarray,
+        likelihoods: np.ndarray | None,
+        copyings: Copyings,
+        imputed: np.ndarray,
     ) -> np.ndarray:
         """Return the two haplotypes of one sample, int8 (2, n_sites), of its imputed calls, int8 (n_sites,).
 
         Args:
-            calls, seen, likelihoods: see `_posterior_of_sample`.
+            calls, seen, likelihoods, copyings: see `_posterior_of_sample`.
             imputed: int8 (n_sites,), the calls to phase.
         """
         out = np.empty((2, len(imputed)), dtype=np.int8)
         done = 0  # site up to which the phase is settled; what a stretch has before it says which haplotype is first
         for stretch in self._stretches(seen):
             sites = slice(stretch.begin, stretch.end)
-            haplotypes = self._haplotypes.between(stretch.begin, stretch.end)
-            copying = Copying(haplotypes, self._place[sites], self.switch, self.params, self.seed)
+            copying = copyings(stretch.begin, stretch.end)
             given = None if likelihoods is None else likelihoods[sites]
             found = copying.phased(calls[sites], given, imputed[sites], PHASING_DRAWS)
             both = slice(stretch.begin, max(done, stretch.begin))
@@ -353,22 +371,27 @@ class Mosaic(Imputer):
     def draw(self, target: GenotypeMatrix, n: int, seed: int) -> np.ndarray:
         from threadpoolctl import threadpool_limits
 
-        seen = observed(target)
         likelihoods = itertools.repeat(None) if target.likelihoods is None else target.likelihoods
+        given = target.calls, observed(target), likelihoods, itertools.repeat(self._copyings())
         rngs = [np.random.default_rng([seed, row]) for row in range(target.n_samples)]
         with threadpool_limits(1), ThreadPoolExecutor(self.threads) as pool:
-            drawn = pool.map(self._draws_of_sample, target.calls, seen, likelihoods, itertools.repeat(n), rngs)
-            return np.stack(list(drawn), axis=1)
+            return np.stack(list(pool.map(self._draws_of_sample, *given, itertools.repeat(n), rngs)), axis=1)
 
     def _draws_of_sample(
-        self, calls: np.ndarray, seen: np.ndarray, likelihoods: np.ndarray | None, n: int, rng: np.random.Generator
+        self,
+        calls: np.ndarray,
+        seen: np.ndarray,
+        likelihoods: np.ndarray | None,
+        copyings: Copyings,
+        n: int,
+        rng: np.random.Generator,
     ) -> np.ndarray:
         """Return n pairs of haplotypes of one sample, int8 (n, 2, n_sites).
 
         A stretch is drawn by itself; which haplotype is first follows from what it has in common with the stretch before.
 
         Args:
-            calls, seen, likelihoods: see `_posterior_of_sample`.
+            calls, seen, likelihoods, copyings: see `_posterior_of_sample`.
             n: number of draws.
             rng: source of random numbers.
         """
@@ -380,8 +403,7 @@ class Mosaic(Imputer):
             sites = slice(stretch.begin, stretch.end)
             if seen[sites].sum() < MIN_SEEN:
                 continue
-            haplotypes = self._haplotypes.between(stretch.begin, stretch.end)
-            copying = Copying(haplotypes, self._place[sites], self.switch, self.params, self.seed)
+            copying = copyings(stretch.begin, stretch.end)
             found = copying.draws(calls[sites], None if likelihoods is None else likelihoods[sites], n, rng)
             before, common = out[:, :, stretch.begin : stretch.first], found[:, :, : stretch.first - stretch.begin]
             mixed = (before.sum(axis=1) == 1) & (common.sum(axis=1) == 1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from snpimpute.genotypes.matrix import MISSING
-from snpimpute.imputers import _drawing, _recursions
+from snpimpute.imputers import _drawing
 from snpimpute.imputers._copying import LIKELIHOODS, Copying
 from snpimpute.imputers.mosaic import Mosaic
 from tests.imputers.test_mosaic import QUICK, of_genotypes, path_chances, phased, whole
@@ -57,6 +57,23 @@ def test_genotypes_of_all_sites_together_are_as_frequent_as_the_model_says(sure:
     np.testing.assert_allclose(marginal, posterior, atol=0.012)
 
 
+def forward_of(
+    alleles: np.ndarray, given: np.ndarray, error: float, switches: np.ndarray, start: np.ndarray
+) -> np.ndarray:
+    """The forward recursion over pairs by whole matrices, float32 (n_observed, K, K)."""
+    right = np.array([[1 - error, error], [error, 1 - error]])  # allele copied, allele there
+    out = np.empty((len(given), len(start), len(start)), dtype=np.float32)
+    before = np.outer(start, start).astype(float)
+    for j, like in enumerate(given.astype(float)):
+        move = (1 - switches[j]) * np.eye(len(start)) + switches[j] * start  # from a row to a column
+        of_pair = np.array([[like[a + b] for b in (0, 1)] for a in (0, 1)])
+        by_alleles = right @ of_pair @ right.T
+        before = move.T @ before @ move * by_alleles[np.ix_(alleles[j], alleles[j])]
+        before /= before.sum()
+        out[j] = before
+    return out
+
+
 def test_draws_in_blocks_are_those_of_the_whole_recursion() -> None:
     rng = np.random.default_rng(3)
     alleles = rng.integers(0, 2, (30, 7)).astype(np.uint8)
@@ -65,9 +82,11 @@ def test_draws_in_blocks_are_those_of_the_whole_recursion() -> None:
     switches = rng.uniform(0.01, 0.4, 19).astype(np.float32)
     start = rng.dirichlet(np.ones(7)).astype(np.float32)
     chances, error = rng.random((50, 19, 2)), np.float32(0.05)
-    forward = _recursions.forward_pairs(alleles[observed], given, error, switches, start)
-    at_once = _drawing.draw_pairs(forward, switches, start, chances)
-    in_blocks = _drawing.draw_in_blocks(alleles, observed, given, error, switches, start, chances)
+    at_once = np.zeros((50, 2, 19), dtype=np.int64)
+    forward = forward_of(alleles[observed], given, 0.05, switches, start)
+    for j in range(18, -1, -1):
+        _drawing.draw_site(j, forward[j], forward[j].sum(axis=1), switches, start, chances, at_once)
+    in_blocks = _drawing.draw_pairs(alleles, observed, given, error, switches, start, chances)
     assert (at_once == in_blocks).mean() > 0.999  # the last digit of a sum may tip a number
 
 

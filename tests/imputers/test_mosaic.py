@@ -17,7 +17,7 @@ from snpimpute.dataset.site_lists import read_masked_sites
 from snpimpute.dataset.splits import split_samples
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GenotypeMatrix
-from snpimpute.imputers import _drawing, _recursions
+from snpimpute.imputers import _drawing
 from snpimpute.imputers._copying import LIKELIHOODS, Blocks, Copying, Haplotypes, _highest, voted
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import Imputer
@@ -249,10 +249,8 @@ def test_draws_over_unequal_gaps_are_as_frequent_as_the_model_says() -> None:
     haplotypes = np.array([[0, 0], [1, 0], [1, 1]], dtype=np.int8)
     start, switches = np.array([0.6, 0.3, 0.1], dtype=np.float32), np.array([0, 0.4], dtype=np.float32)
     given = np.array([[0.2, 1, 0.5], [1, 0.6, 0.3]], dtype=np.float32)
-    forward = _recursions.forward_pairs(
-        haplotypes.T.astype(np.uint8, order="C"), given, np.float32(0.1), switches, start
-    )
-    drawn = _drawing.draw_pairs(forward, switches, start, np.random.default_rng(1).random((40_000, 2, 2)))
+    alleles, chances = haplotypes.T.astype(np.uint8, order="C"), np.random.default_rng(1).random((40_000, 2, 2))
+    drawn = _drawing.draw_pairs(alleles, np.arange(2), given, np.float32(0.1), switches, start, chances)
     shares = np.bincount((drawn[:, :, 0] * 3 + drawn[:, :, 1]) @ [9, 1], minlength=81) / len(drawn)
     expected = np.zeros(81)
     paths = path_chances(start, 0.4, 2)
@@ -264,8 +262,10 @@ def test_draws_over_unequal_gaps_are_as_frequent_as_the_model_says() -> None:
 
 def test_a_random_number_of_one_takes_the_last_pair() -> None:
     """A sum rounded down may be no larger than the number that is looked up in it."""
-    forward, switches = np.full((2, 3, 3), 0.1, dtype=np.float32), np.array([0, 0.5], dtype=np.float32)
-    drawn = _drawing.draw_pairs(forward, switches, np.full(3, 1 / 3, dtype=np.float32), np.ones((1, 2, 2)))
+    forward, switches = np.full((3, 3), 0.1, dtype=np.float32), np.array([0, 0.5], dtype=np.float32)
+    start, drawn = np.full(3, 1 / 3, dtype=np.float32), np.zeros((1, 2, 2), dtype=np.int64)
+    for site in (1, 0):
+        _drawing.draw_site(site, forward, forward.sum(axis=1), switches, start, np.ones((1, 2, 2)), drawn)
     assert drawn.tolist() == [[[2, 2], [2, 2]]]
 
 
@@ -344,6 +344,7 @@ def test_haplotypes_are_kept_by_bits_and_contigs_share_no_byte() -> None:
     for begin, end in ((0, 13), (9, 12), (13, 18), (15, 16)):
         part = kept.between(begin, end)
         np.testing.assert_array_equal(part.alleles(np.arange(5)), alleles[:, begin:end].T)
+        np.testing.assert_array_equal(part.alleles(np.array([4]), np.array([end - begin - 1])), alleles[4:, [end - 1]])
         np.testing.assert_allclose(part.frequencies, alleles[:, begin:end].mean(axis=0))
 
 
@@ -559,6 +560,17 @@ def test_stretches_that_do_not_overlap_hold_every_site() -> None:
     assert posterior.shape == (1, 100, 3) and model.haplotypes(target, posterior.argmax(axis=2)).shape == (1, 2, 100)
 
 
+def test_samples_that_lack_other_sites_of_one_stretch_are_imputed_as_if_alone() -> None:
+    """What is kept of the sites last observed is not that of the sample before."""
+    panel = phased(40, 60)
+    model = Mosaic(Mosaic.Params(**QUICK), seed=1, threads=1).fit(panel.take_samples(np.arange(36)))
+    target = replace(panel.take_samples(np.arange(36, 40)), haplotypes=None)
+    calls = np.where((np.arange(60) + np.array([[0], [0], [1], [0]])) % 3 == 0, target.calls, -1).astype(np.int8)
+    target = replace(target, calls=calls)
+    alone = np.concatenate([model.posterior(target.take_samples([row])) for row in range(4)])
+    np.testing.assert_array_equal(model.posterior(target), alone)
+
+
 def joined_phase(
     model: Mosaic, monkeypatch: pytest.MonkeyPatch, found: list[np.ndarray], **given: object
 ) -> np.ndarray:
@@ -573,7 +585,8 @@ def joined_phase(
     monkeypatch.setattr(Copying, "phased", phased)
     n_sites = len(model.sites)
     imputed = np.ones(n_sites, dtype=np.int8) if "imputed" not in given else given["imputed"]
-    out = model._haplotypes_of_sample(np.ones(n_sites, dtype=np.int8), np.ones(n_sites, dtype=bool), None, imputed)
+    calls, seen = np.ones(n_sites, dtype=np.int8), np.ones(n_sites, dtype=bool)
+    out = model._haplotypes_of_sample(calls, seen, None, model._copyings(), imputed)
     assert (out.sum(axis=0) == imputed).all()
     return np.where(imputed == 1, out[0], -1)
 
