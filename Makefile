@@ -55,9 +55,9 @@ simpute: setup ## Simpute against the classical methods, in its paper's regimes:
 	$(BIN)/snpimpute experiment experiments/simpute.toml
 	$(BIN)/python scripts/simpute_results.py
 
-mosaic: setup ## Mosaic against the others, on data that it was not designed on: eight hours; goes on where it was
+mosaic: setup ## Mosaic against the others in the 500-site protocol, and what it costs: hours; goes on where it was
 	$(BIN)/snpimpute experiment experiments/mosaic.toml
-	$(BIN)/python benchmarks/mosaic_curve.py
+	$(BIN)/python benchmarks/mosaic_cost.py --to docs/results/mosaic-commands.csv
 	$(BIN)/python scripts/mosaic_results.py
 
 race: setup ## The networks with what their studies found, beside tuned opponents: hours; goes on where it was

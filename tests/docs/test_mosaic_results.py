@@ -1,0 +1,72 @@
+"""What the pages say of mosaic's cost and of its versions is what the committed tables hold."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "docs" / "results"
+SCRIPT = runpy.run_path(str(ROOT / "scripts" / "mosaic_results.py"))
+CASES = {"500 people": "human", "100 bulls": "cattle", "over 1,000": "small", "over 10,000": "large"}
+
+
+def table_under(title: str, page: str) -> str:
+    """The first table after a heading of a page."""
+    return re.search(rf"^#+ {title}\n.*?((?:^\|[^\n]*\n)+)", page, re.MULTILINE | re.DOTALL)[1].strip()
+
+
+def test_the_page_has_the_arrays_and_the_costs_of_the_tables() -> None:
+    page = (RESULTS / "mosaic.md").read_text()
+    tables = {
+        version: (pd.read_csv(RESULTS / f"{name}.csv"), SCRIPT["groups_of"](name))
+        for name, version in SCRIPT["VERSIONS"].items()
+    }
+    assert table_under("Arrays over new data", page) == SCRIPT["arrays"](tables)
+    assert (
+        table_under("What a command costs", page) == SCRIPT["costs"](pd.read_csv(RESULTS / "mosaic-commands.csv"))[-1]
+    )
+
+
+def test_the_best_other_on_an_array_is_the_one_with_fewest_wrong_calls() -> None:
+    names = ["mosaic", "mosaic-no-rates", "beagle", "minimac4"]
+    rows = pd.DataFrame({"group": "cows", "target": "array-5", "row": names, "wrong": [90, 80, 100, 120]})
+    rows = rows.assign(
+        f1_macro=[0.9, 0.95, 0.89, 0.8], ahead_low=[np.nan, 0, -0.01, 0.05], ahead_high=[np.nan, 0, 0.03, 0.2]
+    )
+    rows = rows.assign(ratio_low=[np.nan, 1, 0.8, 0.7], ratio_high=[np.nan, 1, 1.05, 0.8])
+    assert SCRIPT["arrays"]({"today's": (rows, {"cows": "Cows"})}).splitlines()[-1] == (
+        "| Cows: 5% typed | today's | 90 | 100 `beagle` | −10% (−20 to +5) | +0.0100 (−0.0100 to +0.0300) | not told |"
+    )
+
+
+def test_the_page_for_geneticists_has_the_measured_costs() -> None:
+    costs = pd.read_csv(RESULTS / "mosaic-commands.csv")
+    rows = table_under("What it costs", (ROOT / "docs" / "mosaic.md").read_text()).splitlines()[2:]
+    case, seen = "", 0
+    for row in rows:
+        what, ours, beagle, times, memory = (cell.strip() for cell in row.strip("|").split("|"))
+        case = next((name for words, name in CASES.items() if words in what), case)
+        here = costs[(costs.panel == case) & (costs.task.str.contains("fit|phase") == ("fit" in what))]
+        found = {program: part.iloc[0] for program, part in here.groupby("program")}
+        assert ours == f"{found['mosaic'].processor_s:.1f}", row
+        if "Beagle" not in found:
+            assert (beagle, times) == ("–", "–"), row
+            continue
+        assert beagle == f"{found['Beagle'].processor_s:.1f}", row
+        assert times == f"{found['mosaic'].processor_s / found['Beagle'].processor_s:.2f}".removeprefix("0"), row
+        assert memory == "; ".join(f"{found[program].memory_mb:,.0f}" for program in ("mosaic", "Beagle")), row
+        seen += 1
+    assert seen == 6 and len(rows) == 8
+
+
+def test_what_is_kept_of_the_first_version_is_what_its_page_says() -> None:
+    page = (RESULTS / "mosaic-first.md").read_text()
+    for row in pd.read_csv(RESULTS / "mosaic-first.csv").itertuples():
+        lines = table_under(row.group, page).splitlines()
+        (line,) = [line for line in lines if line.startswith(f"| {row.level:g}% |")]
+        assert line.strip("|").split("|")[5].strip() == f"{row.wrong:,}"
