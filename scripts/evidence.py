@@ -5,7 +5,8 @@ Example:
   python scripts/evidence.py
 
 The text stands in scripts/evidence.md.jinja; every number of it that a committed table holds is looked up there: those of the
-networks' race (docs/results/race.csv), their studies (networks.csv and experiments/networks/) and the arrays (arrays.csv, arrays-rates.csv).
+networks' race (docs/results/race.csv), their studies (networks.csv and experiments/networks/), the arrays (arrays.csv, arrays-rates.csv) and
+mosaic in the 500-site protocol (mosaic.csv).
 """
 
 from __future__ import annotations
@@ -103,6 +104,12 @@ def rare(group: str, target: str, row: str, design: str = "arrays") -> str:
     return bare(one_of(table(design), group=group, target=target, row=row)["f1_1_rare"])
 
 
+def mosaic(group: str, level: float) -> Found:
+    """Return how far mosaic is ahead of the best Beagle in the 500-site protocol, on a group of datasets at a level."""
+    row = one_of(table("mosaic"), group=group, level=level)
+    return Found(row["ahead_of_beagle"], row["low_to_beagle"], row["high_to_beagle"])
+
+
 def one_of(rows: pd.DataFrame, **wanted: object) -> pd.Series:
     """Return the row of a table that has the wanted values."""
     for column, value in wanted.items():
@@ -117,7 +124,15 @@ def page() -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, keep_trailing_newline=True
     )
-    known = {"race": race, "trials": trials, "study": study, "wrong": wrong, "fewer": fewer, "rare": rare}
+    known = {
+        "race": race,
+        "trials": trials,
+        "study": study,
+        "wrong": wrong,
+        "fewer": fewer,
+        "rare": rare,
+        "mosaic": mosaic,
+    }
     return environment.get_template("evidence.md.jinja").render(known)
 
 
