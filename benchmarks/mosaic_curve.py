@@ -33,10 +33,11 @@ from snpimpute.experiment.settings import ExperimentSettings, read
 from snpimpute.experiment.workspace import Workspace
 from snpimpute.metrics.scores import f1_macro
 from snpimpute.report.tree import COLOURS
+from snpimpute.tuning.parameters import given_params
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = ROOT / "experiments" / "mosaic.toml"
-TUNED = {"kg15-500": "human", "cattle-chr1": "breed"}  # variant of Beagle that is tuned for the dataset
+TUNED = {"kg15-500": "human", "cattle-chr1": "breed"}  # variant of Beagle and Minimac4 that is tuned for the dataset
 STATES = (40, 70, 100, 150, 200)
 PHASINGS = (1, 3, 10)
 
@@ -72,8 +73,10 @@ def main() -> None:
 
 def cases(settings: ExperimentSettings, name: str, folder: Path) -> list[Case]:
     switch = in_own_process(chosen_switch, folder, settings.seed)
-    tuned = settings.variants["beagle"][TUNED[name]].params
-    minimac4 = settings.data[name].params.get("minimac4", {})
+    tuned, minimac4 = (
+        {**variant.params, **given_params(variant.params_file)}
+        for variant in (settings.variants[program][TUNED[name]] for program in ("beagle", "minimac4"))
+    )
     return [
         *(Case("mosaic", {"switch": switch, "states": k}, "mosaic", f"{k} states") for k in STATES),
         *(Case("beagle", {**tuned, "phasings": n}, "beagle, tuned", f"{n} phasing{'s' * (n > 1)}") for n in PHASINGS),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -293,12 +293,18 @@ class Mosaic(Imputer):
     # ------------------------------------------------------------------ imputing
 
     def _posterior(self, target: GenotypeMatrix) -> np.ndarray:
+        return np.stack(self._each_sample(self._posterior_of_sample, target))
+
+    def _each_sample(
+        self, of_sample: Callable[..., np.ndarray], target: GenotypeMatrix, *more: Iterable[Any]
+    ) -> list[np.ndarray]:
+        """Return what a function makes of each sample's calls, observed sites, likelihoods, copying models, and what it has `more`."""
         from threadpoolctl import threadpool_limits
 
         likelihoods = itertools.repeat(None) if target.likelihoods is None else target.likelihoods
         given = target.calls, observed(target), likelihoods, itertools.repeat(self._copyings())
         with threadpool_limits(1), ThreadPoolExecutor(self.threads) as pool:
-            return np.stack(list(pool.map(self._posterior_of_sample, *given)))
+            return list(pool.map(of_sample, *given, *more))
 
     def _copyings(self) -> Copyings:
         """Return what gives the copying model of the sites from one to another; it keeps those last asked for."""
@@ -331,12 +337,7 @@ class Mosaic(Imputer):
         return out
 
     def haplotypes(self, target: GenotypeMatrix, calls: np.ndarray) -> np.ndarray:
-        from threadpoolctl import threadpool_limits
-
-        likelihoods = itertools.repeat(None) if target.likelihoods is None else target.likelihoods
-        given = target.calls, observed(target), likelihoods, itertools.repeat(self._copyings()), calls
-        with threadpool_limits(1), ThreadPoolExecutor(self.threads) as pool:
-            return np.stack(list(pool.map(self._haplotypes_of_sample, *given)))
+        return np.stack(self._each_sample(self._haplotypes_of_sample, target, calls))
 
     def _haplotypes_of_sample(
         self,
@@ -369,13 +370,8 @@ class Mosaic(Imputer):
         return out
 
     def draw(self, target: GenotypeMatrix, n: int, seed: int) -> np.ndarray:
-        from threadpoolctl import threadpool_limits
-
-        likelihoods = itertools.repeat(None) if target.likelihoods is None else target.likelihoods
-        given = target.calls, observed(target), likelihoods, itertools.repeat(self._copyings())
         rngs = [np.random.default_rng([seed, row]) for row in range(target.n_samples)]
-        with threadpool_limits(1), ThreadPoolExecutor(self.threads) as pool:
-            return np.stack(list(pool.map(self._draws_of_sample, *given, itertools.repeat(n), rngs)), axis=1)
+        return np.stack(self._each_sample(self._draws_of_sample, target, itertools.repeat(n), rngs), axis=1)
 
     def _draws_of_sample(
         self,
