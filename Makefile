@@ -33,7 +33,7 @@ demo: setup ## Five imputers on the simulated bulls, with a small budget: about 
 test: setup lint ## Linters, types, import contracts, and the whole test suite
 	@sh scripts/system-packages.sh postgresql shapeit4 r-cran-susier || true  # without them the tests of shared databases, of SHAPEIT4 and against susieR are skipped
 	@sh scripts/system-packages.sh chromium-headless-shell || true  # a lighter browser; without it the tests take chromium
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not panels"
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not panels"
 
 lint: $(VENV)/.done
 	$(BIN)/ruff format --check --quiet
@@ -58,6 +58,7 @@ simpute: setup ## Simpute against the classical methods, in its paper's regimes:
 mosaic: setup ## Mosaic against the others in the 500-site protocol, and what it costs: hours; goes on where it was
 	$(BIN)/snpimpute experiment experiments/mosaic.toml
 	$(BIN)/python benchmarks/mosaic_cost.py --to docs/results/mosaic-commands.csv
+	$(BIN)/python scripts/mosaic_tables.py
 	$(BIN)/python scripts/mosaic_results.py
 
 race: setup ## The networks with what their studies found, beside tuned opponents: hours; goes on where it was

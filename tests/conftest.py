@@ -6,15 +6,18 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import hypothesis
 import pytest
 from filelock import FileLock
 
+from snpimpute.base.errors import InputError
 from snpimpute.base.garbage import collect_seldom
+from snpimpute.base.programs import beagle_jar, java
 from snpimpute.tracking import store
 from snpimpute.tracking.database import make_store
 
@@ -24,7 +27,7 @@ pytest.register_assert_rewrite("snpimpute.imputers.testing")
 hypothesis.settings.register_profile("project", derandomize=True, deadline=None, max_examples=30, database=None)
 hypothesis.settings.load_profile("project")
 
-# Four processes run the tests on two cores, as tests wait for programs, servers and pages: more threads in each wait for each other.
+# Three processes run the tests on two cores, as tests wait for programs, servers and pages: more threads in each wait for each other.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
@@ -59,6 +62,36 @@ LONG = (
     "report/test_first_look.py",
     "imputers/test_",
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the classes that Beagle loads for all Beagles of a run by several processes: each takes a fifth less time with them."""
+    if (
+        hasattr(config, "workerinput")
+        or not getattr(config.option, "numprocesses", None)
+        or "-XX:Shared" in os.environ["JDK_JAVA_OPTIONS"]
+    ):
+        return
+    folder = Path(tempfile.mkdtemp(prefix="snpimpute-tests-"))
+    config.add_cleanup(partial(shutil.rmtree, folder, ignore_errors=True))
+    try:
+        command = [
+            java(),
+            "-XX:ArchiveClassesAtExit=beagle.jsa",
+            "-XX:+UseSerialGC",
+            "-jar",
+            str(beagle_jar().absolute()),
+        ]
+    except InputError:  # whoever needs Beagle will say so
+        return
+    from tests.damage.files import N_SITES, whole_text
+
+    panel = whole_text(dosages=False).replace("./.", "0|0").replace("/", "|")
+    (folder / "panel.vcf").write_text(panel)
+    (folder / "target.vcf").write_text("".join(panel.splitlines(keepends=True)[: -N_SITES // 2]))
+    given = ["gt=target.vcf", "ref=panel.vcf", "out=imputed", "burnin=1", "iterations=1"]
+    subprocess.run([*command, *given], cwd=folder, capture_output=True)
+    os.environ["JDK_JAVA_OPTIONS"] += f" -XX:SharedArchiveFile={folder / 'beagle.jsa'}"  # Java goes on without it
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import re
@@ -41,6 +42,22 @@ only_listed_variants = true
 simulation = { n_samples = 60, n_sites = 30 }
 scenarios = { levels = [60], repeats = 1 }
 """
+# Carries out `prefect` commands, one JSON list of words and a file for what is printed a line, each in a process of its own:
+# Prefect is imported once for all of them, which takes most of a command's time.
+COMMANDS = """
+import json, os, sys
+from prefect.cli import app
+for line in sys.stdin:
+    words, printed = json.loads(line)
+    if (child := os.fork()) == 0:
+        file = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        sys.argv = ["prefect", *words]
+        app()
+    os.waitpid(child, 0)
+    print("done", flush=True)
+"""
 T = TypeVar("T")
 
 
@@ -59,13 +76,15 @@ class Prefect:
 
     address: str
     environment: dict[str, str]
-    worker: psutil.Process
+    home: Path
+    commands: subprocess.Popen[str]
+    worker: psutil.Process | None = None
 
     def command(self, *words: str) -> str:
         """What a `prefect` command prints, whatever its exit status."""
-        command = [str(Path(sys.executable).with_name("prefect")), *words]
-        done = subprocess.run(command, env=self.environment, cwd=ROOT, capture_output=True, text=True)
-        return done.stdout + done.stderr
+        print(json.dumps([words, str(self.home / "printed.txt")]), file=self.commands.stdin, flush=True)
+        assert self.commands.stdout.readline() == "done\n"
+        return (self.home / "printed.txt").read_text()
 
     def start(self, deployment: str, **parameters: object) -> str:
         """Id of the run that `prefect deployment run DEPLOYMENT -p NAME=VALUE` started."""
@@ -115,14 +134,17 @@ def prefect(tmp_path_factory) -> Iterator[Prefect]:
     }
     started = []
 
-    def start(*words: str) -> psutil.Process:
-        with (home / f"{words[0]}.log").open("w") as log:
-            command = [Path(sys.executable).with_name("prefect"), *words]
-            process = subprocess.Popen(
-                command, env=environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
-            )
+    def start(*words: str, **options: Any) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            words,
+            env=environment,
+            cwd=ROOT,
+            start_new_session=True,
+            text=True,
+            **{"stdout": log, "stderr": log, **options},
+        )
         started.append(process)
-        return psutil.Process(process.pid)
+        return process
 
     def answers() -> bool:
         try:
@@ -130,15 +152,22 @@ def prefect(tmp_path_factory) -> Iterator[Prefect]:
         except requests.ConnectionError:
             return False
 
+    program = str(Path(sys.executable).with_name("prefect"))
     try:
-        server = Prefect(address, environment, start("server", "start", "--host", "127.0.0.1", "--port", port))
-        wait_for(answers)
-        server.command("profile", "use", "local")  # once, as the page says; the port is another one here
-        assert "127.0.0.1:4200/api" in server.command("config", "view")
-        environment["PREFECT_API_URL"] = address
-        server.command("work-pool", "create", "local", "--type", "process")
-        assert server.command("deploy", "--all").count("successfully created") == 8
-        yield Prefect(address, environment, start("worker", "start", "--pool", "local"))
+        with (home / "log.txt").open("w") as log:
+            start(program, "server", "start", "--host", "127.0.0.1", "--port", port)
+            wait_for(answers)
+            # once, as the page says; the port is another one here
+            subprocess.run([program, "profile", "use", "local"], env=environment, check=True, stdout=log)
+            shown = subprocess.run([program, "config", "view"], env=environment, capture_output=True, text=True)
+            assert "127.0.0.1:4200/api" in shown.stdout
+            environment["PREFECT_API_URL"] = address
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            prefect = Prefect(address, environment, home, start(sys.executable, "-c", COMMANDS, **pipes))
+            prefect.command("work-pool", "create", "local", "--type", "process")
+            assert prefect.command("deploy", "--all").count("successfully created") == 8
+            prefect.worker = psutil.Process(start(program, "worker", "start", "--pool", "local").pid)
+            yield prefect
     finally:
         for process in reversed(started):
             process.send_signal(signal.SIGINT)
