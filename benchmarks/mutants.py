@@ -77,6 +77,7 @@ BY_HAND = " ".join([TESTS, *(f"--deselect={test}" for test in (*CONTRACTS, f"{TE
 MOSAIC: dict[str, list[str]] = {
     "imputers/mosaic.py": [BY_HAND, FROZEN, *CONTRACTS, f"{TESTS}::TestUnphasedPanel", "tests/impute/test_phased.py"],
     "imputers/_copying.py": [BY_HAND, FROZEN, *CONTRACTS, "tests/impute/test_phased.py"],
+    "imputers/_drawing.py": ["tests/imputers/test_draws.py", BY_HAND],
     "imputers/_rates.py": ["tests/imputers/test_rates.py"],
     "imputers/_recursions.py": [BY_HAND],
     "impute/layout.py": [

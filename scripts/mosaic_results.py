@@ -100,7 +100,7 @@ def page(levels: pd.DataFrame, rows: pd.DataFrame) -> str:
         "Made by `make mosaic` from the scores of `experiments/mosaic.toml`. **These data are spent**: the first version was scored on all of "
         "them, and choices were made since. Beagle's and Minimac4's settings are those that their studies of 50 trials found on the development data, the map's "
         "scale among them; Beagle `longer-map` was chosen there by hand (a map of ten times the length, three phasings averaged). “First version”: "
-        f"mosaic of 2026-11-26 on the same masks, from [its page](mosaic-first.md) ([as a table](mosaic-first.csv)). {NOT_RUN}. The differences [as a table](mosaic.csv).",
+        f"mosaic of 2026-11-26 on the same masks, from [its page](mosaic-first.md) ([as a table](mosaic-first.csv)). {NOT_RUN}. The differences [as a table](mosaic.csv), the scores of all rows [as another](mosaic-rows.csv).",
         *([f"**Not run with today's code, and so not here: {', '.join(absent)}.**"] if absent else []),
         "![what macro-F1 lacks to 1, against percent missing](mosaic.png)",
         aims(levels, rows),

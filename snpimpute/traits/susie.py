@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 EFFECTS = 10  # most causal sites of a region
 COVERAGE = 0.95
 LEAST_PURITY = 0.5  # least |r| between two sites of a set, unless told otherwise
+LOG_SQRT_2_PI = np.log(np.sqrt(2 * np.pi))
 MISMATCH = 0.1  # of estimate_s_rss from which on z and LD do not fit; in the same samples it is 0 to .05
 SWITCHED_Z, SWITCHED_RATIO = (
     2.0,
@@ -78,11 +80,11 @@ def from_summary(
             found without it is where they start anew. It finds more of the causal sites and takes about ten times as long.
         purity: least |r| between two sites of a set; what is below it is no set.
     """
-    from pysusie import susie_rss
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fitted = susie_rss(z=z, R=correlation, n=int(n), refine=refine, **_options(weights, effects, len(z), purity))
+        fitted = _pysusie().susie_rss(
+            z=z, R=correlation, n=int(n), refine=refine, **_options(weights, effects, len(z), purity)
+        )
     return _result(fitted)
 
 
@@ -123,11 +125,9 @@ def from_products(
         n: number of samples.
         weights, effects, refine, purity: see `from_summary`.
     """
-    from pysusie import susie_suff_stat
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fitted = susie_suff_stat(xx, xy, yy, n, refine=refine, **_options(weights, effects, len(xy), purity))
+        fitted = _pysusie().susie_suff_stat(xx, xy, yy, n, refine=refine, **_options(weights, effects, len(xy), purity))
     return _result(fitted)
 
 
@@ -141,9 +141,25 @@ def _options(weights: np.ndarray | None, effects: int, n_sites: int, purity: flo
     }
 
 
-def _result(fitted: Any) -> FineMapped:
-    from pysusie import susie_get_pip
+@functools.cache
+def _pysusie() -> Any:
+    """Return pysusie, with logarithms of normal densities by numpy: scipy's tests of their arguments are most of its time."""
+    import pysusie
+    from pysusie import ser
 
+    ser._dnorm_log = log_density
+    return pysusie
+
+
+def log_density(x: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """Return the logarithm of the density of a normal of mean 0, float64 of the arguments' common shape.
+
+    Bit for bit that of scipy.stats.norm.logpdf where `sd` is positive.
+    """
+    return -((np.asarray(x, dtype=float) / sd) ** 2) / 2.0 - LOG_SQRT_2_PI - np.log(sd)
+
+
+def _result(fitted: Any) -> FineMapped:
     found = fitted.sets or {}
     members = found.get("cs") or []
     purity = found["purity"]["min.abs.corr"] if len(members) else []
@@ -153,7 +169,7 @@ def _result(fitted: Any) -> FineMapped:
         CredibleSet(np.asarray(of, dtype=int), float(pure), float(covered), np.asarray(fitted.alpha[effect]))
         for of, pure, covered, effect in zip(members, purity, coverage, numbers, strict=True)
     ]
-    return FineMapped(np.asarray(susie_get_pip(fitted), dtype=np.float64), sets, bool(fitted.converged))
+    return FineMapped(np.asarray(_pysusie().susie_get_pip(fitted), dtype=np.float64), sets, bool(fitted.converged))
 
 
 def mismatch(z: np.ndarray, correlation: np.ndarray, n: float) -> tuple[float, np.ndarray]:

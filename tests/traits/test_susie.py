@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
-from snpimpute.traits.susie import correlation_of, from_products, from_samples, from_summary, mismatch
+from snpimpute.traits.susie import correlation_of, from_products, from_samples, from_summary, log_density, mismatch
 from tests.traits.data import ld_calls
 
 SUSIER = Path("/usr/lib/R/site-library/susieR")
@@ -162,3 +163,19 @@ def test_the_published_example(tmp_path: Path):
     assert sets[:2] == [[653], [773, 777]] and len(sets) == 3 and 403 in sets[2]
     theirs = by_susier(tmp_path, x, y)
     assert np.corrcoef(found.pip, theirs["pip"])[0, 1] > 0.9999
+
+
+def test_with_log_densities_by_numpy_it_finds_what_pysusie_finds_by_scipy_to_the_last_bit(region, monkeypatch):
+    """Where a prior variance is not finite scipy's is minus infinity, and so is ours."""
+    from pysusie import ser
+
+    rng = np.random.default_rng(1)
+    x, sd = rng.normal(0, 5, 1000), rng.lognormal(0, 3, 1000)
+    sd[:10] = np.inf
+    np.testing.assert_array_equal(log_density(x, sd), norm.logpdf(x, loc=0.0, scale=sd))
+    found = from_samples(*region)
+    assert ser._dnorm_log is log_density
+    monkeypatch.setattr(ser, "_dnorm_log", lambda x, sd: norm.logpdf(x, loc=0.0, scale=sd))
+    by_scipy = from_samples(*region)
+    np.testing.assert_array_equal(found.pip, by_scipy.pip)
+    assert len(found.sets) == len(by_scipy.sets) == 2
