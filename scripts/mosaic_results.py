@@ -104,6 +104,7 @@ def page(levels: pd.DataFrame, rows: pd.DataFrame) -> str:
         *([f"**Not run with today's code, and so not here: {', '.join(absent)}.**"] if absent else []),
         "![what macro-F1 lacks to 1, against percent missing](mosaic.png)",
         aims(levels, rows),
+        after_the_first(levels),
         "Differences are means over the datasets of a group. Their 95% intervals resample samples (families, in cattle), each "
         "once for all splits that it is in, and masks; of one mask a level (development data) samples alone. *Better*: the interval is above zero; *no worse*: above "
         f"−{MARGIN}; *{BEHIND}*: the same, but below zero; *worse*: below zero. The best other imputer is that of the highest mean macro-F1 at that level. – stands where Beagle gives hard calls alone: where single calls are missing, and without a reference.",
@@ -212,6 +213,20 @@ def aims(levels: pd.DataFrame, rows: pd.DataFrame) -> str:
             told.append([group, "better than the best Beagle at 80 to 95%", *outcome(to_beagle, (BETTER,))])
     return (
         table_of(["data", "aim", "met", "found"], told, numbers=False) if told else "No new data has been scored yet."
+    )
+
+
+def after_the_first(levels: pd.DataFrame) -> str:
+    """Return a sentence on where mosaic makes more wrong calls than its first version, by group and level."""
+    lost = levels[levels["wrong"] > levels["wrong_of_first"]]
+    told = [
+        f"{group} at {', '.join(f'{row.level:g}% ({row.wrong:,.0f}, {row.wrong_of_first:,.0f})' for row in part.itertuples())}"
+        for group, part in lost.groupby("group", sort=False)
+    ]
+    n_compared = levels["wrong_of_first"].notna().sum()
+    return (
+        f"Of {n_compared} levels at which the first version was scored on all datasets of a group, today's mosaic makes more wrong calls at {len(lost)}"
+        + (f": {'; '.join(told)} (today's and the first version's)." if told else ".")
     )
 
 
