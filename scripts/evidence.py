@@ -5,7 +5,7 @@ Example:
   python scripts/evidence.py
 
 The text stands in scripts/evidence.md.jinja; every number of it that a committed table holds is looked up there: those of the
-networks' race (docs/results/race.csv), their studies (networks.csv and experiments/networks/), the arrays (arrays.csv, arrays-rates.csv) and
+networks' race (docs/results/race.csv), their studies (networks.csv and experiments/networks/), their training (network-training.csv), the arrays (arrays.csv, arrays-rates.csv) and
 mosaic in the 500-site protocol (mosaic.csv).
 """
 
@@ -85,6 +85,18 @@ def study(dataset: str, imputer: str, column: str) -> str:
     return bare(one_of(table("networks"), dataset=dataset, imputer=imputer)[column])
 
 
+def training(row: str, mechanism: str, level: float, to_random: bool = False) -> Found:
+    """Return a network's score under other training, or its difference to the same network's under random masks."""
+    rows = table("network-training")
+    metric = "f1_macro to random" if to_random else "f1_macro"
+    return Found(*one_of(rows, row=row, mechanism=mechanism, level=level, metric=metric)[["value", "low", "high"]])
+
+
+def epochs(row: str) -> int:
+    """Return the epoch at which a network's training ended."""
+    return int(one_of(table("network-training"), row=row, metric="epochs")["value"])
+
+
 def wrong(group: str, target: str, row: str, design: str = "arrays") -> str:
     """Return the number of wrong calls of a row on an array, in the table of a design."""
     return f"{one_of(table(design), group=group, target=target, row=row)['wrong']:,.0f}"
@@ -128,6 +140,8 @@ def page() -> str:
         "race": race,
         "trials": trials,
         "study": study,
+        "training": training,
+        "epochs": epochs,
         "wrong": wrong,
         "fewer": fewer,
         "rare": rare,

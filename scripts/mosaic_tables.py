@@ -23,7 +23,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.files import write_text
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
 from snpimpute.dataset.splits import unit_names
-from snpimpute.experiment.score import read_scores
+from snpimpute.experiment.score import read_whole_scores
 from snpimpute.experiment.settings import read
 from snpimpute.scoring.pooling import Counted, Difference, confusions, pooled_difference
 from snpimpute.scoring.posteriors import Posteriors, load_posteriors
@@ -71,14 +71,12 @@ class Scores:
                 self._add_table(name, max(tables, key=lambda path: (len(models_of(path)), path.stat().st_mtime)))
 
     def _add_table(self, name: str, path: Path) -> None:
-        table = read_scores(path)
-        table = table[table["repeat"] == "all"].assign(label=table["imputer"] + "/" + table["variant"])
-        table = table[(table["versus"] == "") & (table["decision"] == "argmax")]
-        self.labels[name] = list(dict.fromkeys(table["label"]))
+        table = read_whole_scores(path)
+        self.labels[name] = list(dict.fromkeys(table["row"]))
         self.levels[name] = sorted(table["level"].unique())
         self.subsets[name] = list(table["subset"].unique())
         self.mechanism[name] = table["mechanism"].iloc[0]
-        for row in table[["level", "label", "subset", "metric", "value"]].itertuples(index=False, name=None):
+        for row in table[["level", "row", "subset", "metric", "value"]].itertuples(index=False, name=None):
             self._rows[name, *row[:4]] = row[4]
         about = json.loads(path.with_suffix(".json").read_text())
         self.folders[name] = self.runs / "datasets" / f"{name}-{about['dataset_digest'][:12]}"

@@ -49,7 +49,7 @@ too: [the race](race.md).
 
 def main() -> None:
     """Read every journal and write the table and the page."""
-    table = pd.DataFrame([_row(journal) for journal in sorted(JOURNALS.glob("*.journal.gz"))])
+    table = pd.DataFrame([_row(journal) for journal in sorted(JOURNALS.glob("*-random-*.journal.gz"))])
     table.to_csv(PAGE.with_suffix(".csv"), index=False)
     PAGE.write_text(ABOVE + "\n" + _markdown(table) + "\n")
 

@@ -4,8 +4,8 @@
     snpimpute experiment experiments/networks.toml --seed 2 --runs runs/seeds/2   the same fits with another seed, on the same samples and masks
     python scripts/race.py [--runs runs] [--seed 2=runs/seeds/2]                  writes table and page
 
-Reads the scores and posteriors of the experiment in the folder of runs. Differences are paired: the same samples and masks are
-drawn for both imputers.
+Reads the scores and posteriors of the experiment in the folder of runs. A dataset whose opponents have no scores there is left in the
+table as it is. Differences are paired: the same samples and masks are drawn for both imputers.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.files import write_text
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
 from snpimpute.dataset.splits import unit_names
-from snpimpute.experiment.kept import KeptScores, kept_datasets, kept_scores
-from snpimpute.experiment.score import read_scores
+from snpimpute.experiment.kept import KeptScores, kept_datasets, kept_scores, model_folders
+from snpimpute.experiment.score import read_whole_scores
 from snpimpute.experiment.settings import read
 from snpimpute.report.calls import brief
 from snpimpute.report.markdown import table_of
@@ -63,16 +63,16 @@ def main() -> None:
     arguments = parser.parse_args()
     runs = arguments.runs
     others = {int(seed): Path(folder) for seed, folder in (given.split("=", 1) for given in arguments.seed)}
-    parts = []
+    found = {}
     for name in read(EXPERIMENT).data:
         scored = widest(runs, name)
-        if scored and not set(OPPONENTS) - set(homes := homes_of(runs, name, scored)):
-            parts.append(measured(runs, name, scored, homes))
-            parts += [of_seed(seed, folder, name) for seed, folder in others.items()]
-    if not parts:
+        if scored and not set(OPPONENTS) - set(homes := model_folders(runs, name, scored)):
+            seeds = [of_seed(seed, folder, name) for seed, folder in others.items()]
+            found[name] = pd.concat([measured(runs, name, scored, homes), *seeds], ignore_index=True).round(5)
+    if not found:
         sys.exit(f"{runs} has no scores of {', '.join(OPPONENTS)}: run snpimpute experiment {EXPERIMENT} first")
-    table = pd.concat(parts, ignore_index=True).round(5)
-    table.to_csv(RESULTS / "race.csv", index=False)
+    renewed(read_table(RESULTS / "race.csv"), found).to_csv(RESULTS / "race.csv", index=False)
+    print(f"renewed: {', '.join(found)}")
     write_text(RESULTS / "race.md", page(read_table(RESULTS / "race.csv")))
 
 
@@ -84,30 +84,20 @@ def read_table(path: Path) -> pd.DataFrame:
     return pd.read_csv(path).fillna({"versus": "", "mechanism": "", "subset": ""})
 
 
+def renewed(table: pd.DataFrame, found: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the table with the rows of the datasets that were found in place of theirs; those of other datasets stay."""
+    names = dict.fromkeys([*table["dataset"], *found])
+    return pd.concat([found.get(name, table[table["dataset"] == name]) for name in names], ignore_index=True)
+
+
 def widest(runs: Path, name: str) -> KeptScores | None:
     """Return the table of a dataset's scores with most rows, the newest of equals; None if there is none."""
     return max(kept_scores(runs, kept_datasets(runs), name), key=lambda table: len(table.models), default=None)
 
 
-def homes_of(runs: Path, name: str, scored: KeptScores) -> dict[str, Path]:
-    """Return the folder of each row's model."""
-    homes = {}
-    for home in scored.models:
-        imputer, variant = home.removeprefix(f"{name}-").rsplit("-", 1)[0].split("-", 1)
-        homes[f"{imputer}/{variant}"] = runs / "models" / home
-    return homes
-
-
-def scores_in(scored: KeptScores) -> pd.DataFrame:
-    """Return the rows of a table of scores that are of all masks together, of calls as they are, and no differences."""
-    scores = read_scores(scored.path)
-    scores = scores[(scores["repeat"] == "all") & (scores["versus"] == "") & (scores["decision"] == "argmax")]
-    return scores.assign(row=scores["imputer"] + "/" + scores["variant"])
-
-
 def measured(runs: Path, name: str, scored: KeptScores, homes: dict[str, Path]) -> pd.DataFrame:
     """Return a dataset's part of the table: scores as the experiment has them, paired differences to the opponents, costs."""
-    scores = scores_in(scored)
+    scores = read_whole_scores(scored.path)
     whole = (scores["subset"] == "all") & scores["metric"].isin(WHOLE)
     rare = (scores["subset"] == "rare_minor") & (scores["metric"] == "f1_1")
     dataset = dataset_in(runs / "datasets" / f"{name}-{scored.dataset_digest[:12]}")
@@ -119,7 +109,7 @@ def of_seed(seed: int, runs: Path, name: str) -> pd.DataFrame:
     """Return macro-F1 of the rows that were fitted with another seed, at the headline level, in tables of whatever rows."""
     parts = [pd.DataFrame(columns=COLUMNS)]
     for scored in kept_scores(runs, kept_datasets(runs), name):
-        scores = scores_in(scored)
+        scores = read_whole_scores(scored.path)
         wanted = (scores["subset"] == "all") & (scores["metric"] == "f1_macro") & (scores["level"] == HEADLINE)
         parts.append(scores[wanted].assign(metric=f"f1_macro, seed {seed}")[COLUMNS])
     return pd.concat(parts, ignore_index=True).drop_duplicates(["mechanism", "row"])

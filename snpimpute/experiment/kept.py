@@ -92,6 +92,15 @@ def kept_scores(runs: Path, datasets: Sequence[KeptDataset], name: str) -> list[
     return sorted(found, key=lambda table: table.made, reverse=True)
 
 
+def model_folders(runs: Path, name: str, scored: KeptScores) -> dict[str, Path]:
+    """Return the folder of the model of each row (imputer/variant) in a table of scores of the dataset with this name."""
+    found = {}
+    for model in scored.models:
+        imputer, variant = model.removeprefix(f"{name}-").rsplit("-", 1)[0].split("-", 1)
+        found[f"{imputer}/{variant}"] = runs / "models" / model
+    return found
+
+
 def kept_conclusions(runs: Path, dataset: KeptDataset) -> list[KeptScores]:
     """Return the tables of what imputers change in the conclusion on a prepared dataset, the newest first."""
     found = []

@@ -94,3 +94,13 @@ def read_scores(path: Path) -> pd.DataFrame:
         keep_default_na=False,
         na_values={c: [""] for c in ("value", "low", "high")},
     )
+
+
+def read_whole_scores(path: Path) -> pd.DataFrame:
+    """Read of a table of scores the rows of all masks together, of calls as they are, that are no differences.
+
+    `row` is the row of the report: imputer/variant.
+    """
+    scores = read_scores(path)
+    scores = scores[(scores["repeat"] == "all") & (scores["versus"] == "") & (scores["decision"] == "argmax")]
+    return scores.assign(row=scores["imputer"] + "/" + scores["variant"])

@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from snpimpute.experiment.kept import model_folders
+
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
 EVIDENCE = runpy.run_path(str(ROOT / "scripts" / "evidence.py"))
@@ -120,7 +122,7 @@ def test_differences_in_the_race_are_those_of_its_scores(smoke_project: Path, mo
     monkeypatch.setitem(RACE["measured"].__globals__, "OPPONENTS", ("beagle/default",))
     runs = smoke_project / "my runs"
     scored = RACE["widest"](runs, "calves")
-    made = RACE["measured"](runs, "calves", scored, RACE["homes_of"](runs, "calves", scored))
+    made = RACE["measured"](runs, "calves", scored, model_folders(runs, "calves", scored))
     made = made[(made["subset"] == "all") & (made["metric"] == "f1_macro")]
     own = made[made["versus"] == ""].set_index(["mechanism", "level", "row"])["value"]
     ahead = made[made["versus"] == "beagle/default"]
@@ -128,6 +130,16 @@ def test_differences_in_the_race_are_those_of_its_scores(smoke_project: Path, mo
     for mechanism, level, row, value, low, high in ahead[["mechanism", "level", "row", "value", "low", "high"]].values:
         assert value == pytest.approx(own[mechanism, level, row] - own[mechanism, level, "beagle/default"], abs=1e-9)
         assert low <= value <= high
+
+
+def test_the_race_of_one_dataset_is_renewed_and_the_others_stay() -> None:
+    table = pd.read_csv(RESULTS / "race.csv")
+    found = table[table["dataset"] == "cattle-chr1"].head(7).assign(value=0.5)
+    both = RACE["renewed"](table, {"cattle-chr1": found})
+    assert list(both["dataset"].unique()) == list(table["dataset"].unique())
+    for name in ("kg15-500", "bulls"):
+        pd.testing.assert_frame_equal(*(t[t["dataset"] == name].reset_index(drop=True) for t in (both, table)))
+    assert both[both["dataset"] == "cattle-chr1"]["value"].tolist() == [0.5] * 7
 
 
 def test_no_number_is_looked_up_twice_over_or_in_vain() -> None:

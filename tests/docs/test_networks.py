@@ -13,7 +13,9 @@ TABLE = pd.read_csv(ROOT / "docs" / "results" / "networks.csv")
 
 
 def test_the_table_is_what_the_journals_hold() -> None:
-    made = pd.DataFrame([SCRIPT["_row"](journal) for journal in sorted(SCRIPT["JOURNALS"].glob("*.journal.gz"))])
+    made = pd.DataFrame(
+        [SCRIPT["_row"](journal) for journal in sorted(SCRIPT["JOURNALS"].glob("*-random-*.journal.gz"))]
+    )
     pd.testing.assert_frame_equal(made, TABLE, check_dtype=False)
     page = (ROOT / "docs" / "results" / "networks.md").read_text()
     assert page == SCRIPT["ABOVE"] + "\n" + SCRIPT["_markdown"](made) + "\n"
@@ -31,3 +33,18 @@ def test_the_text_says_what_the_table_does() -> None:
     assert round(rows["best"]["dense", "cattle-chr1"] - rows["best"]["bert", "cattle-chr1"], 2) == 0
     assert round(rows["best"]["bert", "kg15-500"] - rows["best"]["dense", "kg15-500"], 2) == 0.06
     assert rows["trials"]["bert"].min() >= 20 and rows["trials"].min() == 19
+
+
+def test_the_page_on_training_is_what_its_table_holds() -> None:
+    training = runpy.run_path(str(ROOT / "scripts" / "network_training.py"))
+    table = pd.read_csv(training["RESULTS"] / "network-training.csv")
+    assert (training["RESULTS"] / "network-training.md").read_text() == training["page"](table)
+    scores = table[table["metric"] == "f1_macro"].set_index(["row", "mechanism", "level"])["value"].sort_index()
+    ahead = table[table["metric"] == "f1_macro to random"]
+    assert (
+        len(ahead) >= 6 * 2 * 6 and (ahead["low"] <= ahead["value"]).all() and (ahead["value"] <= ahead["high"]).all()
+    )
+    for row, mechanism, level, value in ahead[["row", "mechanism", "level", "value"]].itertuples(index=False):
+        own, usual = (scores[name, mechanism] for name in (row, f"{row.split('/')[0]}/random"))
+        lead = own - usual
+        assert abs(value - (lead.mean() if pd.isna(level) else lead[level])) < 2e-5, (row, mechanism, level)
