@@ -61,12 +61,18 @@ def main() -> None:
     write_text(RESULTS / "network-training.md", page(pd.read_csv(RESULTS / "network-training.csv")))
 
 
+def networks() -> list[str]:
+    """Return the imputers that the experiment trains in more than one way."""
+    variants = tomllib.loads(EXPERIMENT.read_text())["variants"]
+    return [imputer for imputer, rows in variants.items() if USUAL in rows]
+
+
 # ---------------------------------------------------------------------- the table
 
 
 def measured(runs: Path, name: str) -> Iterator[pd.DataFrame]:
     """Yield the parts of the table that are of a dataset: scores, differences to `random`, epochs."""
-    wanted = {row.label for row in plan(read(EXPERIMENT))}
+    wanted = {row.label for row in plan(read(EXPERIMENT)) if row.imputer in networks()}
     homes: dict[str, Path] = {}
     for scored in kept_scores(runs, kept_datasets(runs), name):  # the newest first
         new = {row: home for row, home in model_folders(runs, name, scored).items() if row in wanted - set(homes)}
@@ -108,9 +114,9 @@ def differences(folder: Path, name: str, row: str, home: Path, usual: Path) -> p
 
 def page(table: pd.DataFrame) -> str:
     """Return the page as Markdown."""
-    settings, parts, absent = tomllib.loads(EXPERIMENT.read_text()), [ABOVE], []
-    for dataset in settings["data"]:
-        for imputer in settings["imputers"]:
+    parts, absent = [ABOVE], []
+    for dataset in tomllib.loads(EXPERIMENT.read_text())["data"]:
+        for imputer in networks():
             here = table[(table["dataset"] == dataset) & table["row"].str.startswith(f"{imputer}/")]
             if here["row"].nunique() < 2:
                 absent.append(f"{imputer} on {dataset}")
@@ -118,7 +124,7 @@ def page(table: pd.DataFrame) -> str:
             parts += [f"## {imputer} on {dataset}"]
             parts += [f"*{kind.capitalize()} masks*\n\n{of_masks(here, kind)}" for kind in ("independent", "nested")]
     if absent:
-        parts.append(f"Not run: {', '.join(absent)}.")
+        parts.append(f"Run with random masks alone, and not shown: {', '.join(absent)}.")
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

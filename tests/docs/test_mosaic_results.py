@@ -36,6 +36,16 @@ def test_the_page_says_where_the_first_version_was_better() -> None:
         assert row.group in told and f"{row.level:g}% ({row.wrong:,.0f}, {row.wrong_of_first:,.0f})" in told
 
 
+def test_a_score_that_was_not_kept_over_the_seeds_is_said_to_be_missed() -> None:
+    rows = [("first", 1, 0.900, 0.2), ("first", 2, 0.910, 0.2), ("today", 1, 0.904, 0.2), ("today", 2, 0.9045, 0.203)]
+    table = pd.DataFrame(rows, columns=["version", "seed", "f1_macro", "log_loss"]).assign(dataset="cows", level=90.0)
+    table["wrong"] = [100, 90, 95, 96]
+    _, told, shown = SCRIPT["by_seed"](table)
+    assert "missed on cows at 90% in log-loss (by 0.0015)." in told and "macro-F1 (by" not in told
+    assert shown.splitlines()[-1].startswith("| cows | 90% | 96 (95 to 96) | 95 (90 to 100) | .9042 | .9050 |")
+    assert "in the mean of the seeds they are." in SCRIPT["by_seed"](table[table["seed"] == 1])[1]
+
+
 def test_what_the_page_says_is_missed_is_missed() -> None:
     for name in SCRIPT["VERSIONS"]:
         rows = pd.read_csv(RESULTS / f"{name}.csv")
