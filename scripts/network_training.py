@@ -41,12 +41,12 @@ What `python scripts/network_training.py` reads from the scores of `experiments/
 of chromosome 15, ten masks a level. Each row has the parameters that the network's study of random masks found ([trials](networks.md)), but `fixed`, which has
 15 trials of its own; `fixed` and `fixed-alike` learn on the masks that the nested test masks run through; `inverse-weights` weighs the loss by the inverse frequencies
 of the genotypes alone; `inputs-visible` sees the masked genotypes in its input while it learns, but for those that the random dropout of inputs leaves out, which the study
-of `random` found; `inputs-visible-no-dropout` sees all of them. These two and `long`, which is `random` otherwise, learn for 300 epochs, of which the best on validation
-(masked there) is kept.
+of `random` found; `inputs-visible-no-dropout` sees all of them. These two and `long`, which is `random` otherwise, were tried for 300 epochs with 594 of the people, and
+learned from all of them as many as were best on validation (masked there).
 
 - Macro-F1 on the test samples. “To `random`”: the mean over all levels minus that of `random`; its 95% interval resamples samples and masks, the same
   for both. One fit each, one region of one species.
-- Epochs: at which training ended, of how many at most.
+- Epochs: as many as were learned, of how many at most.
 """
 
 
