@@ -23,6 +23,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.files import write_text
 from snpimpute.dataset.prepared import PreparedDataset, dataset_in
 from snpimpute.dataset.splits import unit_names
+from snpimpute.experiment.kept import model_folders
 from snpimpute.experiment.score import read_whole_scores
 from snpimpute.experiment.settings import read
 from snpimpute.scoring.pooling import Counted, Difference, confusions, pooled_difference
@@ -80,9 +81,8 @@ class Scores:
             self._rows[name, *row[:4]] = row[4]
         about = json.loads(path.with_suffix(".json").read_text())
         self.folders[name] = self.runs / "datasets" / f"{name}-{about['dataset_digest'][:12]}"
-        for home in about["models"]:
-            imputer, variant = home.removeprefix(f"{name}-").rsplit("-", 1)[0].split("-", 1)
-            self.homes[name, f"{imputer}/{variant}"] = self.runs / "models" / home
+        for label, home in model_folders(self.runs, name, about["models"]).items():
+            self.homes[name, label] = home
 
     def get(self, name: str, level: float, label: str, metric: str, subset: str = "all") -> float:
         return self._rows.get((name, level, label, subset, metric), np.nan)

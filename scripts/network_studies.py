@@ -49,9 +49,14 @@ too: [the race](race.md).
 
 def main() -> None:
     """Read every journal and write the table and the page."""
-    table = pd.DataFrame([_row(journal) for journal in sorted(JOURNALS.glob("*-random-*.journal.gz"))])
+    table = studies()
     table.to_csv(PAGE.with_suffix(".csv"), index=False)
     PAGE.write_text(ABOVE + "\n" + _markdown(table) + "\n")
+
+
+def studies() -> pd.DataFrame:
+    """Return a row for each journal of a study of random masks."""
+    return pd.DataFrame([_row(journal) for journal in sorted(JOURNALS.glob("*-random-*.journal.gz"))])
 
 
 def _row(journal: Path) -> dict[str, Any]:

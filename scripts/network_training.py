@@ -74,16 +74,18 @@ def measured(runs: Path, name: str) -> Iterator[pd.DataFrame]:
     """Yield the parts of the table that are of a dataset: scores, differences to `random`, epochs."""
     wanted = {row.label for row in plan(read(EXPERIMENT)) if row.imputer in networks()}
     homes: dict[str, Path] = {}
-    for scored in kept_scores(runs, kept_datasets(runs), name):  # the newest first
-        new = {row: home for row, home in model_folders(runs, name, scored).items() if row in wanted - set(homes)}
+    tables = kept_scores(runs, kept_datasets(runs), name)  # the newest first
+    for scored in (table for table in tables if table.dataset_digest == tables[0].dataset_digest):
+        models = model_folders(runs, name, scored.models)
+        new = {row: home for row, home in models.items() if row in wanted - set(homes)}
         scores = read_whole_scores(scored.path)
         scores = scores[scores["row"].isin(new) & (scores["subset"] == "all") & (scores["metric"] == "f1_macro")]
         homes |= new
         yield scores[COLUMNS]
-        folder = runs / "datasets" / f"{name}-{scored.dataset_digest[:12]}"
     for row, home in homes.items():
         usual = f"{row.split('/')[0]}/{USUAL}"
         if row != usual and usual in homes:
+            folder = runs / "datasets" / f"{name}-{tables[0].dataset_digest[:12]}"
             yield differences(folder, name, row, home, homes[usual])
         params = json.loads((home / "fit.json").read_text())["params"]
         found = [("epochs", params["stop_after"]), ("most_epochs", params["epochs"])]

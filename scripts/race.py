@@ -66,7 +66,7 @@ def main() -> None:
     found = {}
     for name in read(EXPERIMENT).data:
         scored = widest(runs, name)
-        if scored and not set(OPPONENTS) - set(homes := model_folders(runs, name, scored)):
+        if scored and not set(OPPONENTS) - set(homes := model_folders(runs, name, scored.models)):
             seeds = [of_seed(seed, folder, name) for seed, folder in others.items()]
             found[name] = pd.concat([measured(runs, name, scored, homes), *seeds], ignore_index=True).round(5)
     if not found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,10 +92,10 @@ def kept_scores(runs: Path, datasets: Sequence[KeptDataset], name: str) -> list[
     return sorted(found, key=lambda table: table.made, reverse=True)
 
 
-def model_folders(runs: Path, name: str, scored: KeptScores) -> dict[str, Path]:
-    """Return the folder of the model of each row (imputer/variant) in a table of scores of the dataset with this name."""
+def model_folders(runs: Path, name: str, models: Iterable[str]) -> dict[str, Path]:
+    """Return a mapping of the row (imputer/variant) of each model of the dataset with this name → its folder."""
     found = {}
-    for model in scored.models:
+    for model in models:
         imputer, variant = model.removeprefix(f"{name}-").rsplit("-", 1)[0].split("-", 1)
         found[f"{imputer}/{variant}"] = runs / "models" / model
     return found

@@ -122,7 +122,7 @@ def test_differences_in_the_race_are_those_of_its_scores(smoke_project: Path, mo
     monkeypatch.setitem(RACE["measured"].__globals__, "OPPONENTS", ("beagle/default",))
     runs = smoke_project / "my runs"
     scored = RACE["widest"](runs, "calves")
-    made = RACE["measured"](runs, "calves", scored, model_folders(runs, "calves", scored))
+    made = RACE["measured"](runs, "calves", scored, model_folders(runs, "calves", scored.models))
     made = made[(made["subset"] == "all") & (made["metric"] == "f1_macro")]
     own = made[made["versus"] == ""].set_index(["mechanism", "level", "row"])["value"]
     ahead = made[made["versus"] == "beagle/default"]
