@@ -41,6 +41,7 @@ from snpimpute.metrics.intervals import interval, resample, resampling_weights
 from snpimpute.metrics.maf import RARE_MAF
 from snpimpute.metrics.registry import f1_per_genotype
 from snpimpute.report.markdown import table_of
+from snpimpute.report.text import difference
 
 ROOT = Path(__file__).parents[1]
 EXTERNAL = ROOT / "experiments" / "external"
@@ -377,11 +378,11 @@ def page(design: dict[str, Any], table: pd.DataFrame, lacking: list[str], name: 
         for row in part.sort_values("wrong").itertuples():
             ahead = ratio = verdict = ""
             if row.row != OWN:
-                ahead = f"{own.f1_macro - row.f1_macro:+.4f} ({row.ahead_low:+.4f} to {row.ahead_high:+.4f})"
+                ahead = difference(own.f1_macro - row.f1_macro, row.ahead_low, row.ahead_high, digits=4)
                 ratio = f"{own.wrong / row.wrong:.2f} ({row.ratio_low:.2f} to {row.ratio_high:.2f})"
                 verdict = judged(row.ahead_low, row.ahead_high)
             scores = [f"{row.wrong:,}", f"{row.f1_macro:.4f}", f"{row.f1_1_rare:.3f}"]
-            lines.append([f"`{row.row}`", *scores, ahead.replace("-", "−"), verdict, ratio])
+            lines.append([f"`{row.row}`", *scores, ahead, verdict, ratio])
         columns = [
             "",
             "wrong",

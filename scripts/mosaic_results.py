@@ -26,6 +26,7 @@ from matplotlib.ticker import NullFormatter
 from snpimpute.base.files import write_text
 from snpimpute.report.calls import brief
 from snpimpute.report.markdown import table_of
+from snpimpute.report.text import difference
 from snpimpute.report.tree import COLOURS
 from snpimpute.scoring.pooling import Difference
 
@@ -147,7 +148,7 @@ def arrays(tables: dict[str, tuple[pd.DataFrame, dict[str, str]]]) -> str:
                     f"{own.wrong:,}",
                     f"{best.wrong:,} `{best.row}`",
                     share,
-                    with_interval(lead),
+                    difference(*lead, digits=4),
                     "yes" if lead.low > -0.002 else "not told" if lead.high > -0.002 else "no",
                 ]
             )
@@ -182,10 +183,6 @@ def more(ratio: float) -> str:
     return f"{percent:+}".replace("-", "−") if percent else "0"
 
 
-def with_interval(found: Difference) -> str:
-    return f"{found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f})".replace("-", "−")
-
-
 def aims(levels: pd.DataFrame, rows: pd.DataFrame) -> str:
     """Return a table of the aims, set before the final data was scored, and the results on each group of new data."""
     told: list[list[str]] = []
@@ -208,7 +205,7 @@ def aims(levels: pd.DataFrame, rows: pd.DataFrame) -> str:
             rare = Difference(own["value"], own["low"], own["high"])
             aim = "no worse in F1 of heterozygotes at rare sites, over all levels"
             met = "yes" if rare.low > -MARGIN else "no"
-            told.append([group, aim, met, f"{with_interval(rare)} to `{own['versus']}`"])
+            told.append([group, aim, met, f"{difference(*rare, digits=4)} to `{own['versus']}`"])
         else:
             to_beagle = {
                 row.level: verdict(Difference(row.ahead_of_beagle, row.low_to_beagle, row.high_to_beagle))
@@ -293,10 +290,10 @@ def differences(table: pd.DataFrame) -> str:
         rows.append(
             [
                 f"{row.level:g}%",
-                with_interval(found),
+                difference(*found, digits=4),
                 verdict(found),
                 f"`{row.best}`",
-                "same" if row.beagle == row.best else f"{with_interval(to_beagle)} to `{row.beagle}`",
+                "same" if row.beagle == row.best else f"{difference(*to_beagle, digits=4)} to `{row.beagle}`",
                 f"{row.wrong:,.0f}",
                 f"{row.wrong_of_tuned:,.0f}",
                 f"{more(row.wrong / row.wrong_of_tuned)}%",

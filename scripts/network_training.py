@@ -27,6 +27,7 @@ from snpimpute.experiment.rows import plan
 from snpimpute.experiment.score import read_whole_scores
 from snpimpute.experiment.settings import read
 from snpimpute.report.markdown import table_of
+from snpimpute.report.text import difference
 from snpimpute.scoring.pooling import Counted, confusions, pooled_difference
 from snpimpute.scoring.posteriors import load_posteriors
 
@@ -143,7 +144,7 @@ def of_masks(here: pd.DataFrame, mechanism: str) -> str:
         lead = "–"
         if row in ahead.index:
             found = ahead.loc[row]
-            lead = f"{found['value']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f})".replace("-", "−")
+            lead = difference(found["value"], found["low"], found["high"])
         rows.append([f"`{row}`", *cells, lead, "{epochs:.0f} of {most_epochs:.0f}".format(**epochs.loc[row])])
     return table_of(["", *(f"{level:g}%" for level in values.columns), f"to `{USUAL}`", "epochs"], rows)
 

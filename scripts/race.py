@@ -27,6 +27,7 @@ from snpimpute.experiment.score import read_whole_scores
 from snpimpute.experiment.settings import read
 from snpimpute.report.calls import brief
 from snpimpute.report.markdown import table_of
+from snpimpute.report.text import difference
 from snpimpute.scoring.pooling import Counted, confusions, pooled_difference
 from snpimpute.scoring.posteriors import load_posteriors
 
@@ -230,7 +231,7 @@ def signed(here: pd.DataFrame, row: str, versus: str) -> str:
     if (row, "all", "f1_macro", versus) not in here.index:
         return "–"
     found = here.loc[(row, "all", "f1_macro", versus)]
-    return f"{found['value']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f})".replace("-", "−")
+    return difference(found["value"], found["low"], found["high"])
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from snpimpute.experiment.score import read_scores
 from snpimpute.experiment.settings import read
 from snpimpute.report.calls import brief, percent_wrong
 from snpimpute.report.markdown import table_of
-from snpimpute.report.text import Score
+from snpimpute.report.text import Score, difference
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = ROOT / "experiments" / "simpute.toml"
@@ -141,11 +141,11 @@ def verdict(regime: Regime, name: str, scores: Scores) -> list[str]:
     """Return a row of the first table."""
     found, words = [], []
     for level in scores.levels(name):
-        difference = scores.behind(name, level)
-        if difference is None:
+        score = scores.behind(name, level)
+        if score is None:
             continue
-        points = Score(*(-100 * v for v in (difference.value, difference.high, difference.low)), difference.n)
-        found.append(f"{level:g}%: {points.value:+.2f} ({points.low:+.2f} to {points.high:+.2f})".replace("-", "−"))
+        points = Score(*(-100 * v for v in (score.value, score.high, score.low)), score.n)
+        found.append(f"{level:g}%: {difference(points.value, points.low, points.high, digits=2)}")
         words.append("behind" if points.low > 0 else "ahead" if points.high < 0 else "not told apart")
     counted = [f"{word} at {words.count(word)} of {len(words)} levels" for word in dict.fromkeys(words)]
     return [regime.name, regime.published, name, "<br>".join(found), "; ".join(counted)]

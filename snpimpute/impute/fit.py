@@ -142,7 +142,8 @@ def _fit(
         folder = pieces.for_trials(home, cls, plan["params"], cut, panel.n_samples)
         plan["params"] = _tune(settings, cls, plan["params"], folder, judged_in, watch, engine)
         write_text(home / "plan.json", json.dumps(plan) + "\n")
-    watch.stage(f"measure {settings.imputer} in {len(pilots)} of {numbered(len(windows), 'window')}")
+    if pilots:
+        watch.stage(f"measure {settings.imputer} in {len(pilots)} of {numbered(len(windows), 'window')}")
     to_measure = pieces.to_measure(home, cls, plan["params"], windows, panel.n_samples)
     in_shares(measure_windows, home, pilots, to_measure, settings.threads, watch, engine)
     found = [json.loads(measured_file(home, number).with_suffix(".json").read_text()) for number in pilots]

@@ -48,6 +48,11 @@ def interval(score: Score | None, signed: bool = False) -> str:
     return " to ".join(f"{bound:{'+' if signed else ''}.3f}".replace("-", "−") for bound in (score.low, score.high))
 
 
+def difference(value: float, low: float, high: float, digits: int = 3) -> str:
+    """Return a difference with its interval, each with its sign: "+0.012 (−0.003 to +0.027)"."""
+    return f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})".replace("-", "−")
+
+
 def count(value: Any) -> str:
     """Return a whole number with separators of thousands, "–" if not known."""
     return f"{round(value):,}" if known(value) else ABSENT
