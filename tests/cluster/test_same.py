@@ -219,7 +219,7 @@ def test_a_trial_that_is_stopped_ends_on_its_worker_with_its_programs(three: Eng
     numbers = tmp_path / "numbers"
     found = study(three, tmp_path / "journal", partial(objectives.stubborn, numbers=str(numbers)), 2, 6.0)
     assert [trial.state for trial in found.trials] == ["complete", "stopped"] and found.ended_by == "time"
-    wait_until(lambda: not any(psutil.pid_exists(int(pid)) for pid in numbers.read_text().split()), 30)
+    wait_until(lambda: not any(psutil.pid_exists(int(pid)) for pid in numbers.read_text().split()))
 
 
 @pytest.mark.panels

@@ -76,7 +76,7 @@ def running(store: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
             stack.callback(end_group, process, 2.0)
             found[name] = process
             if name == "prefect":
-                wait_until(lambda: answers(ports[4200]), 120)  # its worker ends where it finds none
+                wait_until(lambda: answers(ports[4200]))  # its worker ends where it finds none
         yield found
 
 
@@ -116,7 +116,7 @@ def test_every_command_runs(running: dict[str, Any], tmp_path: Path) -> None:
     ports = running["ports"]
     assert running["buckets"].wait(60) == 0
     for port in PORTS:
-        wait_until(lambda port=port: answers(ports[port]), 120)
+        wait_until(lambda port=port: answers(ports[port]))
     wait_until(lambda: requests.get(f"http://127.0.0.1:{ports[5000]}/health", timeout=60).ok)
     for host in ("127.0.0.1", "localhost"):  # of which the server is told; /health answers whoever asks
         experiments = f"http://{host}:{ports[5000]}/api/2.0/mlflow/experiments/search?max_results=1"
