@@ -334,12 +334,28 @@ class Copying:
         from snpimpute.imputers import _recursions
 
         fill = -len(start) % AT_ONCE  # copies of the first haplotype, which nothing is copied from
-        alleles = np.concatenate([alleles, *[alleles[:, :1]] * fill], axis=1)
+        filled = np.concatenate([alleles, *[alleles[:, :1]] * fill], axis=1)
         start = np.concatenate([start, np.zeros(fill)]).astype(np.float32)
-        switches = self._switch_probabilities(observed)
-        return _recursions.posterior(
-            alleles, observed, given, self.error, switches, self.place, self.switch_rate, start
+        # A call at a site where the haplotypes are all alike says nothing of which are copied: the recursions pass it over.
+        differ = alleles[observed].min(axis=1) != alleles[observed].max(axis=1)
+        told = differ if differ.any() else np.arange(len(observed)) == 0
+        switches = self._switch_probabilities(observed[told])
+        out = _recursions.posterior(
+            filled, observed[told], given[told], self.error, switches, self.place, self.switch_rate, start
         )
+        out[observed[~told]] = self._given_two_copies(alleles[observed[~told], 0], given[~told])
+        return out
+
+    def _given_two_copies(self, allele: np.ndarray, given: np.ndarray) -> np.ndarray:
+        """Return the posterior at observed sites where both alleles copied are known and the same, float32 (n, 3).
+
+        Args:
+            allele: uint8 (n,), the allele copied.
+            given: float32 (n, 3), the likelihoods of the genotypes.
+        """
+        one = np.where(allele == 1, 1 - self.error, self.error)  # P(an allele is the alternate)
+        weights = given * np.stack([(1 - one) ** 2, 2 * one * (1 - one), one**2], axis=1)
+        return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
     def _switch_probabilities(self, sites: np.ndarray) -> np.ndarray:
         """Return the probability of a switch between each of these sites and the one before it, float32 (n,)."""

@@ -17,7 +17,7 @@ from snpimpute.dataset.site_lists import read_masked_sites
 from snpimpute.dataset.splits import split_samples
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import GenotypeMatrix
-from snpimpute.imputers import _drawing
+from snpimpute.imputers import _drawing, _recursions
 from snpimpute.imputers._copying import LIKELIHOODS, Blocks, Copying, Haplotypes, _highest, voted
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import Imputer
@@ -231,6 +231,35 @@ def test_posterior_over_unequal_gaps_is_that_of_all_pairs(n_observed: int) -> No
     found = copying._sum_over_pairs(given[observed], observed, haplotypes.T.astype(np.uint8, order="C"), start)
     expected = by_matrices(haplotypes, given, observed, start, (1 - switch) ** np.diff(place), error)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_alike", [3, 8])
+def test_calls_where_the_haplotypes_are_alike_are_passed_over_and_still_answered(
+    n_alike: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls and likelihoods at eight sites of twelve, at some or all of which the haplotypes have one allele, either one."""
+    rng = np.random.default_rng(2)
+    haplotypes, observed = (rng.random((4, 12)) < 0.5).astype(np.int8), np.array([0, 2, 3, 5, 6, 8, 9, 11])
+    haplotypes[0, observed], haplotypes[1, observed] = 0, 1
+    alike = rng.permutation(observed)[:n_alike]
+    haplotypes[:, alike] = np.arange(n_alike) % 2
+    given = np.ones((12, 3), dtype=np.float32)
+    given[observed] = LIKELIHOODS[rng.integers(0, 3, 8)]
+    given[observed[::2]] = rng.random((4, 3))
+    start, place = np.array([0.1, 0.3, 0.2, 0.4]), np.cumsum(rng.choice([0.2, 1.0, 3.0], 12))
+    told, own = [], _recursions.posterior
+
+    def noted(alleles: np.ndarray, sites: np.ndarray, *more: object) -> np.ndarray:
+        told.append(sites.tolist())
+        return own(alleles, sites, *more)
+
+    monkeypatch.setattr(_recursions, "posterior", noted)
+    copying = Copying(whole(haplotypes), place, 0.08, Mosaic.Params(error=0.02), seed=1)
+    found = copying._sum_over_pairs(given[observed], observed, haplotypes.T.astype(np.uint8, order="C"), start)
+    assert told == [[site for site in observed if site not in alike] or [0]]
+    np.testing.assert_allclose(
+        found, by_matrices(haplotypes, given, observed, start, 0.92 ** np.diff(place), 0.02), atol=1e-5
+    )
 
 
 def test_a_genotype_is_sure_only_where_no_other_is_possible() -> None:
