@@ -362,7 +362,7 @@ def page(design: dict[str, Any], table: pd.DataFrame, lacking: list[str], name: 
         f"# {about['title']}\n",
         *about["text"].strip().splitlines(),
         "",
-        f"Made by `python scripts/arrays.py --design docs/results/{name}.toml`. Design, seeds and parameters: [{name}.toml]({name}.toml), which holds the digests of the code",
+        f"Made by `python scripts/arrays.py write --design docs/results/{name}.toml`. Design, seeds and parameters: [{name}.toml]({name}.toml), which holds the digests of the code",
         f"that it was scored with ({about['scored_with']}).",
         f"The tables as [CSV]({name}.csv). Wrong calls are counted over all hidden calls; macro-F1 is the mean over the datasets of a group.",
         f"In brackets 95% intervals ({RESAMPLES:,} resamples of samples and of blocks: contigs, or half a megabase of a single one).",

@@ -143,6 +143,7 @@ def write(work: Path) -> None:
         "# Imputing whole panels from an array's sites\n",
         "> **Withdrawn on 2026-11-26: every comparison with Beagle on human genotypes on this page (kg15).** Beagle had no genetic map here.",
         "> [What is left, until it is measured anew](../evidence.md).\n",
+        "`mosaic` on this page is the first one, of 2026-11-22: [what it costs today](../mosaic.md#what-it-costs), a tenth of the time on kg15.\n",
         "Made by `python scripts/impute_panels.py` with `snpimpute fit`, `impute` and `concordance`: a fifth of the samples are",
         "the target, of which a tenth of the sites is kept (evenly spaced, the most variable ones); the others are the panel.",
         "Scores are those of the calls at the other sites; dosage r² is that within sites, the mean over sites. Fitting, in seconds that passed on two processors that had other work, holds the measuring on samples held out, in six",
