@@ -13,6 +13,7 @@ from snpimpute.base.files import require_new, require_writable
 from snpimpute.impute.draws import MOST_DRAWS, draws_folder
 from snpimpute.impute.windows import WindowedModel
 from snpimpute.imputers.contract import DRAWS, LIKELIHOODS, PHASE
+from snpimpute.io.output import tables_beside
 from snpimpute.io.stream import files_of
 
 
@@ -76,6 +77,7 @@ def require_output(settings: ImputeSettings) -> None:
     require_new(written, settings.force)
     if settings.draws:
         require_new([draws_folder(settings.output)], settings.force)
+    require_new(tables_beside(settings.output), settings.force)
     require_writable(settings.output.parent)
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from snpimpute.base.processes import HERE, Engine
 from snpimpute.base.progress import Watch
+from snpimpute.base.words import numbered
 from snpimpute.genotypes.inheritance import Trios
 from snpimpute.genotypes.matrix import MISSING
 from snpimpute.impute.cells import cell_of, count_cells, counted, cut
@@ -82,7 +83,12 @@ def check_target(
     sites = classify_records(sites, panel, contigs)
     trios = tally.trios.table()
     found = conclude_check(stream, panel, sites, tally.samples(samples), trios, contigs, tally.haploid)
-    return replace(found, warnings=(*found.warnings, *sorted(stream.notes), *([others] if others else [])))
+    more = sorted(stream.notes)
+    if n := tally.n_in_sets:
+        more.append(
+            f"phased within sets (PS) alone, written without that phase unless fields are kept: {numbered(n, 'record')}"
+        )
+    return replace(found, warnings=(*found.warnings, *more, *([others] if others else [])))
 
 
 def count_target(home: Path, numbers: list[int]) -> None:
@@ -111,6 +117,7 @@ class _Tally:
         self._rows: list[tuple[str, str, str, str]] = []
         self._pos = array("q")
         self._n_records = 0
+        self.n_in_sets = 0  # records whose calls are phased within sets alone
         # per site: alternate copies, trios, conflicts, passed, record, allele, ALTs of the record, then a count per kind of call
         self._numbers = array("q")
         self._of_samples = np.zeros((len(names), N_KINDS), dtype=np.int64)
@@ -124,6 +131,7 @@ class _Tally:
             self._add(part, len(record.alts))
         self.haploid.add(record)
         self._n_records += 1
+        self.n_in_sets += record.phase_sets and bool((record.kinds == PHASED).any())
 
     def _add(self, record: Record, n_alts: int) -> None:
         """Add the calls of a site, whose record has so many ALTs."""
@@ -152,6 +160,7 @@ class _Tally:
         self._rows += later._rows
         self._pos += later._pos
         self._n_records += later._n_records
+        self.n_in_sets += later.n_in_sets
         self._of_samples += later._of_samples
         self._heterozygous += later._heterozygous
         shift = np.uint64(pow(HASH_FACTOR, later._n_hashed, 2**64))

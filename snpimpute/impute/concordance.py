@@ -6,7 +6,6 @@ Scores are by sample, site, allele frequency and group; the file's own quality (
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,11 +18,10 @@ from snpimpute.base.progress import Watch
 from snpimpute.impute.cells import counted, cut
 from snpimpute.impute.compared import TYPED_SITES, Comparison, Sums, compare_cells, concordances, site_scores
 from snpimpute.impute.pairing import contig_ranks
-from snpimpute.io.plink import BED_MAGIC
 from snpimpute.io.records import Stream
 from snpimpute.io.samples import left_out_of
 from snpimpute.io.site_names import SiteList
-from snpimpute.io.stream import GENOTYPE_SUFFIXES, streamed
+from snpimpute.io.stream import holds_genotypes, streamed
 from snpimpute.io.vcf import QUALITY_KEYS
 from snpimpute.metrics.maf import maf_bin_names
 from snpimpute.metrics.scores import correlation, scores
@@ -141,14 +139,6 @@ def compare_files(
         for of_cell in counted(compare_cells, streams, cells, asked, watch, engine, beside):
             sums.join(of_cell)
     return _result(sums, comparison.names, streams, typed, listed, samples)
-
-
-def holds_genotypes(path: Path) -> bool:
-    """Return whether a file is one of genotypes: by its name, but a PLINK 1 .bed (and not one of stretches) by its start."""
-    if path.name.lower().endswith(".bed"):
-        with suppress(OSError), path.open("rb") as file:
-            return file.read(len(BED_MAGIC)) == BED_MAGIC
-    return path.name.lower().endswith(GENOTYPE_SUFFIXES)
 
 
 def _result(

@@ -224,7 +224,7 @@ def _warnings(
         "flipped": f"on the other strand, left out (bcftools +fixref corrects them): {numbered(counts['flipped'], 'site')}",
         "palindromic": f"A/T or C/G whose strand cannot be determined, left out: {numbered(counts['palindromic'], 'site')}",
         "other_alleles": f"other alleles than the panel at the same position: {numbered(counts['other_alleles'], 'SNP')}",
-        "duplicate": f"repeating an earlier site, left out: {numbered(counts['duplicate'], 'record')}",
+        "duplicate": f"repeating a site of another record, left out: {numbered(counts['duplicate'], 'record')}",
         "not_diploid": f"calls of more than two alleles, passed through: {numbered(counts['not_diploid'], 'site')}",
         "half_calls": f"half calls (0/.), taken as missing: {counts['half_calls']:,}",
         "filtered": f"marked by FILTER but used: {numbered(counts['filtered'], 'site')}",

@@ -255,8 +255,11 @@ def classify_records(sites: pd.DataFrame, panel: PanelSites, contigs: dict[str, 
 
     own_number = -1 - np.arange(len(sites))  # unique numbers for records that are not tested for repeats
     alleles = pd.MultiIndex.from_arrays([places, ref, alt, np.where(site, 0, own_number)])
-    again = site & alleles.duplicated()
-    again |= pd.Index(np.where(site & (same >= 0) & ~not_diploid & ~again, same, own_number)).duplicated()
+    order = np.lexsort(
+        (np.arange(len(sites)), -sites.called, no_alt)
+    )  # of several records of a site the one that tells most
+    again = site & _repeated(alleles, order)
+    again |= _repeated(pd.Index(np.where(site & (same >= 0) & ~not_diploid & ~again, same, own_number)), order)
     kind = np.select(
         [
             ~site,
@@ -338,6 +341,13 @@ def _place_numbers(sites: pd.DataFrame, panel: pd.DataFrame, contigs: dict[str, 
         (sites.contig.map(of_target).to_numpy(dtype=np.int64) << 32) + sites.pos.to_numpy(),
         (panel.contig.map(number).to_numpy(dtype=np.int64) << 32) + panel.pos.to_numpy(),
     )
+
+
+def _repeated(keys: pd.Index, order: np.ndarray) -> np.ndarray:
+    """Return which keys are those of another row that comes before in this order of the rows, bool (n_rows,)."""
+    out = np.empty(len(keys), dtype=bool)
+    out[order] = keys.take(order).duplicated()
+    return out
 
 
 def _first_rows(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:

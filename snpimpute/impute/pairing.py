@@ -109,7 +109,7 @@ def paired(
     left = dict(truth)
     pairs: list[Pair] = []
     others: list[tuple[Alleles, Alleles]] = []
-    for alleles in sorted(imputed):
+    for alleles in sorted(imputed, key=lambda alleles: (alleles not in truth, alleles)):  # those of both first
         match = _match(alleles, left)
         if match is None:
             continue

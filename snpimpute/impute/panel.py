@@ -29,7 +29,7 @@ from snpimpute.io.filters import SiteFilter
 from snpimpute.io.maps import GeneticMap
 from snpimpute.io.samples import attach_samples, left_out_of, read_samples
 from snpimpute.io.spool import spool_genotypes
-from snpimpute.io.stream import GENOTYPE_SUFFIXES, contents_of
+from snpimpute.io.stream import contents_of, holds_genotypes
 from snpimpute.io.vcz import is_vcz
 
 PILOTS = 6  # default number of windows that are measured
@@ -165,7 +165,7 @@ def missing_shares(path: Path, sites: pd.DataFrame) -> np.ndarray:
 
     Sites are matched as in `impute`: contigs with or without chr, REF and ALT possibly exchanged.
     """
-    if not path.name.lower().endswith(GENOTYPE_SUFFIXES):
+    if not holds_genotypes(path):
         return (~read_typed_sites(path, sites)).astype(np.float32)
     panel = PanelSites(sites[list(SITE_COLUMNS)], np.full(len(sites), np.nan))
     found = check_target(path, panel).sites

@@ -41,7 +41,7 @@ from snpimpute.impute.steps import impute_windows, imputed_file, load_window_pos
 from snpimpute.impute.windows import Window, WindowedModel, cut_by_sites, weights_in
 from snpimpute.io.imputed import ImputedSites, ImputedWriter
 from snpimpute.io.joined import JoinedSite, joined_line
-from snpimpute.io.output import require_plink_names
+from snpimpute.io.output import require_plink_names, tables_beside
 from snpimpute.io.records import NO_CALL, PHASED, Record
 from snpimpute.io.spool import spooled
 from snpimpute.io.stream import contents_of, streamed
@@ -197,8 +197,11 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
                     _write(settings, to, model, check, rows, windows, work, None, Watch(), draw)
                     watch.progress(draw, settings.draws)
             outcome = _write(settings, settings.output, model, check, rows, windows, work, phase, watch)
+        if settings.output is not None:  # tables beside a file that was there before
+            for table in tables_beside(settings.output):
+                table.unlink(missing_ok=True)
         if outcome.n_left_out and settings.output is not None:
-            listed = settings.output.with_name(f"{settings.output.name}.left-out.tsv")
+            listed, _ = tables_beside(settings.output)
             left_out = (rows.of_target < 0) & ~check.sites["kind"].isin(KEPT).to_numpy()
             excluded = check.excluded[left_out[~check.usable]]
             write_text(listed, excluded.to_csv(sep="\t", index=False))
@@ -213,7 +216,7 @@ def impute_file(settings: ImputeSettings, runs: Path, watch: Watch | None = None
             hidden = hidden_quality((hidden_file(work, number) for number in numbers), target, ploidy)
             outcome = replace(outcome, hidden=hidden)
             if settings.output is not None:
-                table = settings.output.with_name(f"{settings.output.name}.samples.tsv")
+                _, table = tables_beside(settings.output)
                 write_text(table, sample_rows(target.names, outcome.expected_r2, hidden))
                 outcome = replace(outcome, samples_table=table)
         shutil.rmtree(work)
@@ -365,7 +368,7 @@ def _write(
                         line = joined_line(
                             joined_site, settings.keep_fields, writer.ties_lean, writer.per_allele, draw > 0
                         )
-                        others.append((joined_site.pos, partial(writer.pass_through, line)))
+                        others.append((joined_site.pos, partial(writer.pass_through, line, own=True)))
                     written += len(joined)
                     block = block if len(alone) == len(block.sites) else _take_sites(block, alone)
                     _write_merged(writer, block, sorted(others, key=itemgetter(0)))

@@ -54,8 +54,19 @@ class Region(NamedTuple):
 
 
 def parse_regions(text: str) -> list[Region]:
-    """Return the regions of `CONTIG` or `CONTIG:START-END`, or of several joined by `;`; InputError if malformed."""
-    return [_parse_region(part) for part in text.split(";")]
+    """Return the regions of `CONTIG` or `CONTIG:START-END`, or of several joined by `;`; InputError if malformed.
+
+    Those of a contig stand together, in order; those that overlap are one.
+    """
+    regions = [_parse_region(part) for part in text.split(";")]
+    of_contig: dict[str, list[Region]] = {region.contig: [] for region in regions}
+    for region in sorted(regions, key=lambda region: region.start):
+        before = of_contig[region.contig]
+        if before and region.start <= before[-1].end:
+            before[-1] = before[-1]._replace(end=max(before[-1].end, region.end))
+        else:
+            before.append(region)
+    return [region for parts in of_contig.values() for region in parts]
 
 
 def _parse_region(text: str) -> Region:

@@ -17,36 +17,15 @@ import pandas as pd
 
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS
 from snpimpute.io.bcf import Field, encoded_genotypes
+from snpimpute.io.imputed_header import DEFINED, FORMAT_LINES, INFO_LINES, clashing_keys, header_lines, own_lines
 from snpimpute.io.output import PLINK_FILES, Output, require_plink_names, suffix_of, vcf_output
-from snpimpute.io.target_line import COUNTED, PER_ALLELE, TargetLine
+from snpimpute.io.records import spelled_allele
+from snpimpute.io.target_line import COUNTED, PER_ALLELE, TargetLine, without_keys
 
 logger = logging.getLogger(__name__)
 
 CALLS_AT_A_TIME = 50_000  # made text together: their text fits into a pipe (output.PIPE_SIZE)
-PREFIX = "##snpimpute_"
-INFO_LINES = {
-    "AF": '##INFO=<ID=AF,Number=A,Type=Float,Description="Estimated ALT allele frequency: half the mean DS of all samples">',
-    "DR2": (
-        '##INFO=<ID=DR2,Number=A,Type=Float,Description="Dosage R-squared: estimated squared correlation between estimated '
-        "and true ALT dose, var(u) / [mean(P(RA) + 4*P(AA)) - mean(u)^2] with u = P(RA) + 2*P(AA) and all samples "
-        '(Browning and Browning 2009, doi:10.1016/j.ajhg.2009.01.005); 0 where that is 0/0">'
-    ),
-    "IMP": '##INFO=<ID=IMP,Number=0,Type=Flag,Description="Imputed site: no sample was typed">',
-}
-FORMAT_LINES = {
-    "GT": '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype: as observed, else that of the largest GP, unphased">',
-    "DS": '##FORMAT=<ID=DS,Number=A,Type=Float,Description="Estimated ALT dose [P(RA) + 2*P(AA)]">',
-    "GP": '##FORMAT=<ID=GP,Number=G,Type=Float,Description="Estimated genotype probability">',
-}
-DRAWN_GT_LINE = (
-    '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype: as observed, else drawn from the posterior, unphased">'
-)
-PHASED_GT_LINE = (
-    '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype: as observed, else that of the largest GP; phased">'
-)
-IC_LINE = '##FORMAT=<ID=IC,Number=1,Type=Integer,Description="Imputed call: 1 imputed, 0 observed">'
 OWN_FORMAT = {*FORMAT_LINES, "IC"}
-DEFINED = re.compile(r"##(\w+)=<(?:.*?,)??ID=([^,>]+)")
 NUMBER = re.compile(r"[<,]Number=([^,>]+)")
 
 # Each imputed call has a code, a number in mixed radix of these digits: GP1 and GP2 (hundredths), the sum of the three
@@ -71,6 +50,7 @@ _WORDS = np.frombuffer("".join(f"{text}\t" for text in CALLS).encode(), dtype="<
 _UNPHASED = np.array([CALLS.index(text) for text in ("0/0", "0/1", "1/1", "1/0")], dtype=np.uint8)
 _PHASED = _UNPHASED + 1
 _COUNTS = np.array([text.count("1") for text in CALLS], dtype=np.int8)
+_WITHOUT_PHASE = _UNPHASED[_COUNTS].astype(np.int32)
 _HUNDREDTHS = [f"{i / 100:.2f}".rstrip("0").rstrip(".") for i in range(201)]
 
 
@@ -115,6 +95,8 @@ class ImputedWriter:
     decimals. An imputed GT is that of the largest posterior, unphased; an observed one keeps its phase, and its alleles
     are exchanged where the record has REF and ALT the other way round. A record's ID, QUAL and FILTER stay; sites that
     the target lacks have the ID of `sites`, "." and "PASS".
+
+    The phase of a record with PS holds within its sets alone: calls are written without phase unless the sets are kept too.
 
     The header keeps the target's lines, except definitions of the fields above and the ##snpimpute_ lines of earlier
     runs.
@@ -172,7 +154,10 @@ class ImputedWriter:
         self._phased = phased
         self._texts = _CallTexts(flag_imputed, self.ties_lean, phased, drawn)
         self._bcf_fields = _BcfFields(flag_imputed, phased, drawn) if suffix == ".bcf" else None
-        header = _header_lines(target_header, contigs, about, self._flags, flag_imputed, phased, drawn)
+        own = own_lines(self._flags, flag_imputed, phased, drawn)
+        header = header_lines(target_header, contigs, about, own, drawn)
+        self._clashes = clashing_keys(target_header, own)
+        self._n_cut = 0  # records that were passed through without what clashes
         self._contigs = {defined[2] for line in header if (defined := DEFINED.match(line)) and defined[1] == "contig"}
         self.per_allele = PER_ALLELE | {
             defined[2]
@@ -197,6 +182,11 @@ class ImputedWriter:
     ) -> bool | None:
         if self._left_out and error is None:
             logger.warning("%d records without exactly one ALT are not in %s", self._left_out, self._path)
+        if self._n_cut and error is None:
+            keys = ", ".join(f"{kind}/{key}" for kind, found in self._clashes.items() for key in sorted(found))
+            logger.warning(
+                "%s of %d records passed through left out: defined otherwise in the target", keys, self._n_cut
+            )
         return self._stack.__exit__(kind, error, trace)
 
     def write(self, block: ImputedSites) -> None:
@@ -223,8 +213,13 @@ class ImputedWriter:
                 None if block.first is None else np.ascontiguousarray(block.first[:, part].T),
             )
 
-    def pass_through(self, record: str, flag: str = "") -> None:
-        """Write a record of the target as it is; `flag`, one of the `flags`, is added to its INFO.
+    def pass_through(self, record: str, flag: str = "", *, own: bool = False) -> None:
+        """Write a record of the target as it is, without fields that it defines otherwise; `flag`, one of the `flags`, is added to its INFO.
+
+        Args:
+            record: the line.
+            flag: INFO flag, empty = none.
+            own: whether the line is no record of the target, but made in the form of this file, see `joined.joined_line`.
 
         Raises:
             ValueError: a contig or flag is not in the header.
@@ -241,7 +236,9 @@ class ImputedWriter:
             return
         if flag and flag not in fields[7].split(";"):
             fields[7] = flag if fields[7] == "." else f"{fields[7]};{flag}"
-        self._out.write(("\t".join(fields) + "\n").encode())
+        kept = fields if own else without_keys(fields, self._clashes)
+        self._n_cut += kept != fields
+        self._out.write(("\t".join(kept) + "\n").encode())
 
     def _require_contigs(self, contigs: Sequence[str]) -> None:
         """Raise ValueError unless the header has all these contigs."""
@@ -273,7 +270,9 @@ class ImputedWriter:
         records = [None if line is None else TargetLine(line, len(self._samples)) for line in lines]
         typed = (observed != MISSING).any(axis=1)
         if typed.any():
-            codes = _with_observed(codes, observed, records, swapped, first if self._phased else None)
+            in_sets = [record is not None and record.in_sets for record in records]
+            loose = np.array(in_sets) & (self._phased or not self._keep_fields)
+            codes = _with_observed(codes, observed, records, swapped, loose, first if self._phased else None)
         calls = self._texts.of(codes).tolist() if self._bcf_fields is None else None
         frequencies, r2 = _summaries(posterior)
         for j, (contig, pos, name, ref, alt) in enumerate(sites):
@@ -285,7 +284,8 @@ class ImputedWriter:
                 name = record.name if record.name != "." else name
                 quality, passed = record.quality, record.passed
                 if self._keep_fields:
-                    not_kept = self.per_allele if swapped[j] else set()
+                    not_kept = set(self.per_allele) if spelled_allele(record.alt) != alt else set()
+                    not_kept |= {"PS"} if self._phased else set()
                     info = ";".join([info, *record.other_info(COUNTED | {*INFO_LINES, *self._flags} | not_kept)])
                     others, values = record.other_fields(OWN_FORMAT | not_kept)
             fixed = "\t".join((contig, str(pos), name or ".", ref, alt, quality, passed, info))
@@ -402,11 +402,13 @@ def _with_observed(
     observed: np.ndarray,
     records: Sequence[TargetLine | None],
     swapped: np.ndarray,
+    loose: np.ndarray,
     first: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the codes (n_sites, n_samples) with those of observed calls; ValueError where the records differ.
 
-    Given the first alleles of heterozygotes, int8 (n_sites, n_samples), observed calls without phase are phased.
+    Given the first alleles of heterozygotes, int8 (n_sites, n_samples), observed calls without phase are phased. Where `loose`,
+    bool (n_sites,), is true, the phase of the record's calls holds within sets that are not kept, and is left out.
     """
     seen = observed != MISSING
     certain = _CERTAIN[observed] + np.where(codes % _N_GENOTYPES == ALTERNATE_FIRST, ALTERNATE_FIRST - 1, 0)
@@ -429,6 +431,7 @@ def _with_observed(
         assert record is not None
         raise ValueError(f"observed calls at {record.contig}:{record.pos} are not those of the record")
     index = index.astype(np.int32)
+    index[loose] = _WITHOUT_PHASE[index[loose]]
     if first is not None:
         phased = np.where(observed == 1, np.where(first == 1, 0b101, 0b011), np.where(observed == 2, 0b111, 0b001))
         index = np.where(index & 1, index, phased)
@@ -446,41 +449,3 @@ def _summaries(posterior: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     varies = true > 1e-6 * n  # less is rounding error of float32
     r2 = np.divide(estimated, true, out=np.zeros(len(true)), where=varies)
     return total / (2 * n), np.clip(r2, 0.0, 1.0)
-
-
-def _header_lines(
-    target_header: str,
-    contigs: Sequence[str],
-    about: Mapping[str, str],
-    flags: Mapping[str, str],
-    flag_imputed: bool,
-    phased: bool,
-    drawn: bool,
-) -> list[str]:
-    """Return the ## lines: the target's except those defined here, then our own."""
-    own = {("INFO", name): line for name, line in INFO_LINES.items()}
-    own |= {
-        ("INFO", name): f'##INFO=<ID={name},Number=0,Type=Flag,Description="{text}">' for name, text in flags.items()
-    }
-    own |= {("FORMAT", name): line for name, line in FORMAT_LINES.items()}
-    if flag_imputed:
-        own["FORMAT", "IC"] = IC_LINE
-    if phased:
-        own["FORMAT", "GT"] = PHASED_GT_LINE
-    if drawn:
-        own["FORMAT", "GT"] = DRAWN_GT_LINE
-    kept, defined = [], set()
-    for line in target_header.splitlines():
-        match = DEFINED.match(line)
-        name = (match[1], match[2]) if match else None
-        if line.startswith("##") and not line.startswith((PREFIX, "##fileformat=")) and name not in own:
-            kept.append(line)
-            defined.add(name)
-    version = re.search(r"^##fileformat=.*$", target_header, re.MULTILINE)
-    lines = [version[0].strip() if version else "##fileformat=VCFv4.2"]
-    if ("FILTER", "PASS") not in defined:
-        lines.append('##FILTER=<ID=PASS,Description="All filters passed">')
-    lines += kept
-    lines += [f"##contig=<ID={contig}>" for contig in dict.fromkeys(contigs) if ("contig", contig) not in defined]
-    lines += [line for (_, name), line in own.items() if not (drawn and name in ("DR2", "DS", "GP"))]
-    return lines + [f"{PREFIX}{key}={' '.join(str(value).split())}" for key, value in about.items()]

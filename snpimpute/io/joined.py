@@ -89,7 +89,10 @@ def joined_line(
     low, high = np.sort(site.alleles[seen], axis=1).astype(int).T
     joint[seen] = np.arange(len(genotypes)) == (high * (high + 1) // 2 + low)[:, None]
     alleles = np.where(seen[:, None], site.alleles, genotypes[joint.argmax(axis=1)])
-    phased = seen & site.phased
+    line = None if site.line is None else TargetLine(site.line, len(seen))
+    in_sets = line is not None and line.in_sets and (site.first is not None or not keep_fields)
+    phased = seen & site.phased & (not in_sets)
+    alleles = np.sort(alleles, axis=1) if in_sets else alleles
     if site.first is not None:
         low, high = np.sort(alleles, axis=1).T
         on_first = site.first[np.maximum(high - 1, 0), np.arange(len(seen))] == 1
@@ -114,11 +117,10 @@ def joined_line(
     if drawn:
         keys, spelled = "GT:IC", [f"{text.split(':')[0]}:{text.split(':')[-1]}" for text in spelled]
     texts = np.array(spelled, dtype=object)[which.ravel()].tolist()
-    if site.line is not None:
-        line = TargetLine(site.line, len(seen))
+    if line is not None:
         name, quality, passed = (site.id if line.name == "." else line.name), line.quality, line.passed
         if keep_fields:
-            dropped = set() if site.same_alleles else set(per_allele)
+            dropped = (set() if site.same_alleles else set(per_allele)) | ({"PS"} if site.first is not None else set())
             info += line.other_info(COUNTED | OWN_INFO | dropped)
             others, values = line.other_fields(OWN_FORMAT | dropped)
             if others:

@@ -40,7 +40,7 @@ class GeneticMap:
                 cM that fall, a contig whose cM are all the same: what Beagle refuses too.
         """
         try:
-            lines = copy_of(path).read_text().splitlines()
+            lines = copy_of(path).read_text(encoding="utf-8-sig").splitlines()
         except OSError as error:
             raise InputError(
                 f"cannot read the genetic map {path}: {error.strerror}; give a PLINK map file with cM"

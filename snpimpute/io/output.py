@@ -129,6 +129,11 @@ def suffix_of(path: Path) -> str:
     raise InputError(f"cannot tell from the name {path.name} what to write: end it in {', '.join(SUFFIXES)}")
 
 
+def tables_beside(output: Path) -> tuple[Path, Path]:
+    """Return the paths of the tables beside an imputed file: of the records left out, and of the samples."""
+    return output.with_name(f"{output.name}.left-out.tsv"), output.with_name(f"{output.name}.samples.tsv")
+
+
 def require_plink_names(path: Path | None, names: Sequence[str]) -> None:
     """Raise InputError if `path` is of a PLINK file set, which cannot hold one of the samples' names."""
     if path is None or suffix_of(path) not in PLINK_FILES:
@@ -341,9 +346,14 @@ def _raise_failure(program: str, messages: str, path: Path) -> None:
         line for line in lines if line.startswith(("[E::", "Error"))
     ]
     cause = (telling or lines or ["it gave no message"])[0]
-    if cause in lines and not cause.startswith("[E::"):  # plink2 wraps what it says over several lines
+    if cause in lines and not cause.startswith("["):  # plink2 wraps what it says over several lines
         cause = " ".join(lines[lines.index(cause) :])[:300]
-    raise InputError(f"{program} failed: {cause.split(']', 1)[-1].strip()}")
+    mend = (
+        "; give the target's header that line (bcftools annotate -h), or write a .vcf.gz"
+        if telling[:1] == [cause] and "not defined" in cause
+        else ""
+    )
+    raise InputError(f"{program} failed: {cause.split(']', 1)[-1].strip()}{mend}")
 
 
 def _bgzip(threads: int, level: int = LEVEL) -> list[str]:

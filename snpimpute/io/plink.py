@@ -52,17 +52,20 @@ def plink_stream(
     names = unique_names(fam)
     rows = chosen_rows(names, samples, path.name)
     pos = pd.to_numeric(bim.pos, errors="coerce")
-    if pos.isna().any():
-        raise InputError(f"{path.stem}.bim gives {bim.pos[pos.isna()].iloc[0]!r} as a position, which is not a number")
+    if (odd := pos.isna() | (pos % 1 != 0)).any():
+        raise InputError(f"{path.stem}.bim gives {bim.pos[odd].iloc[0]!r} as a position, which is not a whole number")
     bim["pos"] = pos.astype(np.int64)
     if len(bim):
         require_position(str(bim.contig[bim.pos.idxmax()]), int(bim.pos.max()), f"{path.stem}.bim")
     placed = bim[bim.pos > 0]  # a negative position says: leave this variant out; 0, that its place is not known
+    notes = (
+        {f"variants without a place (position 0 or below), not read: {n:,}"} if (n := len(bim) - len(placed)) else set()
+    )
     wanted = placed if region is None else _in_region(placed, region, path.name)
     records = _records(path, bim, wanted, len(fam), None if samples is None else rows, accept, lines)
     own = fam.iloc[rows].reset_index(drop=True)
     table = sample_table(own).assign(sample=[names[row] for row in rows])
-    return Stream(path.name, path, table, {}, "", in_order(records, path.name), fam=own)
+    return Stream(path.name, path, table, {}, "", in_order(records, path.name), notes, fam=own)
 
 
 def unique_names(fam: pd.DataFrame) -> list[str]:

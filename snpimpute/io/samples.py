@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -79,9 +80,17 @@ def read_table(path: Path, separator: str = "\t") -> pd.DataFrame:
     """Read a table with a header line, as strings; InputError if there is no such file, or it is no such table."""
     kind = "tab-separated" if separator == "\t" else "comma-separated"
     try:
-        table = pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "error", pd.errors.ParserWarning
+            )  # it would cut a row with more cells than the header
+            table = pd.read_csv(
+                path, sep=separator, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
+            )
+    except pd.errors.ParserWarning:
+        raise InputError(
+            f"{path.name} is not a {kind} table: rows have more cells than the header line has names"
+        ) from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     except pd.errors.ParserError as error:
@@ -89,6 +98,11 @@ def read_table(path: Path, separator: str = "\t") -> pd.DataFrame:
     except ValueError:
         raise InputError(f"{path.name} is not a {kind} table with a header line") from None
     table.columns = table.columns.str.strip()
+    for name in table:
+        if (broken := table[name].str.contains("\n", regex=False)).any():
+            raise InputError(
+                f"{path.name} has a quotation mark that nothing closes: column {name!r} of row {int(broken.argmax()) + 1}"
+            )
     return table
 
 

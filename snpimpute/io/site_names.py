@@ -38,8 +38,8 @@ class SiteList:
     def read(cls, path: Path, what: str) -> SiteList:
         """Read a list: contig:pos, contig:pos:ref:alt, contig:first-last, `contig pos`, `contig pos ref alt`, `contig pos id ref alt`, BED, or ids.
 
-        A file that ends in .bed, or whose lines have three columns of which the last two are numbers, lists stretches: from 0
-        and without its end in a .bed, from 1 and with its end elsewhere. Lines that begin with # are passed over.
+        A file that ends in .bed, or whose lines have numbers in the second and third column and no alleles behind, lists stretches:
+        from 0 and without its end in a .bed, from 1 and with its end elsewhere. Lines that begin with # are passed over.
 
         Args:
             path: the file.
@@ -61,7 +61,8 @@ class SiteList:
         return found
 
     def _add(self, words: list[str], zero_based: bool) -> None:
-        if len(words) >= 3 and words[1].isdecimal() and words[2].isdecimal():
+        with_id = not zero_based and len(words) >= 5 and all(ALLELES.fullmatch(word) for word in words[3:5])
+        if len(words) >= 3 and words[1].isdecimal() and words[2].isdecimal() and not with_id:
             self._add_stretch(words[0], int(words[1]) + zero_based, int(words[2]))
         elif len(words) >= 2 and words[1].isdecimal():
             place = (plain_contig(words[0]), int(words[1]))

@@ -14,7 +14,7 @@ from snpimpute.base.errors import InputError
 from snpimpute.io.apart import require_blocks
 from snpimpute.io.filters import NoRecords
 from snpimpute.io.pgen import pgen_contigs, pgen_stream
-from snpimpute.io.plink import BIM_COLUMNS, plink_stream, plink_table
+from snpimpute.io.plink import BED_MAGIC, BIM_COLUMNS, plink_stream, plink_table
 from snpimpute.io.records import Accept, Record, Stream
 from snpimpute.io.vcf import VCF_SUFFIXES, htslib_messages, open_vcf, require_whole, vcf_records, vcf_stream
 from snpimpute.io.vcz import SUFFIX, is_vcz, vcz_contigs, vcz_digest, vcz_stream
@@ -135,3 +135,11 @@ def contigs_in_order(path: Path) -> list[str]:
         vcf = open_vcf(path, messages)
         vcf.set_samples([])
         return list(dict.fromkeys(record.CHROM for record in vcf_records(vcf, path, None, messages)))
+
+
+def holds_genotypes(path: Path) -> bool:
+    """Return whether a file is one of genotypes: by its name, but a PLINK 1 .bed (and not one of stretches) by its start."""
+    if path.name.lower().endswith(".bed"):
+        with suppress(OSError), path.open("rb") as file:
+            return file.read(len(BED_MAGIC)) == BED_MAGIC
+    return path.name.lower().endswith(GENOTYPE_SUFFIXES)

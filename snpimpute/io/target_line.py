@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from snpimpute.io.records import UNSTATED, spelled_allele
@@ -23,12 +25,17 @@ class TargetLine:
         self.format, self.samples = fixed[8:] if len(fixed) == 10 else ("", "\t" * (n_samples - 1))
         self.n_samples = n_samples
 
+    @property
+    def in_sets(self) -> bool:
+        """Whether the record has PS: calls are phased within sets alone."""
+        return "PS" in self.format.split(":")
+
     def require_at(self, contig: str, pos: int, alleles: tuple[str, str]) -> None:
         """ValueError unless the line is of this site."""
         ref, alt = spelled_allele(self.ref), spelled_allele(self.alt)
         stated = (
             ref,
-            alleles[1] if alt in {".", *UNSTATED} else alt,
+            alleles[1] if {".", *UNSTATED}.issuperset(alt.split(",")) else alt,
         )  # an ALT that is not stated is the site's other allele
         if (self.contig, self.pos) != (contig, str(pos)) or stated != alleles:
             found = f"{self.contig}:{self.pos}:{self.ref}:{self.alt}"
@@ -68,3 +75,19 @@ class TargetLine:
             parts += ["."] * (len(keys) - len(parts))
             values.append(":".join([parts[i] for i in kept]))
         return ":".join([keys[i] for i in kept]), values
+
+
+def without_keys(fields: list[str], keys: Mapping[str, set[str]]) -> list[str]:
+    """Return the nine fields of a VCF line, the last one with its calls, without INFO and FORMAT keys; GT stays."""
+    if keys["INFO"]:
+        kept = [part for part in fields[7].split(";") if part.split("=", 1)[0] not in keys["INFO"]]
+        fields = [*fields[:7], ";".join(kept) or ".", *fields[8:]]
+    if keys["FORMAT"] and len(fields) > 8:
+        format_keys, *samples = fields[8].split("\t")
+        names = format_keys.split(":")
+        places = [place for place, key in enumerate(names) if key not in keys["FORMAT"]] or [0]
+        cells = [
+            [part[place] if place < len(part) else "." for place in places] for part in (s.split(":") for s in samples)
+        ]
+        fields = [*fields[:8], "\t".join([":".join(names[place] for place in places), *map(":".join, cells)])]
+    return fields

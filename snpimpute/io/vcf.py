@@ -47,6 +47,8 @@ CONTIG_ID = re.compile(r"(##contig=<ID=)([^,>]+)")
 
 logger = logging.getLogger(__name__)
 
+MOST_ALTS = 127  # alleles are int8
+
 
 def vcf_stream(
     path: Path,
@@ -134,7 +136,8 @@ def decoded_records(
         try:
             contig, pos, ref = contigs.get(record.CHROM, record.CHROM), record.start + 1, (record.REF or "").upper()
             alts = tuple(map(spelled_allele, record.ALT))
-            alts = () if UNSTATED.issuperset(alts) else alts
+            unnamed = bool(alts) and UNSTATED.issuperset(alts)
+            alts = () if unnamed else alts
             passed, formats, name = record.FILTER is None, record.FORMAT, record.ID or ""
         except InputError:
             raise
@@ -147,6 +150,11 @@ def decoded_records(
         require_position(contig, pos, source)
         if accept is not None and not accept(contig, pos, ref, alts, passed):
             continue
+        if len(alts) > MOST_ALTS:
+            raise InputError(
+                f"{source} has {len(alts)} ALTs at {contig}:{pos}, more than the {MOST_ALTS} that can be told apart: split "
+                "that record (bcftools norm -m -any), or leave it out"
+            )
         if not formats and n_samples and str(record).count("\t") < 9:
             raise InputError(f"{source} is broken at {contig}:{pos}: the record ends before its calls")
         any_record = True
@@ -161,6 +169,10 @@ def decoded_records(
                 alleles, kinds = likeliest_calls(likelihoods, one_copy, alts)
             elif marks is not None:
                 marks.clear(record, alleles, kinds)
+            if unnamed and (alleles > 0).any():
+                of_none = (alleles > 0).any(axis=1)
+                alleles[of_none], kinds[of_none] = MISSING, NO_CALL
+                notes.add("calls of an ALT that names no allele (<NON_REF>, <*>) are taken as missing")
             haploid = kinds == HAPLOID
             dosage = _dosage(record, haploid, source) if dosages and "DS" in formats else None
             posterior = _posterior(record, haploid, source, notes) if dosages and "GP" in formats else None

@@ -16,11 +16,10 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.progress import Watch
 from snpimpute.base.sources import source_digest
 from snpimpute.base.words import numbered
-from snpimpute.impute.concordance import holds_genotypes
 from snpimpute.impute.draws import draws_folder
 from snpimpute.io.builds import plain_contig
 from snpimpute.io.site_names import SiteList
-from snpimpute.io.stream import contents_of
+from snpimpute.io.stream import contents_of, holds_genotypes
 from snpimpute.metrics.conclusions import ALL, FINE_MAPPING, MEASURES, TRUTH, TYPED
 from snpimpute.metrics.maf import maf_subsets
 from snpimpute.traits.aligned import File, aligned

@@ -181,7 +181,7 @@ def test_every_kind_of_record(tmp_path, suffix):
         "missing: 1",
         "phased and unphased",
         "passed through: 3 (1 record)",
-        "repeating an earlier site, left out: 1 record",
+        "repeating a site of another record, left out: 1 record",
         "calls of more than two alleles, passed through: 1 site",
         "haploid calls, written as haploid again: 1:7000-7000 (1 site, 1 sample)",
     ):

@@ -20,7 +20,8 @@ from snpimpute.base.errors import InputError
 from snpimpute.base.programs import beagle_jar, java
 from snpimpute.dataset.simulate import SimulationSettings, simulate_bulls
 from snpimpute.genotypes.matrix import MISSING
-from snpimpute.io.imputed import ImputedSites, ImputedWriter, _CallTexts, _header_lines, _imputed_codes, _summaries
+from snpimpute.io.imputed import ImputedSites, ImputedWriter, _CallTexts, _imputed_codes, _summaries
+from snpimpute.io.imputed_header import header_lines, own_lines
 from snpimpute.io.matrix import read_matrix
 from snpimpute.io.target_line import TargetLine
 from snpimpute.io.write_vcf import write_vcf
@@ -635,5 +636,7 @@ def test_records_that_plink_cannot_hold_are_counted_where_a_file_was_made(
 
 @pytest.mark.parametrize("given", ["", '##FILTER=<ID=PASS,Description="All filters passed">\n'])
 def test_the_header_defines_pass_once(given):
-    header = _header_lines(f"##fileformat=VCFv4.2\n{given}##contig=<ID=1>\n", ["1"], {}, {}, True, False, False)
+    header = header_lines(
+        f"##fileformat=VCFv4.2\n{given}##contig=<ID=1>\n", ["1"], {}, own_lines({}, True, False, False), False
+    )
     assert sum(line.startswith("##FILTER=<ID=PASS") for line in header) == 1

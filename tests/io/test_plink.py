@@ -13,6 +13,7 @@ from snpimpute.imputers.testing import small_panel
 from snpimpute.io.filters import SiteFilter
 from snpimpute.io.matrix import read_genotypes, read_matrix
 from snpimpute.io.plink import write_bed
+from snpimpute.io.stream import streamed
 from tests.io.test_vcf import mixed_vcf, record, vcf_text, write
 
 
@@ -111,6 +112,19 @@ def copy(bed: Path, tmp_path: Path) -> Path:
     for suffix in (".bed", ".bim", ".fam"):
         (tmp_path / f"copy{suffix}").write_bytes(bed.with_suffix(suffix).read_bytes())
     return tmp_path / "copy.bed"
+
+
+def test_positions_that_are_none_are_told(copy: Path) -> None:
+    rows = [line.split() for line in copy.with_suffix(".bim").read_text().splitlines()]
+    rows[0][3], rows[1][3] = "0", "-7"
+    copy.with_suffix(".bim").write_text("\n".join("\t".join(row) for row in rows) + "\n")
+    with streamed(copy) as (stream,):
+        assert stream.notes == {"variants without a place (position 0 or below), not read: 2"}
+        assert sum(1 for _ in stream.records) == len(rows) - 2
+    rows[2][3] = "1000.7"
+    copy.with_suffix(".bim").write_text("\n".join("\t".join(row) for row in rows) + "\n")
+    with pytest.raises(InputError, match=r"gives '?1000.7'? as a position, which is not a whole number"):
+        read_matrix(copy)
 
 
 def test_missing_files(copy: Path) -> None:

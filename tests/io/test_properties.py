@@ -85,7 +85,7 @@ def test_of_a_half_call_what_is_known_is_kept(table: tuple[list[list[str]], list
     ALLELES,
     st.booleans(),
     st.booleans(),
-    st.sampled_from(["bed", ":", "::", "tab", "id"]),
+    st.sampled_from(["bed", ":", "::", "tab", "id", "number as id"]),
 )
 def test_every_spelling_of_a_site_is_found(
     contig: str, pos: int, alleles: tuple[str, str], with_chr: bool, turned: bool, spelling: str
@@ -100,6 +100,7 @@ def test_every_spelling_of_a_site_is_found(
         "::": (f"{contig}:{pos}:{alleles[0]}:{alleles[1]}", "sites.txt"),
         "tab": (f"{contig}\t{pos}\t{alleles[0]}\t{alleles[1]}", "sites.tsv"),
         "id": ("rs7", "sites.txt"),
+        "number as id": (f"{contig}\t{pos}\t{pos + 40}\t{alleles[0]}\t{alleles[1]}", "sites.txt"),
     }[spelling]
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / name).write_text(f"# sites\n{line}\n")

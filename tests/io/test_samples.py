@@ -85,6 +85,11 @@ def test_a_pedigree_is_a_sample_table(tmp_path: Path) -> None:
             ["sample\tsex", "s1\tmale", "s2\tmale\t7\t8"],
             "not a tab-separated table: Expected 2 fields in line 3, saw 4",
         ),
+        (["sample\tsex", "s1\tmale\t7", "s2\tmale\t8"], "rows have more cells than the header line has names"),
+        (
+            ["sample\tgroup", 's1\t"A', "s2\tB", 's3\tC"'],
+            "a quotation mark that nothing closes: column 'group' of row 1",
+        ),
         (["sample\tsex\tsex", "s1\tmale\tmale"], "column"),
     ],
 )
