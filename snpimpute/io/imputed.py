@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from snpimpute.base.words import numbered
 from snpimpute.genotypes.matrix import MISSING, SITE_COLUMNS
 from snpimpute.io.bcf import Field, encoded_genotypes
 from snpimpute.io.imputed_header import DEFINED, FORMAT_LINES, INFO_LINES, clashing_keys, header_lines, own_lines
@@ -185,7 +186,9 @@ class ImputedWriter:
         if self._n_cut and error is None:
             keys = ", ".join(f"{kind}/{key}" for kind, found in self._clashes.items() for key in sorted(found))
             logger.warning(
-                "%s of %d records passed through left out: defined otherwise in the target", keys, self._n_cut
+                "left out of %s passed through, as the target defines it otherwise: %s",
+                numbered(self._n_cut, "record"),
+                keys,
             )
         return self._stack.__exit__(kind, error, trace)
 
