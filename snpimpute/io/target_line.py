@@ -82,12 +82,9 @@ def without_keys(fields: list[str], keys: Mapping[str, set[str]]) -> list[str]:
     if keys["INFO"]:
         kept = [part for part in fields[7].split(";") if part.split("=", 1)[0] not in keys["INFO"]]
         fields = [*fields[:7], ";".join(kept) or ".", *fields[8:]]
-    if keys["FORMAT"] and len(fields) > 8:
-        format_keys, *samples = fields[8].split("\t")
-        names = format_keys.split(":")
+    if len(fields) > 8 and keys["FORMAT"].intersection(names := fields[8].split("\t", 1)[0].split(":")):
         places = [place for place, key in enumerate(names) if key not in keys["FORMAT"]] or [0]
-        cells = [
-            [part[place] if place < len(part) else "." for place in places] for part in (s.split(":") for s in samples)
-        ]
-        fields = [*fields[:8], "\t".join([":".join(names[place] for place in places), *map(":".join, cells)])]
+        cells = [part.split(":") for part in fields[8].split("\t")]  # values may be left out at a sample's end
+        kept = [":".join(cell[place] for place in places if place < len(cell)) or "." for cell in cells]
+        fields = [*fields[:8], "\t".join(kept)]
     return fields
