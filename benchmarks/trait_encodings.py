@@ -1,6 +1,6 @@
 """Compare encodings of imputed genotypes, and calls with the posterior's expectation, by how well a trait is predicted; goes on where it was.
 
-    SNPIMPUTE_PANELS=… python benchmarks/encodings.py [--only maize] [--predictor ridge …] [--seeds 2] [--kept encodings.csv]
+    SNPIMPUTE_PANELS=… python benchmarks/trait_encodings.py [--only maize] [--predictor ridge …] [--seeds 2] [--kept encodings.csv]
 
 Every tenth site is typed; `mosaic`, at its defaults, imputes the others from samples that are in no fold. A predictor learns from
 and predicts by the same kind of genotypes: the most probable calls, or the posterior, of whose encoding it takes the expectation
