@@ -65,8 +65,8 @@ def test_the_best_other_on_an_array_is_the_one_with_fewest_wrong_calls() -> None
         f1_macro=[0.9, 0.95, 0.89, 0.8], ahead_low=[np.nan, 0, -0.01, 0.05], ahead_high=[np.nan, 0, 0.03, 0.2]
     )
     rows = rows.assign(ratio_low=[np.nan, 1, 0.8, 0.7], ratio_high=[np.nan, 1, 1.05, 0.8])
-    (found,) = SCRIPT["arrays"]({"today's": (rows, {"cows": "Cows"})})
-    said = "Cows: 5% typed | today's | 90 | 100 `beagle`, not tuned | −10% (−20 to +5) | +0.0100 (−0.0100 to +0.0300) | not told"
+    (found,) = SCRIPT["arrays"]({"today's": (rows, {"cows": "Cattle"})})
+    said = "Cattle: 5% typed | today's | 90 | 100 `beagle`, not tuned | −10% (−20 to +5) | +0.0100 (−0.0100 to +0.0300) | not told"
     assert " | ".join(found) == said
     tuned = rows.assign(row=rows["row"].replace("minimac4", "beagle-tuned"))
     (other,) = SCRIPT["arrays"]({"today's": (tuned, {"cows": "People"})})
