@@ -255,9 +255,8 @@ def classify_records(sites: pd.DataFrame, panel: PanelSites, contigs: dict[str, 
 
     own_number = -1 - np.arange(len(sites))  # unique numbers for records that are not tested for repeats
     alleles = pd.MultiIndex.from_arrays([places, ref, alt, np.where(site, 0, own_number)])
-    order = np.lexsort(
-        (np.arange(len(sites)), -sites.called, no_alt)
-    )  # of several records of a site the one that tells most
+    # of several records of a site that which tells most comes first
+    order = np.lexsort((np.arange(len(sites)), -sites.called, no_alt))
     again = site & _repeated(alleles, order)
     again |= _repeated(pd.Index(np.where(site & (same >= 0) & ~not_diploid & ~again, same, own_number)), order)
     kind = np.select(

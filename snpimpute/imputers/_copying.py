@@ -252,8 +252,7 @@ class Copying:
         other = self.haplotypes.frequencies[observed]  # P(the other allele is the alternate)
         likelihood = []
         for one in (self.error, 1 - self.error):  # P(this allele is the alternate), if 0 or 1 is copied
-            genotypes = [(1 - one) * (1 - other), one * (1 - other) + (1 - one) * other, one * other]
-            likelihood.append((given * np.stack(genotypes, axis=1)).sum(axis=1))
+            likelihood.append((given * _of_genotypes(one, other)).sum(axis=1))
         return self._usage(np.stack(likelihood, axis=1), blocks)[0]
 
     def _resemblance(self, drawn: np.ndarray, blocks: Blocks) -> np.ndarray:
@@ -354,7 +353,7 @@ class Copying:
             given: float32 (n, 3), the likelihoods of the genotypes.
         """
         one = np.where(allele == 1, 1 - self.error, self.error)  # P(an allele is the alternate)
-        weights = given * np.stack([(1 - one) ** 2, 2 * one * (1 - one), one**2], axis=1)
+        weights = given * _of_genotypes(one, one)
         return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
     def _switch_probabilities(self, sites: np.ndarray) -> np.ndarray:
@@ -377,6 +376,11 @@ def _given(calls: np.ndarray, likelihoods: np.ndarray | None) -> tuple[np.ndarra
     given = LIKELIHOODS[calls] if likelihoods is None else likelihoods.astype(np.float32)
     observed = np.flatnonzero(given.min(axis=1) < 1)
     return given, observed, zlib.crc32((calls if likelihoods is None else given)[observed].tobytes())
+
+
+def _of_genotypes(one: np.ndarray | np.float32, other: np.ndarray) -> np.ndarray:
+    """Return the probabilities of genotypes 0, 1, 2, float (n, 3), where two alleles are the alternate with these probabilities, (n,)."""
+    return np.stack([(1 - one) * (1 - other), one * (1 - other) + (1 - one) * other, one * other], axis=1)
 
 
 def voted_phase(pairs: np.ndarray) -> np.ndarray:

@@ -348,11 +348,8 @@ def _raise_failure(program: str, messages: str, path: Path) -> None:
     cause = (telling or lines or ["it gave no message"])[0]
     if cause in lines and not cause.startswith("["):  # plink2 wraps what it says over several lines
         cause = " ".join(lines[lines.index(cause) :])[:300]
-    mend = (
-        "; give the target's header that line (bcftools annotate -h), or write a .vcf.gz"
-        if telling[:1] == [cause] and "not defined" in cause
-        else ""
-    )
+    mend = "; give the target's header that line (bcftools annotate -h), or write a .vcf.gz"
+    mend = mend if "not defined in the header" in cause else ""
     raise InputError(f"{program} failed: {cause.split(']', 1)[-1].strip()}{mend}")
 
 

@@ -58,9 +58,8 @@ def plink_stream(
     if len(bim):
         require_position(str(bim.contig[bim.pos.idxmax()]), int(bim.pos.max()), f"{path.stem}.bim")
     placed = bim[bim.pos > 0]  # a negative position says: leave this variant out; 0, that its place is not known
-    notes = (
-        {f"variants without a place (position 0 or below), not read: {n:,}"} if (n := len(bim) - len(placed)) else set()
-    )
+    unplaced = len(bim) - len(placed)
+    notes = {f"variants without a place (position 0 or below), not read: {unplaced:,}"} if unplaced else set()
     wanted = placed if region is None else _in_region(placed, region, path.name)
     records = _records(path, bim, wanted, len(fam), None if samples is None else rows, accept, lines)
     own = fam.iloc[rows].reset_index(drop=True)

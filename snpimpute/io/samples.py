@@ -81,9 +81,8 @@ def read_table(path: Path, separator: str = "\t") -> pd.DataFrame:
     kind = "tab-separated" if separator == "\t" else "comma-separated"
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "error", pd.errors.ParserWarning
-            )  # it would cut a row with more cells than the header
+            # pandas would cut a row with more cells than the header
+            warnings.simplefilter("error", pd.errors.ParserWarning)
             table = pd.read_csv(
                 path, sep=separator, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
             )

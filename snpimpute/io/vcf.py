@@ -169,8 +169,7 @@ def decoded_records(
                 alleles, kinds = likeliest_calls(likelihoods, one_copy, alts)
             elif marks is not None:
                 marks.clear(record, alleles, kinds)
-            if unnamed and (alleles > 0).any():
-                of_none = (alleles > 0).any(axis=1)
+            if unnamed and (of_none := (alleles > 0).any(axis=1)).any():
                 alleles[of_none], kinds[of_none] = MISSING, NO_CALL
                 notes.add("calls of an ALT that names no allele (<NON_REF>, <*>) are taken as missing")
             haploid = kinds == HAPLOID

@@ -38,19 +38,23 @@ def number(value: Any) -> str:
 
 def signed(score: Score | None) -> str:
     """Return a score's value with its sign and three decimals, "–" if not known."""
-    return f"{score.value:+.3f}".replace("-", "−") if score and known(score.value) else ABSENT
+    return _with_sign(score.value) if score and known(score.value) else ABSENT
 
 
 def interval(score: Score | None, signed: bool = False) -> str:
     """Return the interval of a score as "low to high"; empty if there is none."""
     if score is None or not (known(score.low) and known(score.high)):
         return ""
-    return " to ".join(f"{bound:{'+' if signed else ''}.3f}".replace("-", "−") for bound in (score.low, score.high))
+    return " to ".join(map(_with_sign if signed else number, (score.low, score.high)))
 
 
 def difference(value: float, low: float, high: float, digits: int = 3) -> str:
     """Return a difference with its interval, each with its sign: "+0.012 (−0.003 to +0.027)"."""
-    return f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})".replace("-", "−")
+    return "{} ({} to {})".format(*(_with_sign(number, digits) for number in (value, low, high)))
+
+
+def _with_sign(value: float, digits: int = 3) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def count(value: Any) -> str:

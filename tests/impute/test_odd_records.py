@@ -40,10 +40,10 @@ def target(folder: Folder, lines: list[str], header: str = "", name: str = "targ
     return name
 
 
-def imputed(folder: Folder, name: str, *options: str, output: str = "out.vcf") -> dict[str, list[str]]:
-    model = next((folder.path / "runs" / "models").glob("panel-mode-*")) / "model"
-    folder.ok("impute", name, "-o", output, "--model", str(model), "--threads", "1", "--force", *options)
-    return {row[1]: row for row in folder.records(output)}
+def imputed(folder: Folder, name: str, *options: str) -> dict[str, list[str]]:
+    """The imputed records by position."""
+    folder.impute(name, "out.vcf", *options)
+    return {row[1]: row for row in folder.records("out.vcf")}
 
 
 def test_phase_within_sets_is_not_written_as_that_of_a_chromosome(folder: Folder) -> None:
@@ -54,8 +54,7 @@ def test_phase_within_sets_is_not_written_as_that_of_a_chromosome(folder: Folder
         record(300, ["2|1:9", "0|2:9", "1|1:9", "./.:."], alt="C,G", fmt="GT:PS"),
     ]
     name = target(folder, lines, PHASE_SET)
-    model = next((folder.path / "runs" / "models").glob("panel-mode-*")) / "model"
-    done = folder.run("impute", name, "-o", "out.vcf", "--model", str(model), "--threads", "1")
+    done = folder.run("impute", name, "-o", "out.vcf", "--model", folder.model, "--threads", "1")
     assert "phased within sets (PS) alone, written without that phase unless fields are kept: 2 records" in done.stderr
     rows = {row[1]: row for row in folder.records("out.vcf")}
     assert fields(rows["100"], "GT") == ["0/1", "0/1", "1/1", "0/1"] and "PS" not in rows["100"][8]
@@ -169,8 +168,7 @@ def test_fields_of_alleles_go_where_the_record_does_not_name_them(folder: Folder
 def test_more_alts_than_can_be_told_apart_are_one_line(folder: Folder) -> None:
     alts = ",".join("C" * (i + 2) for i in range(130))
     name = target(folder, [record(100, ["0/1"] * 4), record(600, ["129/129", "0/1", "0/0", "0/0"], alt=alts)])
-    model = next((folder.path / "runs" / "models").glob("panel-mode-*")) / "model"
-    said = folder.refused("impute", name, "-o", "out.vcf", "--model", str(model), "--threads", "1")
+    said = folder.refused("impute", name, "-o", "out.vcf", "--model", folder.model, "--threads", "1")
     assert "has 130 ALTs at 1:600, more than the 127 that can be told apart" in said
     assert not (folder.path / "out.vcf").exists()
 
@@ -184,15 +182,15 @@ def test_a_list_of_what_was_left_out_is_that_of_the_file_beside_it(folder: Folde
     assert not listed.exists()
     listed.write_text("mine\n")
     (folder.path / "out.vcf").unlink()
-    model = next((folder.path / "runs" / "models").glob("panel-mode-*")) / "model"
-    said = folder.refused("impute", "target.vcf", "-o", "out.vcf", "--model", str(model))
+    said = folder.refused("impute", "target.vcf", "-o", "out.vcf", "--model", folder.model)
     assert "out.vcf.left-out.tsv is there already" in said and listed.read_text() == "mine\n"
 
 
 def test_a_bcf_whose_header_lacks_a_filter_says_which_and_what_to_do(folder: Folder) -> None:
     name = target(folder, [record(100, ["0/1"] * 4, passed="low")])
-    model = next((folder.path / "runs" / "models").glob("panel-mode-*")) / "model"
-    said = folder.run("impute", name, "-o", "out.bcf", "--model", str(model), "--threads", "1").stderr.splitlines()[-1]
+    said = folder.run("impute", name, "-o", "out.bcf", "--model", folder.model, "--threads", "1").stderr.splitlines()[
+        -1
+    ]
     assert said.startswith(
         "snpimpute: bcftools failed: FILTER 'low' is not defined in the header; give the target's header"
     )

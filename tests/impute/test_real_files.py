@@ -87,9 +87,13 @@ class Folder:
     def fit(self) -> None:
         fit(FitSettings(self.path / "panel.vcf", "panel", "mode", holdout=0.0), self.path / "runs")
 
-    def impute(self, target: str, output: str) -> str:
-        model = next((self.path / "runs" / "models").glob("panel-mode-*")) / "model"
-        return self.ok("impute", target, "-o", output, "--model", str(model), "--threads", "1", "--force")
+    @property
+    def model(self) -> str:
+        """The folder of the model that `fit` has made."""
+        return str(next((self.path / "runs" / "models").glob("panel-mode-*")) / "model")
+
+    def impute(self, target: str, output: str, *options: str) -> str:
+        return self.ok("impute", target, "-o", output, "--model", self.model, "--threads", "1", "--force", *options)
 
     def concordance(self, *words: str) -> dict:
         """The scores and counts of a comparison."""
