@@ -163,12 +163,16 @@ class Copying:
     def _copied_from(self, given: np.ndarray, observed: np.ndarray, key: int) -> tuple[np.ndarray, np.ndarray]:
         """Return what a sample is a mosaic of: alleles, uint8 (n_sites, K), and probabilities where copying begins, float32 (K,).
 
+        The last of the K haplotypes, to a multiple of AT_ONCE, are copies of the first one that nothing is copied from.
+
         Args:
             given, observed, key: see `_choose_haplotypes`.
         """
         chosen, copied_share = self._choose_haplotypes(given, observed, key)
         weight = copied_share[chosen] + self.params.uniform / len(chosen)
-        return self.haplotypes.alleles(chosen), (weight / weight.sum()).astype(np.float32)
+        fill = -len(chosen) % AT_ONCE
+        start = np.concatenate([weight / weight.sum(), np.zeros(fill)]).astype(np.float32)
+        return self.haplotypes.alleles(np.concatenate([chosen, chosen[:1].repeat(fill)])), start
 
     def _with_errors(self, copied: np.ndarray, given: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Draw alleles at observed sites, int8 (n, 2, n_observed), given those copied and the likelihoods of the genotypes.
@@ -304,13 +308,17 @@ class Copying:
         """
         from snpimpute.imputers import _drawing
 
-        copied, numbers = self.haplotypes.alleles(chosen, sites), np.arange(len(sites))
-        switches = self._switch_probabilities(sites)
+        copied = self.haplotypes.alleles(chosen, sites)
+        told = _told(copied)
+        switches = self._switch_probabilities(sites[told])
         start = np.full(len(chosen), 1 / len(chosen), dtype=np.float32)
         rng = np.random.default_rng([self.seed, key])
-        chances = rng.random((draws or self.params.draws, len(sites), 2))
-        states = _drawing.draw_pairs(copied, numbers, given, self.error, switches, start, chances)
-        out = copied[numbers, states].astype(np.int8)
+        chances = rng.random((draws or self.params.draws, len(sites), 2))[:, told]
+        numbers = np.flatnonzero(told)
+        states = _drawing.draw_pairs(copied, numbers, given[told], self.error, switches, start, chances)
+        out = np.empty((len(chances), 2, len(sites)), dtype=np.int8)
+        out[:] = copied[:, 0]
+        out[:, :, told] = copied[numbers, states]
         calls = np.where((given > 0).sum(axis=1) == 1, given.argmax(axis=1), MISSING).astype(np.int8)
         for pair in out:
             wrong = (pair.sum(axis=0) != calls) & (calls != MISSING)
@@ -332,15 +340,10 @@ class Copying:
         """
         from snpimpute.imputers import _recursions
 
-        fill = -len(start) % AT_ONCE  # copies of the first haplotype, which nothing is copied from
-        filled = np.concatenate([alleles, *[alleles[:, :1]] * fill], axis=1)
-        start = np.concatenate([start, np.zeros(fill)]).astype(np.float32)
-        # A call at a site where the haplotypes are all alike says nothing of which are copied: the recursions pass it over.
-        differ = alleles[observed].min(axis=1) != alleles[observed].max(axis=1)
-        told = differ if differ.any() else np.arange(len(observed)) == 0
+        told = _told(alleles[observed])
         switches = self._switch_probabilities(observed[told])
         out = _recursions.posterior(
-            filled, observed[told], given[told], self.error, switches, self.place, self.switch_rate, start
+            alleles, observed[told], given[told], self.error, switches, self.place, self.switch_rate, start
         )
         out[observed[~told]] = self._given_two_copies(alleles[observed[~told], 0], given[~told])
         return out
@@ -376,6 +379,17 @@ def _given(calls: np.ndarray, likelihoods: np.ndarray | None) -> tuple[np.ndarra
     given = LIKELIHOODS[calls] if likelihoods is None else likelihoods.astype(np.float32)
     observed = np.flatnonzero(given.min(axis=1) < 1)
     return given, observed, zlib.crc32((calls if likelihoods is None else given)[observed].tobytes())
+
+
+def _told(copied: np.ndarray) -> np.ndarray:
+    """Return at which sites, bool (n_sites,), a call tells which haplotypes are copied: where their alleles, (n_sites, K), are not all alike.
+
+    The recursions pass the others over. They need a site to begin at: where no site tells, the first one.
+    """
+    from snpimpute.imputers import _recursions
+
+    differ = _recursions.differing(copied)
+    return differ if differ.any() else np.arange(len(copied)) == 0
 
 
 def _of_genotypes(one: np.ndarray | np.float32, other: np.ndarray) -> np.ndarray:

@@ -23,9 +23,11 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(**OPTIONS)(function)
 
 
-# Likelihoods of a block below this share of the highest are raised to it: a copy switches before it is so unlikely, and numbers
-# too small for the processor slow it down.
+# Added to the likelihoods of a block, as a share of their sum: a copy switches before it is so unlikely, and numbers too small
+# for the processor slow it down.
 LEAST = np.float32(1e-12)
+# Of more carriers than these, pairs are summed over all haplotypes, eight at a time, those that are no carriers with weight 0.
+FEW = 16
 
 
 @compiled
@@ -52,6 +54,19 @@ def unpacked(bits, places, chosen):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def differing(alleles):  # type: ignore[no-untyped-def]
+    """Return at which sites haplotypes are not all alike, bool (n,); `alleles` is uint8 (n, K)."""
+    out = np.zeros(len(alleles), dtype=np.bool_)
+    for k in range(len(alleles)):
+        here = alleles[k]
+        others = 0
+        for i in range(len(here)):
+            others += here[i] != here[0]
+        out[k] = others > 0
+    return out
+
+
+@compiled
 def gathered(bits, places, rows, places_in_rows, n_rows):  # type: ignore[no-untyped-def]
     """Return the alleles of the panel's haplotypes at some sites, eight of them a byte, uint8 (n_rows, R).
 
@@ -73,7 +88,8 @@ def gathered(bits, places, rows, places_in_rows, n_rows):  # type: ignore[no-unt
 def usage(alleles, blocks, likelihoods, stays):  # type: ignore[no-untyped-def]
     """Return the mean and the largest posterior probability, over blocks of sites, that each haplotype is copied.
 
-    One haplotype is copied in a block; between two blocks the copy may switch to any other one.
+    One haplotype is copied in a block; between two blocks the copy may switch to any other one. Loops are as short as they are so
+    that the compiler takes eight haplotypes at a time wherever the arrays lie: a sum in another order is another number.
 
     Args:
         alleles: uint8 (n, R), of the panel's haplotypes at the observed sites, see `gathered`.
@@ -85,38 +101,40 @@ def usage(alleles, blocks, likelihoods, stays):  # type: ignore[no-untyped-def]
         mean, largest: (R,) each.
     """
     n_haplotypes, n_blocks = alleles.shape[1], len(stays)
-    like = np.ones((n_blocks, n_haplotypes), dtype=np.float32)
-    table = np.empty(256, dtype=np.float32)
-    for k in range(len(alleles)):
-        table[0] = 1
-        size = 1
-        for site in range(8):
-            for value in range(size):
-                table[size + value] = table[value] * likelihoods[k, site, 1]
-                table[value] *= likelihoods[k, site, 0]
-            size *= 2
-        row, byte = like[blocks[k]], alleles[k]
-        for r in range(n_haplotypes):
-            row[r] *= table[byte[r]]
+    like = np.empty((n_blocks, n_haplotypes), dtype=np.float32)
     forward = np.empty((n_blocks, n_haplotypes), dtype=np.float32)
+    table = np.empty(256, dtype=np.float32)
     share = np.float32(1) / np.float32(n_haplotypes)
     total = np.float32(1)
+    k = 0
     for b in range(n_blocks):
         here, now = like[b], forward[b]
-        top = LEAST
+        first = k
+        while k < len(alleles) and blocks[k] == b:
+            fill_table(likelihoods[k], table)
+            byte = alleles[k]
+            if k == first:
+                for r in range(n_haplotypes):
+                    here[r] = table[byte[r]]
+            else:
+                for r in range(n_haplotypes):
+                    here[r] *= table[byte[r]]
+            k += 1
+        new = np.float32(0)
         for r in range(n_haplotypes):
-            top = max(top, here[r])
-        scale = np.float32(1) / top
-        for r in range(n_haplotypes):
-            here[r] = max(here[r] * scale, LEAST)
+            new += here[r]
+        scale = np.float32(1) / max(new, LEAST)
         new = np.float32(0)
         if b == 0:
             for r in range(n_haplotypes):
+                here[r] = here[r] * scale + LEAST
                 now[r] = here[r]
                 new += now[r]
         else:
             before = forward[b - 1]
             stay, moved = stays[b] / total, (np.float32(1) - stays[b]) * share
+            for r in range(n_haplotypes):
+                here[r] = here[r] * scale + LEAST
             for r in range(n_haplotypes):
                 now[r] = (before[r] * stay + moved) * here[r]
                 new += now[r]
@@ -125,26 +143,48 @@ def usage(alleles, blocks, likelihoods, stays):  # type: ignore[no-untyped-def]
     mean = np.zeros(n_haplotypes, dtype=np.float32)
     largest = np.zeros(n_haplotypes, dtype=np.float32)
     weight = np.float32(1) / np.float32(n_blocks)
+    stay, moved = np.float32(1), np.float32(0)
     for b in range(n_blocks - 1, -1, -1):
         now, here = forward[b], like[b]
         total = np.float32(0)
         for r in range(n_haplotypes):
+            backward[r] = backward[r] * stay + moved
             now[r] *= backward[r]
             total += now[r]
         scale = np.float32(1) / total
         for r in range(n_haplotypes):
-            p = now[r] * scale
-            mean[r] += p * weight
-            largest[r] = max(largest[r], p)
+            now[r] *= scale
+            mean[r] += now[r] * weight
+        raise_to(largest, now)
         total = np.float32(0)
         for r in range(n_haplotypes):
             backward[r] *= here[r]
             total += backward[r]
-        if b > 0:
-            stay, moved = stays[b] * np.float32(n_haplotypes) / total, np.float32(1) - stays[b]
-            for r in range(n_haplotypes):
-                backward[r] = backward[r] * stay + moved
+        stay, moved = stays[b] * np.float32(n_haplotypes) / total, np.float32(1) - stays[b]
     return mean, largest
+
+
+@compiled
+def raise_to(largest, values):  # type: ignore[no-untyped-def]
+    """Write into `largest`, (n,), those of the values that are larger; neither are negative.
+
+    Such float32s are in the order of their bits as integers, of which the compiler compares eight at a time.
+    """
+    bits, others = largest.view(np.int32), values.view(np.int32)
+    for r in range(len(bits)):
+        bits[r] = max(bits[r], others[r])
+
+
+@compiled
+def fill_table(likelihoods, table):  # type: ignore[no-untyped-def]
+    """Write the likelihood of the calls at the eight sites of a byte, (8, 2), for each value that the byte may have, (256,)."""
+    table[0] = 1
+    size = 1
+    for site in range(8):
+        for value in range(size):
+            table[size + value] = table[value] * likelihoods[site, 1]
+            table[value] *= likelihoods[site, 0]
+        size *= 2
 
 
 @compiled
@@ -401,7 +441,7 @@ def between(  # type: ignore[no-untyped-def]
     n_states = len(start)
     terms, sums = np.zeros((n_states, 9), dtype=np.float32), np.zeros(9, dtype=np.float64)
     carriers = np.zeros(n_states + 1, dtype=np.int64)
-    one_s, one_r, one_m = np.zeros((3, n_states), dtype=np.float32)
+    one_r, one_m, passed = np.zeros((3, n_states), dtype=np.float32)
     of_carriers = np.zeros(9, dtype=np.float32)
     f = c = np.float32(0)
     shared = False
@@ -424,20 +464,28 @@ def between(  # type: ignore[no-untyped-def]
         u = np.float32(np.exp(-switch_rate * (right - place[site])))
         q, v = np.float32(1) - p, np.float32(1) - u
         from_left, from_right = (p * p, p * q, q * q), (u * u, u * v, v * v)
+        for i in range(n_states):
+            one_r[i], one_m[i], passed[i] = from_left[1] * rows[i], from_right[1] * mean[i], 0
         of_carriers[:] = 0
         with_two = np.float64(0)
         for x in range(n_carriers):
             i = carriers[x]
             for term in range(9):
                 of_carriers[term] += terms[i, term]
-            s, r, m = start[i], from_left[1] * rows[i], from_right[1] * mean[i]
-            one_s[x], one_r[x], one_m[x] = s, r, m
+            s, r, m = start[i], one_r[i], one_m[i]
             r_i, m_i = r + from_left[2] * f * s, m + from_right[2] * c
-            part = np.float32(0)
-            for y in range(x):  # a pair the other way round is as probable
-                j = carriers[y]
-                pair = from_left[0] * reached[i, j] + r_i * one_s[y] + s * one_r[y]
-                part += pair * (from_right[0] * ahead[i, j] + m_i + one_m[y])
+            of_left, of_right = reached[i], ahead[i]
+            part = np.float32(0)  # of the carriers before this one: a pair the other way round is as probable
+            if n_carriers > FEW:
+                for j in range(i - i % 8 + 8 if i - i % 8 + 8 < n_states else n_states):
+                    pair = from_left[0] * of_left[j] + r_i * start[j] + s * one_r[j]
+                    part += passed[j] * pair * (from_right[0] * of_right[j] + m_i + one_m[j])
+                passed[i] = 1
+            else:
+                for y in range(x):
+                    j = carriers[y]
+                    pair = from_left[0] * of_left[j] + r_i * start[j] + s * one_r[j]
+                    part += pair * (from_right[0] * of_right[j] + m_i + one_m[j])
             pair = from_left[0] * reached[i, i] + r_i * s + s * r
             with_two += 2 * part + pair * (from_right[0] * ahead[i, i] + m_i + m)
         whole = with_one = np.float64(0)

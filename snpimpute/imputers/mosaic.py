@@ -304,7 +304,8 @@ class Mosaic(Imputer):
         likelihoods = itertools.repeat(None) if target.likelihoods is None else target.likelihoods
         given = target.calls, observed(target), likelihoods, itertools.repeat(self._copyings())
         with threadpool_limits(1), ThreadPoolExecutor(self.threads) as pool:
-            return list(pool.map(of_sample, *given, *more))
+            each = pool.map if self.threads > 1 else map  # a thread's memory is given back to the system time and again
+            return list(each(of_sample, *given, *more))
 
     def _copyings(self) -> Copyings:
         """Return what gives the copying model of the sites from one to another; it keeps those last asked for."""

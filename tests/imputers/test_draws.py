@@ -37,6 +37,7 @@ def test_genotypes_of_all_sites_together_are_as_frequent_as_the_model_says(sure:
 
     of_calls, observed, key = _given(calls, likelihoods)
     alleles, start = copying._copied_from(of_calls[observed], observed, key)
+    alleles, start = alleles[:, start > 0], start[start > 0]  # without what fills up to a multiple of eight
     paths = path_chances(start, 0.3, 5)
     expected = np.zeros(243)
     kept = {path: alleles[np.arange(5), list(path)] for path in paths}
