@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 BLOCK, LEAST_BLOCKS = 8, 64
 # Numbers that the processor adds or multiplies at once: rows of pairs are filled up to a multiple of it.
 AT_ONCE = 8
+USUAL_ERROR = 0.003  # probability that an allele is not the one copied, where none is given
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +120,7 @@ class Copying:
         self.haplotypes = haplotypes
         self.place = place
         self.switch_rate = -np.log1p(-switch)
-        self.error = np.float32(params.error)
+        self.error = np.float32(params.error or USUAL_ERROR)
         self.params = params
         self.seed = seed
         self._kept: tuple[np.ndarray, Blocks] | None = None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from snpimpute.dataset.scenarios import at_hidden
 from snpimpute.dataset.splits import split_samples, unit_labels
 from snpimpute.dataset.training_masks import TrainingMask
 from snpimpute.genotypes.matrix import MISSING, GenotypeMatrix, contig_slices
-from snpimpute.imputers._copying import Copying, Haplotypes, places_of_bits, voted
+from snpimpute.imputers._copying import USUAL_ERROR, Copying, Haplotypes, places_of_bits, voted
 from snpimpute.imputers.beagle import Beagle
 from snpimpute.imputers.contract import (
     DRAWS,
@@ -40,9 +40,12 @@ from snpimpute.io.maps import GeneticMap
 
 SWITCHES = (0.0003, 0.0006, 0.001, 0.002, 0.003, 0.006, 0.01, 0.02, 0.03)  # `fit` chooses from them if none is given
 USUAL_SWITCH = 0.003
+# `fit` takes another error if it lowers the log-loss by LEAST_GAIN: calls from few reads are wrong more often than those of arrays.
+ERRORS = (USUAL_ERROR, 0.01, 0.03, 0.06)
+LEAST_GAIN = 0.01  # as a share
 BY_POSITION = 0.5  # share of the gap between two sites that goes by base pairs; the rest is the same for all gaps
 SHORT = 1_000_000  # base pairs; in a shorter stretch neighbouring sites tell much the same
-# How `fit` chooses the switch: by log-loss on samples of the panel that are set aside.
+# How `fit` chooses the switch and the error: by log-loss on samples of the panel that are set aside.
 CHOSEN_AT = (60.0, 90.0)  # levels: percent of the sites hidden, if it is not known which ones targets lack
 CHOSEN_ON = 40  # most samples set aside
 CHOSEN_SITES = 500  # most sites used, from the middle of the panel; of a known array most typed sites
@@ -62,7 +65,8 @@ class MosaicParams(Params):
 
     Attributes:
         switch: probability that a haplotype copies another one from the next site on; None = chosen among SWITCHES.
-        error: probability that an allele is not the one that is copied.
+        error: probability that an allele is not the one that is copied; None = chosen among ERRORS with the switch, or USUAL_ERROR
+            where the switch is given.
         map: genetic map in PLINK format with cM, by which switches go in place of base pairs, here and in Beagle's phasing.
         learn_rates: whether how often switches lie between two sites is learned from the panel, from base pairs or the map on.
         phased_by: phasing of a panel that is not phased: by "beagle", or by the model "itself", without a program.
@@ -79,7 +83,7 @@ class MosaicParams(Params):
     """
 
     switch: float | None = Field(None, gt=0, lt=0.5)
-    error: float = Field(0.003, gt=0, lt=0.5)
+    error: float | None = Field(None, gt=0, lt=0.5)
     map: Path | None = None
     learn_rates: bool = True
     phased_by: Literal["beagle", "itself"] = "beagle"
@@ -121,11 +125,11 @@ class Mosaic(Imputer):
     the whole panel, one copy at a time, for each haplotype drawn.
 
     Nothing is learned for a level or pattern of missing calls. `fit` keeps the panel's haplotypes; Beagle or, if asked
-    for, the model itself phases a panel that is not phased. Unless `switch` is given, it is chosen by the log-loss at
-    calls hidden from samples of the panel that are set aside. Contigs share nothing.
+    for, the model itself phases a panel that is not phased. Unless `switch` is given, it and the error are chosen by the
+    log-loss at calls hidden from samples of the panel that are set aside. Contigs share nothing.
 
     Attributes:
-        switch: the switch given or chosen.
+        switch, error: those given or chosen.
     """
 
     description = "diploid copying model over panel haplotypes chosen for each sample, without phasing it"
@@ -134,6 +138,7 @@ class Mosaic(Imputer):
     Params = MosaicParams
 
     switch: float
+    error: float
     _haplotypes: Haplotypes
     _place: np.ndarray  # float64 (n_sites,), see `places`
     _contigs: list[tuple[slice, int]]  # see `extents`
@@ -152,13 +157,13 @@ class Mosaic(Imputer):
         alleles = self._phased(panel)
         if self.params.learn_rates and panel.n_samples >= LEAST_PANEL:
             self._place = self._learned_places(alleles)
-        self.switch = self.params.switch or self._chosen_switch(panel, alleles, mask)
+        self.switch, self.error = self._chosen(panel, alleles, mask)
         self._haplotypes = Haplotypes.of(alleles, contig_slices(panel.sites))
         if validation is not None and report is not None:
             report(0, validation.score(self.posterior))
 
     def refit_params(self) -> MosaicParams:
-        return self.params.model_copy(update={"switch": self.switch})
+        return self.params.model_copy(update={"switch": self.switch, "error": self.error})
 
     def _phased(self, panel: GenotypeMatrix) -> np.ndarray:
         """Return the panel's haplotypes, int8 (2 * n_samples, n_sites), phased by Beagle or by the model if unknown."""
@@ -241,18 +246,34 @@ class Mosaic(Imputer):
                 drawn[:, row], current[row] = pairs, pairs[0]
         return drawn
 
-    def _chosen_switch(self, panel: GenotypeMatrix, alleles: np.ndarray, mask: TrainingMask) -> float:
-        """Return the one of SWITCHES with the lowest log-loss at calls hidden from samples that are set aside.
+    def _chosen(self, panel: GenotypeMatrix, alleles: np.ndarray, mask: TrainingMask) -> tuple[float, float]:
+        """Return the switch and the error: those given, or those with the lowest log-loss at calls hidden from samples set aside.
 
-        From USUAL_SWITCH on the search goes downhill, to the first value with a higher loss.
+        From USUAL_SWITCH on the search goes downhill among SWITCHES, to the first value with a higher loss; then through ERRORS,
+        and with another error downhill among SWITCHES again.
 
         Args:
             panel: the panel.
             alleles: int8 (2 * n_samples, n_sites), its haplotypes.
             mask: its sites are hidden, if it has some, else sites at random at the levels CHOSEN_AT.
         """
-        if panel.n_samples < LEAST_PANEL:
-            return USUAL_SWITCH
+        given = self.params
+        if given.switch is not None or panel.n_samples < LEAST_PANEL:
+            return given.switch or USUAL_SWITCH, given.error or USUAL_ERROR
+        loss = self._loss_aside(panel, alleles, mask)
+        error = given.error or USUAL_ERROR
+        switch = downhill(SWITCHES, USUAL_SWITCH, lambda switch: loss(switch, error))
+        if given.error is not None:
+            return switch, error
+        best = min(ERRORS, key=lambda error: loss(switch, error))
+        if loss(switch, best) <= (1 - LEAST_GAIN) * loss(switch, error):
+            error = best
+        return downhill(SWITCHES, switch, lambda switch: loss(switch, error)), error
+
+    def _loss_aside(
+        self, panel: GenotypeMatrix, alleles: np.ndarray, mask: TrainingMask
+    ) -> Callable[[float, float], float]:
+        """Return what gives the log-loss of a switch and an error at calls hidden from samples set aside; see `_chosen`."""
         p: MosaicParams = self.params
         typed = np.ones(panel.n_sites, dtype=bool) if mask.sites is None else ~mask.sites
         used = middle(typed, CHOSEN_SITES)
@@ -266,29 +287,25 @@ class Mosaic(Imputer):
             masks = list(site_masks(part.n_sites, CHOSEN_AT, 1, "independent", self.seed).values())
         scored, contigs = part.take_samples(aside), extents(part.sites)
 
-        def loss(switch: float) -> float:
+        @cache
+        def loss(switch: float, error: float) -> float:
             states = {name: min(getattr(p, name), CHOSEN_STATES) for name in ("states", "first_states")}
-            model = Mosaic(p.model_copy(update={**states, "switch": switch}), seed=self.seed, threads=self.threads)
-            model._haplotypes, model.switch, model._place = haplotypes, switch, self._place[used]
+            model = Mosaic(p.model_copy(update=states), seed=self.seed, threads=self.threads)
+            model._haplotypes, model._place = haplotypes, self._place[used]
+            model.switch, model.error = switch, error
             model._contigs, model.sites = contigs, part.sites
             model.frequencies = part.take_samples(~aside).genotype_frequencies()
             return float(np.mean([log_loss(model, scored, hidden) for hidden in masks]))
 
-        usual = SWITCHES.index(USUAL_SWITCH)
-        losses = {USUAL_SWITCH: loss(USUAL_SWITCH)}
-        for side in (SWITCHES[usual - 1 :: -1], SWITCHES[usual + 1 :]):
-            for before, switch in itertools.pairwise((USUAL_SWITCH, *side)):
-                losses[switch] = loss(switch)
-                if losses[switch] > losses[before]:
-                    break
-        return min(losses, key=lambda switch: losses[switch])
+        return loss
 
     def _learned_places(self, alleles: np.ndarray) -> np.ndarray:
         """Return where sites stand by how often these haplotypes, int8 (R, n_sites), switch between them."""
         from snpimpute.imputers._rates import learned_places
 
-        contigs, switch = [part for part, _ in self._contigs], self.params.switch or USUAL_SWITCH
-        return learned_places(alleles, contigs, self._place, switch, self.params.error, self.seed, self.threads)
+        contigs = [part for part, _ in self._contigs]
+        switch, error = self.params.switch or USUAL_SWITCH, self.params.error or USUAL_ERROR
+        return learned_places(alleles, contigs, self._place, switch, error, self.seed, self.threads)
 
     # ------------------------------------------------------------------ imputing
 
@@ -310,10 +327,12 @@ class Mosaic(Imputer):
     def _copyings(self) -> Copyings:
         """Return what gives the copying model of the sites from one to another; it keeps those last asked for."""
 
+        params = self.params.model_copy(update={"error": self.error})
+
         @lru_cache(KEPT)
         def copying(begin: int, end: int) -> Copying:
             haplotypes, place = self._haplotypes.between(begin, end), self._place[begin:end]
-            return Copying(haplotypes, place, self.switch, self.params, self.seed)
+            return Copying(haplotypes, place, self.switch, params, self.seed)
 
         return copying
 
@@ -434,7 +453,7 @@ class Mosaic(Imputer):
         save_array(folder / "haplotypes.npy", self._haplotypes.bits)
         save_array(folder / "frequencies.npy", self._haplotypes.frequencies)
         save_array(folder / "places.npy", self._place)
-        (folder / "chosen.json").write_text(json.dumps({"switch": self.switch}) + "\n")
+        (folder / "chosen.json").write_text(json.dumps({"switch": self.switch, "error": self.error}) + "\n")
 
     def _load(self, folder: Path) -> None:
         bits = np.load(folder / "haplotypes.npy", allow_pickle=False)
@@ -442,7 +461,20 @@ class Mosaic(Imputer):
         self._place = np.load(folder / "places.npy", allow_pickle=False)
         self._contigs = extents(self.sites)
         self._haplotypes = Haplotypes(bits, frequencies, places_of_bits(contig_slices(self.sites)))
-        self.switch = json.loads((folder / "chosen.json").read_text())["switch"]
+        chosen = {"error": self.params.error or USUAL_ERROR} | json.loads((folder / "chosen.json").read_text())
+        self.switch, self.error = chosen["switch"], chosen["error"]
+
+
+def downhill(values: Sequence[float], start: float, loss: Callable[[float], float]) -> float:
+    """Return the value with the lowest loss, of those from `start` on either way to the first one with a higher loss."""
+    at = values.index(start)
+    tried = [start]
+    for side in (values[at - 1 :: -1] if at else (), values[at + 1 :]):
+        for before, value in itertools.pairwise((start, *side)):
+            tried.append(value)
+            if loss(before) < loss(value):
+                break
+    return min(tried, key=loss)
 
 
 def middle(counted: np.ndarray, n: int) -> slice:
