@@ -5,8 +5,8 @@ Example:
   python scripts/evidence.py
 
 The text stands in scripts/evidence.md.jinja; every number of it that a committed table holds is looked up there: those of the
-networks' race (docs/results/race.csv), their studies (networks.csv and experiments/networks/), their training (network-training.csv), the arrays (arrays.csv, arrays-rates.csv) and
-mosaic in the 500-site protocol (mosaic.csv).
+networks' race (docs/results/race.csv), their studies (networks.csv and experiments/networks/), their training (network-training.csv), the arrays (arrays.csv, arrays-rates.csv),
+mosaic in the 500-site protocol (mosaic.csv) and on five simulations of the bulls (bulls-seeds.csv).
 """
 
 from __future__ import annotations
@@ -122,6 +122,12 @@ def mosaic(group: str, level: float) -> Found:
     return Found(row["ahead_of_beagle"], row["low_to_beagle"], row["high_to_beagle"])
 
 
+def five_bulls(versus: str, level: float) -> Found:
+    """Return how far mosaic is ahead of a row on the five simulations of the bulls that nothing was chosen on."""
+    wanted = {"dataset": "all", "versus": versus, "level": level, "metric": "f1_macro"}
+    return Found(*one_of(table("bulls-seeds"), **wanted)[["value", "low", "high"]])
+
+
 def one_of(rows: pd.DataFrame, **wanted: object) -> pd.Series:
     """Return the row of a table that has the wanted values."""
     for column, value in wanted.items():
@@ -146,6 +152,7 @@ def page() -> str:
         "fewer": fewer,
         "rare": rare,
         "mosaic": mosaic,
+        "five_bulls": five_bulls,
     }
     return environment.get_template("evidence.md.jinja").render(known)
 

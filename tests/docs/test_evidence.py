@@ -109,10 +109,13 @@ def test_studies_and_arrays() -> None:
         assert (other.ratio_high < 1) == (target == "array-2"), "not told apart from tuned Beagle at 5 and 10%"
         assert rates.loc[(target, "beagle")].ratio_high < 1
     readme = (ROOT / "README.md").read_text()
-    assert "On the simulated bulls ahead of tuned Beagle by .003 at 60%, else not told apart" in readme
+    assert "On simulated bulls +.003 beside tuned Beagle at 60% (on five more +.004, at 90% −.004)" in readme
     ahead = {level: in_race("bulls", "mosaic/default", "beagle/tuned", level=level) for level in (30, 60, 90)}
     assert ahead[60].low > 0 and signed(ahead[60].value) == "+.003"
     assert all(ahead[level].low < 0 < ahead[level].high for level in (30, 90))
+    five = [EVIDENCE["five_bulls"]("beagle/bulls", level) for level in (60, 90)]
+    assert [signed(found.value) for found in five] == ["+.004", "−.004"]
+    assert five[0].low > 0 > five[1].high
     own, better, tuned = (rates.loc["array-2", row].wrong for row in ("mosaic", "beagle", "beagle-tuned"))
     assert better < tuned
     assert (

@@ -46,3 +46,20 @@ def test_the_page_on_training_is_what_its_table_holds() -> None:
         own, usual = (scores[name, mechanism] for name in (row, f"{row.split('/')[0]}/random"))
         lead = own - usual
         assert abs(value - (lead.mean() if pd.isna(level) else lead[level])) < 2e-5, (row, mechanism, level)
+
+
+def test_the_page_on_five_simulations_is_what_its_table_holds() -> None:
+    seeds = runpy.run_path(str(ROOT / "scripts" / "bulls_seeds.py"))
+    table = pd.read_csv(seeds["RESULTS"] / "bulls-seeds.csv")
+    assert (seeds["RESULTS"] / "bulls-seeds.md").read_text() == seeds["page"](table)
+    scores = table[(table["metric"] == "f1_macro") & table["versus"].isna()].set_index(["dataset", "level", "row"])[
+        "value"
+    ]
+    ahead = table[table["versus"].notna()].set_index(["dataset", "level", "versus"])
+    names = scores.index.unique("dataset")
+    assert len(names) == 5 and (ahead["low"] <= ahead["value"]).all() and (ahead["value"] <= ahead["high"]).all()
+    for (name, level, versus), value in ahead["value"].items():
+        if name != "all":
+            assert abs(value - (scores[name, level, "mosaic/default"] - scores[name, level, versus])) < 2e-5
+        else:
+            assert abs(value - ahead["value"].loc[[(one, level, versus) for one in names]].mean()) < 2e-5
