@@ -63,7 +63,7 @@ def measured(runs: Path) -> pd.DataFrame:
     """
     parts, counted = [], {}
     for name in read(EXPERIMENT).data:
-        tables = list(kept_scores(runs, kept_datasets(runs), name))
+        tables = kept_scores(runs, kept_datasets(runs), name)
         homes = model_folders(runs, name, tables[0].models) if tables else {}
         if lacking := {OWN, *OPPONENTS} - set(homes):
             raise InputError(
@@ -71,7 +71,7 @@ def measured(runs: Path) -> pd.DataFrame:
             )
         scores = read_whole_scores(tables[0].path)
         scores = scores[(scores["subset"] == "all") & scores["metric"].isin(["f1_macro", "wrong", "log_loss"])]
-        parts.append(scores[scores["row"].isin(homes)].assign(dataset=name)[COLUMNS])
+        parts.append(scores[COLUMNS])
         found = json.loads((homes[OWN] / "fit.json").read_text())["params"]
         parts.append(
             pd.DataFrame(
@@ -106,8 +106,7 @@ def page(table: pd.DataFrame) -> str:
     cells = [
         [
             f"`{row}`",
-            *(short(means["f1_macro", row, level]) for level in levels),
-            *(short(means["log_loss", row, level]) for level in levels),
+            *(short(means[metric, row, level]) for metric in ("f1_macro", "log_loss") for level in levels),
         ]
         for row in order
     ]

@@ -477,7 +477,7 @@ def between(  # type: ignore[no-untyped-def]
             of_left, of_right = reached[i], ahead[i]
             part = np.float32(0)  # of the carriers before this one: a pair the other way round is as probable
             if n_carriers > FEW:
-                for j in range(i - i % 8 + 8 if i - i % 8 + 8 < n_states else n_states):
+                for j in range(min(i - i % 8 + 8, n_states)):
                     pair = from_left[0] * of_left[j] + r_i * start[j] + s * one_r[j]
                     part += passed[j] * pair * (from_right[0] * of_right[j] + m_i + one_m[j])
                 passed[i] = 1
@@ -486,8 +486,8 @@ def between(  # type: ignore[no-untyped-def]
                     j = carriers[y]
                     pair = from_left[0] * of_left[j] + r_i * start[j] + s * one_r[j]
                     part += pair * (from_right[0] * of_right[j] + m_i + one_m[j])
-            pair = from_left[0] * reached[i, i] + r_i * s + s * r
-            with_two += 2 * part + pair * (from_right[0] * ahead[i, i] + m_i + m)
+            pair = from_left[0] * of_left[i] + r_i * s + s * r
+            with_two += 2 * part + pair * (from_right[0] * of_right[i] + m_i + m)
         whole = with_one = np.float64(0)
         for a in range(3):
             for b in range(3):

@@ -257,11 +257,10 @@ class Mosaic(Imputer):
             alleles: int8 (2 * n_samples, n_sites), its haplotypes.
             mask: its sites are hidden, if it has some, else sites at random at the levels CHOSEN_AT.
         """
-        given = self.params
+        given, error = self.params, self.params.error or USUAL_ERROR
         if given.switch is not None or panel.n_samples < LEAST_PANEL:
-            return given.switch or USUAL_SWITCH, given.error or USUAL_ERROR
+            return given.switch or USUAL_SWITCH, error
         loss = self._loss_aside(panel, alleles, mask)
-        error = given.error or USUAL_ERROR
         switch = downhill(SWITCHES, USUAL_SWITCH, lambda switch: loss(switch, error))
         if given.error is not None:
             return switch, error

@@ -791,7 +791,7 @@ def test_another_error_is_taken_if_it_lowers_the_loss_by_a_hundredth_and_the_swi
 
 
 def test_wrong_calls_of_the_panel_ask_for_a_larger_error_which_imputes_better(tmp_path: Path) -> None:
-    """Founders' haplotypes with one allele in twelve wrong: more calls are right than with the usual error; the model keeps it."""
+    """Founders' haplotypes with one allele in twelve wrong: the log-loss is lower than with the usual error; the model keeps it."""
     panel = phased(90, 120)
     assert panel.haplotypes is not None
     wrong = np.random.default_rng(1).random(panel.haplotypes.shape) < 1 / 12
